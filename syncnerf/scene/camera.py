@@ -1,0 +1,142 @@
+"""Pinhole cameras: intrinsics, pose, clock."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from syncnerf.scene.rays import Rays
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """A pinhole camera's image, in pixels; pixel centres lie at +0.5.
+
+    Images are undistorted when they are read, so no distortion is left here.
+    """
+
+    width: int
+    height: int
+    focal_x: float
+    focal_y: float
+    centre_x: float
+    centre_y: float
+
+    def resized(self, width: int, height: int) -> "Intrinsics":
+        """Intrinsics of the same image resampled to another size."""
+        scale_x, scale_y = width / self.width, height / self.height
+        return Intrinsics(
+            width,
+            height,
+            self.focal_x * scale_x,
+            self.focal_y * scale_y,
+            self.centre_x * scale_x,
+            self.centre_y * scale_y,
+        )
+
+    @property
+    def matrix(self) -> Tensor:
+        """The calibration matrix K (OpenCV axes: +X right, +Y down, +Z view), float64, shape [3, 3]."""
+        return torch.tensor(
+            [[self.focal_x, 0.0, self.centre_x], [0.0, self.focal_y, self.centre_y], [0.0, 0.0, 1.0]],
+            dtype=torch.float64,
+        )
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera of a scene: its name, image, pose and clock.
+
+    Attributes:
+        name: the camera's identity everywhere (offsets, tables, files).
+        intrinsics: the image it takes.
+        camera_to_world: float64, OpenGL axes (+X right, +Y up, -Z view); shape [4, 4] for a static camera,
+            [T, 4, 4] (a pose per frame) for a moving one.
+        fps: frames per second of its own clock.
+        frame_count: number of frames T.
+    """
+
+    name: str
+    intrinsics: Intrinsics
+    camera_to_world: Tensor
+    fps: float
+    frame_count: int
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether the camera has a pose per frame."""
+        return self.camera_to_world.ndim == 3
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the last, on the camera's own clock."""
+        return (self.frame_count - 1) / self.fps
+
+    @property
+    def frame_times(self) -> Tensor:
+        """Each frame's time on the camera's own clock: k / fps seconds, float64, shape [T]."""
+        return torch.arange(self.frame_count, dtype=torch.float64) / self.fps
+
+    def pose(self, frame: int) -> Tensor:
+        """Camera-to-world matrix at a frame, float64, shape [4, 4]."""
+        return self.camera_to_world[frame] if self.is_moving else self.camera_to_world
+
+    def resized(self, width: int, height: int) -> "Camera":
+        """The same camera with its images resampled to another size."""
+        return replace(self, intrinsics=self.intrinsics.resized(width, height))
+
+    def projection(self, frame: int = 0) -> Tensor:
+        """World to pixels, K [R | t] in OpenCV axes, float64, shape [3, 4]."""
+        world_to_camera = torch.linalg.inv(self.pose(frame))
+        flip = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
+        return self.intrinsics.matrix @ flip @ world_to_camera[:3]
+
+    def all_rays(self, near: float, far: float, frame: int = 0) -> Rays:
+        """Rays through every pixel centre, row by row, shape [height * width]."""
+        pixels = torch.arange(self.intrinsics.width * self.intrinsics.height)
+        return pixel_rays(
+            intrinsics_table([self]),
+            self.pose(frame)[None].expand(len(pixels), 4, 4),
+            torch.zeros_like(pixels),
+            pixels,
+            near,
+            far,
+        )
+
+
+def intrinsics_table(cameras: list[Camera] | tuple[Camera, ...]) -> Tensor:
+    """Width, focal_x, focal_y, centre_x, centre_y of each camera, float64, shape [C, 5]."""
+    rows = [
+        (c.intrinsics.width, c.intrinsics.focal_x, c.intrinsics.focal_y, c.intrinsics.centre_x, c.intrinsics.centre_y)
+        for c in cameras
+    ]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def pixel_rays(
+    intrinsics: Tensor, poses: Tensor, camera_indices: Tensor, pixels: Tensor, near: float, far: float
+) -> Rays:
+    """Rays through the centres of pixels of several cameras.
+
+    Args:
+        intrinsics: the table of :func:`intrinsics_table`, shape [C, 5].
+        poses: camera-to-world of each ray's camera (at its frame), float64, shape [N, 4, 4].
+        camera_indices: row of ``intrinsics`` for each ray, int64, shape [N].
+        pixels: index of the pixel, row * width + column, int64, shape [N].
+        near: distance along the ray at which the scene may begin.
+        far: distance along the ray at which it ends.
+
+    Returns:
+        N rays with unit directions, float32.
+    """
+    width, focal_x, focal_y, centre_x, centre_y = intrinsics[camera_indices].unbind(-1)
+    column = pixels.remainder(width.long()) + 0.5
+    row = pixels.div(width.long(), rounding_mode="floor") + 0.5
+    directions = torch.stack(
+        [(column - centre_x) / focal_x, -(row - centre_y) / focal_y, -torch.ones_like(focal_x)], dim=-1
+    )
+    directions = (poses[:, :3, :3] @ directions[..., None])[..., 0]
+    directions = torch.nn.functional.normalize(directions, dim=-1).float()
+    origins = poses[:, :3, 3].float()
+    ones = torch.ones(len(pixels), dtype=torch.float32)
+    return Rays(origins, directions, near * ones, far * ones)

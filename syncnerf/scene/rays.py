@@ -1,0 +1,34 @@
+"""Rays as tensors."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Rays:
+    """A batch of rays in world space (metres or scene units).
+
+    Attributes:
+        origins: where the rays start, float32, shape [N, 3].
+        directions: unit vectors, float32, shape [N, 3].
+        near: distance along the ray at which the scene may begin, float32, shape [N].
+        far: distance along the ray at which it ends, float32, shape [N].
+    """
+
+    origins: Tensor
+    directions: Tensor
+    near: Tensor
+    far: Tensor
+
+    def __len__(self) -> int:
+        return self.origins.shape[0]
+
+    def __getitem__(self, index) -> "Rays":
+        """Rays chosen by a slice, an index tensor or a mask over the first dimension."""
+        return Rays(self.origins[index], self.directions[index], self.near[index], self.far[index])
+
+    def to(self, device: torch.device | str) -> "Rays":
+        """The same rays on another device."""
+        return Rays(self.origins.to(device), self.directions.to(device), self.near.to(device), self.far.to(device))

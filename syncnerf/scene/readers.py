@@ -1,0 +1,49 @@
+"""Which reader opens a folder: by its content, or by name."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from syncnerf.errors import UserError, did_you_mean
+from syncnerf.scene.blender_video import is_blender_video, read_blender_video
+from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.scene import Scene
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format: how to recognise it and how to read it."""
+
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, ReadOptions], Scene]
+
+
+READERS: dict[str, Reader] = {
+    "blender-video": Reader(is_blender_video, read_blender_video),
+}
+
+
+def load_scene(root: Path | str, options: ReadOptions | None = None, dataset: str = "auto") -> Scene:
+    """Read a scene folder.
+
+    Args:
+        root: the folder.
+        options: size, split and cache.
+        dataset: a reader's name, or ``auto`` to recognise the format.
+
+    Raises:
+        UserError: the folder is missing, its format is unknown, or something in it is unfit.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; give the scene's folder with --datadir")
+    if dataset == "auto":
+        dataset = next((name for name, reader in READERS.items() if reader.recognises(root)), "")
+        if not dataset:
+            raise UserError(f"{root}: no known format in this folder (known: {', '.join(READERS)}); see --dataset")
+    if dataset not in READERS:
+        raise UserError(f"no dataset format '{dataset}'{did_you_mean(dataset, READERS)} (known: {', '.join(READERS)})")
+    return READERS[dataset].read(root, options or ReadOptions())

@@ -1,0 +1,109 @@
+"""A scene: cameras, their frames on disk, bounds, split and (where known) true offsets."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from syncnerf.scene.camera import Camera
+from syncnerf.scene.frame_cache import FrameCache
+
+Space = Literal["bounded", "contraction", "ndc"]
+
+
+@dataclass
+class Scene:
+    """Everything that training, synchronisation and evaluation know of an input folder.
+
+    Attributes:
+        root: the folder it was read from.
+        format: name of the reader (formats.md's first column, hyphenated).
+        cameras: all cameras, test ones included; a camera's global index is its place here.
+        frame_cache: decoded frames on disk.
+        test: global indices of the cameras kept for evaluation.
+        bounds: corners of the box that holds the scene, float32, shape [2, 3].
+        near: distance from a camera at which the scene may begin.
+        far: distance at which it ends.
+        space: how a field should see the space: inside ``bounds``, contracted, or in normalised device coordinates.
+        background: colour behind the scene in [0, 1] where it is known to be one colour, else None.
+        true_offsets: ground truth in seconds, float64, shape [C], or None.
+    """
+
+    root: Path
+    format: str
+    cameras: tuple[Camera, ...]
+    frame_cache: FrameCache
+    test: tuple[int, ...]
+    bounds: Tensor
+    near: float
+    far: float
+    space: Space = "bounded"
+    background: tuple[float, float, float] | None = None
+    true_offsets: Tensor | None = None
+    _frames: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def train(self) -> tuple[int, ...]:
+        """Global indices of the cameras that are trained on."""
+        return tuple(i for i in range(len(self.cameras)) if i not in self.test)
+
+    @property
+    def reference(self) -> int:
+        """Global index of the camera whose offset is exactly zero: the first training camera."""
+        return self.train[0]
+
+    @property
+    def names(self) -> list[str]:
+        """The cameras' names in global order."""
+        return [camera.name for camera in self.cameras]
+
+    @property
+    def duration(self) -> float:
+        """Longest camera's seconds from first frame to last."""
+        return max(camera.duration for camera in self.cameras)
+
+    @property
+    def frame_interval(self) -> float:
+        """Seconds between frames, the median over cameras; turns seconds into frames for display."""
+        return float(np.median([1.0 / camera.fps for camera in self.cameras]))
+
+    def index_of(self, name: str) -> int:
+        """Global index of the camera called ``name``; raises KeyError with the known names."""
+        if name not in self.names:
+            raise KeyError(f"no camera '{name}'; the scene has {', '.join(self.names)}")
+        return self.names.index(name)
+
+    def frames(self, camera: int) -> np.ndarray:
+        """A camera's frames, uint8 RGB, shape [T, height, width, 3], memory-mapped and read-only.
+
+        Decoded into the cache on first use.
+        """
+        if camera not in self._frames:
+            self._frames[camera] = self.frame_cache.open(self.cameras[camera])
+        return self._frames[camera]
+
+    def summary(self) -> str:
+        """A few lines for people: what was found."""
+        first = self.cameras[0].intrinsics
+        counts = sorted({camera.frame_count for camera in self.cameras})
+        rates = sorted({camera.fps for camera in self.cameras})
+        sizes = sorted({(c.intrinsics.width, c.intrinsics.height) for c in self.cameras})
+        lines = [
+            f"scene        {self.root} ({self.format})",
+            f"cameras      {len(self.cameras)} ({len(self.train)} train; test: {', '.join(self.names[i] for i in self.test)})",
+            f"frames       {' or '.join(map(str, counts))} at {' or '.join(f'{r:g}' for r in rates)} fps",
+            f"size         {' or '.join(f'{w}x{h}' for w, h in sizes)}, focal length {first.focal_x:.1f} px",
+            f"space        {self.space}, near {self.near:g}, far {self.far:g}, bounds {_corners(self.bounds)}",
+            f"background   {'unknown' if self.background is None else self.background}",
+            f"true offsets {'in the scene folder' if self.true_offsets is not None else 'not known'}",
+        ]
+        return "\n".join(lines)
+
+
+def _corners(bounds: Tensor) -> str:
+    return " .. ".join(
+        "(" + ", ".join(f"{value:g}" for value in row) + ")" for row in bounds.to(torch.float64).tolist()
+    )

@@ -1,0 +1,81 @@
+"""Reading and checking ``transforms.json`` and the scene's true offsets."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syncnerf.errors import UserError
+
+
+def read_json(path: Path) -> Any:
+    """Parse a json file; raises UserError that names it when it is missing or unreadable."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; is this the scene's folder?") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: is not valid json (line {error.lineno}: {error.msg}); write it again") from error
+
+
+def rigid_matrix(values: Any, where: str) -> Tensor:
+    """Check a camera-to-world matrix, float64, shape [4, 4].
+
+    Args:
+        values: 4 (or 3) rows of 4 numbers.
+        where: file and entry, for the error's text.
+
+    Raises:
+        UserError: not a matrix, not finite, or not a rotation with a translation.
+    """
+    try:
+        matrix = torch.tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f"{where}: is not a matrix of numbers; give 4 rows of 4") from None
+    if matrix.shape == (3, 4):
+        matrix = torch.cat([matrix, torch.tensor([[0.0, 0.0, 0.0, 1.0]], dtype=torch.float64)])
+    if matrix.shape != (4, 4):
+        raise UserError(f"{where}: has shape {tuple(matrix.shape)}; give 4 rows of 4")
+    if not torch.isfinite(matrix).all():
+        raise UserError(f"{where}: holds NaN or infinity; estimate this pose again")
+    rotation = matrix[:3, :3]
+    deviation = (rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max().item()
+    if deviation > 1e-3 or torch.linalg.det(rotation) < 0:
+        raise UserError(
+            f"{where}: is not a rigid motion (rotation part off by {deviation:.2g}, "
+            f"determinant {torch.linalg.det(rotation).item():.3f}); camera-to-world in OpenGL axes is expected"
+        )
+    return matrix
+
+
+def number(record: dict[str, Any], key: str, where: str, default: float | None = None) -> float:
+    """A finite number from a json record; raises UserError naming file and key where it is missing or unfit."""
+    value = record.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UserError(f"{where}: '{key}' should be a finite number, not {value!r}")
+    return float(value)
+
+
+def read_true_offsets(root: Path, names: list[str]) -> Tensor | None:
+    """Ground-truth offsets of a scene folder's ``offsets.json``, seconds, float64, shape [C]; None if there is none.
+
+    ``{"seconds": [...]}`` in camera order, or ``{"seconds": {name: value}}``.
+    """
+    path = root / "offsets.json"
+    if not path.exists():
+        return None
+    record = read_json(path)
+    values = record.get("seconds") if isinstance(record, dict) else None
+    if isinstance(values, dict):
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise UserError(f"{path}: has no offset for camera '{missing[0]}'; add it or remove the file")
+        values = [values[name] for name in names]
+    if not isinstance(values, list) or len(values) != len(names):
+        raise UserError(f"{path}: 'seconds' should hold one number per camera ({len(names)})")
+    return torch.tensor([number({"seconds": v}, "seconds", str(path)) for v in values], dtype=torch.float64)

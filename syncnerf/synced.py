@@ -1,0 +1,39 @@
+"""The injection: offsets between the rays and the backend."""
+
+import torch
+from torch import Tensor, nn
+
+from syncnerf.backend import Backend, RayBatch, Rendering
+from syncnerf.scene.rays import Rays
+from syncnerf.time_offsets import TimeOffsets
+
+
+class SyncedBackend(nn.Module):
+    """A backend behind the cameras' time offsets, the one place where the two meet."""
+
+    def __init__(self, offsets: TimeOffsets, backend: Backend):
+        super().__init__()
+        self.offsets = offsets
+        self.backend = backend
+
+    def render_batch(self, batch: RayBatch, generator: torch.Generator | None = None) -> Rendering:
+        """Render a training batch at its cameras' corrected times."""
+        return self.backend.render(batch.rays, self.offsets(batch.cameras, batch.frame_times), generator)
+
+    def render_camera(self, rays: Rays, camera: int, frame_times: Tensor) -> Rendering:
+        """Render rays of one camera at times on its own clock (seconds, float64, shape [N] or [N, T])."""
+        cameras = torch.full((len(rays),), camera, device=frame_times.device)
+        return self.backend.render(rays, self.offsets(cameras, frame_times))
+
+    def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
+        """Loss terms of the backend and of the offsets."""
+        return {**self.backend.losses(rendering, batch, step), **self.offsets.losses()}
+
+    def param_groups(self, base_lr: float) -> list[dict]:
+        """Parameter groups of both."""
+        return self.backend.param_groups(base_lr) + self.offsets.param_groups()
+
+    def before_step(self, step: int) -> None:
+        """Bring both schedules to ``step``."""
+        self.offsets.before_step(step)
+        self.backend.before_step(step)
