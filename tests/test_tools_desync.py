@@ -1,0 +1,187 @@
+"""tools/desync.py: which frames it keeps, and the offsets it writes down."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TOOLS = Path(__file__).resolve().parent.parent / "tools"
+SOURCE_FPS = 30.0
+LENGTHS = (40, 44, 42)
+
+
+@pytest.fixture
+def desync(monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    return importlib.import_module("desync")
+
+
+def grey_of(frame: int) -> int:
+    return 20 + 4 * frame
+
+
+@pytest.fixture
+def source(tmp_path, desync):
+    """Three cameras whose frames carry their number as brightness."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    entries = []
+    for camera, length in enumerate(LENGTHS):
+        name = f"cam{camera:02d}.mp4"
+        with desync.VideoWriter(folder / name, 32, 24, SOURCE_FPS, 0) as video:
+            for frame in range(length):
+                video.write_rgb(np.full((24, 32, 3), grey_of(frame), dtype=np.uint8))
+        entries.append({"file_path": name, "transform_matrix": np.eye(4).tolist(), "fl_x": 30.0 + camera})
+    desync.write_json(folder / "transforms.json", {"fps": SOURCE_FPS, "camera_model": "OPENCV", "frames": entries})
+    return folder
+
+
+def frame_numbers(video: Path) -> list[int]:
+    av = sys.modules["av"]
+    with av.open(str(video)) as container:
+        greys = [frame.to_ndarray(format="rgb24").mean() for frame in container.decode(video=0)]
+    return [round((grey - grey_of(0)) / 4) for grey in greys]
+
+
+def read(folder: Path) -> tuple[dict, dict]:
+    return tuple(json.loads((folder / name).read_text()) for name in ("transforms.json", "offsets.json"))
+
+
+def test_random_crops_are_what_the_offsets_say(desync, source, tmp_path):
+    output = tmp_path / "out"
+    assert desync.main([str(source), str(output), "--crop", "12", "--seed", "3"]) == 0
+    transforms, offsets = read(output)
+    assert offsets["unit"] == "seconds"
+    starts = [round(value * SOURCE_FPS) for value in offsets["seconds"]]
+    assert len(set(starts)) > 1
+    assert all(0 <= start <= 12 for start in starts)
+    np.testing.assert_allclose(offsets["seconds"], np.array(starts) / SOURCE_FPS, atol=1e-12)
+    shortest = min(length - start for length, start in zip(LENGTHS, starts, strict=True))
+    for camera, start in enumerate(starts):
+        assert frame_numbers(output / f"cam{camera:02d}.mp4") == list(range(start, start + shortest))
+    assert transforms["fps"] == SOURCE_FPS
+    assert transforms["camera_model"] == "OPENCV"
+    assert transforms["frames"][2]["fl_x"] == 32.0
+
+
+def test_every_third_frame_divides_the_frame_rate(desync, source, tmp_path):
+    output = tmp_path / "out"
+    assert desync.main([str(source), str(output), "--every", "3", "--crops", "0,4,1", "--seed", "1"]) == 0
+    transforms, offsets = read(output)
+    assert transforms["fps"] == pytest.approx(SOURCE_FPS / 3)
+    starts = [round(value * SOURCE_FPS) for value in offsets["seconds"]]
+    phases = np.array(starts) - np.array([0, 4, 1])
+    assert len(set(phases.tolist())) > 1
+    assert set(phases.tolist()) <= {0, 1, 2}
+    for camera, start in enumerate(starts):
+        numbers = frame_numbers(output / f"cam{camera:02d}.mp4")
+        assert numbers == list(range(start, start + 3 * len(numbers), 3))
+        with sys.modules["av"].open(str(output / f"cam{camera:02d}.mp4")) as container:
+            assert float(container.streams.video[0].average_rate) == pytest.approx(SOURCE_FPS / 3)
+
+
+def test_frame_rates_stay_with_their_cameras_when_they_differ(desync, source, tmp_path):
+    transforms = json.loads((source / "transforms.json").read_text())
+    transforms["frames"][1]["fps"] = 60.0
+    desync.write_json(source / "transforms.json", transforms)
+    output = tmp_path / "out"
+    assert desync.main([str(source), str(output), "--crops", "6,6,6", "--every", "2", "--seed", "0"]) == 0
+    transforms, offsets = read(output)
+    assert [entry["fps"] for entry in transforms["frames"]] == [15.0, 30.0, 15.0]
+    first = np.array(offsets["desync"]["first_frames"])
+    np.testing.assert_allclose(offsets["seconds"], first / np.array([30.0, 60.0, 30.0]))
+
+
+def test_true_offsets_of_the_source_are_added(desync, source, tmp_path):
+    by_name = {"cam00": 0.25, "cam01": -0.5, "cam02": 0.0}
+    desync.write_json(source / "offsets.json", {"seconds": by_name})
+    output, again = tmp_path / "out", tmp_path / "again"
+    assert desync.main([str(source), str(output), "--crops", "3,0,6"]) == 0
+    np.testing.assert_allclose(read(output)[1]["seconds"], [0.35, -0.5, 0.2])
+    assert desync.main([str(output), str(again), "--crops", "0,3,0"]) == 0
+    np.testing.assert_allclose(read(again)[1]["seconds"], [0.35, -0.4, 0.2])
+    assert frame_numbers(again / "cam01.mp4")[0] == 3
+
+
+def test_keep_length(desync, source, tmp_path):
+    output = tmp_path / "out"
+    assert desync.main([str(source), str(output), "--crops", "10,0,2", "--keep-length"]) == 0
+    lengths = [len(frame_numbers(output / f"cam{camera:02d}.mp4")) for camera in range(3)]
+    assert lengths == [30, 44, 40]
+
+
+def test_poses_of_a_moving_camera_follow_its_frames(desync, source, tmp_path):
+    transforms = json.loads((source / "transforms.json").read_text())
+    for entry, length in zip(transforms["frames"], LENGTHS, strict=True):
+        poses = np.tile(np.eye(4), (length, 1, 1))
+        poses[:, 0, 3] = np.arange(length)
+        entry["transform_matrices"] = poses.tolist()
+    desync.write_json(source / "transforms.json", transforms)
+    output = tmp_path / "out"
+    assert desync.main([str(source), str(output), "--crops", "5,0,2", "--every", "2"]) == 0
+    for entry in read(output)[0]["frames"]:
+        numbers = frame_numbers(output / entry["file_path"])
+        assert [pose[0][3] for pose in entry["transform_matrices"]] == numbers
+        assert entry["transform_matrix"] == entry["transform_matrices"][0]
+
+
+def test_the_same_seed_gives_the_same_files(desync, source, tmp_path):
+    for name in ("one", "two"):
+        assert desync.main([str(source), str(tmp_path / name), "--crop", "9", "--every", "2", "--seed", "7"]) == 0
+    for path in sorted((tmp_path / "one").iterdir()):
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [(["--crops", "1,2"], "2 numbers for 3 cameras"), (["--crops", "0,0,99"], "nothing is left")],
+)
+def test_bad_requests_end_with_one_line(desync, source, tmp_path, capsys, arguments, part):
+    assert desync.main([str(source), str(tmp_path / "out"), *arguments]) == 2
+    message = capsys.readouterr().err.strip()
+    assert part in message
+    assert len(message.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
+
+
+def test_bad_sources_end_with_one_line(desync, source, tmp_path, capsys):
+    assert desync.main([str(tmp_path), str(tmp_path / "out")]) == 2
+    assert "transforms.json" in capsys.readouterr().err
+    (source / "cam01.mp4").write_bytes(b"not a video")
+    assert desync.main([str(source), str(tmp_path / "out")]) == 2
+    assert "cam01.mp4" in capsys.readouterr().err
+    (source / "cam01.mp4").unlink()
+    assert desync.main([str(source), str(tmp_path / "out")]) == 2
+    assert "cam01.mp4" in capsys.readouterr().err
+
+
+def test_an_interrupted_copy_leaves_nothing(desync, source, tmp_path, monkeypatch):
+    def interrupt(writer, frame):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(desync.VideoWriter, "write_frame", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        desync.main([str(source), str(tmp_path / "out")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
+
+
+def test_existing_output_needs_force(desync, source, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert desync.main([str(source), str(output)]) == 0
+    assert desync.main([str(source), str(output), "--crops", "1,1,1"]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert frame_numbers(output / "cam00.mp4")[0] == 0
+    assert desync.main([str(source), str(output), "--crops", "1,1,1", "--force"]) == 0
+    assert frame_numbers(output / "cam00.mp4")[0] == 1
+    assert desync.main([str(source), str(source), "--force"]) == 2
+
+
+def test_force_does_not_delete_other_folders(desync, source, tmp_path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("...")
+    assert desync.main([str(source), str(precious), "--force"]) == 2
+    assert (precious / "thesis.tex").exists()

@@ -1,0 +1,88 @@
+"""Camera rigs: camera-to-world poses in OpenGL axes (+X right, +Y up, -Z view), world +Z up, scene units."""
+
+from __future__ import annotations
+
+import numpy as np
+
+RIGS = ("cap", "ring", "arc")
+CAP_ELEVATIONS = (10.0, 60.0)
+"""Lowest and highest elevation of the cap and arc rigs, degrees."""
+
+
+def on_sphere(azimuth: np.ndarray, elevation: np.ndarray, radius: float = 1.0) -> np.ndarray:
+    """Points [..., 3] at ``azimuth`` from +X and ``elevation`` above the x-y plane, both in degrees."""
+    azimuth, elevation = np.radians(azimuth), np.radians(elevation)
+    return radius * np.stack(
+        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)], axis=-1
+    )
+
+
+def look_at_origin(position: np.ndarray) -> np.ndarray:
+    """The camera-to-world matrix [4, 4] of an upright camera at ``position`` [3] that looks at the origin."""
+    backward = position / np.linalg.norm(position)
+    right = np.cross([0.0, 0.0, 1.0], backward)
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, 0], pose[:3, 1], pose[:3, 2], pose[:3, 3] = right, np.cross(backward, right), backward, position
+    return pose
+
+
+def cap_angles(cameras: int, azimuth_span: float) -> tuple[np.ndarray, np.ndarray]:
+    """Evenly spread directions on a cap: azimuth [C] and elevation [C] in degrees.
+
+    Camera 0 (the test view) is held at the middle of the cap; the others start by farthest-point selection and are
+    then evened out (Lloyd), so the held-out view is surrounded by training views at about equal distances.
+    """
+    low, high = CAP_ELEVATIONS
+    grid_azimuth = np.linspace(-azimuth_span / 2, azimuth_span / 2, 181)
+    grid_height = np.linspace(np.sin(np.radians(low)), np.sin(np.radians(high)), 61)
+    azimuth, height = np.meshgrid(grid_azimuth, grid_height, indexing="ij")
+    candidates = on_sphere(azimuth.ravel(), np.degrees(np.arcsin(height.ravel())))
+    centres = on_sphere(np.array([0.0]), np.array([(low + high) / 2]))
+    for _ in range(cameras - 1):
+        nearest = (candidates @ centres.T).max(axis=1)
+        centres = np.concatenate([centres, candidates[nearest.argmin()][None]])
+    for _ in range(30):
+        owner = (candidates @ centres.T).argmax(axis=1)
+        for camera in range(1, cameras):
+            mean = candidates[owner == camera].mean(axis=0)
+            centres[camera] = mean / np.linalg.norm(mean)
+    return np.degrees(np.arctan2(centres[:, 1], centres[:, 0])), np.degrees(np.arcsin(centres[:, 2]))
+
+
+def ring_angles(cameras: int) -> tuple[np.ndarray, np.ndarray]:
+    """Equal azimuth steps around the scene: azimuth [C] and elevation [C] in degrees.
+
+    Elevations alternate about 30 degrees so that no two neighbours share their epipolar planes with the ground;
+    camera 0 is at 30 degrees, between its neighbours.
+    """
+    elevation = 30.0 + 12.0 * np.where(np.arange(cameras) % 2, 1.0, -1.0)
+    elevation[0] = 30.0
+    return np.arange(cameras) * (360.0 / cameras), elevation
+
+
+def rig_poses(
+    rig: str, cameras: int, frames: int, radius: float = 4.0, azimuth_span: float = 160.0, sweep: float = 30.0
+) -> np.ndarray:
+    """Camera-to-world poses [cameras, frames, 4, 4] at each frame of each camera's own video.
+
+    ``cap`` and ``ring`` stand still. ``arc``: every camera starts on the cap and turns about the vertical axis by
+    ``sweep`` degrees over its video, neighbours in opposite directions.
+    """
+    azimuth, elevation = ring_angles(cameras) if rig == "ring" else cap_angles(cameras, azimuth_span)
+    progress = np.linspace(-0.5, 0.5, frames) if rig == "arc" and frames > 1 else np.zeros(frames)
+    direction = np.where(np.arange(cameras) % 2, -1.0, 1.0)
+    turned = azimuth[:, None] + sweep * direction[:, None] * progress[None]
+    positions = on_sphere(turned, np.broadcast_to(elevation[:, None], turned.shape), radius)
+    return np.stack([[look_at_origin(position) for position in camera] for camera in positions])
+
+
+def draw_offsets(cameras: int, seed: int, fps: float, std_frames: float = 0.0, range_frames: float = 0.0) -> np.ndarray:
+    """True time offsets [C] in seconds, one per camera, continuous (so sub-frame).
+
+    Gaussian with deviation ``std_frames`` frames, or uniform in ``+-range_frames`` frames when that is not 0.
+    """
+    generator = np.random.default_rng([seed, 1])
+    if range_frames:
+        return generator.uniform(-range_frames, range_frames, cameras) / fps
+    return generator.normal(0.0, 1.0, cameras) * std_frames / fps

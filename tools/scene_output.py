@@ -1,0 +1,116 @@
+"""What the scene tools share: a folder that appears only when complete, H.264 writing one frame at a time, JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+
+class ToolError(Exception):
+    """A problem the user can act on; the command prints it as one line and ends with exit code 2."""
+
+
+@contextlib.contextmanager
+def atomic_folder(output: Path, force: bool = False) -> Iterator[Path]:
+    """Yields a temporary folder beside ``output`` that takes its name when the block ends without an error.
+
+    Nothing named ``output`` exists before it is complete. An existing ``output`` is refused, or with ``force``
+    replaced, and then only once the new one is complete.
+    """
+    refuse_existing(output, force)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}.partial-", dir=output.parent))
+    try:
+        yield scratch
+        # mkdtemp makes the folder private to the user; a data set should follow the usual permissions.
+        scratch.chmod(0o755)
+        if output.exists():
+            _remove(output)
+        scratch.rename(output)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def refuse_existing(output: Path, force: bool) -> None:
+    """Raises :class:`ToolError` when ``output`` exists and ``force`` is off, or when it does not look like a scene."""
+    if not output.exists():
+        return
+    if not force:
+        raise ToolError(f"{output}: already exists; choose another folder or add --force to replace it")
+    if not output.is_dir() or (any(output.iterdir()) and not (output / "transforms.json").exists()):
+        raise ToolError(f"{output}: holds no transforms.json, so --force will not delete it; remove it yourself")
+
+
+def _remove(folder: Path) -> None:
+    """Renames ``folder`` aside before deleting it, so that a half-deleted scene never bears its name."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old-", dir=folder.parent))
+    folder.rename(aside / folder.name)
+    shutil.rmtree(aside)
+
+
+class VideoWriter:
+    """Streams frames into an H.264 mp4 (8-bit yuv420p; yuv444p where a side is odd, since 4:2:0 would need a resize).
+
+    ``fps``: frames per second; ``crf``: x264's constant rate factor (lower is better, 0..51); ``like``: a decoded
+    frame whose colour tags the video takes over, so that its YUV values keep their meaning. One encoder thread, so
+    that the same frames give the same file.
+    """
+
+    def __init__(
+        self, path: Path, width: int, height: int, fps: float | Fraction, crf: int, like: av.VideoFrame | None = None
+    ) -> None:
+        self.path, self.width, self.height, self.frames = Path(path), width, height, 0
+        self._container = av.open(str(path), "w")
+        rate = Fraction(fps).limit_denominator(1_000_000)
+        stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "slow"})
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
+        stream.codec_context.thread_count = 1
+        if like is not None:
+            for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
+                setattr(stream.codec_context, tag, getattr(like, tag))
+        self._stream = stream
+        self._time_base = 1 / rate
+
+    def write_rgb(self, picture: np.ndarray) -> None:
+        """Appends ``picture``, uint8 RGB [height, width, 3]."""
+        self.write_frame(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"))
+
+    def write_frame(self, frame: av.VideoFrame) -> None:
+        """Appends a decoded frame; its own time stamp is replaced by its place in this video."""
+        if (frame.width, frame.height) != (self.width, self.height):
+            found, expected = f"{frame.width}x{frame.height}", f"{self.width}x{self.height}"
+            raise ToolError(f"{self.path.name}: frame {self.frames} is {found}, the video {expected}")
+        frame = frame.reformat(format=self._stream.pix_fmt)
+        frame.pict_type = av.video.frame.PictureType.NONE
+        frame.time_base, frame.pts = self._time_base, self.frames
+        self._container.mux(self._stream.encode(frame))
+        self.frames += 1
+
+    def close(self) -> None:
+        """Flushes the encoder and closes the file."""
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._container.close()
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes ``content`` as indented JSON; numbers keep full precision."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
