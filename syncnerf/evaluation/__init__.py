@@ -1,0 +1,1 @@
+"""Metrics, protocols, rendered videos and the report of a run."""

@@ -1,0 +1,192 @@
+"""Scoring test cameras: every frame is rendered once, for its score, its picture and the video."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syncnerf.config import EvaluationConfig
+from syncnerf.evaluation.metrics import Lpips, dssim, mean_of, psnr, ssim
+from syncnerf.evaluation.offset_errors import offset_errors, without_offset
+from syncnerf.evaluation.pictures import remove_pictures, write_pictures
+from syncnerf.evaluation.protocols import Protocol
+from syncnerf.evaluation.videos import VideoWriter
+from syncnerf.evaluation.views import at_own_clock, at_scene_time, evaluation_mode, render_views
+from syncnerf.scene.scene import Scene
+from syncnerf.synced import SyncedBackend
+
+PICTURED_FRAMES = 4
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """Metrics of one frame of one camera; None where a metric could not be computed."""
+
+    camera: str
+    frame: int
+    psnr: float
+    ssim: float | None
+    dssim: float | None
+    lpips_alex: float | None
+    lpips_vgg: float | None
+
+
+METRICS = tuple(item.name for item in fields(FrameScore) if item.name not in ("camera", "frame"))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores under one protocol.
+
+    Attributes:
+        protocol: which one.
+        step: training step of the scored parameters.
+        frames: score of each frame.
+        mean: mean of each metric over the frames where it is known; None if it never is.
+        offsets: errors against ground truth (:func:`syncnerf.evaluation.offset_errors.offset_errors`), or None.
+        notes: by metric, the reason why it is missing.
+    """
+
+    protocol: Protocol
+    step: int
+    frames: list[FrameScore]
+    mean: dict[str, float | None]
+    offsets: dict[str, Any] | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The layout of ``metrics.json``; ``offsets`` and ``notes`` only where there are any."""
+        record = {
+            "protocol": self.protocol.name,
+            "scored": self.protocol.score_region,
+            "step": self.step,
+            "mean": self.mean,
+            "frames": [asdict(score) for score in self.frames],
+        }
+        if self.offsets is not None:
+            record["offsets"] = self.offsets
+        if self.notes:
+            record["notes"] = self.notes
+        return record
+
+
+def evaluate(
+    synced: SyncedBackend,
+    scene: Scene,
+    protocol: Protocol,
+    camera_indices: Sequence[int] | None = None,
+    *,
+    settings: EvaluationConfig,
+    step: int = 0,
+    device: torch.device | str = "cpu",
+    times_at_once: int = 1,
+    renders: Path | None = None,
+) -> Evaluation:
+    """Score cameras at their current offsets; under a protocol without a fit, at offset exactly 0.
+
+    The caller has brought schedules to ``step`` and fitted the offsets where the protocol asks for it. Training and
+    eval modes are as before when it returns.
+
+    Args:
+        synced: the offsets and the field, on ``device``.
+        scene: cameras and true frames.
+        protocol: which pixels are scored.
+        camera_indices: global indices; the scene's test cameras if None.
+        settings: ``test_frames`` and ``render_chunk``.
+        step: training step of the parameters, for the record.
+        device: where rays are rendered.
+        times_at_once: moments asked of a ray in one call; see :func:`syncnerf.evaluation.views.render_views`.
+        renders: folder for ``test_<camera>.mp4`` and the pictures of some frames; None for none.
+    """
+    cameras = tuple(scene.test if camera_indices is None else camera_indices)
+    lpips = Lpips(device)
+    scores: list[FrameScore] = []
+    with evaluation_mode(synced):
+        for index in cameras:
+            scores += _score_camera(synced, scene, protocol, index, settings, device, times_at_once, renders, lpips)
+    offsets = synced.offsets.values()
+    return Evaluation(
+        protocol=protocol,
+        step=step,
+        frames=scores,
+        mean={name: mean_of(getattr(score, name) for score in scores) for name in METRICS},
+        offsets=offset_errors(offsets if protocol.fits else without_offset(offsets, cameras), scene),
+        notes=lpips.missing,
+    )
+
+
+def evaluated_frames(frame_count: int, wanted: int) -> list[int]:
+    """Numbers of ``wanted`` evenly spaced frames, first and last included; all frames for 0 or more than there are."""
+    if wanted <= 0 or wanted >= frame_count:
+        return list(range(frame_count))
+    return sorted({round(value) for value in torch.linspace(0, frame_count - 1, wanted, dtype=torch.float64).tolist()})
+
+
+def write_metrics(path: Path, evaluation: Evaluation, before: Evaluation | None = None) -> None:
+    """Write ``metrics.json`` whole or not at all; the score before the test-time fit goes under ``none``."""
+    record = evaluation.to_dict()
+    if before is not None:
+        record["none"] = before.to_dict()
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _score_camera(
+    synced: SyncedBackend,
+    scene: Scene,
+    protocol: Protocol,
+    index: int,
+    settings: EvaluationConfig,
+    device: torch.device | str,
+    times_at_once: int,
+    renders: Path | None,
+    lpips: Lpips,
+) -> list[FrameScore]:
+    """Score one camera's frames and write its video and pictures on the way."""
+    camera = scene.cameras[index]
+    frames = evaluated_frames(camera.frame_count, settings.test_frames)
+    views = render_views(
+        at_own_clock(synced, index) if protocol.fits else at_scene_time(synced),
+        camera,
+        frames,
+        camera.frame_times[frames],
+        scene.near,
+        scene.far,
+        chunk=settings.render_chunk,
+        device=device,
+        times_at_once=times_at_once,
+        description=f"evaluating {camera.name} ({protocol.name})",
+    )
+    pictured = {frames[(2 * i + 1) * len(frames) // (2 * PICTURED_FRAMES)] for i in range(PICTURED_FRAMES)}
+    video = nullcontext()
+    if renders is not None:
+        remove_pictures(renders, camera.name)
+        # Fewer frames than the camera took are shown slower, so that the video lasts as long as the camera's.
+        video = VideoWriter(renders / f"test_{camera.name}.mp4", camera.fps * len(frames) / camera.frame_count)
+    scores = []
+    with video as writer:
+        for frame, view in zip(frames, views, strict=True):
+            truth = torch.from_numpy(scene.frames(index)[frame].copy()).float() / 255.0
+            scores.append(_score(camera.name, frame, protocol.scored(view.rgb), protocol.scored(truth), lpips))
+            if renders is not None:
+                writer.write(view.rgb)
+                if frame in pictured:
+                    write_pictures(renders, camera.name, frame, view, truth)
+    return scores
+
+
+def _score(camera: str, frame: int, rendering: Tensor, truth: Tensor, lpips: Lpips) -> FrameScore:
+    similarity = ssim(rendering, truth)
+    return FrameScore(camera, frame, psnr(rendering, truth), similarity, dssim(similarity), **lpips(rendering, truth))

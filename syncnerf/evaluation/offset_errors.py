@@ -1,0 +1,66 @@
+"""Offsets against ground truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syncnerf.scene.scene import Scene
+from syncnerf.time_offsets import align_gauge
+
+
+def aligned_errors(offsets: Tensor, scene: Scene) -> tuple[Tensor, float]:
+    """Each camera's error in seconds after gauge alignment over the training cameras.
+
+    Only training cameras decide the common shift, so a test camera's error never hides in the gauge.
+
+    Args:
+        offsets: seconds by global camera index, shape [C]; NaN marks cameras to ignore.
+        scene: with ``true_offsets``.
+
+    Returns:
+        Errors, float64, shape [C], and the shift in seconds that was subtracted.
+    """
+    difference = offsets.detach().double().cpu() - scene.true_offsets
+    training = list(scene.train)
+    aligned = align_gauge(offsets.detach().double().cpu()[training], scene.true_offsets[training])
+    shift = (difference[training] - aligned).nanmedian().item()
+    return difference - shift, shift
+
+
+def offset_errors(offsets: Tensor, scene: Scene) -> dict[str, Any] | None:
+    """The ``offsets`` part of ``metrics.json``, or None where the scene has no ground truth.
+
+    Mean, median and largest absolute error over the training cameras, in frames (of the scene's median frame rate)
+    and in seconds, and under ``cameras`` and ``test`` each camera's signed error.
+    """
+    if scene.true_offsets is None:
+        return None
+    errors, shift = aligned_errors(offsets, scene)
+    size = errors[list(scene.train)].abs()
+    interval = scene.frame_interval
+    summary = {"mae": size.mean().item(), "median": size.quantile(0.5).item(), "max": size.max().item()}
+
+    def signed(cameras: tuple[int, ...]) -> dict[str, dict[str, float]]:
+        return {
+            scene.names[i]: {"error_seconds": errors[i].item(), "error_frames": errors[i].item() / interval}
+            for i in cameras
+        }
+
+    return {
+        **{f"{name}_frames": value / interval for name, value in summary.items()},
+        **{f"{name}_seconds": value for name, value in summary.items()},
+        "alignment": "median difference of the training cameras subtracted",
+        "shift_seconds": shift,
+        "cameras": signed(scene.train),
+        "test": signed(scene.test),
+    }
+
+
+def without_offset(offsets: Tensor, cameras: tuple[int, ...]) -> Tensor:
+    """A copy of the offsets with those of ``cameras`` at exactly 0."""
+    copy = offsets.detach().clone()
+    copy[torch.tensor(cameras, dtype=torch.long)] = 0.0
+    return copy

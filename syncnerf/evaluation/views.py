@@ -1,0 +1,134 @@
+"""Whole images from a field that answers rays: test views and camera paths alike, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from syncnerf.backend import Rendering
+from syncnerf.scene.camera import Camera
+from syncnerf.scene.rays import Rays
+from syncnerf.synced import SyncedBackend
+
+RenderRays = Callable[[Rays, Tensor], Rendering]
+"""Renders N rays at times in seconds, float64, shape [N] or [N, T]."""
+
+SHOWN_EXTRAS = ("static_rgb", "dynamic_rgb")
+
+
+@dataclass
+class View:
+    """One rendered image, on the CPU.
+
+    Attributes:
+        rgb: colours in [0, 1], float32, shape [H, W, 3].
+        depth: expected distance along each pixel's ray, float32, shape [H, W].
+        accumulation: opacity in [0, 1], float32, shape [H, W].
+        extras: ``static_rgb`` and ``dynamic_rgb`` [H, W, 3], where the backend gives them.
+    """
+
+    rgb: Tensor
+    depth: Tensor
+    accumulation: Tensor
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+
+def at_own_clock(synced: SyncedBackend, camera_index: int) -> RenderRays:
+    """A renderer whose times are those of a camera's own clock; its current offset is added."""
+    return lambda rays, times: synced.render_camera(rays, camera_index, times)
+
+
+def at_scene_time(synced: SyncedBackend) -> RenderRays:
+    """A renderer whose times are scene times; for free cameras, and for offset 0."""
+    return lambda rays, times: synced.backend.render(rays, times)
+
+
+def render_views(
+    render: RenderRays,
+    camera: Camera,
+    frames: Sequence[int],
+    times: Tensor,
+    near: float,
+    far: float,
+    *,
+    chunk: int = 16384,
+    device: torch.device | str = "cpu",
+    times_at_once: int = 1,
+    description: str | None = "rendering",
+) -> Iterator[View]:
+    """Render a camera's images one after the other, without gradients; only ``times_at_once`` of them are in memory.
+
+    Args:
+        render: :func:`at_own_clock` of a test camera, or :func:`at_scene_time`.
+        camera: intrinsics and poses; a path is a camera with one pose per frame.
+        frames: the frames whose poses are taken, F of them.
+        times: seconds at which they are rendered, float64, shape [F].
+        near: distance from the camera at which the scene may begin.
+        far: distance at which it ends.
+        chunk: rays (times moments, if several are rendered at once) in one call of ``render``.
+        device: where the rays go.
+        times_at_once: moments asked of a ray in one call; more than one suits a ``time_series`` backend and has no
+            effect on a moving camera, whose rays differ from frame to frame.
+        description: label of the progress bar; None for no bar.
+
+    Yields:
+        One view for each frame, in order.
+    """
+    block = 1 if camera.is_moving else max(1, times_at_once)
+    times = times.to(device=device, dtype=torch.float64)
+    rays = None
+    with tqdm(total=len(frames), desc=description, unit="frame", leave=False, disable=description is None) as progress:
+        for start in range(0, len(frames), block):
+            if rays is None or camera.is_moving:
+                rays = camera.all_rays(near, far, frames[start]).to(device)
+            moments = times[start : start + block]
+            images = _render_block(render, rays, moments, max(1, chunk // len(moments)), times_at_once > 1)
+            height, width = camera.intrinsics.height, camera.intrinsics.width
+            for index in range(len(moments)):
+                yield _view({name: value[index] for name, value in images.items()}, height, width)
+                progress.update()
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module and its parts in eval mode, and each part back in its own mode afterwards."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+@torch.no_grad()
+def _render_block(render: RenderRays, rays: Rays, moments: Tensor, chunk: int, as_series: bool) -> dict[str, Tensor]:
+    """Render all rays at T moments; each tensor has shape [T, N, ...] and lies on the CPU."""
+    parts: dict[str, list[Tensor]] = {}
+    for start in range(0, len(rays), chunk):
+        some = rays[start : start + chunk]
+        if as_series:
+            rendering = render(some, moments.expand(len(some), len(moments)))
+        else:
+            rendering = render(some, moments.expand(len(some)))
+        tensors = {"rgb": rendering.rgb, "depth": rendering.depth, "accumulation": rendering.accumulation}
+        tensors |= {name: rendering.extras[name] for name in SHOWN_EXTRAS if name in rendering.extras}
+        for name, value in tensors.items():
+            # A part that does not change (static_rgb) may come without the dimension of time.
+            has_time = as_series and value.ndim == (2 if name in ("depth", "accumulation") else 3)
+            series = value.transpose(0, 1) if has_time else value[None].expand(len(moments), *value.shape)
+            parts.setdefault(name, []).append(series.float().cpu())
+    return {name: torch.cat(pieces, dim=1) for name, pieces in parts.items()}
+
+
+def _view(tensors: dict[str, Tensor], height: int, width: int) -> View:
+    images = {name: value.reshape(height, width, *value.shape[1:]) for name, value in tensors.items()}
+    for name in ("rgb", *SHOWN_EXTRAS):
+        if name in images:
+            images[name] = images[name].clamp(0.0, 1.0)
+    return View(images.pop("rgb"), images.pop("depth"), images.pop("accumulation"), images)

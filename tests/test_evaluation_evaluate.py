@@ -1,0 +1,205 @@
+"""Scores, videos and pictures of a field in closed form, whose right offsets are known."""
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from evaluation_fixtures import FPS, pattern_scene, synced_pattern
+
+from syncnerf.config import EvaluationConfig, OffsetsConfig
+from syncnerf.evaluation.evaluate import METRICS, evaluate, evaluated_frames, write_metrics
+from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
+from syncnerf.evaluation.videos import VideoWriter
+from syncnerf.evaluation.views import at_own_clock, at_scene_time, evaluation_mode, render_views
+from syncnerf.synced import SyncedBackend
+from syncnerf.time_offsets import TimeOffsets
+
+TRUE_OFFSETS = [0.23, 0.1, -0.15, 0.4]
+SETTINGS = EvaluationConfig(render_chunk=50)
+
+
+@pytest.fixture
+def scene(tmp_path):
+    return pattern_scene(tmp_path, TRUE_OFFSETS)
+
+
+def test_the_right_offset_scores_a_perfect_image(tmp_path):
+    # The field's time is the scene's own here, so the reference camera's true offset must be zero as in the embedding.
+    scene = pattern_scene(tmp_path, [value - TRUE_OFFSETS[1] for value in TRUE_OFFSETS])
+    synced = synced_pattern(scene, TRUE_OFFSETS)
+    after = evaluate(synced, scene, FULL, settings=SETTINGS, step=7)
+    before = evaluate(synced, scene, FULL.without_fit(), settings=SETTINGS, step=7)
+    assert after.mean["psnr"] > 55
+    assert after.mean["ssim"] > 0.999
+    assert after.mean["dssim"] == pytest.approx((1 - after.mean["ssim"]) / 2)
+    assert before.mean["psnr"] < 25
+    assert [score.frame for score in after.frames] == list(range(6))
+    assert {score.camera for score in after.frames} == {"cam_00"}
+
+
+def test_none_means_offset_zero_whatever_the_embedding_holds(scene):
+    fitted, untouched = synced_pattern(scene, TRUE_OFFSETS), synced_pattern(scene)
+    assert evaluate(fitted, scene, NONE, settings=SETTINGS).mean == (
+        evaluate(untouched, scene, FULL, settings=SETTINGS).mean
+    )
+    assert fitted.offsets.values()[0].item() == pytest.approx(0.13)
+
+
+def test_holdout_scores_the_right_half_alone(scene):
+    synced = synced_pattern(scene)
+    frames = np.array(scene.frames(0))
+    frames[:, :, : frames.shape[2] // 2] = 0
+    spoiled = pattern_scene(scene.root / "spoiled", TRUE_OFFSETS)
+    spoiled._frames[0] = frames
+    whole, half = (evaluate(synced, spoiled, p, settings=SETTINGS).mean["psnr"] for p in (FULL, HOLDOUT))
+    assert half == pytest.approx(evaluate(synced, scene, HOLDOUT, settings=SETTINGS).mean["psnr"])
+    assert whole < half - 3
+
+
+def test_offset_errors_leave_the_gauge_to_the_training_cameras(scene):
+    found = torch.tensor([9.0, 0.0, -0.27, 0.3], dtype=torch.float64)
+    record = evaluate(synced_pattern(scene, found.tolist()), scene, FULL, settings=SETTINGS).offsets
+    # Differences of the training cameras: -0.1, -0.12, -0.1, so their median is -0.1.
+    assert record["shift_seconds"] == pytest.approx(-0.1)
+    assert record["max_seconds"] == pytest.approx(0.02)
+    assert record["max_frames"] == pytest.approx(0.02 * FPS)
+    assert record["mae_frames"] == pytest.approx(0.02 / 3 * FPS)
+    assert record["median_frames"] == pytest.approx(0.0, abs=1e-9)
+    assert set(record["cameras"]) == {"cam_01", "cam_02", "cam_03"}
+    assert record["test"]["cam_00"]["error_seconds"] == pytest.approx(9.0 - 0.23 + 0.1)
+
+
+def test_no_ground_truth_no_offset_errors(tmp_path):
+    scene = pattern_scene(tmp_path, None)
+    assert "offsets" not in evaluate(synced_pattern(scene), scene, FULL, settings=SETTINGS).to_dict()
+
+
+def test_metrics_json_holds_both_scores(scene, tmp_path):
+    synced = synced_pattern(scene, TRUE_OFFSETS)
+    after, before = (evaluate(synced, scene, p, settings=SETTINGS, step=3) for p in (FULL, FULL.without_fit()))
+    write_metrics(tmp_path / "metrics.json", after, before)
+    record = json.loads((tmp_path / "metrics.json").read_text())
+    assert record["protocol"] == "full"
+    assert record["step"] == 3
+    assert record["none"]["protocol"] == "none"
+    assert set(record["mean"]) == set(METRICS)
+    assert record["mean"]["lpips_alex"] is None or "lpips_alex" not in record["notes"]
+    assert len(record["frames"]) == len(record["none"]["frames"]) == 6
+    assert list(tmp_path.glob(".*partial")) == []
+
+
+def test_video_and_pictures_come_with_the_score(scene, tmp_path):
+    renders = tmp_path / "renders"
+    renders.mkdir()
+    (renders / "test_cam_00_0099_truth.png").touch()
+    (renders / "test_cam_00b_0099_truth.png").touch()
+    synced = synced_pattern(scene, extras=True)
+    evaluate(synced, scene, FULL, settings=SETTINGS, renders=renders)
+    with av.open(str(renders / "test_cam_00.mp4")) as video:
+        stream = video.streams.video[0]
+        # 17 x 13 pixels are padded, never resampled.
+        assert (stream.width, stream.height, stream.frames) == (18, 14, 6)
+        assert float(stream.average_rate) == FPS
+        images = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    truth = scene.frames(0)[0]
+    assert np.abs(images[0][:13, :17].astype(int).mean() - truth.mean()) < 25
+    pictures = sorted(path.name for path in renders.glob("*.png"))
+    assert "test_cam_00_0099_truth.png" not in pictures
+    assert "test_cam_00b_0099_truth.png" in pictures
+    kinds = {name.rsplit("_", 1)[1] for name in pictures}
+    assert kinds == {"truth.png", "rendering.png", "error.png", "depth.png", "static.png", "dynamic.png"}
+    assert len(pictures) == 4 * 6 + 1
+
+
+def test_each_frame_is_rendered_once(scene, tmp_path):
+    synced = synced_pattern(scene)
+    evaluate(synced, scene, FULL, settings=EvaluationConfig(), renders=tmp_path)
+    assert len(synced.backend.shapes) == 6
+
+
+def test_evaluated_frames_are_evenly_spaced():
+    assert evaluated_frames(6, 0) == evaluated_frames(6, 9) == [0, 1, 2, 3, 4, 5]
+    assert evaluated_frames(61, 4) == [0, 20, 40, 60]
+    assert evaluated_frames(10, 1) == [0]
+
+
+def test_modes_are_restored_even_after_an_error(scene):
+    def fail_within():
+        with evaluation_mode(synced):
+            assert not synced.training
+            raise RuntimeError
+
+    synced = synced_pattern(scene)
+    synced.train()
+    synced.backend.part.eval()
+    with pytest.raises(RuntimeError):
+        fail_within()
+    assert synced.training
+    assert synced.backend.training
+    assert not synced.backend.part.training
+
+
+def test_several_moments_at_once_render_the_same_images(scene):
+    synced = synced_pattern(scene, TRUE_OFFSETS, extras=True).eval()
+    camera = scene.cameras[0]
+    views = {}
+    for at_once in (1, 4):
+        synced.backend.shapes.clear()
+        views[at_once] = list(
+            render_views(
+                at_own_clock(synced, 0), camera, range(6), camera.frame_times, 2.0, 6.0, chunk=40, times_at_once=at_once
+            )
+        )
+        expected = {(40,), (21,)} if at_once == 1 else {(10, 4), (1, 4), (20, 2), (1, 2)}
+        assert set(map(tuple, synced.backend.shapes)) == expected
+    for one, several in zip(views[1], views[4], strict=True):
+        assert torch.equal(one.rgb, several.rgb)
+        assert torch.equal(one.depth, several.depth)
+        assert torch.equal(one.extras["static_rgb"], several.extras["static_rgb"])
+        assert torch.equal(one.extras["dynamic_rgb"], several.extras["dynamic_rgb"])
+        assert one.rgb.shape == (13, 17, 3)
+        assert one.accumulation.shape == (13, 17)
+        assert not one.rgb.requires_grad
+
+
+def test_consuming_views_leaves_gradients_on(scene):
+    views = render_views(
+        at_scene_time(synced_pattern(scene).eval()), scene.cameras[0], [0], torch.zeros(1), 2.0, 6.0, description=None
+    )
+    next(views)
+    assert torch.is_grad_enabled()
+
+
+def test_offsets_switched_off_can_be_evaluated(scene):
+    offsets = TimeOffsets(OffsetsConfig(offset_mode="off"), 4, scene.reference, scene.duration, 10)
+    synced = SyncedBackend(offsets, synced_pattern(scene).backend)
+    assert (
+        evaluate(synced, scene, NONE, settings=SETTINGS).mean == evaluate(synced, scene, FULL, settings=SETTINGS).mean
+    )
+
+
+def test_a_broken_off_video_leaves_no_file(tmp_path):
+    def write_and_fail():
+        with VideoWriter(tmp_path / "video.mp4", 10) as video:
+            video.write(torch.rand(16, 16, 3))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and_fail()
+    assert list(Path(tmp_path).iterdir()) == []
+
+
+@pytest.mark.parametrize("fps", [29.97, 30, 1000 / 1001 * 24])
+def test_video_keeps_colours_and_rate(tmp_path, fps):
+    image = np.zeros((20, 30, 3), np.uint8)
+    image[:] = (200, 60, 30)
+    with VideoWriter(tmp_path / "video.mp4", fps) as video:
+        for _ in range(5):
+            video.write(image)
+    with av.open(str(tmp_path / "video.mp4")) as container:
+        assert float(container.streams.video[0].average_rate) == pytest.approx(fps, rel=1e-4)
+        decoded = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert np.abs(decoded.astype(int) - image).max() <= 4
