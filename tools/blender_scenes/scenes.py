@@ -128,7 +128,12 @@ def _limb(
 
 def dancer(generator: np.random.Generator) -> list[Part]:
     """An articulated figure (torso, head, two-part arms and legs) that dances on a plinth; limbs cross the body."""
-    root = wandering_pose(generator, (0.0, 0.0, 0.12), (0.14, 0.14, 0.05), (0.22, 0.22, 0.8))
+    sway = wandering_pose(generator, (0.0, 0.0, 0.12), (0.14, 0.14, 0.05), (0.22, 0.22, 0.8))
+    facing_the_cap = rotation(0.0, 0.0, np.pi / 2)
+
+    def root(time: float) -> np.ndarray:
+        return sway(time) @ facing_the_cap
+
     torso = rounded_solid((0.22, 0.15, 0.32), exponent=3.0)
     nod = [wander(generator, 0.0, a) for a in (0.5, 0.4, 0.9)]
     parts = [
