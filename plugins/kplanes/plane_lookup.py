@@ -1,0 +1,128 @@
+"""Features of space-time points: products of samples from six planes, at several scales (K-Planes, section 3.1)."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from syncnerf.encodings.native import compile_native
+
+PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+"""Axes of the six planes: xy xz yz (space), xt yt zt (space-time)."""
+
+LANES = 8
+"""The fused kernel takes channels in multiples of this."""
+
+
+def plane_features(coordinates: Tensor, planes: list[Tensor]) -> Tensor:
+    """Sample multi-scale planes at points and multiply (differentiable in both arguments).
+
+    Args:
+        coordinates: x y z t in [-1, 1] (beyond, the border's value), float32, shape [N, 4].
+        planes: channels-last planes, scale by scale in the order of :data:`PAIRS`; each of shape
+            [second axis, first axis, channels], at least 2 cells per axis, corners aligned.
+
+    Returns:
+        The product over the six planes of a scale, scales concatenated, shape [N, scales * channels].
+    """
+    channels = planes[0].shape[-1]
+    fused = coordinates.device.type == "cpu" and channels % LANES == 0 and _library() is not None
+    if fused and coordinates.dtype == torch.float32:
+        return _FusedLookup.apply(coordinates, *planes)
+    return plane_features_torch(coordinates, planes)
+
+
+def plane_features_torch(coordinates: Tensor, planes: list[Tensor]) -> Tensor:
+    """The same with ``grid_sample``: runs anywhere, and is what the fused kernel is tested against."""
+    scales = []
+    for start in range(0, len(planes), len(PAIRS)):
+        product: Tensor | float = 1.0
+        for pair, plane in zip(PAIRS, planes[start : start + len(PAIRS)], strict=True):
+            grid = coordinates[None, :, None, list(pair)]
+            sample = torch.nn.functional.grid_sample(
+                plane.permute(2, 0, 1)[None], grid, align_corners=True, padding_mode="border"
+            )
+            product = product * sample[0, :, :, 0].T
+        scales.append(product)
+    return torch.cat(scales, dim=-1)
+
+
+class _FusedLookup(torch.autograd.Function):
+    """All planes and scales in one pass over the points, in C."""
+
+    @staticmethod
+    def forward(ctx, coordinates: Tensor, *planes: Tensor) -> Tensor:
+        coordinates = coordinates.contiguous()
+        planes = tuple(plane.contiguous() for plane in planes)
+        ctx.save_for_backward(coordinates, *planes)
+        channels, scales = planes[0].shape[-1], len(planes) // len(PAIRS)
+        features = coordinates.new_empty(len(coordinates), scales * channels)
+        _library().plane_lookup_forward(
+            _pointer(coordinates), len(coordinates), _pointers(planes), _sizes(planes), scales, channels,
+            _pointer(features), _threads(len(coordinates)),
+        )  # fmt: skip
+        return features
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor):
+        coordinates, *planes = ctx.saved_tensors
+        upstream = upstream.contiguous()
+        channels, scales = planes[0].shape[-1], len(planes) // len(PAIRS)
+        threads = _threads(len(coordinates), sum(plane.numel() for plane in planes))
+        of_coordinates = torch.zeros_like(coordinates) if ctx.needs_input_grad[0] else None
+        of_planes: list[list[Tensor]] = []
+        if any(ctx.needs_input_grad[1:]):
+            of_planes = [[torch.zeros_like(plane) for plane in planes] for _ in range(threads)]
+        _library().plane_lookup_backward(
+            _pointer(coordinates), len(coordinates), _pointers(planes), _sizes(planes), scales, channels,
+            _pointer(upstream), _pointers([p for part in of_planes for p in part]) if of_planes else None,
+            None if of_coordinates is None else _pointer(of_coordinates), threads,
+        )  # fmt: skip
+        for part in of_planes[1:]:
+            torch._foreach_add_(of_planes[0], part)
+        return (of_coordinates, *(of_planes[0] if of_planes else [None] * len(planes)))
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    library = compile_native(Path(__file__).with_name("plane_lookup.c"))
+    if library is not None:
+        pointer, integer = ctypes.c_void_p, ctypes.c_int
+        library.plane_lookup_forward.argtypes = [
+            pointer, ctypes.c_long, pointer, pointer, integer, integer, pointer, integer,
+        ]  # fmt: skip
+        library.plane_lookup_backward.argtypes = [
+            pointer, ctypes.c_long, pointer, pointer, integer, integer, pointer, pointer, pointer, integer,
+        ]  # fmt: skip
+    return library
+
+
+def _threads(points: int, gradient_numbers: int = 0) -> int:
+    """As many threads as torch uses, fewer where there is too little work for each.
+
+    Each thread of the backward pass sums into planes of its own; beyond some size of the planes, clearing and adding
+    those costs more than it saves.
+    """
+    useful = min(points // 512, 64 * points // max(gradient_numbers, 1) + 1 if gradient_numbers else points)
+    return max(1, min(torch.get_num_threads(), useful))
+
+
+def _pointer(tensor: Tensor) -> int:
+    return tensor.data_ptr()
+
+
+def _pointers(tensors) -> ctypes.Array:
+    return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
+
+
+def _sizes(planes) -> ctypes.Array:
+    """Cells along x y z t at each scale, read off the planes xy and zt."""
+    sizes: list[int] = []
+    for start in range(0, len(planes), len(PAIRS)):
+        xy, zt = planes[start], planes[start + 5]
+        sizes += [xy.shape[1], xy.shape[0], zt.shape[1], zt.shape[0]]
+    return (ctypes.c_int * len(sizes))(*sizes)

@@ -1,0 +1,72 @@
+"""What the core reads before anything heavy is imported: the backend's name and options."""
+
+from dataclasses import dataclass
+
+from syncnerf.backend import BackendSpec
+from syncnerf.config import check_choices, option
+from syncnerf.errors import UserError
+
+
+@dataclass(frozen=True)
+class KPlanesConfig:
+    """Options of the K-Planes field, its samplers and its losses."""
+
+    field: str = option("kplanes", "decoder: kplanes (hybrid: two small networks) or kplanes_explicit", ("kplanes", "kplanes_explicit"))
+    plane_resolution: int = option(64, "cells per side of the coarsest spatial planes")
+    plane_scales: str = option("1,2,4,8", "multiples of plane_resolution, comma-separated")
+    plane_channels: int = option(16, "features per plane and scale")
+    time_resolution: int = option(0, "cells of the space-time planes along time; 0 for half the frames")
+    time_span: float = option(0.8, "the video covers [-time_span, time_span] of the field's time [-1, 1]; the rest is for offsets")
+    hidden_width: int = option(64, "width of the hybrid decoder's networks")
+    basis_width: int = option(128, "width of the explicit decoder's network for the colour basis")
+    sampler: str = option("proposal", "where rays are sampled: proposal networks, or steps through occupied cells", ("proposal", "occupancy"))
+    proposal_samples: str = option("256,128", "samples per proposal network, comma-separated")
+    proposal_resolutions: str = option("128,256", "cells per side of each proposal network's planes")
+    proposal_channels: int = option(8, "features of the proposal planes")
+    proposal_warmup: int = option(5000, "steps after which proposals are updated only every 5th")
+    anneal_steps: int = option(1000, "steps over which proposal weights sharpen")
+    field_samples: int = option(48, "samples per ray that the field sees, with sampler proposal")
+    occupancy_resolution: int = option(96, "cells per side of the occupancy grid")
+    occupancy_steps: int = option(128, "steps across the box's longest side, with sampler occupancy")
+    occupancy_every: int = option(100, "steps between looks at the occupied cells")
+    occupancy_start: int = option(400, "step of the first look")
+    occupancy_threshold: float = option(0.01, "opacity of a step below which a cell counts as empty")
+    colour_threshold: float = option(1e-4, "samples of less weight skip the colour network, with sampler occupancy")
+    tv_weight: float = option(1e-4, "weight of the planes' total variation")
+    proposal_tv_weight: float = option(1e-4, "the same for the proposal planes")
+    time_smoothness_weight: float = option(1e-2, "weight of the space-time planes' second difference along time")
+    proposal_time_smoothness_weight: float = option(1e-3, "the same for the proposal planes")
+    static_weight: float = option(1e-4, "weight of the space-time planes' distance from 1 (1 is static)")
+    proposal_static_weight: float = option(1e-4, "the same for the proposal planes")
+    histogram_weight: float = option(1.0, "weight of the proposal networks' loss")
+    distortion_weight: float = option(0.0, "weight of mip-NeRF 360's distortion loss")
+    density_weight: float = option(0.0, "weight of the mean density in empty-looking space")
+    regularize_every: int = option(1, "steps between plane regularisers, whose weights grow to match")
+    time_blur: float = option(0.0, "blur of the space-time planes along time at the start, in frames; narrows to none")
+    time_blur_until: float = option(0.5, "share of the training at which that blur is gone")
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        for name in ("plane_scales", "proposal_samples", "proposal_resolutions"):
+            self.integers(name)
+        if len(self.integers("proposal_samples")) != len(self.integers("proposal_resolutions")):
+            raise UserError("proposal_samples and proposal_resolutions should have equally many numbers")
+        if not 0.0 < self.time_span <= 1.0:
+            raise UserError(f"time_span = {self.time_span}: should lie in (0, 1]")
+
+    def integers(self, name: str) -> list[int]:
+        """An option of comma-separated positive whole numbers, as a list."""
+        text = str(getattr(self, name))
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        if not parts or not all(part.isdigit() and int(part) > 0 for part in parts):
+            raise UserError(f"{name} = {text}: should be whole numbers with commas between")
+        return [int(part) for part in parts]
+
+
+SPEC = BackendSpec(
+    name="kplanes",
+    summary="K-Planes: six planes per scale, hybrid or explicit decoder",
+    config=KPlanesConfig,
+    adapter="syncnerf_kplanes.adapter:KPlanesBackend",
+    batch="rays",
+)

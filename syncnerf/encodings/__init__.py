@@ -1,0 +1,1 @@
+"""Encodings and small networks that fields are made of."""

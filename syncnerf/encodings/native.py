@@ -1,0 +1,73 @@
+"""Small C kernels, compiled once with the machine's own C compiler and loaded with ctypes.
+
+They only make things faster: where there is no compiler, the plain-torch twins do the same.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+DISABLE_VARIABLE = "SYNCNERF_NATIVE"
+FLAGS = ["-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared", "-std=c11"]
+
+
+def compile_native(source: Path) -> ctypes.CDLL | None:
+    """Compile a C file into the user's cache (once per content and machine) and load it.
+
+    Returns None, with a line in the log, where there is no C compiler, the compilation fails, or the environment says
+    ``SYNCNERF_NATIVE=0``.
+    """
+    if os.environ.get(DISABLE_VARIABLE) == "0":
+        return None
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        logger.warning("no C compiler (cc): %s runs as plain torch, several times slower", source.stem)
+        return None
+    runtime = _torch_openmp()
+    command = [compiler, *FLAGS, *runtime]
+    key = hashlib.sha256(" ".join(command).encode() + source.read_bytes() + _processor().encode()).hexdigest()[:16]
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    library = home / "syncnerf" / "kernels" / f"{source.stem}-{key}.so"
+    try:
+        if not library.exists():
+            library.parent.mkdir(parents=True, exist_ok=True)
+            partial = library.with_name(f".{library.name}.{os.getpid()}.partial")
+            subprocess.run(
+                [compiler, *FLAGS, str(source), "-o", str(partial), *runtime, "-lm"], check=True, capture_output=True
+            )
+            os.replace(partial, library)
+        return ctypes.CDLL(str(library))
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", b"") or str(error).encode()
+        logger.warning("%s runs as plain torch: compiling it failed (%s)", source.stem, reason.decode(errors="replace"))
+        return None
+
+
+def _torch_openmp() -> list[str]:
+    """Linker arguments for the OpenMP runtime that torch itself uses.
+
+    A second runtime would bring a second pool of threads, and the idle one of the two spins on the cores that the busy
+    one needs.
+    """
+    folders = [Path(torch.__file__).parent / "lib", Path(torch.__file__).parent.parent / "torch.libs"]
+    for folder in folders:
+        for candidate in sorted(folder.glob("libgomp*.so*")):
+            return [str(candidate), f"-Wl,-rpath,{folder}"]
+    return []
+
+
+def _processor() -> str:
+    """What ``-march=native`` depends on: a cache on a shared disk must not serve another kind of machine."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return os.uname().machine
+    return next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")

@@ -1,0 +1,45 @@
+"""Volume rendering: from densities along a ray to weights and pixels (Max 1995; NeRF, equation 3)."""
+
+import torch
+from torch import Tensor
+
+
+def render_weights(densities: Tensor, lengths: Tensor) -> Tensor:
+    """Weight of every sample: its own opacity times the light that the samples before it let through.
+
+    Args:
+        densities: extinction per unit length, non-negative, shape [..., S], near to far.
+        lengths: length of each sample's interval, shape [..., S].
+
+    Returns:
+        Weights, shape [..., S]; their sum is the ray's opacity, ``1 - exp(-sum(densities * lengths))``.
+    """
+    optical_depth = densities * lengths
+    before = torch.cumsum(optical_depth, dim=-1) - optical_depth
+    return torch.exp(-before) * -torch.expm1(-optical_depth)
+
+
+def composite(weights: Tensor, values: Tensor) -> Tensor:
+    """Weighted sum along the ray: weights [..., S], values [..., S] or [..., S, C]; shape [...] or [..., C]."""
+    if values.ndim == weights.ndim:
+        return (weights * values).sum(dim=-1)
+    return (weights[..., None] * values).sum(dim=-2)
+
+
+class _TruncatedExponential(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        result = torch.exp(x.clamp(max=15.0))
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        (result,) = ctx.saved_tensors
+        return gradient * result
+
+
+def truncated_exponential(x: Tensor) -> Tensor:
+    """``exp(min(x, 15))`` whose gradient is the value itself, so that it neither overflows nor dies at the clamp
+    (the density activation of instant-ngp and K-Planes)."""
+    return _TruncatedExponential.apply(x)

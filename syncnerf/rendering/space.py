@@ -1,0 +1,60 @@
+"""From world points to the cube [-1, 1]^3 that a field lives in."""
+
+import torch
+from torch import Tensor, nn
+
+from syncnerf.backend import NormalizedDeviceCoordinates, SceneGeometry
+from syncnerf.scene.rays import Rays
+
+
+def contract(points: Tensor) -> Tensor:
+    """Contract unbounded space into the cube of half side 2, leaving the cube [-1, 1]^3 as it is.
+
+    mip-NeRF 360 (Barron et al. 2022, equation 10) with the maximum norm, as nerfstudio and K-Planes use it.
+    Points [..., 3], in units in which the scene's box is [-1, 1]^3.
+    """
+    norm = points.abs().amax(dim=-1, keepdim=True).clamp_min(1e-9)
+    return torch.where(norm <= 1.0, points, (2.0 - 1.0 / norm) * points / norm)
+
+
+def to_ndc(rays: Rays, camera: NormalizedDeviceCoordinates, near: float = 1.0) -> Rays:
+    """Warp rays of forward-facing cameras to normalised device coordinates (NeRF, appendix C).
+
+    A ray's point at distance infinity lands at z = 1, at the near plane (``z = -near`` in the world) at z = -1.
+
+    Returns:
+        Rays with near 0 and far 1; their directions are not unit vectors.
+    """
+    shift = -(near + rays.origins[:, 2]) / rays.directions[:, 2]
+    origins = rays.origins + shift[:, None] * rays.directions
+    scale_x, scale_y = 2.0 * camera.focal / camera.width, 2.0 * camera.focal / camera.height
+    x, y = origins[:, 0] / origins[:, 2], origins[:, 1] / origins[:, 2]
+    warped_origins = torch.stack([-scale_x * x, -scale_y * y, 1.0 + 2.0 * near / origins[:, 2]], dim=-1)
+    warped_directions = torch.stack(
+        [
+            -scale_x * (rays.directions[:, 0] / rays.directions[:, 2] - x),
+            -scale_y * (rays.directions[:, 1] / rays.directions[:, 2] - y),
+            -2.0 * near / origins[:, 2],
+        ],
+        dim=-1,
+    )
+    return Rays(warped_origins, warped_directions, torch.zeros_like(rays.near), torch.ones_like(rays.far))
+
+
+class FieldSpace(nn.Module):
+    """The affine (and, where asked, contracted) map from world points to [-1, 1]^3, and the warp of rays before it."""
+
+    def __init__(self, geometry: SceneGeometry):
+        super().__init__()
+        self.contraction = geometry.contraction
+        self.ndc = geometry.ndc
+        self.register_buffer("bounds", geometry.bounds.float().clone(), persistent=False)
+
+    def warp(self, rays: Rays) -> Rays:
+        """Rays in the space where samples are placed: normalised device coordinates, or the world's own."""
+        return rays if self.ndc is None else to_ndc(rays, self.ndc)
+
+    def normalize(self, points: Tensor) -> Tensor:
+        """Points [..., 3] to the field's cube, [-1, 1]^3."""
+        unit = 2.0 * (points - self.bounds[0]) / (self.bounds[1] - self.bounds[0]) - 1.0
+        return 0.5 * contract(unit) if self.contraction else unit

@@ -1,0 +1,60 @@
+"""Which part of space can hold anything at all: carved from plain backgrounds, over all frames at once."""
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from syncnerf.scene.scene import Scene
+
+
+def visual_hull(scene: Scene, resolution: int = 96, tolerance: int = 10, chunk: int = 32) -> Tensor | None:
+    """Cells of the scene's box that no training camera sees as background in all of its frames.
+
+    Frames are joined over the whole video, so the cameras' clocks do not matter.
+
+    Args:
+        scene: the scene; its background colour must be known and its cameras static.
+        resolution: cells per side.
+        tolerance: difference from the background, in grey levels of 255, that makes a pixel foreground (videos are
+            compressed).
+        chunk: frames looked at at once.
+
+    Returns:
+        bool, shape [resolution] * 3 (x, y, z); None where the background is unknown or a camera moves.
+    """
+    cameras = [scene.cameras[i] for i in scene.train]
+    if scene.background is None or scene.space != "bounded" or any(camera.is_moving for camera in cameras):
+        return None
+    ticks = (torch.arange(resolution, dtype=torch.float64) + 0.5) / resolution
+    low, high = scene.bounds.double()
+    axes = [low[k] + ticks * (high[k] - low[k]) for k in range(3)]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
+    homogeneous = torch.cat([points, torch.ones_like(points[:, :1])], dim=-1)
+    cell = float((high - low).max()) / resolution
+    hull = torch.ones(len(points), dtype=torch.bool)
+    for index, camera in tqdm(list(zip(scene.train, cameras, strict=True)), desc="carving", unit="camera", leave=False):
+        mask = foreground_mask(scene, index, tolerance, chunk)
+        projected = homogeneous @ camera.projection().T
+        depth = projected[:, 2]
+        # A cell is kept when any pixel it may touch is foreground: grow the mask by the cell's half diagonal.
+        radius = int(0.87 * cell * camera.intrinsics.focal_x / max(scene.near, 1e-6)) + 1
+        grown = torch.nn.functional.max_pool2d(mask.float()[None, None], 2 * radius + 1, stride=1, padding=radius)[0, 0]
+        column = (projected[:, 0] / depth).floor().long()
+        row = (projected[:, 1] / depth).floor().long()
+        visible = (depth > 0) & (column >= 0) & (row >= 0)
+        visible &= (column < camera.intrinsics.width) & (row < camera.intrinsics.height)
+        seen = torch.ones_like(hull)
+        seen[visible] = grown[row[visible], column[visible]] > 0
+        hull &= seen
+    return hull.reshape((resolution,) * 3)
+
+
+def foreground_mask(scene: Scene, camera: int, tolerance: int = 10, chunk: int = 32) -> Tensor:
+    """Pixels that differ from the background in some frame, bool, shape [height, width]."""
+    frames = scene.frames(camera)
+    background = torch.tensor(scene.background) * 255.0
+    mask = torch.zeros(frames.shape[1:3], dtype=torch.bool)
+    for start in range(0, len(frames), chunk):
+        part = torch.from_numpy(frames[start : start + chunk].copy()).float()
+        mask |= ((part - background).abs().amax(dim=-1) > tolerance).any(dim=0)
+    return mask
