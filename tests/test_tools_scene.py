@@ -56,6 +56,27 @@ def test_arc_cameras_move_slowly_and_the_others_do_not(tool):
     assert np.ptp(rig.rig_poses("cap", cameras=6, frames=9), axis=1).max() == 0.0
 
 
+def test_forward_rig_in_llff_axes(tool):
+    rig = tool("blender_scenes.rig")
+    poses = rig.rig_poses("forward", cameras=9, frames=3)
+    assert np.ptp(poses, axis=1).max() == 0.0
+    poses = poses[:, 0]
+    np.testing.assert_allclose(
+        poses[:, :3, :3].swapaxes(1, 2) @ poses[:, :3, :3], np.tile(np.eye(3), (9, 1, 1)), atol=1e-12
+    )
+    toward_origin = -poses[:, :3, 3] / np.linalg.norm(poses[:, :3, 3], axis=1, keepdims=True)
+    np.testing.assert_allclose(-poses[:, :3, 2], toward_origin, atol=1e-12)
+    assert (poses[:, :3, 2] @ poses[0, :3, 2] > 0.95).all()
+    table = rig.llff_poses_bounds(poses, (160, 120), focal=200.0, near=2.7, far=5.3)
+    assert table.shape == (9, 17)
+    # The usual reader's step from (down, right, back) to (right, up, back).
+    matrices = table[:, :15].reshape(9, 3, 5)
+    read_back = np.concatenate([matrices[..., 1:2], -matrices[..., 0:1], matrices[..., 2:4]], axis=-1)
+    np.testing.assert_array_equal(read_back, poses[:, :3])
+    np.testing.assert_array_equal(matrices[..., 4], np.tile([120.0, 160.0, 200.0], (9, 1)))
+    np.testing.assert_array_equal(table[:, 15:], np.tile([2.7, 5.3], (9, 1)))
+
+
 def test_offsets_have_the_asked_distribution(tool):
     draw = tool("blender_scenes.rig").draw_offsets
     gaussian = draw(4000, seed=0, fps=30.0, std_frames=5.0)
@@ -165,8 +186,11 @@ def test_a_tiny_render(tool, tmp_path):
     render(tmp_path / "one", *common, "--synchronised-twin")
     render(tmp_path / "two", *common)
     render(tmp_path / "arc", *common, "--rig", "arc", "--scene", "jelly", "--motion-blur", "0.5")
+    render(tmp_path / "llff", *common, "--rig", "forward", "--offset-range", "3")
+    assert np.load(tmp_path / "llff" / "poses_bounds.npy", allow_pickle=False).shape == (3, 17)
+    assert not (tmp_path / "llff" / "transforms.json").exists()
     names = ["cam00.mp4", "cam01.mp4", "cam02.mp4", "offsets.json", "transforms.json"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["arc", "one", "one_sync", "two"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["arc", "llff", "one", "one_sync", "two"]
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     transforms = json.loads((tmp_path / "one" / "transforms.json").read_text())

@@ -8,6 +8,7 @@ time, so offsets are sub-frame. The output folder holds
   per camera: ``file_path`` and ``transform_matrix`` (camera to world, OpenGL axes). With ``--rig arc`` the cameras
   move: each entry also has ``transform_matrices``, one pose per frame's exposure; ``transform_matrix`` is the first;
 * ``cam00.mp4``, ``cam01.mp4``, ...: H.264 over white; camera 0 is the test view, in the middle of the others;
+* with ``--rig forward`` ``poses_bounds.npy`` in LLFF's convention instead of ``transforms.json``;
 * ``offsets.json``: the true ``seconds`` in camera order, and the command's options.
 
 Needs Blender as a Python module (Python 3.11): ``pip install "syncnerf[blender]"``.
@@ -21,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from blender_scenes.rig import RIGS, draw_offsets, rig_poses
+from blender_scenes.rig import RIGS, draw_offsets, llff_poses_bounds, rig_poses
 from blender_scenes.scenes import SCENES, build_scene
 from scene_output import ToolError, VideoWriter, atomic_folder, refuse_existing, write_json
 from tqdm import tqdm
@@ -30,6 +31,9 @@ CAMERA_ANGLE_X = 0.6911112070083618
 """Horizontal field of view of the NeRF Blender scenes, radians."""
 RADIUS = 4.0
 """Distance of every camera from the origin, scene units (near 2, far 6)."""
+
+SCENE_REACH = 1.3
+"""Radius of the ball that every scene stays in, scene units."""
 
 
 def picture_size(text: str) -> tuple[int, int]:
@@ -74,8 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--scene", choices=SCENES, default="toys", help="what to animate, see below (default: toys)")
     parser.add_argument("--cameras", type=positive_int, default=14, help="number of cameras (default: 14)")
     parser.add_argument("--rig", choices=RIGS, default="cap",
-                        help="cap: spread over a spherical cap; ring: all around; arc: on the cap, each camera moving "
-                        "on a slow arc (default: cap)")  # fmt: skip
+                        help="cap: spread over a spherical cap; ring: all around; arc: on the cap, each moving "
+                        "on a slow arc; forward: on a disc on one side, written as LLFF (default: cap)")  # fmt: skip
     parser.add_argument("--azimuth-span", type=not_negative, default=160.0,
                         help="width of the cap in degrees of azimuth, for cap and arc (default: 160)")  # fmt: skip
     parser.add_argument("--frames", type=positive_int, default=60, help="frames per camera (default: 60)")
@@ -131,8 +135,13 @@ def write_scene(output: Path, options: argparse.Namespace, poses: np.ndarray, of
                         picture = renderer.render(time, pose)
                     video.write_rgb(np.round(picture * 255.0).astype(np.uint8))
                     progress.update()
-        transforms = {"camera_angle_x": CAMERA_ANGLE_X, "width": width, "height": height, "fps": options.fps}
-        write_json(folder / "transforms.json", transforms | {"frames": entries})
+        if options.rig == "forward":
+            focal = 0.5 * width / np.tan(0.5 * CAMERA_ANGLE_X)
+            near, far = RADIUS - SCENE_REACH, RADIUS + SCENE_REACH
+            np.save(folder / "poses_bounds.npy", llff_poses_bounds(poses[:, 0], options.size, focal, near, far))
+        else:
+            transforms = {"camera_angle_x": CAMERA_ANGLE_X, "width": width, "height": height, "fps": options.fps}
+            write_json(folder / "transforms.json", transforms | {"frames": entries})
         truth = {"unit": "seconds", "seconds": offsets.tolist(), "scene": options.scene, "seed": options.seed}
         write_json(folder / "offsets.json", truth | {"options": recorded_options(options)})
 

@@ -41,13 +41,13 @@ def atomic_folder(output: Path, force: bool = False) -> Iterator[Path]:
 
 
 def refuse_existing(output: Path, force: bool) -> None:
-    """Raises :class:`ToolError` when ``output`` exists and ``force`` is off, or when it does not look like a scene."""
+    """Raises :class:`ToolError` when ``output`` exists and ``force`` is off, or when no tool here wrote it."""
     if not output.exists():
         return
     if not force:
         raise ToolError(f"{output}: already exists; choose another folder or add --force to replace it")
-    if not output.is_dir() or (any(output.iterdir()) and not (output / "transforms.json").exists()):
-        raise ToolError(f"{output}: holds no transforms.json, so --force will not delete it; remove it yourself")
+    if not output.is_dir() or (any(output.iterdir()) and not (output / "offsets.json").exists()):
+        raise ToolError(f"{output}: holds no offsets.json, so --force will not delete it; remove it yourself")
 
 
 def _remove(folder: Path) -> None:

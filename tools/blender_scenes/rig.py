@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-RIGS = ("cap", "ring", "arc")
+RIGS = ("cap", "ring", "arc", "forward")
 CAP_ELEVATIONS = (10.0, 60.0)
 """Lowest and highest elevation of the cap and arc rigs, degrees."""
 
@@ -61,14 +61,42 @@ def ring_angles(cameras: int) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(cameras) * (360.0 / cameras), elevation
 
 
+def forward_positions(cameras: int, radius: float, spread: float = 0.9) -> np.ndarray:
+    """Camera centres [C, 3] of a forward-facing rig: a sunflower pattern on a flat disc of radius ``spread``.
+
+    The disc faces the origin from ``radius`` scene units away; camera 0 is at its middle.
+    """
+    middle = look_at_origin(on_sphere(np.array(0.0), np.array(25.0), radius))
+    index = np.arange(cameras)
+    distance = spread * np.sqrt(index / max(cameras - 1, 1))
+    angle = index * np.pi * (3.0 - np.sqrt(5.0))
+    across = np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=-1)
+    return middle[:3, 3] + across @ middle[:3, :2].T
+
+
+def llff_poses_bounds(poses: np.ndarray, size: tuple[int, int], focal: float, near: float, far: float) -> np.ndarray:
+    """``poses`` [C, 4, 4] as LLFF's ``poses_bounds.npy`` [C, 17]: 3x5 (down, right, back, centre, hwf), near, far.
+
+    ``size``: width and height in pixels; ``focal``: pixels; ``near``, ``far``: scene units.
+    """
+    width, height = size
+    down, right, back, centre = -poses[:, :3, 1], poses[:, :3, 0], poses[:, :3, 2], poses[:, :3, 3]
+    shape = np.broadcast_to(np.array([height, width, focal], dtype=np.float64), centre.shape)
+    matrices = np.stack([down, right, back, centre, shape], axis=-1).reshape(len(poses), 15)
+    return np.concatenate([matrices, np.tile([near, far], (len(poses), 1))], axis=1)
+
+
 def rig_poses(
     rig: str, cameras: int, frames: int, radius: float = 4.0, azimuth_span: float = 160.0, sweep: float = 30.0
 ) -> np.ndarray:
     """Camera-to-world poses [cameras, frames, 4, 4] at each frame of each camera's own video.
 
     ``cap`` and ``ring`` stand still. ``arc``: every camera starts on the cap and turns about the vertical axis by
-    ``sweep`` degrees over its video, neighbours in opposite directions.
+    ``sweep`` degrees over its video, neighbours in opposite directions. ``forward``: still, on a disc on one side.
     """
+    if rig == "forward":
+        still = np.stack([look_at_origin(position) for position in forward_positions(cameras, radius)])
+        return np.repeat(still[:, None], frames, axis=1)
     azimuth, elevation = ring_angles(cameras) if rig == "ring" else cap_angles(cameras, azimuth_span)
     progress = np.linspace(-0.5, 0.5, frames) if rig == "arc" and frames > 1 else np.zeros(frames)
     direction = np.where(np.arange(cameras) % 2, -1.0, 1.0)
