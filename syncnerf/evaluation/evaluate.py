@@ -20,6 +20,7 @@ from syncnerf.evaluation.pictures import remove_pictures, write_pictures
 from syncnerf.evaluation.protocols import Protocol
 from syncnerf.evaluation.videos import VideoWriter
 from syncnerf.evaluation.views import at_own_clock, at_scene_time, evaluation_mode, render_views
+from syncnerf.scene.camera import Camera
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 
@@ -130,6 +131,11 @@ def evaluated_frames(frame_count: int, wanted: int) -> list[int]:
     return sorted({round(value) for value in torch.linspace(0, frame_count - 1, wanted, dtype=torch.float64).tolist()})
 
 
+def own_pace(camera: Camera, frames: Sequence[int]) -> float:
+    """Frames per second at which a video of some of a camera's frames lasts as long as the camera's own."""
+    return camera.fps * len(frames) / camera.frame_count
+
+
 def write_metrics(path: Path, evaluation: Evaluation, before: Evaluation | None = None) -> None:
     """Write ``metrics.json`` whole or not at all; the score before the test-time fit goes under ``none``."""
     record = evaluation.to_dict()
@@ -173,8 +179,7 @@ def _score_camera(
     video = nullcontext()
     if renders is not None:
         remove_pictures(renders, camera.name)
-        # Fewer frames than the camera took are shown slower, so that the video lasts as long as the camera's.
-        video = VideoWriter(renders / f"test_{camera.name}.mp4", camera.fps * len(frames) / camera.frame_count)
+        video = VideoWriter(renders / f"test_{camera.name}.mp4", own_pace(camera, frames))
     scores = []
     with video as writer:
         for frame, view in zip(frames, views, strict=True):
