@@ -1,0 +1,111 @@
+"""The ``offsets.json`` that synchronisation and training write, and training reads."""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from syncnerf.errors import UserError
+
+Source = Literal["sync", "joint", "test-optim"]
+
+
+def write_offsets(
+    path: Path,
+    names: Sequence[str],
+    reference: str,
+    offsets: Tensor,
+    stderr: Tensor,
+    source: Source,
+    reasons: Mapping[str, str] | None = None,
+    extra: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Write offsets as json, atomically.
+
+    Args:
+        path: the file; its folder is made if need be.
+        names: the cameras in order.
+        reference: name of the camera whose offset is zero.
+        offsets: seconds, shape [C]; NaN for a camera that is not determined, written as null with its reason.
+        stderr: their standard errors in seconds, shape [C]; NaN (written as null) where unknown.
+        source: what computed them.
+        reasons: by name, why a camera is not determined.
+        extra: by name, further finite numbers of a camera (a clock's rate, ...).
+    """
+    cameras = {}
+    for name, offset, error in zip(names, offsets.tolist(), stderr.tolist(), strict=True):
+        known = math.isfinite(offset)
+        entry = {"offset": offset if known else None, "stderr": error if known and math.isfinite(error) else None}
+        if not known:
+            entry["reason"] = (reasons or {}).get(name, "not determined")
+        cameras[name] = entry | dict((extra or {}).get(name, {}))
+    record = {"unit": "seconds", "reference": reference, "cameras": cameras, "source": source}
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_offsets(path: Path, names: Sequence[str]) -> Tensor:
+    """Read offsets by camera name.
+
+    Both layouts are taken: this package's own, and the ground truth of a scene folder (``{"seconds": [...]}`` in
+    camera order, or by name).
+
+    Args:
+        path: the file.
+        names: the cameras in order; cameras of the file that are not among them are ignored.
+
+    Returns:
+        Seconds, float64, shape [C]; NaN for cameras that the file calls undetermined (``"offset": null``).
+
+    Raises:
+        UserError: the file is missing or unreadable, lacks a camera, or holds something that is no number.
+    """
+    path = Path(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; write it with 'syncnerf sync --out'") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: is not valid json ({error}); write it again") from error
+    values = _by_name(path, record, names)
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise UserError(f"{path}: has no offset for camera '{missing[0]}'; add it (has: {', '.join(values)})")
+    return torch.tensor([_seconds(path, name, values[name]) for name in names], dtype=torch.float64)
+
+
+def _by_name(path: Path, record: object, names: Sequence[str]) -> dict[str, object]:
+    if isinstance(record, dict) and isinstance(record.get("cameras"), dict):
+        if record.get("unit", "seconds") != "seconds":
+            raise UserError(f"{path}: its unit is {record['unit']!r}; convert the offsets to seconds")
+        cameras = record["cameras"]
+        return {name: entry.get("offset") if isinstance(entry, dict) else entry for name, entry in cameras.items()}
+    seconds = record.get("seconds") if isinstance(record, dict) else None
+    if isinstance(seconds, dict):
+        return seconds
+    if isinstance(seconds, list) and len(seconds) == len(names):
+        return dict(zip(names, seconds, strict=True))
+    raise UserError(f"{path}: holds neither 'cameras' nor 'seconds' for {len(names)} cameras; is it an offsets.json?")
+
+
+def _seconds(path: Path, name: str, value: object) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UserError(f"{path}: the offset of camera '{name}' should be a finite number, not {value!r}")
+    return float(value)

@@ -1,0 +1,67 @@
+"""``syncnerf sync``: offsets.json, pictures and aligned copies of a scene's videos."""
+
+import argparse
+from pathlib import Path
+
+from syncnerf.errors import UserError
+from syncnerf.offsets_file import write_offsets
+from syncnerf.scene import Scene, load_scene
+from syncnerf.scene.read_options import ReadOptions
+from syncnerf.sync.result import SyncResult
+from syncnerf.sync.synchronize import METHODS, synchronize
+
+WORKING_SIDE = 320
+"""Frames are read at no more than this many pixels a side."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the subcommand ``sync`` to the command line."""
+    parser = subparsers.add_parser(
+        "sync",
+        help="find the cameras' time offsets from motion alone",
+        description="Finds the cameras' time offsets from motion alone, before any training, with standard errors.",
+    )
+    add = parser.add_argument
+    add("--datadir", type=Path, required=True, help="folder of the scene")
+    add("--dataset", default="auto", help="format of the scene; auto recognises it from the folder")
+    add("--out", type=Path, help="offsets file to write (default: offsets.json in the current folder)")
+    add("--method", choices=METHODS, default="auto", help="what to compare; auto: epipolar unless cameras move")
+    add("--max-offset", type=float, metavar="SECONDS", help="largest offset between two cameras (default: any)")
+    add("--exclude-cameras", default="", help="comma-separated names of cameras to leave out")
+    add("--cache-dir", type=Path, help="folder of the decoded frames (default: beside the scene)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out ``syncnerf sync``; returns the exit code."""
+    excluded = tuple(name.strip() for name in arguments.exclude_cameras.split(",") if name.strip())
+    options = ReadOptions(max_side=WORKING_SIDE, exclude_cameras=excluded, cache_dir=arguments.cache_dir)
+    scene = load_scene(arguments.datadir, options, arguments.dataset)
+    scene.frame_cache.prepare(scene.cameras)
+    result = synchronize(scene, arguments.method, arguments.max_offset)
+    print(table(scene, result))
+    if len(result.reasons) == len(scene.cameras) - 1:
+        reason = next(iter(result.reasons.values()))
+        raise UserError(f"{scene.root}: no camera's offset can be determined ({reason})")
+    out = arguments.out or Path("offsets.json")
+    names = result.names
+    write_offsets(out, names, names[result.reference], result.offsets, result.stderr, "sync", result.reasons)
+    return 0
+
+
+def table(scene: Scene, result: SyncResult) -> str:
+    """One line per camera: offset and standard error in seconds and frames, or why there is none."""
+    width = max(len(name) for name in result.names)
+    lines = [f"{'camera':{width}}  {'offset [s]':>11}  {'+-':>8}  {'frames':>8}  {'+-':>6}  pairs"]
+    for index, name in enumerate(result.names):
+        pairs = [pair for pair in result.pairs if index in (pair.first, pair.second)]
+        used = f"{sum(pair.used for pair in pairs)}/{len(pairs)}"
+        if name in result.reasons:
+            lines.append(f"{name:{width}}  undetermined: {result.reasons[name]}")
+            continue
+        offset, error, fps = float(result.offsets[index]), float(result.stderr[index]), scene.cameras[index].fps
+        mark = "  (reference)" if index == result.reference else ""
+        lines.append(
+            f"{name:{width}}  {offset:+11.5f}  {error:8.5f}  {offset * fps:+8.3f}  {error * fps:6.3f}  {used}{mark}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""Motion energy: how much each pixel changes between frames, with flicker and noise taken out."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+CHUNK_BYTES = 32 << 20
+"""Frames are read in pieces of about this many bytes once they are float32."""
+LARGEST_SIDE = 200
+"""Energy maps are averaged down until neither side exceeds this many pixels."""
+LEAST_FLOOR = 8.0
+"""Smallest noise floor: grey levels, summed over the three channels."""
+FLOOR_FACTOR = 3.0
+"""Noise floor of a frame, in medians of its energy (most pixels of a static camera's frame stand still)."""
+LARGEST_FLOOR = 36.0
+"""Largest noise floor; a median above it is motion, not noise."""
+CLIPPED = 253
+"""Channel values from here on may stand for anything brighter."""
+
+
+@dataclass(frozen=True)
+class MotionEnergy:
+    """A camera's motion energy, kept only where something ever moves.
+
+    Attributes:
+        values: energy of each kept pixel between frames k and k + 1, grey levels, float16, shape [P, T - 1].
+        pixels: places of the kept pixels in the averaged-down map (row * width + column), int64, shape [P].
+        pool: size of the blocks of image pixels that were averaged.
+        width: columns of the averaged-down map.
+        height: rows of it.
+    """
+
+    values: Tensor
+    pixels: Tensor
+    pool: int
+    width: int
+    height: int
+
+    @property
+    def pixel_centres(self) -> Tensor:
+        """Where the kept pixels lie in the image: x and y in image pixels, float64, shape [P, 2]."""
+        row = self.pixels.div(self.width, rounding_mode="floor").double()
+        column = self.pixels.remainder(self.width).double()
+        return (torch.stack([column, row], dim=-1) + 0.5) * self.pool
+
+
+def motion_energy(frames: np.ndarray) -> MotionEnergy:
+    """Absolute differences of consecutive frames, summed over channels, less a noise floor.
+
+    Each frame's global gain (flicker, exposure) is divided out first; a clipped value counts as any brighter one. The
+    noise floor is a multiple of the frame's median energy. Maps larger than 200 pixels are averaged down after the
+    difference is taken, so that fine motion still counts. Source: the frame differences of Pundik & Moses
+    (ECCV 2010); the treatment of gain and noise is this package's own.
+
+    Args:
+        frames: uint8 RGB, shape [T, height, width, 3]; read in pieces, so it may be a memory map.
+    """
+    count, height, width, _ = frames.shape
+    gains = frame_gains(frames)
+    pool = max(1, -(-max(height, width) // LARGEST_SIDE))
+    step = max(2, CHUNK_BYTES // (height * width * 12))
+    pieces = []
+    for first in range(0, count - 1, step):
+        chunk = torch.from_numpy(np.ascontiguousarray(frames[first : first + step + 1]))
+        difference = _difference(chunk, None if gains is None else gains[first : first + step + 1])
+        floor = FLOOR_FACTOR * difference[:, ::3, ::3].flatten(1).median(dim=1).values
+        difference -= floor.clamp(LEAST_FLOOR, LARGEST_FLOOR)[:, None, None]
+        energy = difference.clamp_min_(0)
+        if pool > 1:
+            energy = avg_pool2d(energy[:, None], pool)[:, 0]
+        pieces.append(energy.half())
+    shape = (height // pool, width // pool)
+    moving = torch.zeros(shape, dtype=torch.bool)
+    for piece in pieces:
+        moving |= (piece > 0).any(0)
+    pixels = moving.flatten().nonzero()[:, 0]
+    values = torch.cat([piece.flatten(1)[:, pixels].T for piece in pieces], dim=1) if pieces else torch.zeros(0, 0)
+    return MotionEnergy(values.contiguous(), pixels, pool, shape[1], shape[0])
+
+
+def _difference(chunk: Tensor, gains: Tensor | None) -> Tensor:
+    """Sum over channels of absolute differences of consecutive frames, float32, shape [T - 1, height, width]."""
+    levels = chunk.float()
+    if gains is None:
+        return (levels[1:] - levels[:-1]).abs_().sum(-1)
+    levels /= gains[:, None, None, None]
+    change = levels[1:] - levels[:-1]
+    clipped = chunk >= CLIPPED
+    # A clipped value is only a lower bound: no change can be claimed towards the brighter side of it.
+    unknown = (clipped[:-1] & (change > 0)) | (clipped[1:] & (change < 0))
+    return change.abs_().masked_fill_(unknown, 0.0).sum(-1)
+
+
+def frame_gains(frames: np.ndarray, samples: int = 6000) -> Tensor | None:
+    """Each frame's global brightness factor, relative to the video's median frame.
+
+    The factor of a frame is the mode of the ratios of its (sub-sampled) pixels to their medians over time, found by a
+    Cauchy-weighted mean that pixels in motion hardly touch. It is measured in the four quarters of the image too: true
+    flicker moves them together, motion does not. Where they disagree there is nothing to correct.
+
+    Args:
+        frames: uint8 RGB, shape [T, height, width, 3].
+        samples: about how many pixels to look at.
+
+    Returns:
+        Factors, float32, shape [T]; None where there is no flicker to speak of.
+    """
+    count, height, width, _ = frames.shape
+    stride = max(1, round((height * width / samples) ** 0.5))
+    step = max(1, CHUNK_BYTES // (height * width * 3))
+    rows = [frames[first : first + step, ::stride, ::stride] for first in range(0, count, step)]
+    sampled = torch.from_numpy(np.concatenate(rows)).float().mean(-1)
+    typical = sampled[:: max(1, count // 100)].median(dim=0).values
+    usable = (typical > 16) & (typical < 240)
+    logs = torch.log(sampled.clamp_min(1.0) / typical.clamp_min(1.0))
+    vertical = [0, sampled.shape[1] // 2, sampled.shape[1]]
+    horizontal = [0, sampled.shape[2] // 2, sampled.shape[2]]
+    quarters = []
+    for top, bottom in pairwise(vertical):
+        for left, right in pairwise(horizontal):
+            inside = usable[top:bottom, left:right]
+            if inside.sum() >= 30:
+                quarters.append(_mode(logs[:, top:bottom, left:right][:, inside]))
+    if len(quarters) < 2 or count < 3:
+        return None
+    changes = torch.stack(quarters).diff(dim=1)
+    covariance = changes @ changes.T / changes.shape[1]
+    shared = (covariance.sum() - covariance.trace()) / (len(quarters) * (len(quarters) - 1))
+    if shared < max(0.5 * float(covariance.trace()) / len(quarters), 1e-6):
+        return None
+    return _mode(logs[:, usable]).exp()
+
+
+def _mode(values: Tensor, width: float = 0.02, rounds: int = 8) -> Tensor:
+    """Where the values of each row are densest: Cauchy-weighted mean from the median on, shape [rows]."""
+    centre = values.median(dim=1).values
+    for _ in range(rounds):
+        weights = 1 / (1 + ((values - centre[:, None]) / width).square())
+        centre = (weights * values).sum(1) / weights.sum(1)
+    return centre

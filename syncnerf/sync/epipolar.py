@@ -1,0 +1,156 @@
+"""Pairwise lags of static cameras from motion along epipolar lines (Pundik & Moses, ECCV 2010)."""
+
+import logging
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from syncnerf.errors import UserError
+from syncnerf.scene import Scene
+from syncnerf.sync.energy import MotionEnergy, motion_energy
+from syncnerf.sync.landscape import Landscape, Peak, condition, correlate, find_peak
+from syncnerf.sync.pencils import LEAST_BASELINE, View, line_signals, view_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two cameras compared at every shift.
+
+    Attributes:
+        first: global index of the one camera.
+        second: global index of the other.
+        landscape: agreement at every shift; None where they could not be compared.
+        peak: its best shift; None likewise.
+        reason: why the pair should not be used; empty if it may be.
+    """
+
+    first: int
+    second: int
+    landscape: Landscape | None
+    peak: Peak | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class EpipolarCameras:
+    """The moving pixels of every camera, ready to be compared pair by pair.
+
+    Attributes:
+        energies: each camera's motion energy.
+        views: each camera's rays through the moving pixels.
+        rates: frames per second of each camera.
+        least_baseline: cameras nearer to each other than this (scene units) share no epipolar planes.
+    """
+
+    energies: list[MotionEnergy]
+    views: list[View]
+    rates: list[float]
+    least_baseline: float
+
+    def signals(self, first: int, second: int) -> tuple[Tensor, Tensor, float]:
+        """Conditioned line signals of two cameras on common time steps; shapes [L, T1], [L, T2], and seconds per step.
+
+        Sample m of either covers m to m + 1 steps of that camera's own clock.
+        """
+        lines = line_signals(self.views[first], self.views[second], (self.energies[first], self.energies[second]))
+        step = 1 / min(self.rates[first], self.rates[second])
+        resampled = [
+            resample(signal, step * self.rates[camera]) for signal, camera in zip(lines, (first, second), strict=True)
+        ]
+        moving = ((resampled[0] > 0).any(1)) & ((resampled[1] > 0).any(1))
+        return condition(resampled[0][moving]), condition(resampled[1][moving]), step
+
+
+def resample(signals: Tensor, ratio: float) -> Tensor:
+    """Sum signals over time steps of another length, preserving their totals.
+
+    Args:
+        signals: amounts per frame interval, shape [L, T].
+        ratio: length of the new steps, in frame intervals.
+
+    Returns:
+        Amounts per new step, shape [L, floor(T / ratio)].
+    """
+    if abs(ratio - 1) < 1e-6:
+        return signals
+    count = math.floor(signals.shape[1] / ratio + 1e-6)
+    running = torch.nn.functional.pad(signals.cumsum(1), (1, 0))
+    edges = torch.arange(count + 1, dtype=torch.float64) * ratio
+    lower = edges.long().clamp_max(signals.shape[1] - 1)
+    share = (edges - lower).to(signals.dtype)
+    return (running[:, lower] * (1 - share) + running[:, lower + 1] * share).diff(dim=1)
+
+
+def prepare_cameras(scene: Scene) -> EpipolarCameras:
+    """Motion energy and rays of every camera of a scene.
+
+    Raises:
+        UserError: a camera moves, or nothing moves in front of any.
+    """
+    for camera in scene.cameras:
+        if camera.is_moving:
+            raise UserError(f"{scene.root}: camera '{camera.name}' moves; synchronise this scene with --method tracks")
+    # Opened one by one rather than kept by the scene, so that mapped frames do not pile up in memory.
+    energies = [
+        motion_energy(scene.frame_cache.open(camera))
+        for camera in tqdm(scene.cameras, desc="motion energy", unit="camera", leave=False)
+    ]
+    if not any(len(energy.pixels) for energy in energies):
+        raise UserError(f"{scene.root}: nothing moves in any of the videos; synchronising them needs motion")
+    views = [view_of(camera, energy) for camera, energy in zip(scene.cameras, energies, strict=True)]
+    centres = torch.stack([view.centre for view in views])
+    typical = float(torch.pdist(centres).median()) if len(centres) > 1 else 0.0
+    span = max(typical, float(torch.pdist(centres).max()) if len(centres) > 1 else 0.0)
+    return EpipolarCameras(energies, views, [camera.fps for camera in scene.cameras], LEAST_BASELINE * span)
+
+
+def compare_all(
+    count: int, compare: Callable[[int, int], Comparison], description: str = "comparing"
+) -> list[Comparison]:
+    """Compare every pair of cameras, a few at a time, with a progress bar."""
+    pairs = list(combinations(range(count), 2))
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=len(pairs), desc=description, unit="pair", leave=False) as progress,
+    ):
+        results = []
+        for result in pool.map(lambda pair: compare(*pair), pairs):
+            results.append(result)
+            progress.update()
+    return results
+
+
+def compare_pair(cameras: EpipolarCameras, first: int, second: int, max_offset: float | None) -> Comparison:
+    """The landscape of two static cameras.
+
+    Args:
+        cameras: of the scene.
+        first: global index of the one camera.
+        second: global index of the other.
+        max_offset: largest lag between two cameras that is considered, seconds; None for what the videos allow.
+    """
+    views = cameras.views
+    if float((views[first].centre - views[second].centre).norm()) <= cameras.least_baseline:
+        return Comparison(first, second, None, None, "no baseline (both cameras stand in the same place)")
+    for camera in (first, second):
+        if len(cameras.energies[camera].pixels) == 0:
+            return Comparison(first, second, None, None, "nothing moves in one of the videos")
+    signals = cameras.signals(first, second)
+    if len(signals[0]) == 0:
+        return Comparison(first, second, None, None, "no epipolar line with motion in both")
+    most = None if max_offset is None else math.ceil(max_offset / signals[2])
+    shifts, correlation, overlap = correlate(signals[0], signals[1], most)
+    peak = find_peak(shifts, correlation, overlap, signals[2])
+    if peak is None:
+        return Comparison(first, second, None, None, "too few frames in common")
+    landscape = Landscape(first, second, shifts * signals[2], correlation)
+    return Comparison(first, second, landscape, peak, peak.reason_to_reject)

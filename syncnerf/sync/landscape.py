@@ -1,0 +1,198 @@
+"""Correlation of two cameras' line signals against their time shift, its peak between frames, and how sure it is."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv1d, pad
+
+DETREND = 1.5
+"""Deviation, in samples, of the smooth trend that is taken out: what is left carries the timing."""
+SPREAD_POWER = 0.75
+"""Lines are divided by this power of their deviation: between equal weight (1) and weight by energy (0)."""
+LEAST_OVERLAP = 12
+"""Samples that both signals must share at a shift."""
+OVERLAP_SHARE = 1 / 3
+"""Share of the shorter signal that must overlap at a shift."""
+NEIGHBOURHOOD = 4
+"""Samples on either side that belong to a peak."""
+LEAST_SIGNIFICANCE = 6.0
+"""Smallest height of an accepted peak, in robust deviations of the landscape elsewhere."""
+LEAST_LEAD = 1.5
+"""Smallest lead of an accepted peak over the next separate one, in the same unit."""
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """Agreement of two cameras against the shift between their clocks.
+
+    Attributes:
+        first: global index of the one camera.
+        second: global index of the other.
+        lags: shifts offset[first] - offset[second], seconds, float64, shape [S].
+        values: agreement at each shift, larger is better (correlation, or share of explained motion), float64,
+            shape [S].
+    """
+
+    first: int
+    second: int
+    lags: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True)
+class Peak:
+    """A landscape's best shift.
+
+    Attributes:
+        lag: offset[first] - offset[second], seconds.
+        deviation: standard error of the lag, seconds, up to a factor common to all pairs.
+        significance: height in robust deviations of the rest of the landscape.
+        lead: height above the next separate peak, in the same unit.
+    """
+
+    lag: float
+    deviation: float
+    significance: float
+    lead: float
+
+    @property
+    def reason_to_reject(self) -> str:
+        """Why the peak should not be believed; empty if it may be."""
+        if not self.significance >= LEAST_SIGNIFICANCE:
+            return f"no shared motion (best shift only {self.significance:.1f} deviations above the others)"
+        if not self.lead >= LEAST_LEAD:
+            return f"no distinct best shift (leads the next by {self.lead:.1f} deviations)"
+        return ""
+
+
+def condition(signals: Tensor) -> Tensor:
+    """Compress, detrend and weigh line signals so that sharp changes on any line count alike.
+
+    Args:
+        signals: energy per line over time, shape [L, T].
+
+    Returns:
+        Signals without slow trends, in no unit, shape [L, T]; a line that never moves is zero.
+    """
+    compressed = signals.clamp_min(0).sqrt()
+    detrended = compressed - smooth(compressed, DETREND)
+    deviation = detrended.std(dim=1, keepdim=True)
+    return detrended / deviation.clamp_min(1e-6) ** SPREAD_POWER
+
+
+def smooth(signals: Tensor, deviation: float) -> Tensor:
+    """Gaussian smoothing along time, the ends repeated; shape [L, T]."""
+    radius = math.ceil(3 * deviation)
+    steps = torch.arange(-radius, radius + 1, dtype=signals.dtype, device=signals.device)
+    kernel = torch.exp(-0.5 * (steps / deviation) ** 2)
+    return conv1d(pad(signals[:, None], (radius, radius), mode="replicate"), (kernel / kernel.sum())[None, None])[:, 0]
+
+
+def correlate(first: Tensor, second: Tensor, most: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Correlation of two signal matrices, pooled over lines, at every whole shift with enough overlap.
+
+    At shift s, ``first[:, t]`` is compared with ``second[:, t + s]``; means and variances are those of the overlap.
+
+    Args:
+        first: shape [L, T1].
+        second: shape [L, T2].
+        most: largest shift in samples to consider; None for all.
+
+    Returns:
+        Shifts (int64), correlations (float64) and overlaps in samples (int64), each of shape [S]; empty where no
+        shift has enough overlap.
+    """
+    length, other = first.shape[1], second.shape[1]
+    needed = max(LEAST_OVERLAP, math.ceil(OVERLAP_SHARE * min(length, other)))
+    shifts = torch.arange(needed - length, other - needed + 1)
+    overlap = torch.minimum(torch.tensor(length), other - shifts) - (-shifts).clamp_min(0)
+    keep = overlap >= needed
+    if most is not None:
+        keep &= shifts.abs() <= most
+    shifts, overlap = shifts[keep], overlap[keep]
+    if len(shifts) == 0:
+        return shifts, torch.zeros(0, dtype=torch.float64), overlap
+    size = 1 << (length + other - 1).bit_length()
+    spectrum = (torch.fft.rfft(first, size).conj() * torch.fft.rfft(second, size)).sum(0)
+    products = torch.fft.irfft(spectrum.to(torch.complex128), size)[shifts % size]
+    start = (-shifts).clamp_min(0)
+    sums = [_window_sums(first, start, overlap), _window_sums(second, start + shifts, overlap)]
+    squares = [
+        _window_sums(first.square().sum(0, keepdim=True), start, overlap)[0],
+        _window_sums(second.square().sum(0, keepdim=True), start + shifts, overlap)[0],
+    ]
+    covariance = products - (sums[0] * sums[1]).sum(0) / overlap
+    variances = [square - total.square().sum(0) / overlap for square, total in zip(squares, sums, strict=True)]
+    correlation = covariance / (variances[0].clamp_min(0) * variances[1].clamp_min(0)).sqrt().clamp_min(1e-9)
+    return shifts, correlation.clamp(-1, 1), overlap
+
+
+def _window_sums(signals: Tensor, start: Tensor, length: Tensor) -> Tensor:
+    """Sums over windows of time, float64, shape [L, S]."""
+    running = pad(signals.double().cumsum(1), (1, 0))
+    return running[:, start + length] - running[:, start]
+
+
+def find_peak(shifts: Tensor, correlation: Tensor, overlap: Tensor, interval: float) -> Peak | None:
+    """The best shift, to a fraction of a sample, and how it stands out.
+
+    Shifts with little overlap vary more, so heights are compared as ``atanh(c) * sqrt(overlap - 3)``. Between samples
+    the correlation is interpolated band-limited (a windowed sinc), and the last step is a parabola.
+
+    Args:
+        shifts: whole shifts in samples, shape [S].
+        correlation: at those shifts, shape [S].
+        overlap: in samples, shape [S].
+        interval: seconds per sample.
+
+    Returns:
+        None where there are too few shifts to judge.
+    """
+    if len(shifts) < 4 * NEIGHBOURHOOD:
+        return None
+    score = torch.atanh(correlation.clamp(-0.999, 0.999)) * (overlap - 3).sqrt()
+    best = int(score.argmax())
+    elsewhere = (shifts - shifts[best]).abs() > NEIGHBOURHOOD
+    rest = score[elsewhere]
+    if len(rest) < 2 * NEIGHBOURHOOD:
+        return None
+    middle = rest.median()
+    spread = 1.4826 * float((rest - middle).abs().median()) + 1e-9
+    position, height, curvature = refine(correlation, best)
+    height = min(max(height, 1e-6), 0.999)
+    deviation = math.sqrt((1 - height**2) / (height * max(curvature, 1e-9)) / float(overlap[best]))
+    return Peak(
+        lag=(float(shifts[0]) + position) * interval,
+        deviation=deviation * interval,
+        significance=float(score[best] - middle) / spread,
+        lead=float(score[best] - rest.max()) / spread,
+    )
+
+
+def refine(values: Tensor, best: int, steps: int = 16, taps: int = 8) -> tuple[float, float, float]:
+    """Maximum of a sampled curve near one of its samples.
+
+    Args:
+        values: samples, float64, shape [S].
+        best: index of the largest.
+        steps: points per sample at which the windowed-sinc interpolation is evaluated.
+        taps: samples on either side that it uses.
+
+    Returns:
+        Place of the maximum (in samples from the first), its height, and minus its second derivative per sample^2.
+    """
+    offsets = torch.arange(-steps, steps + 1, dtype=torch.float64) / steps
+    nodes = torch.arange(-taps, taps + 1, dtype=torch.float64)
+    padded = pad(values[None, None], (taps, taps), mode="replicate")[0, 0]
+    near = padded[best : best + 2 * taps + 1]
+    distance = offsets[:, None] - nodes
+    window = torch.cos(torch.pi * distance / (2 * (taps + 1))).square()
+    fine = (torch.sinc(distance) * window) @ near
+    top = int(fine[1:-1].argmax()) + 1
+    before, at, after = fine[top - 1 : top + 2].tolist()
+    bend = before - 2 * at + after
+    shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
+    shift = min(max(shift, -1.0), 1.0)
+    return best + float(offsets[top]) + shift / steps, at - 0.25 * (before - after) * shift, -bend * steps**2

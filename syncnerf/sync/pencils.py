@@ -1,0 +1,122 @@
+"""Epipolar pencils: the half-planes through two cameras' centres, and what each of them sees along its image line."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag, normalize
+
+from syncnerf.scene import Camera
+from syncnerf.sync.energy import MotionEnergy
+
+LINE_WIDTH = 1.0
+"""Distance between neighbouring lines, in pixels of the finer energy map."""
+MOST_LINES = 400
+"""Upper bound on the lines of a pair."""
+LEAST_LINES = 4
+"""A pair that shares fewer lines is not compared."""
+LEAST_BASELINE = 1e-4
+"""Smallest distance of two cameras, as a share of the cameras' typical distance from each other."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a pencil needs of one camera.
+
+    Attributes:
+        centre: the camera's place, scene units, float32, shape [3].
+        forward: unit viewing direction, float32, shape [3].
+        rays: unit directions in the world through the energy's pixels, float32, shape [P, 3].
+        spacing: radians between neighbouring pixels of the energy map, at the image's middle.
+    """
+
+    centre: Tensor
+    forward: Tensor
+    rays: Tensor
+    spacing: float
+
+
+def view_of(camera: Camera, energy: MotionEnergy) -> View:
+    """Directions through the pixels of a static camera's energy map."""
+    intrinsics, pose = camera.intrinsics, camera.pose(0)
+    x, y = energy.pixel_centres.unbind(-1)
+    local = torch.stack(
+        [
+            (x - intrinsics.centre_x) / intrinsics.focal_x,
+            -(y - intrinsics.centre_y) / intrinsics.focal_y,
+            -torch.ones_like(x),
+        ],
+        dim=-1,
+    )
+    rays = normalize(local @ pose[:3, :3].T, dim=-1)
+    spacing = energy.pool / max(intrinsics.focal_x, intrinsics.focal_y)
+    return View(pose[:3, 3].float(), -pose[:3, 2].float(), rays.float(), spacing)
+
+
+def half_plane_angles(first: View, second: View) -> tuple[Tensor, Tensor]:
+    """For each pixel of both views the angle, about the baseline, of the half-plane that holds its ray.
+
+    A point in space lies in one half-plane bounded by the line through both centres, so both of its images carry the
+    same angle: whether the epipoles lie inside the images, outside or at infinity makes no difference. The cut at
+    +-pi is turned away from where the cameras look.
+
+    Returns:
+        Angles in (-pi, pi] of the first and of the second view's pixels, float32, shapes [P1] and [P2].
+    """
+    along = normalize(second.centre - first.centre, dim=0)
+    look = first.forward + second.forward
+    look = look - (look @ along) * along
+    if look.norm() < 1e-3:
+        look = torch.eye(3)[int(along.abs().argmin())]
+        look = look - (look @ along) * along
+    across = normalize(look, dim=0)
+    upward = torch.linalg.cross(along, across)
+    return tuple(torch.atan2(view.rays @ upward, view.rays @ across) for view in (first, second))
+
+
+def line_signals(first: View, second: View, energies: tuple[MotionEnergy, MotionEnergy]) -> tuple[Tensor, Tensor]:
+    """Energy along corresponding epipolar lines of two cameras.
+
+    The angles that both cameras' moving pixels cover are cut into equal lines about a pixel wide; each pixel's energy
+    is shared between the two lines next to it. Pixels next to an epipole, which many lines cross, count for nothing.
+
+    Returns:
+        Two matrices with one row per line, float32, shapes [L, T1 - 1] and [L, T2 - 1]; L is 0 where the cameras
+        share no lines.
+    """
+    angles = half_plane_angles(first, second)
+    if min(len(a) for a in angles) == 0:
+        return tuple(energy.values.new_zeros(0, energy.values.shape[1], dtype=torch.float32) for energy in energies)
+    low = max(float(a.min()) for a in angles)
+    high = min(float(a.max()) for a in angles)
+    count = int((high - low) / (LINE_WIDTH * min(first.spacing, second.spacing)))
+    if count < LEAST_LINES:
+        return tuple(energy.values.new_zeros(0, energy.values.shape[1], dtype=torch.float32) for energy in energies)
+    count = min(count, MOST_LINES)
+    width = (high - low) / count
+    along = normalize(second.centre - first.centre, dim=0)
+    signals = []
+    for view, angle, energy in zip((first, second), angles, energies, strict=True):
+        # The distance from the epipole, as an angle: the pixel's own extent about the baseline is spacing / distance.
+        from_epipole = torch.linalg.cross(view.rays, along.expand_as(view.rays)).norm(dim=-1)
+        clear = from_epipole * 4 * width > view.spacing
+        signals.append(_splat((angle - low) / width - 0.5, clear, count, energy.values))
+    return tuple(signals)
+
+
+def _splat(place: Tensor, usable: Tensor, count: int, values: Tensor) -> Tensor:
+    """Share each pixel's values between the two rows next to its place, float32, shape [count, T]."""
+    usable = usable & (place > -1) & (place < count)
+    pixels = usable.nonzero()[:, 0]
+    lower = place[pixels].floor()
+    upper_share = place[pixels] - lower
+    rows = torch.cat([lower, lower + 1]).long()
+    shares = torch.cat([1 - upper_share, upper_share])
+    columns = pixels.repeat(2)
+    inside = (rows >= 0) & (rows < count)
+    rows, columns, shares = rows[inside], columns[inside], shares[inside]
+    order = rows.argsort()
+    starts = torch.searchsorted(rows[order], torch.arange(count + 1))
+    return embedding_bag(
+        columns[order], values.float(), starts, mode="sum", per_sample_weights=shares[order], include_last_offset=True
+    )

@@ -1,0 +1,140 @@
+"""From pairwise lags to one offset per camera: spanning tree, robust weighted least squares, standard errors."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SOFT_WIDTH = 1.5
+"""Residuals beyond this many deviations count less than quadratically (soft-L1)."""
+OUTLIER = 6.0
+"""Lags this many deviations from the solution are left out at the end."""
+ROUNDS = 30
+"""Reweighting rounds; a handful suffices, each costs microseconds."""
+
+
+@dataclass(frozen=True)
+class Lags:
+    """Measured lags between cameras; one row per measurement.
+
+    Attributes:
+        first: camera index, int64, shape [M].
+        second: camera index, int64, shape [M].
+        values: offset[first] - offset[second], seconds, float64, shape [M].
+        deviations: standard errors up to a common factor, seconds, float64, shape [M].
+    """
+
+    first: Tensor
+    second: Tensor
+    values: Tensor
+    deviations: Tensor
+
+    def keep(self, mask: Tensor) -> "Lags":
+        """The measurements that a mask selects."""
+        return Lags(self.first[mask], self.second[mask], self.values[mask], self.deviations[mask])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A robust least-squares solution.
+
+    Attributes:
+        unknowns: float64, shape [U].
+        covariance: of the unknowns, float64, shape [U, U].
+        residuals: measured minus modelled, float64, shape [M].
+        used: which measurements the final solution rests on, bool, shape [M].
+    """
+
+    unknowns: Tensor
+    covariance: Tensor
+    residuals: Tensor
+    used: Tensor
+
+
+def connected(first: Tensor, second: Tensor, count: int, start: int) -> Tensor:
+    """Which cameras the pairs connect with ``start``, bool, shape [count]."""
+    reached = torch.zeros(count, dtype=torch.bool)
+    reached[start] = True
+    while True:
+        grown = reached.clone()
+        grown[second[reached[first]]] = True
+        grown[first[reached[second]]] = True
+        if torch.equal(grown, reached):
+            return reached
+        reached = grown
+
+
+def spanning_tree(lags: Lags, count: int, reference: int) -> Tensor:
+    """Offsets along the tree of the surest lags (Prim), seconds, float64, shape [count]; NaN where nothing connects."""
+    offsets = torch.full((count,), torch.nan, dtype=torch.float64)
+    offsets[reference] = 0.0
+    while True:
+        from_known = ~offsets[lags.first].isnan() & offsets[lags.second].isnan()
+        to_known = offsets[lags.first].isnan() & ~offsets[lags.second].isnan()
+        edges = (from_known | to_known).nonzero()[:, 0]
+        if len(edges) == 0:
+            return offsets
+        edge = edges[lags.deviations[edges].argmin()]
+        i, j, lag = lags.first[edge], lags.second[edge], lags.values[edge]
+        if from_known[edge]:
+            offsets[j] = offsets[i] - lag
+        else:
+            offsets[i] = offsets[j] + lag
+
+
+def offset_design(lags: Lags, count: int) -> Tensor:
+    """Which offsets each lag compares: +1 for the first camera, -1 for the second, float64, shape [M, count]."""
+    rows = torch.arange(len(lags.values))
+    design = torch.zeros(len(rows), count, dtype=torch.float64)
+    design[rows, lags.first] = 1.0
+    design[rows, lags.second] -= 1.0
+    return design
+
+
+def robust_fit(design: Tensor, values: Tensor, deviations: Tensor, gauge: Tensor, start: Tensor) -> Fit:
+    """Robust weighted least squares by iterative reweighting.
+
+    Soft-L1 from the starting point on, the scale of the residuals estimated anew in each round by their median; then
+    measurements beyond 6 deviations are left out and the rest is fitted by weighted least squares. The covariance is
+    that solution's, scaled by the remaining residuals (and never below a hundredth of the stated deviations).
+
+    Args:
+        design: derivative of each measurement by each unknown, float64, shape [M, U].
+        values: measurements, float64, shape [M].
+        deviations: their standard errors up to a common factor, float64, shape [M].
+        gauge: directions of the unknowns that no measurement sees, float64, shape [G, U]; the solution and its
+            covariance are orthogonal to them (the free, inner gauge).
+        start: where to begin, float64, shape [U].
+
+    Returns:
+        The solution, in the inner gauge.
+    """
+    rows, seen = design / deviations[:, None], values / deviations
+    unknowns = start
+    for _ in range(ROUNDS):
+        residuals = seen - rows @ unknowns
+        scale = max(1.4826 * float(residuals.abs().median()), 1e-2)
+        weights = 1 / (1 + (residuals / (SOFT_WIDTH * scale)).square()).sqrt()
+        unknowns = _solve(rows, seen, weights, gauge)[0]
+    residuals = seen - rows @ unknowns
+    scale = max(1.4826 * float(residuals.abs().median()), 1e-2)
+    used = residuals.abs() <= OUTLIER * scale
+    unknowns, inverse = _solve(rows, seen, used.double(), gauge)
+    residuals = seen - rows @ unknowns
+    freedom = int(used.sum()) - design.shape[1] + len(gauge)
+    # Without spare measurements (two cameras, a bare tree) the residuals are zero and tell nothing.
+    variance = float(residuals[used].square().sum()) / freedom if freedom > 0 else 1.0
+    return Fit(unknowns, inverse * max(variance, 1e-4), residuals * deviations, used)
+
+
+def _solve(rows: Tensor, seen: Tensor, weights: Tensor, gauge: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted solution and inverse normal matrix in the inner gauge."""
+    normal = rows.T @ (weights[:, None] * rows)
+    strength = normal.diagonal().mean()
+    fixed = gauge.T @ gauge / gauge.square().sum(1).mean() * strength
+    # Adding the gauge directions and projecting them out afterwards is the pseudo-inverse, without its rank decision.
+    inverse = torch.linalg.inv(normal + fixed)
+    basis = torch.linalg.qr(gauge.T)[0]
+    project = torch.eye(len(normal), dtype=torch.float64) - basis @ basis.T
+    inverse = project @ inverse @ project
+    return inverse @ (rows.T @ (weights * seen)), inverse

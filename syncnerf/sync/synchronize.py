@@ -1,0 +1,136 @@
+"""The public entry: a scene in, offsets with standard errors out."""
+
+import logging
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from syncnerf.errors import UserError
+from syncnerf.scene import Scene
+from syncnerf.sync.epipolar import Comparison, compare_all, compare_pair, prepare_cameras
+from syncnerf.sync.result import PairLag, SyncResult
+from syncnerf.sync.solve import Fit, Lags, connected, offset_design, robust_fit, spanning_tree
+
+logger = logging.getLogger(__name__)
+
+METHODS = ("auto", "epipolar", "tracks")
+
+
+def synchronize(scene: Scene, method: str = "auto", max_offset: float | None = None) -> SyncResult:
+    """Time offsets of a scene's cameras from motion alone.
+
+    Args:
+        scene: calibrated cameras and their frames; about 200-320 pixels a side suffice.
+        method: ``epipolar`` (static cameras), ``tracks`` (moving ones too), or ``auto``: epipolar where all cameras
+            stand still.
+        max_offset: largest lag between two cameras that is considered, seconds; None for what the videos allow.
+
+    Returns:
+        Offsets with standard errors; cameras that could not be determined hold NaN and a reason.
+
+    Raises:
+        UserError: fewer than two cameras, no motion at all, no two cameras in different places, or a method that the
+            scene does not allow.
+    """
+    check_scene(scene, method, max_offset)
+    cameras = prepare_cameras(scene)
+    comparisons = compare_all(len(scene.cameras), partial(compare_pair, cameras, max_offset=max_offset))
+    if all(comparison.reason.startswith("no baseline") for comparison in comparisons):
+        raise UserError(f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart")
+    return resolve(scene, "epipolar", comparisons)
+
+
+def check_scene(scene: Scene, method: str, max_offset: float | None) -> None:
+    """Raise UserError where the request makes no sense."""
+    if method not in METHODS:
+        raise UserError(f"no synchronisation method '{method}' (known: {', '.join(METHODS)})")
+    if max_offset is not None and not max_offset > 0:
+        raise UserError(f"--max-offset {max_offset:g}: should be a positive number of seconds")
+    if len(scene.cameras) < 2:
+        raise UserError(f"{scene.root}: has one camera; synchronising needs at least two")
+
+
+def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncResult:
+    """Offsets from the pairs' lags: reject, connect, fit, and account for every pair and camera."""
+    count, reference = len(scene.cameras), scene.reference
+    accepted = [c for c in comparisons if c.peak is not None and not c.reason]
+    lags = Lags(
+        torch.tensor([c.first for c in accepted], dtype=torch.int64),
+        torch.tensor([c.second for c in accepted], dtype=torch.int64),
+        torch.tensor([c.peak.lag for c in accepted], dtype=torch.float64),
+        torch.tensor([c.peak.deviation for c in accepted], dtype=torch.float64),
+    )
+    known, offsets, stderr, used = fit_offsets(lags, count, reference)
+    outliers = {(c.first, c.second) for c, kept in zip(accepted, used.tolist(), strict=True) if not kept}
+    pairs = [_pair_lag(comparison, offsets, outliers, known) for comparison in comparisons]
+    reasons = {
+        scene.names[camera]: _why_undetermined(camera, pairs, known, scene.names[reference])
+        for camera in (~known).nonzero()[:, 0].tolist()
+    }
+    landscapes = [comparison.landscape for comparison in comparisons if comparison.landscape is not None]
+    return SyncResult(scene.names, reference, method, offsets, stderr, pairs, landscapes, reasons=reasons)
+
+
+def fit_offsets(lags: Lags, count: int, reference: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The global solution over the cameras that lags connect with the reference.
+
+    Returns:
+        Which cameras are determined (bool, [count]), offsets and standard errors in seconds (float64, [count], NaN
+        where undetermined), and which lags were used (bool, [M]).
+    """
+    usable = torch.ones(len(lags.values), dtype=torch.bool)
+    while True:
+        known = connected(lags.first[usable], lags.second[usable], count, reference)
+        inside = usable & known[lags.first]
+        if int(known.sum()) < 2:
+            nothing = torch.full((count,), torch.nan, dtype=torch.float64)
+            nothing[reference] = 0.0
+            return known, nothing, nothing.clone(), inside
+        fit = _fit_component(lags.keep(inside), known, reference)
+        if fit.used.all():
+            break
+        # A camera that hung on outliers alone is lost with them: look again at what is connected.
+        usable = inside.clone()
+        usable[inside] = fit.used
+    offsets = torch.full((count,), torch.nan, dtype=torch.float64)
+    stderr = offsets.clone()
+    offsets[known] = fit.unknowns
+    offsets -= offsets[reference].clone()
+    stderr[known] = fit.covariance.diagonal().sqrt()
+    return known, offsets, stderr, inside
+
+
+def _fit_component(lags: Lags, known: Tensor, reference: int) -> Fit:
+    start = spanning_tree(lags, len(known), reference)[known]
+    design = offset_design(lags, len(known))[:, known]
+    gauge = torch.ones(1, int(known.sum()), dtype=torch.float64)
+    return robust_fit(design, lags.values, lags.deviations, gauge, start - start.mean())
+
+
+def _pair_lag(comparison: Comparison, offsets: Tensor, outliers: set[tuple[int, int]], known: Tensor) -> PairLag:
+    first, second, peak = comparison.first, comparison.second, comparison.peak
+    if peak is None:
+        return PairLag(first, second, float("nan"), float("nan"), 0.0, float("nan"), comparison.reason)
+    residual = peak.lag - float(offsets[first] - offsets[second])
+    reason = comparison.reason
+    if not reason and (first, second) in outliers:
+        reason = "contradicts the other pairs" if known[first] and known[second] else "not connected with the reference"
+    return PairLag(first, second, peak.lag, peak.deviation, peak.significance, residual, reason)
+
+
+def _why_undetermined(camera: int, pairs: list[PairLag], known: Tensor, reference: str) -> str:
+    """One line: which of the camera's pairs failed and why."""
+    own = [pair for pair in pairs if camera in (pair.first, pair.second)]
+    if any(pair.reason == "not connected with the reference" for pair in own):
+        return f"shares motion with some cameras, but nothing connects them with the reference {reference}"
+    reasons = [pair.reason for pair in own]
+    return max(set(reasons), key=reasons.count) if reasons else "no pair to compare"
+
+
+def initial_offsets(scene: Scene) -> Tensor:
+    """Starting offsets for a training, seconds, float64, shape [C]; 0, with a warning, where undetermined."""
+    result = synchronize(scene)
+    for name, reason in result.reasons.items():
+        logger.warning("camera %s cannot be synchronised from motion (%s); its offset starts at 0", name, reason)
+    return result.offsets.nan_to_num(nan=0.0)

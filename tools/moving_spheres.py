@@ -1,0 +1,214 @@
+"""Ray-cast videos of textured spheres that tumble over a textured disc: ground truth for synchronisation, in seconds.
+
+No Blender, no files but the frame cache: the frames come out of a :class:`FrameSource` of the scene, so a test or a
+measurement has a scene of any size with known offsets in no time. Time is continuous, so offsets are sub-frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from syncnerf.scene import Camera, Intrinsics, Scene
+from syncnerf.scene.frame_cache import FrameCache
+
+FIELD_OF_VIEW = 0.69
+"""Horizontal field of view, radians; as the NeRF Blender scenes'."""
+RADIUS = 4.0
+"""Distance of the cameras from the origin, scene units."""
+DISC_HEIGHT, DISC_RADIUS = -0.8, 1.1
+
+Edit = Callable[[np.ndarray, int], np.ndarray]
+"""Changes one frame, uint8 [height, width, 3], given its index: flicker, noise, ..."""
+
+
+@dataclass
+class Spheres:
+    """Spheres on smooth random paths, tumbling, each with its own texture; a function of continuous time.
+
+    Attributes:
+        count: number of spheres.
+        seed: of paths, textures, sizes.
+        pace: speeds up (above 1) or slows down all motion; 0 for a scene that stands still.
+    """
+
+    count: int = 5
+    seed: int = 0
+    pace: float = 1.0
+
+    def __post_init__(self) -> None:
+        generator = np.random.default_rng(self.seed)
+        shape = (self.count, 3)
+        self.radii = generator.uniform(0.18, 0.34, self.count)
+        self.centre = generator.uniform(-0.55, 0.55, shape)
+        self.reach = generator.uniform(0.1, 0.35, (3, *shape)) * np.array([0.5, 0.35, 0.15])[:, None, None]
+        self.frequency = np.array([0.31, 0.73, 1.37])[:, None, None] * generator.uniform(0.9, 1.1, (3, *shape))
+        self.phase = generator.uniform(0, 2 * np.pi, (3, *shape))
+        self.turn = generator.uniform(-1.2, 1.2, (3, *shape))
+        self.turn_phase = generator.uniform(0, 2 * np.pi, (3, *shape))
+        self.waves = generator.normal(0, 6, (self.count + 1, 3, 3))
+        self.wave_phase = generator.uniform(0, 2 * np.pi, (self.count + 1, 3))
+        self.colour = generator.uniform(0.15, 0.85, (self.count + 1, 3))
+
+    def centres(self, time: float) -> np.ndarray:
+        """Centres at ``time`` seconds, scene units, shape [count, 3]."""
+        angle = 2 * np.pi * self.frequency * self.pace * time + self.phase
+        return self.centre + (self.reach * np.sin(angle)).sum(0)
+
+    def rotations(self, time: float) -> np.ndarray:
+        """Rotations at ``time`` seconds, object to world, shape [count, 3, 3]."""
+        vectors = (self.turn * np.sin(2 * np.pi * self.frequency * self.pace * time + self.turn_phase)).sum(0)
+        x, y, z = np.moveaxis(vectors, -1, 0)
+        zero = np.zeros_like(x)
+        skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
+        return torch.linalg.matrix_exp(torch.from_numpy(skew)).numpy()
+
+    def render(self, origin: Tensor, directions: Tensor, time: float) -> Tensor:
+        """Colours in [0, 1] along rays of one camera, float32, shape [N, 3]."""
+        colours = torch.ones_like(directions)
+        depth = (DISC_HEIGHT - origin[2]) / directions[:, 2]
+        ground = origin + depth[:, None] * directions
+        on_disc = (depth > 0) & (ground[:, :2].norm(dim=-1) < DISC_RADIUS)
+        colours[on_disc] = self._texture(self.count, ground[on_disc])
+        depth = torch.where(on_disc, depth, torch.inf)
+        centres = torch.from_numpy(self.centres(time)).float()
+        rotations = torch.from_numpy(self.rotations(time)).float()
+        for index, radius in enumerate(self.radii):
+            offset = origin - centres[index]
+            half = directions @ offset
+            discriminant = half.square() - (offset @ offset - radius**2)
+            distance = -half - discriminant.clamp_min(0).sqrt()
+            hit = (discriminant > 0) & (distance > 0) & (distance < depth)
+            normal = (offset + distance[hit, None] * directions[hit]) / radius
+            shade = 0.7 + 0.3 * normal @ torch.tensor([0.3, -0.2, 0.93])
+            colours[hit] = self._texture(index, normal @ rotations[index]) * shade[:, None]
+            depth[hit] = distance[hit]
+        return colours
+
+    def _texture(self, index: int, points: Tensor) -> Tensor:
+        waves = torch.from_numpy(self.waves[index]).float()
+        pattern = torch.sin(points @ waves.T + torch.from_numpy(self.wave_phase[index]).float())
+        tone = torch.from_numpy(self.colour[index]).float()
+        return (tone + 0.35 * torch.tanh(2 * pattern)).clamp(0, 1)
+
+
+@dataclass
+class SphereVideo:
+    """One camera's frames, rendered on demand: the ``FrameSource`` of a scene.
+
+    Attributes:
+        spheres: what is filmed.
+        camera: from where.
+        offset: seconds; frame k shows ``k / fps * (1 + rate) + offset``.
+        rate: how much faster than nominal the camera's clock sees time pass (1e-6: one part per million).
+        edit: applied to each frame.
+    """
+
+    spheres: Spheres
+    camera: Camera
+    offset: float
+    rate: float = 0.0
+    edit: Edit | None = None
+    path: Path = field(default_factory=lambda: Path("spheres"))
+
+    def fingerprint(self) -> str:
+        """The camera's name: the cache belongs to one scene only."""
+        return self.camera.name
+
+    def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
+        """Yield frames in order, uint8 RGB, shape [height, width, 3]; 2x2 rays per pixel."""
+        twice = intrinsics.resized(2 * intrinsics.width, 2 * intrinsics.height)
+        row, column = torch.meshgrid(torch.arange(twice.height) + 0.5, torch.arange(twice.width) + 0.5, indexing="ij")
+        local = torch.stack(
+            [(column - twice.centre_x) / twice.focal_x, -(row - twice.centre_y) / twice.focal_y, -torch.ones_like(row)],
+            dim=-1,
+        ).reshape(-1, 3)
+        local = torch.nn.functional.normalize(local, dim=-1)
+        for frame in range(self.camera.frame_count):
+            pose = self.camera.pose(frame).float()
+            time = frame / self.camera.fps * (1 + self.rate) + self.offset
+            colours = self.spheres.render(pose[:3, 3], local @ pose[:3, :3].T, time)
+            image = colours.reshape(intrinsics.height, 2, intrinsics.width, 2, 3).mean((1, 3))
+            image = (image * 255).round().to(torch.uint8).numpy()
+            yield image if self.edit is None else self.edit(image, frame)
+
+
+def look_at_origin(position: np.ndarray) -> Tensor:
+    """Camera-to-world matrix (OpenGL axes) of an upright camera at ``position`` [3], float64, shape [4, 4]."""
+    backward = position / np.linalg.norm(position)
+    right = np.cross([0.0, 0.0, 1.0], backward)
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, 0], pose[:3, 1], pose[:3, 2], pose[:3, 3] = right, np.cross(backward, right), backward, position
+    return torch.from_numpy(pose)
+
+
+def camera_position(azimuth: float, elevation: float) -> np.ndarray:
+    """A place on the sphere of the cameras, angles in degrees, shape [3]."""
+    a, e = np.radians(azimuth), np.radians(elevation)
+    return RADIUS * np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
+
+
+def sphere_scene(
+    cache: Path,
+    offsets: Sequence[float],
+    *,
+    frames: int | Sequence[int] = 48,
+    fps: float | Sequence[float] = 30.0,
+    size: tuple[int, int] = (96, 96),
+    spheres: Spheres | None = None,
+    span: float = 160.0,
+    sweep: float = 0.0,
+    rates: Sequence[float] | None = None,
+    edits: Sequence[Edit | None] | None = None,
+) -> Scene:
+    """A scene of moving spheres seen by cameras on an arc about it.
+
+    Args:
+        cache: folder for the decoded frames; use a new one per scene.
+        offsets: each camera's true offset in seconds; decides the number of cameras.
+        frames: frames per camera.
+        fps: frames per second.
+        size: width and height in pixels.
+        spheres: what is filmed.
+        span: azimuth over which the cameras spread, degrees.
+        sweep: azimuth that each camera itself travels over its video, degrees; 0 for cameras that stand still.
+        rates: clock rate errors.
+        edits: per camera, applied to each frame.
+    """
+    count = len(offsets)
+    spheres = spheres or Spheres()
+    frames = [frames] * count if isinstance(frames, int) else list(frames)
+    fps = [fps] * count if isinstance(fps, int | float) else list(fps)
+    focal = 0.5 * size[0] / np.tan(0.5 * FIELD_OF_VIEW)
+    intrinsics = Intrinsics(*size, focal, focal, size[0] / 2, size[1] / 2)
+    cameras, sources = [], {}
+    for index in range(count):
+        azimuth = span * (index / max(count - 1, 1) - 0.5)
+        elevation = (15.0, 45.0, 28.0)[index % 3]
+        pose = look_at_origin(camera_position(azimuth, elevation))
+        if sweep:
+            way = np.linspace(-0.5, 0.5, frames[index]) * sweep * (-1) ** index
+            pose = torch.stack([look_at_origin(camera_position(azimuth + step, elevation)) for step in way])
+        camera = Camera(f"cam{index:02d}", intrinsics, pose, float(fps[index]), frames[index])
+        cameras.append(camera)
+        rate = 0.0 if rates is None else rates[index]
+        sources[camera.name] = SphereVideo(
+            spheres, camera, offsets[index], rate, None if edits is None else edits[index]
+        )
+    return Scene(
+        root=cache,
+        format="spheres",
+        cameras=tuple(cameras),
+        frame_cache=FrameCache(cache, sources),
+        test=(0,),
+        bounds=torch.tensor([[-1.3] * 3, [1.3] * 3]),
+        near=2.0,
+        far=6.0,
+        true_offsets=torch.tensor(offsets, dtype=torch.float64),
+    )
