@@ -24,12 +24,12 @@ FPS = 10.0
 class PatternBackend(Backend):
     """Waves over the directions that travel with time; depth grows with the time, opacity is 1."""
 
-    def __init__(self, extras: bool = False):
+    def __init__(self):
         super().__init__()
         self.speed = nn.Parameter(torch.tensor(2.0))
         self.part = nn.Dropout(0.5)
-        self.extras = extras
         self.shapes: list[torch.Size] = []
+        self.decompositions = 0
 
     def render(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
         assert not self.part.training
@@ -39,7 +39,8 @@ class PatternBackend(Backend):
         waves = torch.sin(6.0 * directions + phases + (self.speed * times).float()[..., None])
         rgb = 0.5 + 0.4 * waves
         depth = 3.0 + times.float()
-        extras = {"static_rgb": rays.directions.abs(), "dynamic_rgb": rgb} if self.extras else {}
+        extras = {"static_rgb": rays.directions.abs(), "dynamic_rgb": rgb} if self.decompose else {}
+        self.decompositions += self.decompose
         return Rendering(rgb, depth, torch.ones_like(depth), extras)
 
     def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
@@ -114,8 +115,8 @@ def pattern_scene(
     )
 
 
-def synced_pattern(scene: Scene, offsets: list[float] | None = None, extras: bool = False) -> SyncedBackend:
+def synced_pattern(scene: Scene, offsets: list[float] | None = None) -> SyncedBackend:
     """The field behind learned offsets in seconds (relative to the reference camera's; zero if None)."""
     initial = None if offsets is None else torch.tensor(offsets, dtype=torch.float64)
     embedding = TimeOffsets(OffsetsConfig(), len(scene.cameras), scene.reference, scene.duration, 100, initial)
-    return SyncedBackend(embedding, PatternBackend(extras))
+    return SyncedBackend(embedding, PatternBackend())

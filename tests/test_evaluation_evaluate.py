@@ -10,10 +10,10 @@ import torch
 from evaluation_fixtures import FPS, pattern_scene, synced_pattern
 
 from syncnerf.config import EvaluationConfig, OffsetsConfig
-from syncnerf.evaluation.evaluate import METRICS, evaluate, evaluated_frames, write_metrics
+from syncnerf.evaluation.evaluate import METRICS, evaluate, write_metrics
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.videos import VideoWriter
-from syncnerf.evaluation.views import at_own_clock, at_scene_time, evaluation_mode, render_views
+from syncnerf.evaluation.views import at_own_clock, at_scene_time, evaluated_frames, evaluation_mode, render_views
 from syncnerf.synced import SyncedBackend
 from syncnerf.time_offsets import TimeOffsets
 
@@ -96,7 +96,7 @@ def test_video_and_pictures_come_with_the_score(scene, tmp_path):
     renders.mkdir()
     (renders / "test_cam_00_0099_truth.png").touch()
     (renders / "test_cam_00b_0099_truth.png").touch()
-    synced = synced_pattern(scene, extras=True)
+    synced = synced_pattern(scene)
     evaluate(synced, scene, FULL, settings=SETTINGS, renders=renders)
     with av.open(str(renders / "test_cam_00.mp4")) as video:
         stream = video.streams.video[0]
@@ -114,10 +114,15 @@ def test_video_and_pictures_come_with_the_score(scene, tmp_path):
     assert len(pictures) == 4 * 6 + 1
 
 
-def test_each_frame_is_rendered_once(scene, tmp_path):
+@pytest.mark.parametrize(("at_once", "calls", "decomposed"), [(1, 20, 4), (8, 3, 3)])
+def test_frames_are_rendered_once_and_decomposed_for_pictures_only(tmp_path, at_once, calls, decomposed):
+    scene = pattern_scene(tmp_path / "scene", TRUE_OFFSETS, frame_count=20)
     synced = synced_pattern(scene)
-    evaluate(synced, scene, FULL, settings=EvaluationConfig(), renders=tmp_path)
-    assert len(synced.backend.shapes) == 6
+    evaluate(synced, scene, FULL, settings=EvaluationConfig(), renders=tmp_path, times_at_once=at_once)
+    assert len(synced.backend.shapes) == calls
+    assert synced.backend.decompositions == decomposed
+    assert not synced.backend.decompose
+    assert len(list(tmp_path.glob("*_static.png"))) == 4
 
 
 def test_evaluated_frames_are_evenly_spaced():
@@ -143,7 +148,8 @@ def test_modes_are_restored_even_after_an_error(scene):
 
 
 def test_several_moments_at_once_render_the_same_images(scene):
-    synced = synced_pattern(scene, TRUE_OFFSETS, extras=True).eval()
+    synced = synced_pattern(scene, TRUE_OFFSETS).eval()
+    synced.backend.decompose = True
     camera = scene.cameras[0]
     views = {}
     for at_once in (1, 4):

@@ -59,7 +59,7 @@ def write_run(folder, scene, metrics=True):
     (folder / "offsets.json").write_text(json.dumps(record))
     (folder / "config.txt").write_text("steps = 50\nexpname = <script>alert(1)</script>\n")
     if metrics:
-        synced, settings = synced_pattern(scene, FOUND, extras=True), EvaluationConfig()
+        synced, settings = synced_pattern(scene, FOUND), EvaluationConfig()
         before = evaluate(synced, scene, FULL.without_fit(), settings=settings, step=50)
         after = evaluate(synced, scene, FULL, settings=settings, step=50, renders=folder / "renders")
         write_metrics(folder / "metrics.json", after, before)

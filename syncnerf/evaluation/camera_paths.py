@@ -15,6 +15,10 @@ NARROWEST = 0.1
 """Smaller radius of the ellipse of directions, at least this share of the larger: cameras on a line leave it flat."""
 
 
+INSIDE = 0.8
+"""Share of the ellipse that is kept where the cameras fill it and do not only surround it."""
+
+
 def smooth_path(scene: Scene, frame_count: int, fps: float) -> Camera:
     """A moving camera on a smooth closed path: an ellipse around the looked-at point, or a spiral.
 
@@ -85,6 +89,9 @@ def ellipse_path(poses: Tensor, target: Tensor, frame_count: int) -> Tensor:
     # Points spread evenly along an ellipse deviate by its radius / sqrt(2) in each principal direction.
     radii = (2.0 * variances.clamp_min(0.0)).sqrt()
     radii = radii.clamp_min(NARROWEST * radii.max().item())
+    if (((plane - middle) @ axes) / radii).norm(dim=-1).min() < 0.5:
+        # Some camera is well inside, so this is no ring, and beyond the outermost cameras the field was never seen.
+        radii = INSIDE * radii
     turns = _turns(frame_count)
     plane = middle + (torch.stack([turns.sin(), turns.cos()], dim=-1) * radii) @ axes.T
     angle = plane.norm(dim=-1, keepdim=True)

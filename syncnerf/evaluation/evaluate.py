@@ -19,8 +19,14 @@ from syncnerf.evaluation.offset_errors import offset_errors, without_offset
 from syncnerf.evaluation.pictures import remove_pictures, write_pictures
 from syncnerf.evaluation.protocols import Protocol
 from syncnerf.evaluation.videos import VideoWriter
-from syncnerf.evaluation.views import at_own_clock, at_scene_time, evaluation_mode, render_views
-from syncnerf.scene.camera import Camera
+from syncnerf.evaluation.views import (
+    at_own_clock,
+    at_scene_time,
+    evaluated_frames,
+    evaluation_mode,
+    own_pace,
+    render_views,
+)
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 
@@ -94,7 +100,7 @@ def evaluate(
     """Score cameras at their current offsets; under a protocol without a fit, at offset exactly 0.
 
     The caller has brought schedules to ``step`` and fitted the offsets where the protocol asks for it. Training and
-    eval modes are as before when it returns.
+    eval modes and the backend's ``decompose`` are as before when it returns.
 
     Args:
         synced: the offsets and the field, on ``device``.
@@ -110,9 +116,13 @@ def evaluate(
     cameras = tuple(scene.test if camera_indices is None else camera_indices)
     lpips = Lpips(device)
     scores: list[FrameScore] = []
-    with evaluation_mode(synced):
-        for index in cameras:
-            scores += _score_camera(synced, scene, protocol, index, settings, device, times_at_once, renders, lpips)
+    decompose = synced.backend.decompose
+    try:
+        with evaluation_mode(synced):
+            for index in cameras:
+                scores += _score_camera(synced, scene, protocol, index, settings, device, times_at_once, renders, lpips)
+    finally:
+        synced.backend.decompose = decompose
     offsets = synced.offsets.values()
     return Evaluation(
         protocol=protocol,
@@ -122,18 +132,6 @@ def evaluate(
         offsets=offset_errors(offsets if protocol.fits else without_offset(offsets, cameras), scene),
         notes=lpips.missing,
     )
-
-
-def evaluated_frames(frame_count: int, wanted: int) -> list[int]:
-    """Numbers of ``wanted`` evenly spaced frames, first and last included; all frames for 0 or more than there are."""
-    if wanted <= 0 or wanted >= frame_count:
-        return list(range(frame_count))
-    return sorted({round(value) for value in torch.linspace(0, frame_count - 1, wanted, dtype=torch.float64).tolist()})
-
-
-def own_pace(camera: Camera, frames: Sequence[int]) -> float:
-    """Frames per second at which a video of some of a camera's frames lasts as long as the camera's own."""
-    return camera.fps * len(frames) / camera.frame_count
 
 
 def write_metrics(path: Path, evaluation: Evaluation, before: Evaluation | None = None) -> None:
@@ -175,20 +173,24 @@ def _score_camera(
         times_at_once=times_at_once,
         description=f"evaluating {camera.name} ({protocol.name})",
     )
-    pictured = {frames[(2 * i + 1) * len(frames) // (2 * PICTURED_FRAMES)] for i in range(PICTURED_FRAMES)}
+    pictured: set[int] = set()
     video = nullcontext()
     if renders is not None:
+        pictured = {frames[(2 * i + 1) * len(frames) // (2 * PICTURED_FRAMES)] for i in range(PICTURED_FRAMES)}
         remove_pictures(renders, camera.name)
         video = VideoWriter(renders / f"test_{camera.name}.mp4", own_pace(camera, frames))
     scores = []
     with video as writer:
-        for frame, view in zip(frames, views, strict=True):
+        for place, frame in enumerate(frames):
+            # Views are rendered as they are asked for: only those that are pictured pay for their decomposition.
+            synced.backend.decompose = not pictured.isdisjoint(frames[place : place + times_at_once])
+            view = next(views)
             truth = torch.from_numpy(scene.frames(index)[frame].copy()).float() / 255.0
             scores.append(_score(camera.name, frame, protocol.scored(view.rgb), protocol.scored(truth), lpips))
             if renders is not None:
                 writer.write(view.rgb)
-                if frame in pictured:
-                    write_pictures(renders, camera.name, frame, view, truth)
+            if frame in pictured:
+                write_pictures(renders, camera.name, frame, view, truth)
     return scores
 
 

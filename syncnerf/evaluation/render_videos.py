@@ -11,9 +11,16 @@ from torch import Tensor
 
 from syncnerf.config import EvaluationConfig
 from syncnerf.evaluation.camera_paths import smooth_path
-from syncnerf.evaluation.evaluate import evaluated_frames, own_pace
 from syncnerf.evaluation.videos import VideoWriter
-from syncnerf.evaluation.views import RenderRays, at_own_clock, at_scene_time, evaluation_mode, render_views
+from syncnerf.evaluation.views import (
+    RenderRays,
+    at_own_clock,
+    at_scene_time,
+    evaluated_frames,
+    evaluation_mode,
+    own_pace,
+    render_views,
+)
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend

@@ -106,6 +106,18 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+def evaluated_frames(frame_count: int, wanted: int) -> list[int]:
+    """Numbers of ``wanted`` evenly spaced frames, first and last included; all frames for 0 or more than there are."""
+    if wanted <= 0 or wanted >= frame_count:
+        return list(range(frame_count))
+    return sorted({round(value) for value in torch.linspace(0, frame_count - 1, wanted, dtype=torch.float64).tolist()})
+
+
+def own_pace(camera: Camera, frames: Sequence[int]) -> float:
+    """Frames per second at which a video of some of a camera's frames lasts as long as the camera's own."""
+    return camera.fps * len(frames) / camera.frame_count
+
+
 @torch.no_grad()
 def _render_block(render: RenderRays, rays: Rays, moments: Tensor, chunk: int, as_series: bool) -> dict[str, Tensor]:
     """Render all rays at T moments; each tensor has shape [T, N, ...] and lies on the CPU."""
