@@ -135,7 +135,12 @@ class Backend(nn.Module):
 
     Everything that changes during training is a function of the step number and of the parameters and buffers, so that
     a run resumed from a checkpoint continues the same curve.
+
+    Attributes:
+        decompose: also render ``static_rgb`` and ``dynamic_rgb`` into the extras, where the field knows them.
     """
+
+    decompose: bool = False
 
     @abstractmethod
     def render(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:

@@ -1,4 +1,4 @@
-"""A grid of cells that may hold something at some time; space that is always empty costs nothing."""
+"""A grid of cells that may hold something; space that is empty, always or at the queried time, costs nothing."""
 
 from collections.abc import Callable
 
@@ -10,42 +10,50 @@ from syncnerf.scene.rays import Rays
 
 
 class OccupancyGrid(nn.Module):
-    """Occupied cells of a box, from a visual hull at first and from the field's density later.
+    """Occupied cells of a box over time, from a visual hull at first and from the field's density later.
 
     Args:
         bounds: corners of the box, float32, shape [2, 3].
         resolution: cells per side.
-        occupied: cells that may hold something, bool, shape [X, Y, Z] of any resolution; None for all.
+        time_bins: cells along time, over [-1, 1]; 1 for cells that are occupied at any time.
+        hull: cells that may hold something at some time, bool, shape [X, Y, Z] of any resolution; None for all.
     """
 
-    def __init__(self, bounds: Tensor, resolution: int, occupied: Tensor | None = None):
+    def __init__(self, bounds: Tensor, resolution: int, time_bins: int = 1, hull: Tensor | None = None):
         super().__init__()
-        self.resolution = resolution
-        start = torch.ones(resolution, resolution, resolution, dtype=torch.bool)
-        if occupied is not None:
-            coarse = torch.nn.functional.interpolate(occupied.float()[None, None], size=(resolution,) * 3)
-            start = coarse[0, 0] > 0
+        self.resolution, self.time_bins = resolution, time_bins
+        possible = torch.ones(resolution, resolution, resolution, dtype=torch.bool)
+        if hull is not None:
+            pooled = torch.nn.functional.adaptive_max_pool3d(hull.float()[None, None], resolution)
+            possible = pooled[0, 0] > 0
         self.register_buffer("bounds", bounds.clone(), persistent=False)
-        self.register_buffer("possible", start.clone())
-        self.register_buffer("occupied", start)
-        self.register_buffer("density", torch.zeros(start.shape))
+        self.register_buffer("possible", possible)
+        self.register_buffer("occupied", possible.expand(time_bins, -1, -1, -1).clone())
+        self.register_buffer("density", torch.zeros(self.occupied.shape))
         self.register_buffer("box", bounds.clone())
         self._fit_box()
 
-    def contains(self, points: Tensor) -> Tensor:
-        """Whether points lie in occupied cells, bool; points [..., 3] in the units of the bounds."""
-        unit = (points - self.bounds[0]) / (self.bounds[1] - self.bounds[0])
-        cells = (unit * self.resolution).long()
-        inside = ((cells >= 0) & (cells < self.resolution) & (unit >= 0)).all(dim=-1)
-        cells = cells.clamp(0, self.resolution - 1)
-        flat = (cells[..., 0] * self.resolution + cells[..., 1]) * self.resolution + cells[..., 2]
+    def contains(self, points: Tensor, times: Tensor) -> Tensor:
+        """Whether points lie in cells that are occupied at their times, bool, shape [...].
+
+        Args:
+            points: in the units of the bounds, shape [..., 3].
+            times: in [-1, 1], shape [...] or one that broadcasts to it.
+        """
+        scale = self.resolution / (self.bounds[1] - self.bounds[0])
+        cells = ((points - self.bounds[0]) * scale).floor()
+        inside = ((cells >= 0) & (cells < self.resolution)).all(dim=-1)
+        cells = cells.clamp(0, self.resolution - 1).int()
+        bins = (0.5 * (times.detach() + 1.0) * self.time_bins).int().clamp(0, self.time_bins - 1)
+        flat = ((bins * self.resolution + cells[..., 0]) * self.resolution + cells[..., 1]) * self.resolution + cells[..., 2]
         return self.occupied.reshape(-1)[flat] & inside
 
-    def march(self, rays: Rays, step: float, generator: torch.Generator | None) -> RaySamples:
+    def march(self, rays: Rays, times: Tensor, step: float, generator: torch.Generator | None) -> RaySamples:
         """Steps of equal length through the box of occupied cells; those outside occupied cells are marked as such.
 
         Args:
             rays: N rays.
+            times: in [-1, 1], shape [N].
             step: length of a step.
             generator: shifts each ray's steps by a random part of one; None for half a step.
         """
@@ -55,42 +63,47 @@ class OccupancyGrid(nn.Module):
             shift = torch.full_like(enter, 0.5)
         else:
             shift = torch.rand(len(rays), generator=generator, device=enter.device)
-        steps = torch.arange(count + 1, device=enter.device)[None] - 0.5 + (shift[:, None] - 0.5)
-        samples = RaySamples(enter[:, None] + step * steps)
+        steps = torch.arange(count + 1, device=enter.device)[None] + (shift[:, None] - 0.5)
+        samples = RaySamples(enter[:, None] + step * (steps - 0.5))
         middles = samples.middles
-        points = rays.origins[:, None] + middles[..., None] * rays.directions[:, None]
-        samples.inside = self.contains(points) & (middles < leave[:, None]) & (middles > enter[:, None])
+        samples.inside = (middles < leave[:, None]) & (middles > enter[:, None])
+        ray = samples.inside.nonzero()[:, 0]
+        points = rays.origins[ray] + middles[samples.inside][:, None] * rays.directions[ray]
+        samples.inside[samples.inside.clone()] = self.contains(points, times[ray])
         return samples
 
     @torch.no_grad()
     def update(
-        self, density: Callable[[Tensor], Tensor], threshold: float, decay: float, generator: torch.Generator
+        self, density: Callable[[Tensor, Tensor], Tensor], threshold: float, decay: float, generator: torch.Generator
     ) -> None:
-        """Look at the field's density in every possible cell, at a random place in it, and mark the dense ones.
+        """Look at the field's density once in every possible cell, at a random place and time in it.
 
-        The largest density seen decays, so that a cell is dropped only after several looks (instant-ngp, section E.2).
+        The largest density seen decays, so that a cell is dropped only after several looks (instant-ngp, section E.2);
+        neighbours of dense cells, in space and time, stay occupied: they may hold the rest of a surface that moves.
 
         Args:
-            density: densities [M] at points [M, 3]; it chooses the times itself.
+            density: densities [M] at points [M, 3] in the units of the bounds and times [M] in [-1, 1].
             threshold: density above which a cell counts as occupied.
             decay: factor on the remembered density.
-            generator: places within cells.
+            generator: places and times within cells.
         """
         cells = self.possible.nonzero()
-        place = torch.rand(cells.shape, generator=generator, device=cells.device)
-        points = self.bounds[0] + (cells + place) / self.resolution * (self.bounds[1] - self.bounds[0])
-        seen = torch.cat([density(part) for part in points.split(65536)]) if len(points) else points[:, 0]
-        index = tuple(cells.T)
-        self.density[index] = torch.maximum(self.density[index] * decay, seen)
-        dense = self.density > threshold
+        for time_bin in range(self.time_bins):
+            draws = torch.rand(len(cells), 4, generator=generator, device=cells.device)
+            points = self.bounds[0] + (cells + draws[:, :3]) / self.resolution * (self.bounds[1] - self.bounds[0])
+            times = (time_bin + draws[:, 3]) / self.time_bins * 2 - 1
+            index = (time_bin, *cells.T)
+            self.density[index] = torch.maximum(self.density[index] * decay, density(points, times))
+        dense = (self.density > threshold).float()
         if dense.any():
-            # A neighbour of a dense cell may hold the rest of a surface that moves or has yet to form.
-            spread = torch.nn.functional.max_pool3d(dense.float()[None, None], 3, stride=1, padding=1)[0, 0] > 0
-            self.occupied = spread & self.possible
+            spread = torch.nn.functional.max_pool3d(dense[:, None], 3, stride=1, padding=1)[:, 0]
+            flat = spread.reshape(self.time_bins, -1).T[:, None]
+            spread = torch.nn.functional.max_pool1d(flat, 3, stride=1, padding=1)[:, 0].T.reshape(dense.shape)
+            self.occupied = (spread > 0) & self.possible
             self._fit_box()
 
     def _fit_box(self) -> None:
-        cells = self.occupied.nonzero()
+        cells = self.occupied.any(dim=0).nonzero()
         if len(cells):
             size = (self.bounds[1] - self.bounds[0]) / self.resolution
             low, high = cells.amin(0), cells.amax(0) + 1

@@ -1,0 +1,212 @@
+"""The K-Planes backend: rays and times in, pixels out."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syncnerf.backend import Backend, RayBatch, Rendering, SceneGeometry
+from syncnerf.rendering.compositing import composite, render_weights
+from syncnerf.rendering.occupancy import OccupancyGrid
+from syncnerf.rendering.ray_samples import RaySamples, clip_to_box, uniform_samples
+from syncnerf.rendering.space import FieldSpace
+from syncnerf.scene.rays import Rays
+from syncnerf_kplanes.field import DensityField, ExplicitDecoder, HybridDecoder, KPlanesField
+from syncnerf_kplanes.planes import PlaneGrid
+from syncnerf_kplanes.proposal import ProposalSampler, distortion_loss, histogram_loss
+from syncnerf_kplanes.spec import KPlanesConfig
+
+class KPlanesBackend(Backend):
+    """K-Planes with proposal networks or an occupancy grid in front of the field.
+
+    Scene time maps to the field's [-1, 1] so that the video covers [-time_span, time_span]; what offsets push beyond
+    it finds the margins.
+    """
+
+    def __init__(self, config: KPlanesConfig, geometry: SceneGeometry):
+        super().__init__()
+        self.config, self.geometry = config, geometry
+        self.space = FieldSpace(geometry)
+        time_resolution = config.time_resolution or max(2, geometry.frame_count // 2)
+        self.cells_per_frame = (time_resolution - 1) * config.time_span / max(geometry.frame_count - 1, 1)
+        resolutions = [config.plane_resolution * scale for scale in config.integers("plane_scales")]
+        planes = PlaneGrid(resolutions, time_resolution, config.plane_channels)
+        if config.field == "kplanes":
+            decoder = HybridDecoder(planes.width, config.hidden_width)
+        else:
+            decoder = ExplicitDecoder(planes.width, config.basis_width)
+        self.field = KPlanesField(planes, decoder)
+        self.occupancy: OccupancyGrid | None = None
+        self.proposal_fields = torch.nn.ModuleList()
+        if config.sampler == "occupancy" or geometry.occupied is not None:
+            time_bins = config.occupancy_times if config.sampler == "occupancy" else 1
+            self.occupancy = OccupancyGrid(
+                geometry.bounds.float(), config.occupancy_resolution, time_bins, geometry.occupied
+            )
+        if config.sampler == "proposal":
+            self.sampler = ProposalSampler(
+                config.integers("proposal_samples"), config.field_samples, config.anneal_steps, config.proposal_warmup
+            )
+            for resolution in config.integers("proposal_resolutions"):
+                self.proposal_fields.append(DensityField(resolution, time_resolution, config.proposal_channels))
+        side = float((geometry.bounds[1] - geometry.bounds[0]).max())
+        self.march_step = side / config.occupancy_steps
+
+    # -- time and space ------------------------------------------------------------------------------------------
+
+    def native_times(self, times: Tensor) -> Tensor:
+        """Seconds to the field's time in [-1, 1]; float32, same shape, differentiable."""
+        span = self.config.time_span
+        return (2 * span * times / self.geometry.duration - span).float()
+
+    def seconds(self, native: Tensor) -> Tensor:
+        """The inverse of :meth:`native_times`."""
+        span = self.config.time_span
+        return (native.double() + span) * self.geometry.duration / (2 * span)
+
+    # -- rendering -----------------------------------------------------------------------------------------------
+
+    def render(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
+        """Render N rays at one time each; see :meth:`syncnerf.backend.Backend.render`."""
+        native = self.native_times(times)
+        warped = self.space.warp(rays)
+        samples, levels = self._sample(warped, native, generator)
+        rgb, depth, weights = self._shade(rays, warped, native, samples)
+        extras: dict[str, Any] = {"samples": samples, "weights": weights, "levels": levels}
+        if self.decompose:
+            extras["static_rgb"] = self._shade(rays, warped, native, samples, static=True)[0]
+            extras["dynamic_rgb"] = (self._background(rgb) + rgb - extras["static_rgb"]).clamp(0.0, 1.0)
+        return Rendering(rgb, depth, weights.sum(dim=-1), extras)
+
+    def _sample(self, rays: Rays, native: Tensor, generator: torch.Generator | None):
+        if self.config.sampler == "occupancy":
+            return self.occupancy.march(rays, native, self.march_step, generator), []
+        near, far = rays.near, rays.far
+        unbounded = self.geometry.contraction
+        if not unbounded and self.geometry.ndc is None:
+            near, far = clip_to_box(rays, self.space.bounds if self.occupancy is None else self.occupancy.box)
+        first = uniform_samples(near, far, self.config.integers("proposal_samples")[0], generator, disparity=unbounded)
+        scale = rays.directions.norm(dim=-1, keepdim=True)
+
+        def densities(field: DensityField):
+            def of(samples: RaySamples) -> Tensor:
+                points, at = self._points(rays, native, samples)
+                return field(points, at).reshape(samples.middles.shape) * scale
+
+            return of
+
+        samples, levels = self.sampler(first, [densities(field) for field in self.proposal_fields], generator)
+        if self.occupancy is not None:
+            points = rays.origins[:, None] + samples.middles[..., None] * rays.directions[:, None]
+            samples.inside = self.occupancy.contains(points, native[:, None])
+        return samples, levels
+
+    def _points(self, rays: Rays, native: Tensor, samples: RaySamples) -> tuple[Tensor, Tensor]:
+        """Field coordinates and times of the samples that may hold something, [M, 3] and [M]."""
+        middles = samples.middles
+        if samples.inside is None:
+            points = rays.origins[:, None] + middles[..., None] * rays.directions[:, None]
+            return self.space.normalize(points.reshape(-1, 3)), native[:, None].expand(middles.shape).reshape(-1)
+        ray = samples.inside.nonzero()[:, 0]
+        points = rays.origins[ray] + middles[samples.inside][:, None] * rays.directions[ray]
+        return self.space.normalize(points), native[ray]
+
+    def _shade(self, rays: Rays, warped: Rays, native: Tensor, samples: RaySamples, static: bool = False):
+        """Colours [N, 3], depths [N] and weights [N, S] of the samples."""
+        middles = samples.middles
+        points, at = self._points(warped, native, samples)
+        density, geometry = self.field.density(points, at, static)
+        scale = warped.directions.norm(dim=-1, keepdim=True)
+        if samples.inside is None:
+            dense = density.reshape(middles.shape)
+            flat = torch.arange(middles.numel(), device=middles.device)
+        else:
+            flat = samples.inside.reshape(-1).nonzero()[:, 0]
+            dense = torch.zeros_like(middles).reshape(-1).index_put((flat,), density).reshape(middles.shape)
+        weights = render_weights(dense, samples.lengths * scale)
+        seen = (weights.detach().reshape(-1)[flat] > self.config.colour_threshold).nonzero()[:, 0]
+        ray = flat[seen] // middles.shape[1]
+        colours = self.field.colour(geometry[seen], rays.directions[ray])
+        weighted = weights.reshape(-1)[flat[seen]][:, None] * colours
+        rgb = torch.zeros(len(rays), 3, device=middles.device).index_add(0, ray, weighted)
+        opacity = weights.sum(dim=-1)
+        rgb = rgb + (1.0 - opacity)[:, None] * self._background(rgb)
+        depth = composite(weights, middles) + (1.0 - opacity) * warped.far
+        return rgb, depth, weights
+
+    def _background(self, like: Tensor) -> Tensor:
+        return like.new_tensor(self.geometry.background or (0.0, 0.0, 0.0))
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
+        """Photometric, histogram and plane losses, weighted (K-Planes, section 3.4 and appendix)."""
+        config, extras = self.config, rendering.extras
+        terms = {"photometric": (rendering.rgb - batch.rgb).square().mean()}
+        samples, weights = extras["samples"], extras["weights"]
+        if extras["levels"] and self.sampler.trains:
+            terms["histogram"] = config.histogram_weight * sum(
+                histogram_loss(samples, weights, *level) for level in extras["levels"]
+            )
+        if config.distortion_weight:
+            terms["distortion"] = config.distortion_weight * distortion_loss(samples, weights)
+        if config.density_weight:
+            terms["density"] = config.density_weight * (weights * (1.0 - weights)).sum(dim=-1).mean()
+        if step % config.regularize_every == 0:
+            terms.update(self._plane_losses())
+        return terms
+
+    def _plane_losses(self) -> dict[str, Tensor]:
+        config = self.config
+        weights = {
+            "total_variation": (config.tv_weight, config.proposal_tv_weight, PlaneGrid.total_variation),
+            "time_smoothness": (
+                config.time_smoothness_weight,
+                config.proposal_time_smoothness_weight,
+                PlaneGrid.time_smoothness,
+            ),
+            "static": (config.static_weight, config.proposal_static_weight, PlaneGrid.distance_from_static),
+        }
+        terms = {}
+        for name, (field_weight, proposal_weight, loss) in weights.items():
+            total = [field_weight * loss(self.field.planes)] if field_weight else []
+            if proposal_weight:
+                total += [proposal_weight * loss(field.planes) for field in self.proposal_fields]
+            if total:
+                terms[name] = config.regularize_every * torch.stack(total).sum()
+        return terms
+
+    def param_groups(self, base_lr: float) -> list[dict[str, Any]]:
+        """Planes, decoder and proposal fields, all at the base learning rate."""
+        groups = [
+            {"name": "planes", "params": list(self.field.planes.parameters()), "lr": base_lr},
+            {"name": "decoder", "params": list(self.field.decoder.parameters()), "lr": base_lr},
+        ]
+        if len(self.proposal_fields):
+            groups.append({"name": "proposals", "params": list(self.proposal_fields.parameters()), "lr": base_lr})
+        return groups
+
+    def before_step(self, step: int) -> None:
+        """Bring the proposals' annealing and the blur of time to a step."""
+        if self.config.sampler == "proposal":
+            self.sampler.before_step(step)
+        if self.config.time_blur:
+            left = 1.0 - step / max(self.config.time_blur_until * self.geometry.steps, 1)
+            width = self.config.time_blur * max(left, 0.0) * self.cells_per_frame
+            for planes in (self.field.planes, *(field.planes for field in self.proposal_fields)):
+                planes.set_blur(width)
+
+    def after_step(self, step: int) -> bool:
+        """Look at the occupied cells now and then."""
+        config = self.config
+        if config.sampler == "occupancy" and step >= config.occupancy_start and step % config.occupancy_every == 0:
+            # Seeded by the step, so that a resumed run takes the same looks.
+            generator = torch.Generator(self.space.bounds.device).manual_seed(step)
+            threshold = config.occupancy_threshold / self.march_step
+            self.occupancy.update(self._density, threshold, config.occupancy_decay, generator)
+        return False
+
+    def _density(self, points: Tensor, times: Tensor) -> Tensor:
+        """Densities [M] at points [M, 3] in the units of the bounds and times [M] in [-1, 1], in parts."""
+        parts = zip(points.split(65536), times.split(65536), strict=True)
+        return torch.cat([self.field.density(self.space.normalize(part), at)[0] for part, at in parts])

@@ -1,0 +1,1 @@
+"""Which pixels, at which frames, a training step sees."""

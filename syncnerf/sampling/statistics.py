@@ -1,0 +1,61 @@
+"""Mean and standard deviation over time of every pixel, computed in chunks and cached beside the frames."""
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from syncnerf.scene.scene import Scene
+
+
+@dataclass(frozen=True)
+class PixelStatistics:
+    """Facts of one camera's pixels over its video, colours in [0, 1].
+
+    Attributes:
+        mean: shape [height, width, 3], float32.
+        deviation: standard deviation over time, the largest of the three channels', shape [height, width], float32.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+
+def pixel_statistics(scene: Scene, camera: int, chunk: int = 16) -> PixelStatistics:
+    """Statistics of one camera, from the cache or computed; memory does not grow with the video's length."""
+    frames = scene.frames(camera)
+    path = scene.frame_cache.path_of(scene.cameras[camera]).with_suffix(".statistics.npz")
+    cached = _load(path)
+    if cached is not None:
+        return cached
+    total = np.zeros(frames.shape[1:], dtype=np.float64)
+    square = np.zeros_like(total)
+    for start in range(0, len(frames), chunk):
+        part = np.asarray(frames[start : start + chunk], dtype=np.float32) / 255.0
+        total += part.sum(axis=0, dtype=np.float64)
+        square += np.square(part).sum(axis=0, dtype=np.float64)
+    mean = total / len(frames)
+    deviation = np.sqrt(np.maximum(square / len(frames) - mean**2, 0.0)).max(axis=-1)
+    result = PixelStatistics(mean.astype(np.float32), deviation.astype(np.float32))
+    _save(path, result)
+    return result
+
+
+def _load(path: Path) -> PixelStatistics | None:
+    try:
+        with np.load(path, allow_pickle=False) as record:
+            return PixelStatistics(record["mean"], record["deviation"])
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _save(path: Path, statistics: PixelStatistics) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, mean=statistics.mean, deviation=statistics.deviation)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,212 @@
+"""Point tracks of a video: read from a file of any tracker, or by pyramidal Lucas-Kanade."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from kornia.feature import gftt_response
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, grid_sample, max_pool2d
+
+from syncnerf.errors import UserError
+from syncnerf.scene import Camera
+
+LEVELS = 3
+"""Images of the pyramid, each half the size of the one before."""
+WINDOW = 4
+"""Pixels on either side of a point that its window holds."""
+ROUNDS = 8
+"""Gauss-Newton steps per level."""
+RENEW_EVERY = 6
+"""Frames between searches for new corners."""
+MOST_POINTS = 250
+"""Points followed at once."""
+CORNER_DISTANCE = 4
+"""Pixels that points keep from each other when they are chosen."""
+RETURN_DISTANCE = 0.5
+"""A step is believed if following it back ends within this many pixels."""
+LEAST_LENGTH = 8
+"""Frames that a track must last to be kept."""
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Points followed through one camera's video.
+
+    Attributes:
+        points: places in pixels (pixel centres at +0.5), float32, shape [T, N, 2].
+        visible: where they are known, bool, shape [T, N].
+        colours: mean colour around each point where it was first seen, grey levels, float32, shape [N, 3]; None where
+            a file brought no colours.
+    """
+
+    points: Tensor
+    visible: Tensor
+    colours: Tensor | None
+
+
+def read_tracks(path: Path, camera: Camera) -> Tracks:
+    """Tracks of any tracker from an ``.npz`` file.
+
+    The file holds ``points`` (or ``tracks``), float [T, N, 2] in pixels, ``visibility`` [T, N] (bool, or a confidence
+    that counts from 0.5 on), and optionally ``size`` = (width, height) of the images that were tracked, if that is not
+    the size at which the scene is read. The points should be those of undistorted images.
+
+    Raises:
+        UserError: the file is missing, is no npz, or its arrays do not fit the video.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; write one <camera>.npz of tracks per camera") from None
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise UserError(f"{path}: cannot be read as npz ({error}); save it with numpy.savez") from None
+    points = arrays.get("points", arrays.get("tracks"))
+    visibility = arrays.get("visibility")
+    if points is None or visibility is None:
+        raise UserError(f"{path}: holds {', '.join(arrays) or 'nothing'}; 'points' and 'visibility' are needed")
+    if points.ndim != 3 or points.shape[2] != 2 or visibility.shape != points.shape[:2]:
+        raise UserError(
+            f"{path}: points {points.shape} and visibility {visibility.shape} should be [T, N, 2] and [T, N]"
+        )
+    if len(points) != camera.frame_count:
+        raise UserError(f"{path}: tracks over {len(points)} frames, but the video has {camera.frame_count}")
+    if points.dtype.kind not in "fiu" or visibility.dtype.kind not in "fiub":
+        raise UserError(f"{path}: points and visibility should be numbers")
+    size = np.asarray(arrays.get("size", (camera.intrinsics.width, camera.intrinsics.height)), dtype=np.float64)
+    if size.shape != (2,) or not (size > 0).all():
+        raise UserError(f"{path}: 'size' should be the width and height in pixels")
+    scale = np.array([camera.intrinsics.width, camera.intrinsics.height]) / size
+    points = torch.from_numpy((points * scale).astype(np.float32))
+    visible = torch.from_numpy(visibility >= 0.5) & points.isfinite().all(-1)
+    return Tracks(points.nan_to_num(0.0), visible, None)
+
+
+def follow_points(frames: np.ndarray) -> Tracks:
+    """Track corners through a video by pyramidal Lucas-Kanade (Bouguet), with a check forward and back.
+
+    Corners (Shi-Tomasi) are found in the first frame and every few frames again where no point is near.
+
+    Args:
+        frames: uint8 RGB, shape [T, height, width, 3]; one frame is read at a time.
+
+    Returns:
+        The tracks that last at least 8 frames.
+    """
+    count = len(frames)
+    previous = _pyramid(frames[0])
+    current, places = torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64)
+    positions: list[tuple[Tensor, Tensor]] = []
+    colours: list[Tensor] = []
+    total = 0
+    for frame in range(count):
+        if frame > 0:
+            following = _pyramid(frames[frame])
+            moved, good = _follow(previous, following, current)
+            current, places, previous = moved[good], places[good], following
+        if frame % RENEW_EVERY == 0 and frame < count - LEAST_LENGTH:
+            fresh = _corners(previous[0], current)
+            colours.append(_colours(frames[frame], fresh))
+            current = torch.cat([current, fresh])
+            places = torch.cat([places, total + torch.arange(len(fresh))])
+            total += len(fresh)
+        positions.append((places, current))
+    points, visible = torch.zeros(count, total, 2), torch.zeros(count, total, dtype=torch.bool)
+    for frame, (columns, values) in enumerate(positions):
+        points[frame, columns], visible[frame, columns] = values, True
+    lasting = visible.sum(0) >= LEAST_LENGTH
+    return Tracks(points[:, lasting], visible[:, lasting], torch.cat(colours)[lasting] if colours else None)
+
+
+def _pyramid(image: np.ndarray) -> list[Tensor]:
+    """Colour images of halving size, float32, each of shape [1, 3, height, width]."""
+    level = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
+    levels = [level]
+    for _ in range(LEVELS - 1):
+        if min(level.shape[-2:]) < 8 * WINDOW:
+            break
+        level = avg_pool2d(level, 2)
+        levels.append(level)
+    return levels
+
+
+def _corners(image: Tensor, taken: Tensor) -> Tensor:
+    """Strongest corners away from points already followed and from the border, shape [N, 2]."""
+    room = MOST_POINTS - len(taken)
+    if room <= 0:
+        return torch.zeros(0, 2)
+    response = gftt_response(image.mean(1, keepdim=True))
+    size = 2 * CORNER_DISTANCE + 1
+    peaks = (response == max_pool2d(response, size, 1, CORNER_DISTANCE))[0, 0]
+    strength = response[0, 0]
+    peaks &= strength > 0.01 * strength.max()
+    border = WINDOW + 1
+    inside = torch.zeros_like(peaks)
+    inside[border:-border, border:-border] = True
+    row, column = (peaks & inside).nonzero().unbind(-1)
+    candidates = torch.stack([column, row], -1) + 0.5
+    order = strength[row, column].argsort(descending=True)
+    candidates = candidates[order]
+    if len(taken):
+        candidates = candidates[torch.cdist(candidates, taken).amin(1) > CORNER_DISTANCE]
+    return candidates[:room]
+
+
+def _colours(frame: np.ndarray, points: Tensor) -> Tensor:
+    """Mean colours of 5x5 pixels around points, shape [N, 3]."""
+    image = torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None].float()
+    return _sample(avg_pool2d(image, 5, 1, 2, count_include_pad=False), points[:, None])[:, 0]
+
+
+def _sample(image: Tensor, points: Tensor) -> Tensor:
+    """Bilinear samples at points [N, K, 2] in pixels of the image; shape [N, K, channels]."""
+    size = torch.tensor([image.shape[-1], image.shape[-2]], dtype=torch.float32)
+    grid = (2 * points / size - 1)[None]
+    return grid_sample(image, grid, padding_mode="border", align_corners=False)[0].permute(1, 2, 0)
+
+
+def _follow(before: list[Tensor], after: list[Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
+    """Where points went from one image to the next (shape [N, 2]), and whether that can be believed (bool, [N])."""
+    if len(points) == 0:
+        return points, torch.zeros(0, dtype=torch.bool)
+    moved, difference = _step(before, after, points)
+    returned, _ = _step(after, before, moved)
+    height, width = before[0].shape[-2:]
+    border = WINDOW
+    inside = (
+        (moved[:, 0] > border)
+        & (moved[:, 0] < width - border)
+        & (moved[:, 1] > border)
+        & (moved[:, 1] < height - border)
+    )
+    good = ((returned - points).norm(dim=-1) < RETURN_DISTANCE) & inside & (difference < 25.0)
+    return moved, good
+
+
+def _step(before: list[Tensor], after: list[Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
+    """Coarse-to-fine translation of each point's window; new places and the mean absolute difference left."""
+    span = torch.arange(-WINDOW, WINDOW + 1, dtype=torch.float32)
+    offsets = torch.stack(torch.meshgrid(span, span, indexing="xy"), -1).reshape(1, -1, 2)
+    falloff = torch.exp(-0.5 * (offsets.norm(dim=-1) / (0.6 * WINDOW)) ** 2)[..., None]
+    shift = torch.zeros_like(points)
+    for level in range(len(before) - 1, -1, -1):
+        scale = 2.0**level
+        windows = points[:, None] / scale + offsets
+        template = _sample(before[level], windows)
+        unit = torch.eye(2)
+        gradient_x = 0.5 * (_sample(before[level], windows + unit[0]) - _sample(before[level], windows - unit[0]))
+        gradient_y = 0.5 * (_sample(before[level], windows + unit[1]) - _sample(before[level], windows - unit[1]))
+        gradient = torch.stack([gradient_x, gradient_y], -1) * falloff[..., None].sqrt()
+        normal = torch.einsum("nkca,nkcb->nab", gradient, gradient) + 1e-2 * unit
+        inverse = torch.linalg.inv(normal)
+        step = shift / scale
+        for _ in range(ROUNDS):
+            difference = template - _sample(after[level], windows + step[:, None])
+            right = torch.einsum("nkca,nkc->na", gradient, difference * falloff.sqrt())
+            step = step + (inverse @ right[..., None])[..., 0].clamp(-2, 2)
+        shift = step * scale
+    left = (template - _sample(after[0], windows + step[:, None])).abs().mean((1, 2))
+    return points + shift, left
