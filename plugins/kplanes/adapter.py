@@ -16,6 +16,7 @@ from syncnerf_kplanes.planes import PlaneGrid
 from syncnerf_kplanes.proposal import ProposalSampler, distortion_loss, histogram_loss
 from syncnerf_kplanes.spec import KPlanesConfig
 
+
 class KPlanesBackend(Backend):
     """K-Planes with proposal networks or an occupancy grid in front of the field.
 

@@ -11,15 +11,23 @@ from syncnerf.errors import UserError
 class KPlanesConfig:
     """Options of the K-Planes field, its samplers and its losses."""
 
-    field: str = option("kplanes", "decoder: kplanes (hybrid: two small networks) or kplanes_explicit", ("kplanes", "kplanes_explicit"))
+    field: str = option(
+        "kplanes", "decoder: kplanes (hybrid: two small networks) or kplanes_explicit", ("kplanes", "kplanes_explicit")
+    )
     plane_resolution: int = option(64, "cells per side of the coarsest spatial planes")
     plane_scales: str = option("1,2,4,8", "multiples of plane_resolution, comma-separated")
     plane_channels: int = option(16, "features per plane and scale")
     time_resolution: int = option(0, "cells of the space-time planes along time; 0 for half the frames")
-    time_span: float = option(0.8, "the video covers [-time_span, time_span] of the field's time [-1, 1]; the rest is for offsets")
+    time_span: float = option(
+        0.8, "the video covers [-time_span, time_span] of the field's time [-1, 1]; the rest is for offsets"
+    )
     hidden_width: int = option(64, "width of the hybrid decoder's networks")
     basis_width: int = option(128, "width of the explicit decoder's network for the colour basis")
-    sampler: str = option("proposal", "where rays are sampled: proposal networks, or steps through occupied cells", ("proposal", "occupancy"))
+    sampler: str = option(
+        "proposal",
+        "where rays are sampled: proposal networks, or steps through occupied cells",
+        ("proposal", "occupancy"),
+    )
     proposal_samples: str = option("256,128", "samples per proposal network, comma-separated")
     proposal_resolutions: str = option("128,256", "cells per side of each proposal network's planes")
     proposal_channels: int = option(8, "features of the proposal planes")
@@ -27,7 +35,9 @@ class KPlanesConfig:
     anneal_steps: int = option(1000, "steps over which proposal weights sharpen")
     field_samples: int = option(48, "samples per ray that the field sees, with sampler proposal")
     occupancy_resolution: int = option(64, "cells per side of the occupancy grid")
-    occupancy_times: int = option(1, "cells of the occupancy grid along time, with sampler occupancy; 1 for empty at all times")
+    occupancy_times: int = option(
+        1, "cells of the occupancy grid along time, with sampler occupancy; 1 for empty at all times"
+    )
     occupancy_decay: float = option(0.9, "factor on a cell's remembered density at each look")
     occupancy_steps: int = option(128, "steps across the box's longest side, with sampler occupancy")
     occupancy_every: int = option(100, "steps between looks at the occupied cells")

@@ -45,7 +45,9 @@ class OccupancyGrid(nn.Module):
         inside = ((cells >= 0) & (cells < self.resolution)).all(dim=-1)
         cells = cells.clamp(0, self.resolution - 1).int()
         bins = (0.5 * (times.detach() + 1.0) * self.time_bins).int().clamp(0, self.time_bins - 1)
-        flat = ((bins * self.resolution + cells[..., 0]) * self.resolution + cells[..., 1]) * self.resolution + cells[..., 2]
+        flat = ((bins * self.resolution + cells[..., 0]) * self.resolution + cells[..., 1]) * self.resolution + cells[
+            ..., 2
+        ]
         return self.occupied.reshape(-1)[flat] & inside
 
     def march(self, rays: Rays, times: Tensor, step: float, generator: torch.Generator | None) -> RaySamples:

@@ -43,7 +43,9 @@ def clip_to_box(rays: Rays, bounds: Tensor) -> tuple[Tensor, Tensor]:
     return enter, torch.maximum(leave, enter)
 
 
-def uniform_samples(near: Tensor, far: Tensor, count: int, generator: torch.Generator | None, disparity: bool) -> RaySamples:
+def uniform_samples(
+    near: Tensor, far: Tensor, count: int, generator: torch.Generator | None, disparity: bool
+) -> RaySamples:
     """Equal intervals between near and far (in distance, or in inverse distance), jittered when a generator is given.
 
     Args:
@@ -63,7 +65,9 @@ def uniform_samples(near: Tensor, far: Tensor, count: int, generator: torch.Gene
     return RaySamples(near[:, None] + (far - near)[:, None] * steps)
 
 
-def importance_samples(samples: RaySamples, weights: Tensor, count: int, generator: torch.Generator | None) -> RaySamples:
+def importance_samples(
+    samples: RaySamples, weights: Tensor, count: int, generator: torch.Generator | None
+) -> RaySamples:
     """New intervals where the weights are: inverse transform sampling of the piecewise constant density they form.
 
     Args:

@@ -1,0 +1,91 @@
+"""Checkpoints: written aside and renamed, the last two kept, loaded without executing anything."""
+
+import logging
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from syncnerf.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+KEPT = 2
+NAME = re.compile(r"step_(\d+)\.pt")
+
+
+def save_checkpoint(folder: Path, step: int, record: dict[str, Any]) -> Path:
+    """Write ``step_<step>.pt`` whole or not at all, then remove all but the last two.
+
+    Args:
+        folder: the run's ``checkpoints``.
+        step: number of finished steps.
+        record: tensors and plain values.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"step_{step:07d}.pt"
+    partial = folder / f".{target.name}.{os.getpid()}.partial"
+    try:
+        with partial.open("wb") as file:
+            torch.save({"format": FORMAT, "step": step, **record}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    for old in list_checkpoints(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return target
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Finished checkpoints of a run, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = [(int(match[1]), path) for path in folder.iterdir() if (match := NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def load_checkpoint(path: Path, backend: str, cameras: list[str]) -> dict[str, Any]:
+    """Read a checkpoint and check that it belongs to this backend and scene.
+
+    Raises:
+        UserError: it cannot be read, or is of another format, backend or scene.
+    """
+    try:
+        record = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: is not a checkpoint that can be read ({reason}); use another one") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise UserError(f"{path}: is not a checkpoint of this version of syncnerf; train again")
+    if record.get("backend") != backend:
+        raise UserError(f"{path}: is a checkpoint of backend '{record.get('backend')}', not '{backend}'; set --backend")
+    if record.get("cameras") != cameras:
+        raise UserError(
+            f"{path}: was trained on other cameras ({_brief(record.get('cameras'))}) than this scene's "
+            f"({_brief(cameras)}); give the scene's own checkpoint"
+        )
+    return record
+
+
+def choose_checkpoint(requested: str, folder: Path) -> Path:
+    """The requested checkpoint, else the run's newest; raises UserError when there is none."""
+    if requested:
+        if not Path(requested).is_file():
+            raise UserError(f"{requested}: no such checkpoint; look in the run's folder 'checkpoints'")
+        return Path(requested)
+    found = list_checkpoints(folder)
+    if not found:
+        raise UserError(f"{folder}: holds no checkpoint yet; train first, or name one with --ckpt")
+    return found[-1]
+
+
+def _brief(cameras: Any) -> str:
+    if not isinstance(cameras, list) or not cameras:
+        return "unknown"
+    return f"{len(cameras)}: {cameras[0]} .. {cameras[-1]}"

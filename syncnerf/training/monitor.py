@@ -1,0 +1,50 @@
+"""TensorBoard curves and pictures of a run."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from syncnerf.time_offsets import TimeOffsets
+
+
+class Monitor:
+    """Writes scalars and images.
+
+    Args:
+        folder: the run's folder.
+        names: the cameras in order.
+        frame_interval: seconds per frame; offset curves are in frames.
+        resumed_at: step from which a resumed run continues; later events of an earlier try are hidden.
+    """
+
+    def __init__(self, folder: Path, names: list[str], frame_interval: float, resumed_at: int = 0):
+        self.writer = SummaryWriter(str(folder), purge_step=resumed_at or None)
+        self.names, self.frame_interval = names, frame_interval
+
+    def scalars(self, step: int, group: str, values: dict[str, float]) -> None:
+        """Curves ``<group>/<name>``."""
+        for name, value in values.items():
+            self.writer.add_scalar(f"{group}/{name}", value, step)
+
+    def offsets(self, step: int, offsets: TimeOffsets) -> None:
+        """One curve per camera: offset in frames, and how much its gradients agree."""
+        frames = offsets.values().detach() / self.frame_interval
+        self.scalars(step, "offset_frames", dict(zip(self.names, frames.tolist(), strict=True)))
+        for name, (mean, agreement) in zip(self.names, offsets.gradient_signal(), strict=False):
+            self.scalars(step, "offset_gradient", {name: mean})
+            self.scalars(step, "offset_gradient_agreement", {name: agreement})
+
+    def image(self, step: int, name: str, picture: Tensor) -> None:
+        """A picture [H, W, 3] in [0, 1]."""
+        self.writer.add_image(name, picture.detach().cpu().clamp(0, 1), step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flush and close the event file."""
+        self.writer.close()
+
+
+def peak_signal_to_noise(mean_squared_error: float) -> float:
+    """PSNR in decibels of colours in [0, 1]."""
+    return float(-10.0 * torch.log10(torch.tensor(max(mean_squared_error, 1e-10))))

@@ -1,0 +1,33 @@
+"""``offsets.csv``: the offsets' curves over training."""
+
+import csv
+import os
+from pathlib import Path
+
+from torch import Tensor
+
+
+class OffsetLog:
+    """Appends a line of offsets (seconds) every so many steps; a resumed run continues after its checkpoint's step.
+
+    Args:
+        path: the file; header ``step,<camera names>``.
+        names: the cameras in order.
+        resumed_at: finished steps of the checkpoint that is continued; later lines are dropped. 0 starts afresh.
+    """
+
+    def __init__(self, path: Path, names: list[str], resumed_at: int = 0):
+        kept: list[list[str]] = []
+        if resumed_at and path.exists():
+            with path.open(newline="") as file:
+                kept = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) < resumed_at]
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        with partial.open("w", newline="") as file:
+            csv.writer(file).writerows([["step", *names], *kept])
+        os.replace(partial, path)
+        self._path = path
+
+    def add(self, step: int, offsets: Tensor) -> None:
+        """Append the offsets at a step, shape [C]."""
+        with self._path.open("a", newline="") as file:
+            csv.writer(file).writerow([step, *(f"{value:.9g}" for value in offsets.tolist())])
