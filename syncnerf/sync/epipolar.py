@@ -2,11 +2,7 @@
 
 import logging
 import math
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -14,30 +10,12 @@ from tqdm import tqdm
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
+from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.energy import MotionEnergy, motion_energy
-from syncnerf.sync.landscape import Landscape, Peak, condition, correlate, find_peak
+from syncnerf.sync.landscape import Landscape, condition, correlate, find_peak
 from syncnerf.sync.pencils import LEAST_BASELINE, View, line_signals, view_of
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two cameras compared at every shift.
-
-    Attributes:
-        first: global index of the one camera.
-        second: global index of the other.
-        landscape: agreement at every shift; None where they could not be compared.
-        peak: its best shift; None likewise.
-        reason: why the pair should not be used; empty if it may be.
-    """
-
-    first: int
-    second: int
-    landscape: Landscape | None
-    peak: Peak | None
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -111,22 +89,6 @@ def prepare_cameras(scene: Scene) -> EpipolarCameras:
     typical = float(torch.pdist(centres).median()) if len(centres) > 1 else 0.0
     span = max(typical, float(torch.pdist(centres).max()) if len(centres) > 1 else 0.0)
     return EpipolarCameras(energies, views, [camera.fps for camera in scene.cameras], LEAST_BASELINE * span)
-
-
-def compare_all(
-    count: int, compare: Callable[[int, int], Comparison], description: str = "comparing"
-) -> list[Comparison]:
-    """Compare every pair of cameras, a few at a time, with a progress bar."""
-    pairs = list(combinations(range(count), 2))
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(pairs), desc=description, unit="pair", leave=False) as progress,
-    ):
-        results = []
-        for result in pool.map(lambda pair: compare(*pair), pairs):
-            results.append(result)
-            progress.update()
-    return results
 
 
 def compare_pair(cameras: EpipolarCameras, first: int, second: int, max_offset: float | None) -> Comparison:

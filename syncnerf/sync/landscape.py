@@ -154,21 +154,41 @@ def find_peak(shifts: Tensor, correlation: Tensor, overlap: Tensor, interval: fl
         return None
     score = torch.atanh(correlation.clamp(-0.999, 0.999)) * (overlap - 3).sqrt()
     best = int(score.argmax())
-    elsewhere = (shifts - shifts[best]).abs() > NEIGHBOURHOOD
-    rest = score[elsewhere]
-    if len(rest) < 2 * NEIGHBOURHOOD:
-        return None
-    middle = rest.median()
-    spread = 1.4826 * float((rest - middle).abs().median()) + 1e-9
+    significance, lead = stand_out(score, best)
     position, height, curvature = refine(correlation, best)
     height = min(max(height, 1e-6), 0.999)
     deviation = math.sqrt((1 - height**2) / (height * max(curvature, 1e-9)) / float(overlap[best]))
     return Peak(
         lag=(float(shifts[0]) + position) * interval,
         deviation=deviation * interval,
-        significance=float(score[best] - middle) / spread,
-        lead=float(score[best] - rest.max()) / spread,
+        significance=significance,
+        lead=lead,
     )
+
+
+def stand_out(score: Tensor, best: int) -> tuple[float, float]:
+    """How far a peak rises above the rest of its landscape, and above the next separate peak.
+
+    The peak's own slopes are not the rest: they reach down to where the curve rises again, and at least 4 samples.
+
+    Returns:
+        Both heights in robust deviations (1.4826 times the median absolute one) of the rest; zeros where there is too
+        little rest to judge.
+    """
+    rising = score.diff() > 0
+    left, right = best, best
+    while left > 0 and rising[left - 1]:
+        left -= 1
+    while right < len(score) - 1 and not rising[right]:
+        right += 1
+    elsewhere = torch.ones(len(score), dtype=torch.bool)
+    elsewhere[max(0, min(left, best - NEIGHBOURHOOD)) : max(right, best + NEIGHBOURHOOD) + 1] = False
+    rest = score[elsewhere]
+    if len(rest) < 2 * NEIGHBOURHOOD:
+        return 0.0, 0.0
+    middle = rest.median()
+    spread = 1.4826 * float((rest - middle).abs().median()) + 1e-9
+    return float(score[best] - middle) / spread, float(score[best] - rest.max()) / spread
 
 
 def refine(values: Tensor, best: int, steps: int = 16, taps: int = 8) -> tuple[float, float, float]:

@@ -2,22 +2,27 @@
 
 import logging
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
-from syncnerf.sync.epipolar import Comparison, compare_all, compare_pair, prepare_cameras
+from syncnerf.sync.comparison import Comparison, compare_all
+from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.result import PairLag, SyncResult
 from syncnerf.sync.solve import Fit, Lags, connected, offset_design, robust_fit, spanning_tree
+from syncnerf.sync.track_pairs import compare_tracks, prepare_tracks
 
 logger = logging.getLogger(__name__)
 
 METHODS = ("auto", "epipolar", "tracks")
 
 
-def synchronize(scene: Scene, method: str = "auto", max_offset: float | None = None) -> SyncResult:
+def synchronize(
+    scene: Scene, method: str = "auto", max_offset: float | None = None, tracks: Path | None = None
+) -> SyncResult:
     """Time offsets of a scene's cameras from motion alone.
 
     Args:
@@ -25,6 +30,8 @@ def synchronize(scene: Scene, method: str = "auto", max_offset: float | None = N
         method: ``epipolar`` (static cameras), ``tracks`` (moving ones too), or ``auto``: epipolar where all cameras
             stand still.
         max_offset: largest lag between two cameras that is considered, seconds; None for what the videos allow.
+        tracks: folder of ``<camera>.npz`` files for the method ``tracks`` (see :func:`read_tracks`); None for
+            Lucas-Kanade tracks of the frames.
 
     Returns:
         Offsets with standard errors; cameras that could not be determined hold NaN and a reason.
@@ -34,11 +41,17 @@ def synchronize(scene: Scene, method: str = "auto", max_offset: float | None = N
             scene does not allow.
     """
     check_scene(scene, method, max_offset)
-    cameras = prepare_cameras(scene)
-    comparisons = compare_all(len(scene.cameras), partial(compare_pair, cameras, max_offset=max_offset))
+    if method == "auto":
+        moving = any(camera.is_moving for camera in scene.cameras)
+        method = "tracks" if moving or tracks is not None else "epipolar"
+    if method == "epipolar":
+        compare = partial(compare_pair, prepare_cameras(scene), max_offset=max_offset)
+    else:
+        compare = partial(compare_tracks, prepare_tracks(scene, tracks), max_offset=max_offset)
+    comparisons = compare_all(len(scene.cameras), compare)
     if all(comparison.reason.startswith("no baseline") for comparison in comparisons):
         raise UserError(f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart")
-    return resolve(scene, "epipolar", comparisons)
+    return resolve(scene, method, comparisons)
 
 
 def check_scene(scene: Scene, method: str, max_offset: float | None) -> None:

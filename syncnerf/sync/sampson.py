@@ -1,0 +1,155 @@
+"""Pairwise lags from point tracks by the Sampson epipolar error; cameras may move (VisualSync, arXiv 2512.02017)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from syncnerf.scene import Camera
+from syncnerf.sync.tracks import Tracks
+
+TOLERANCE = 1.0
+"""Sampson error, in pixels, at which a pair of points half agrees."""
+STATIC_ERROR = 0.6
+"""Tracks that a fixed point in space explains to this many pixels (root mean square) stand still."""
+LEAST_COMMON = 6
+"""Frames that two tracks must share."""
+COLOUR_DISTANCE = 40.0
+"""Grey levels (root mean square over channels) by which the colours of one point may differ between cameras."""
+
+
+@dataclass(frozen=True)
+class RayTracks:
+    """A camera's moving tracks as rays in the world, so that the camera's own motion is accounted for.
+
+    Attributes:
+        centres: the camera's place at each frame, float64, shape [T, 3].
+        rays: unit directions, float64, shape [T, N, 3]; zero where a track is not visible.
+        visible: bool, shape [T, N].
+        colours: grey levels, float32, shape [N, 3], or None.
+        rate: frames per second.
+        focal: focal length in pixels: turns angles into pixels.
+    """
+
+    centres: Tensor
+    rays: Tensor
+    visible: Tensor
+    colours: Tensor | None
+    rate: float
+    focal: float
+
+
+def ray_tracks(tracks: Tracks, camera: Camera) -> RayTracks:
+    """Turn tracks into rays, and leave out those that a fixed point in space explains."""
+    intrinsics = camera.intrinsics
+    poses = torch.stack([camera.pose(frame) for frame in range(camera.frame_count)])
+    x, y = tracks.points.double().unbind(-1)
+    local = torch.stack(
+        [
+            (x - intrinsics.centre_x) / intrinsics.focal_x,
+            -(y - intrinsics.centre_y) / intrinsics.focal_y,
+            -torch.ones_like(x),
+        ],
+        dim=-1,
+    )
+    rays = normalize(local @ poses[:, :3, :3].transpose(1, 2), dim=-1) * tracks.visible[..., None]
+    focal = 0.5 * (intrinsics.focal_x + intrinsics.focal_y)
+    every = RayTracks(poses[:, :3, 3], rays, tracks.visible, tracks.colours, camera.fps, focal)
+    moving = static_error(every) > STATIC_ERROR
+    colours = None if tracks.colours is None else tracks.colours[moving]
+    return RayTracks(every.centres, rays[:, moving], tracks.visible[:, moving], colours, camera.fps, focal)
+
+
+def static_error(tracks: RayTracks) -> Tensor:
+    """How badly the fixed point (or direction) that suits each track best explains it, pixels (RMS), shape [N].
+
+    The point minimises the squared sines of the angles to the rays, in homogeneous form, so that a camera that stands
+    still (no depth can be told) needs no special case.
+    """
+    scale = tracks.centres.std(dim=0).norm().clamp_min(1e-3)
+    origin = tracks.centres.mean(0)
+    centres = (tracks.centres - origin) / scale
+    # rays x (point - weight * centre) = 0, linear in (point, weight).
+    zero = torch.zeros_like(tracks.rays[..., 0])
+    dx, dy, dz = tracks.rays.unbind(-1)
+    cross = torch.stack([zero, -dz, dy, dz, zero, -dx, -dy, dx, zero], -1).reshape(*tracks.rays.shape[:2], 3, 3)
+    rows = torch.cat([cross, -cross @ centres[:, None, :, None]], dim=-1)
+    normal = torch.einsum("tnia,tnib->nab", rows, rows)
+    point = torch.linalg.eigh(normal)[1][..., 0]
+    towards = point[None, :, :3] - point[None, :, 3:] * centres[:, None]
+    sine = torch.linalg.cross(tracks.rays, normalize(towards, dim=-1)).square().sum(-1)
+    count = tracks.visible.sum(0).clamp_min(1)
+    return tracks.focal * (sine.sum(0) / count).sqrt()
+
+
+def at_shift(tracks: RayTracks, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Centres [K, 3], rays [K, N, 3] and visibility [K, N] at fractional frames (shape [K]), by interpolation."""
+    last = len(tracks.centres) - 1
+    lower = frames.floor().long().clamp(0, max(last - 1, 0))
+    share = (frames - lower)[:, None]
+    inside = (frames >= 0) & (frames <= last)
+    upper = (lower + 1).clamp_max(last)
+    centres = tracks.centres[lower] * (1 - share) + tracks.centres[upper] * share
+    rays = tracks.rays[lower] * (1 - share[..., None]) + tracks.rays[upper] * share[..., None]
+    visible = tracks.visible[lower] & tracks.visible[upper] & inside[:, None]
+    return centres, normalize(rays, dim=-1), visible
+
+
+def squared_sampson(centres: tuple[Tensor, Tensor], rays: tuple[Tensor, Tensor]) -> Tensor:
+    """Squared Sampson error of every ray of one camera with every ray of another, on the unit sphere.
+
+    For rays a, b and the baseline t the epipolar constraint is t . (a x b) = 0; its first-order distance is the
+    constraint over the norm of its gradient in the tangent planes of a and b.
+
+    Args:
+        centres: of the two cameras, each of shape [K, 3].
+        rays: unit directions, shapes [K, N, 3] and [K, M, 3].
+
+    Returns:
+        Squared angles in radians^2, shape [K, N, M].
+    """
+    along = (centres[1] - centres[0])[:, None]
+    normals = [torch.linalg.cross(along.expand_as(ray), ray) for ray in rays]
+    constraint = normals[0] @ rays[1].transpose(1, 2)
+    gradient = normals[0].square().sum(-1)[:, :, None] + normals[1].square().sum(-1)[:, None, :]
+    # The gradients' parts along the rays themselves are the constraint: they lie outside the tangent planes.
+    tangent = (gradient - 2 * constraint.square()).clamp_min(1e-12)
+    return constraint.square() / tangent
+
+
+def match_energy(first: RayTracks, second: RayTracks, shift: float, stride: int = 1) -> tuple[Tensor, Tensor]:
+    """Robust mean Sampson error of every pair of tracks at a shift between the clocks.
+
+    Args:
+        first: tracks of the one camera.
+        second: tracks of the other.
+        shift: offset[first] - offset[second], seconds: what the first camera sees at time t of its own clock, the
+            second sees at t + shift of its own.
+        stride: use every so many frames of the first camera.
+
+    Returns:
+        Energies between 0 (agree) and 1, and numbers of common frames; both of shape [N, M].
+    """
+    frames = torch.arange(0, len(first.centres), stride)
+    other = (frames.double() / first.rate + shift) * second.rate
+    inside = (other >= 0) & (other <= len(second.centres) - 1)
+    frames, other = frames[inside], other[inside]
+    shape = (first.rays.shape[1], second.rays.shape[1])
+    if len(frames) == 0:
+        return torch.ones(shape), torch.zeros(shape)
+    centres, rays, visible = at_shift(second, other)
+    squared = squared_sampson((first.centres[frames], centres), (first.rays[frames], rays)).float()
+    tolerance = TOLERANCE / math.sqrt(first.focal * second.focal)
+    robust = squared / (squared + tolerance**2)
+    common = first.visible[frames].float()[:, :, None] * visible.float()[:, None, :]
+    count = common.sum(0)
+    return (robust * common).sum(0) / count.clamp_min(1), count * stride
+
+
+def may_match(first: RayTracks, second: RayTracks) -> Tensor:
+    """Which pairs of tracks are alike in colour, bool, shape [N, M]; all where colours are unknown."""
+    if first.colours is None or second.colours is None:
+        return torch.ones(first.rays.shape[1], second.rays.shape[1], dtype=torch.bool)
+    return torch.cdist(first.colours, second.colours) / math.sqrt(3) < COLOUR_DISTANCE
