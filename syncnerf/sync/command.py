@@ -7,6 +7,7 @@ from syncnerf.errors import UserError
 from syncnerf.offsets_file import write_offsets
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
+from syncnerf.sync.export import export_aligned
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.synchronize import METHODS, synchronize
 
@@ -27,6 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--out", type=Path, help="offsets file to write (default: offsets.json in the current folder)")
     add("--method", choices=METHODS, default="auto", help="what to compare; auto: epipolar unless cameras move")
     add("--max-offset", type=float, metavar="SECONDS", help="largest offset between two cameras (default: any)")
+    add("--tracks", type=Path, metavar="DIR", help="point tracks of any tracker, <camera>.npz each; implies tracks")
+    add("--plots", type=Path, metavar="DIR", help="write pictures: landscapes, timeline, simultaneous frames")
+    add("--export", type=Path, metavar="DIR", help="write copies of the videos, trimmed to what all cameras filmed")
     add("--exclude-cameras", default="", help="comma-separated names of cameras to leave out")
     add("--cache-dir", type=Path, help="folder of the decoded frames (default: beside the scene)")
     parser.set_defaults(run=run)
@@ -38,14 +42,21 @@ def run(arguments: argparse.Namespace) -> int:
     options = ReadOptions(max_side=WORKING_SIDE, exclude_cameras=excluded, cache_dir=arguments.cache_dir)
     scene = load_scene(arguments.datadir, options, arguments.dataset)
     scene.frame_cache.prepare(scene.cameras)
-    result = synchronize(scene, arguments.method, arguments.max_offset)
+    result = synchronize(scene, arguments.method, arguments.max_offset, arguments.tracks)
     print(table(scene, result))
+    if arguments.plots is not None:
+        # Imported here: matplotlib is slow to load, and only these pictures need it.
+        from syncnerf.sync.plots import write_plots
+
+        write_plots(scene, result, arguments.plots)
     if len(result.reasons) == len(scene.cameras) - 1:
         reason = next(iter(result.reasons.values()))
         raise UserError(f"{scene.root}: no camera's offset can be determined ({reason})")
     out = arguments.out or Path("offsets.json")
     names = result.names
     write_offsets(out, names, names[result.reference], result.offsets, result.stderr, "sync", result.reasons)
+    if arguments.export is not None:
+        export_aligned(scene, result, arguments.export)
     return 0
 
 

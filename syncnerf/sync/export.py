@@ -1,0 +1,153 @@
+"""Aligned copies of a scene's videos, so that any other tool can use the result."""
+
+import json
+import logging
+import re
+import shutil
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from tqdm import tqdm
+
+from syncnerf.errors import UserError
+from syncnerf.scene import Scene
+from syncnerf.scene.video import VideoSource
+from syncnerf.sync.common_interval import Cut, cuts
+from syncnerf.sync.result import SyncResult
+
+logger = logging.getLogger(__name__)
+
+X264_SETTINGS = re.compile(rb"x264 - core.{0,300}?options: ([ -~]+)", re.DOTALL)
+"""x264 leaves the settings it was called with in the stream's first packet."""
+X264_QUALITY = re.compile(rb"\b(crf|qp)=([0-9.]+)")
+
+
+def export_aligned(scene: Scene, result: SyncResult, folder: Path) -> None:
+    """Write a copy of each determined camera's video, trimmed to the common interval.
+
+    The trim is accurate to the frame (frames are decoded and encoded again: same codec, size, pixel format, frame rate
+    and quality or bit rate); sound is copied as it is. ``alignment.json`` holds what is left below a frame:
+    each camera's ``remainder``, seconds by which its first frame lies after the common beginning. The folder appears
+    only when it is complete.
+
+    Raises:
+        UserError: the folder exists and is not empty, a camera's frames are no video, or nothing is common to all.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: already exists; name a new folder for the aligned videos")
+    parts = cuts(scene, result)
+    sources = [_video(scene, part) for part in parts]
+    for name, reason in result.reasons.items():
+        logger.warning("no aligned copy of %s: its offset is not determined (%s)", name, reason)
+    scratch = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
+        record = {}
+        with tqdm(total=sum(part.frames for part in parts), desc="aligning", unit="frame", leave=False) as progress:
+            for part, source in zip(parts, sources, strict=True):
+                fps = scene.cameras[part.camera].fps
+                trim_video(source, scratch / source.name, part.first_frame, part.frames, fps, progress)
+                record[scene.names[part.camera]] = {
+                    "file": source.name,
+                    "first_frame": part.first_frame,
+                    "frames": part.frames,
+                    "fps": fps,
+                    "remainder": part.remainder,
+                }
+        (scratch / "alignment.json").write_text(
+            json.dumps({"unit": "seconds", "cameras": record}, indent=1) + "\n", encoding="utf-8"
+        )
+        scratch.chmod(0o755)
+        if folder.exists():
+            folder.rmdir()
+        scratch.rename(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror or error}); choose another place") from error
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _video(scene: Scene, part: Cut) -> Path:
+    camera = scene.cameras[part.camera]
+    source = scene.frame_cache.sources[camera.name]
+    if not isinstance(source, VideoSource):
+        raise UserError(f"{source.path}: camera '{camera.name}' is not a video file; only videos can be exported")
+    return source.path
+
+
+def trim_video(source: Path, target: Path, first: int, count: int, fps: float, progress: tqdm | None = None) -> None:
+    """Copy ``count`` frames of a video from frame ``first`` on, with the sound that belongs to them.
+
+    Args:
+        source: video to read.
+        target: video to write.
+        first: index of the first frame to keep.
+        count: frames to keep.
+        fps: frames per second of the copy (the camera's rate).
+        progress: bar to advance by one per frame.
+
+    Raises:
+        UserError: the source cannot be read, or the codec cannot be written here.
+    """
+    try:
+        with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
+            video = reader.streams.video[0]
+            rate = Fraction(fps).limit_denominator(100_000)
+            output = writer.add_stream(_encoder(video), rate=rate, options=_quality(source))
+            output.width, output.height, output.pix_fmt = video.width, video.height, video.pix_fmt
+            if not output.options and video.bit_rate:
+                output.bit_rate = video.bit_rate
+            sound = reader.streams.audio[0] if reader.streams.audio else None
+            copied = writer.add_stream_from_template(sound) if sound is not None else None
+            streams = [stream for stream in (video, sound) if stream is not None]
+            index = 0
+            begin, end = first / fps, (first + count) / fps
+            for packet in reader.demux(streams):
+                if packet.stream is sound:
+                    _copy_sound(packet, copied, begin, end, writer)
+                    continue
+                for frame in packet.decode():
+                    if first <= index < first + count:
+                        frame.pict_type = av.video.frame.PictureType.NONE
+                        frame.time_base, frame.pts = 1 / rate, index - first
+                        writer.mux(output.encode(frame))
+                        if progress is not None:
+                            progress.update()
+                    index += 1
+            writer.mux(output.encode(None))
+    except (av.error.FFmpegError, ValueError) as error:
+        raise UserError(f"{source}: cannot be copied ({error}); encode it again as H.264") from error
+
+
+def _copy_sound(packet: av.Packet, stream: av.AudioStream, begin: float, end: float, writer) -> None:
+    """Pass a sound packet on, as it is, if it falls into the interval; times then count from the beginning."""
+    if packet.pts is None or packet.dts is None:
+        return
+    time = float(packet.pts * packet.time_base)
+    if not begin <= time < end:
+        return
+    shift = round(begin / packet.time_base)
+    packet.pts -= shift
+    packet.dts -= shift
+    packet.stream = stream
+    writer.mux(packet)
+
+
+def _encoder(video: av.VideoStream) -> str:
+    """Name of the encoder for a stream's codec."""
+    names = {"h264": "libx264", "hevc": "libx265", "vp9": "libvpx-vp9", "av1": "libsvtav1"}
+    return names.get(video.codec_context.name, video.codec_context.name)
+
+
+def _quality(source: Path) -> dict[str, str]:
+    """The constant quality that x264 noted in the stream, as an option; empty where there is none."""
+    with av.open(str(source)) as reader:
+        packet = next(reader.demux(video=0))
+        settings = X264_SETTINGS.search(bytes(packet))
+    found = X264_QUALITY.search(settings.group(1)) if settings else None
+    return {found.group(1).decode(): found.group(2).decode()} if found else {}
