@@ -182,7 +182,8 @@ class TestTimeOffsets:
         damping = 0.0
         residuals, slopes = self._residuals(pixels, offset, slopes=True)
         steps = 0
-        for steps in range(1, self.config.test_steps + 1):
+        while steps < self.config.test_steps:
+            steps += 1
             curvature = slopes.square().sum().item()
             step = -(slopes * residuals).sum().item() / (curvature * (1.0 + damping) + 1e-30)
             step = max(-spacing, min(spacing, step))

@@ -12,7 +12,7 @@ GEOMETRY_FEATURES = 15
 
 
 class HybridDecoder(nn.Module):
-    """Two small networks: features to density and geometry, those and the direction to colour (K-Planes, section 3.3)."""
+    """Two small networks: features to density and geometry, those and the direction to colour (section 3.3)."""
 
     def __init__(self, features: int, width: int):
         super().__init__()

@@ -4,7 +4,7 @@ from torch import nn
 
 
 def mlp(inputs: int, outputs: int, width: int, hidden_layers: int, bias: bool = False) -> nn.Sequential:
-    """A network of ``hidden_layers`` layers of ``width`` with ReLU between, linear at the end (no bias, as tiny-cuda-nn).
+    """A network of ``hidden_layers`` layers of ``width`` with ReLU between, linear at the end; no bias by default.
 
     Takes [N, inputs], returns [N, outputs].
     """

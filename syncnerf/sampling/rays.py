@@ -1,5 +1,7 @@
 """Batches of single rays: a pixel of a camera at one of its frames."""
 
+import itertools
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -62,7 +64,7 @@ class RaySampler:
         rgb = torch.empty(size, 3)
         poses = torch.empty(size, 4, 4, dtype=torch.float64)
         starts = torch.searchsorted(local, torch.arange(len(self.cameras) + 1)).tolist()
-        for camera, (start, end) in enumerate(zip(starts, starts[1:], strict=False)):
+        for camera, (start, end) in enumerate(itertools.pairwise(starts)):
             if start == end:
                 continue
             part = slice(start, end)
@@ -77,10 +79,7 @@ class RaySampler:
 
     def _choose(self, camera: int, place: Tensor, wants_dynamic: Tensor) -> Tensor:
         dynamic, uniform = self.dynamic[camera], self.uniform[camera]
-        if isinstance(uniform, int):
-            chosen = (place * uniform).long()
-        else:
-            chosen = uniform[(place * len(uniform)).long()]
+        chosen = (place * uniform).long() if isinstance(uniform, int) else uniform[(place * len(uniform)).long()]
         if len(dynamic):
             chosen = torch.where(wants_dynamic, dynamic[(place * len(dynamic)).long()], chosen)
         return chosen

@@ -91,9 +91,10 @@ class Scene:
         counts = sorted({camera.frame_count for camera in self.cameras})
         rates = sorted({camera.fps for camera in self.cameras})
         sizes = sorted({(c.intrinsics.width, c.intrinsics.height) for c in self.cameras})
+        test_names = ", ".join(self.names[i] for i in self.test)
         lines = [
             f"scene        {self.root} ({self.format})",
-            f"cameras      {len(self.cameras)} ({len(self.train)} train; test: {', '.join(self.names[i] for i in self.test)})",
+            f"cameras      {len(self.cameras)} ({len(self.train)} train; test: {test_names})",
             f"frames       {' or '.join(map(str, counts))} at {' or '.join(f'{r:g}' for r in rates)} fps",
             f"size         {' or '.join(f'{w}x{h}' for w, h in sizes)}, focal length {first.focal_x:.1f} px",
             f"space        {self.space}, near {self.near:g}, far {self.far:g}, bounds {_corners(self.bounds)}",

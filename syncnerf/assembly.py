@@ -1,0 +1,128 @@
+"""From an effective configuration to a scene, a field behind its offsets, and the sampler that feeds it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from syncnerf.backend import BackendSpec, NormalizedDeviceCoordinates, SceneGeometry, find_backend
+from syncnerf.config import Config, SceneConfig
+from syncnerf.errors import UserError
+from syncnerf.offsets_file import read_offsets
+from syncnerf.sampling.rays import RaySampler
+from syncnerf.scene import Scene, load_scene
+from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.visual_hull import visual_hull
+from syncnerf.sync import initial_offsets
+from syncnerf.synced import SyncedBackend
+from syncnerf.time_offsets import TimeOffsets
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What a run works with: the scene, the backend's spec, the field behind its offsets, the device."""
+
+    scene: Scene
+    spec: BackendSpec
+    synced: SyncedBackend
+    device: torch.device
+
+
+def open_scene(config: SceneConfig) -> Scene:
+    """Read the scene that the configuration names; raises UserError where it is unfit."""
+    if not config.datadir:
+        raise UserError("no scene: give its folder with --datadir")
+    options = ReadOptions(
+        downsample=config.downsample,
+        test_cameras=_names(config.test_cameras),
+        exclude_cameras=_names(config.exclude_cameras),
+        cache_dir=Path(config.cache_dir) if config.cache_dir else None,
+    )
+    scene = load_scene(config.datadir, options, config.dataset)
+    if config.space != "auto":
+        scene.space = config.space
+    return scene
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` is CUDA where there is one. Raises UserError where it cannot be had."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device = {name}: should be auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device = {name}: there is no CUDA device here; use --device auto or cpu")
+    return device
+
+
+def assemble(config: Config, scene: Scene, fresh: bool) -> Assembly:
+    """Build the field and the offsets for a scene.
+
+    Args:
+        config: the effective configuration.
+        scene: the scene, its frames decoded.
+        fresh: parameters start anew; False where a checkpoint will replace them, so that nothing costly is computed.
+    """
+    spec = find_backend(config.run.backend)
+    device = choose_device(config.training.device)
+    torch.manual_seed(config.training.seed)
+    hull = visual_hull(scene) if fresh else None
+    backend = spec.build(config.field, scene_geometry(scene, config.training.steps, hull))
+    offsets = TimeOffsets(
+        config.offsets,
+        len(scene.cameras),
+        scene.reference,
+        scene.duration,
+        config.training.steps,
+        starting_offsets(config, scene) if fresh else None,
+    )
+    return Assembly(scene, spec, SyncedBackend(offsets, backend).to(device), device)
+
+
+def scene_geometry(scene: Scene, steps: int, hull: Tensor | None) -> SceneGeometry:
+    """What the backend may know of the scene: space and time, never a camera."""
+    ndc, bounds = None, scene.bounds
+    if scene.space == "ndc":
+        size = scene.cameras[0].intrinsics
+        ndc = NormalizedDeviceCoordinates(size.width, size.height, size.focal_x)
+    return SceneGeometry(
+        bounds=bounds,
+        near=scene.near,
+        far=scene.far,
+        duration=scene.duration,
+        frame_count=max(camera.frame_count for camera in scene.cameras),
+        steps=steps,
+        contraction=scene.space == "contraction",
+        ndc=ndc,
+        background=scene.background,
+        occupied=hull,
+    )
+
+
+def starting_offsets(config: Config, scene: Scene) -> Tensor | None:
+    """Offsets that training starts from, seconds [C], by the option ``offset_init``; None for zero."""
+    choice = config.offsets.offset_init
+    if config.offsets.offset_mode == "off" or choice == "zero":
+        return None
+    if choice in ("auto", "sync"):
+        return initial_offsets(scene)
+    return read_offsets(Path(choice), scene.names).nan_to_num(0.0)
+
+
+def make_sampler(config: Config, spec: BackendSpec, scene: Scene) -> RaySampler:
+    """The batch supply that the backend's spec asks for."""
+    if spec.batch != "rays":
+        raise UserError(f"backend '{spec.name}' trains on {spec.batch} batches, which this version cannot draw")
+    return RaySampler(scene, config.sampling)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,50 @@
+"""The command `syncnerf`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from syncnerf import __version__
+from syncnerf.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns the exit code: 2 for errors that are the user's to mend, in one line."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(message)s", stream=sys.stderr)
+    try:
+        if arguments[:1] == ["train"]:
+            return _train(arguments[1:])
+        parsed = _parser().parse_args(arguments)
+        return parsed.run(parsed)
+    except UserError as error:
+        print(f"syncnerf: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("syncnerf: interrupted", file=sys.stderr)
+        return 130
+
+
+def _train(arguments: list[str]) -> int:
+    from syncnerf.options import parse
+    from syncnerf.run import run
+
+    return run(parse(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    from syncnerf.sync.command import add_parser as add_sync
+
+    parser = argparse.ArgumentParser(
+        prog="syncnerf",
+        description="Finds out when each camera really started, and makes a dynamic radiance field of their videos.",
+    )
+    parser.add_argument("--version", action="version", version=f"syncnerf {__version__}")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    # `train` has a parser of its own (its options depend on the backend): see _train.
+    subparsers.add_parser("train", help="train, evaluate or render a field; syncnerf train --help", add_help=False)
+    add_sync(subparsers)
+    return parser

@@ -1,0 +1,139 @@
+"""The command line, config files and environment of `syncnerf train`, built from the dataclasses of config.py."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import configargparse
+
+from syncnerf.backend import DEVELOPMENT_VARIABLE, discover_backends, find_backend
+from syncnerf.config import CONCERNS, Config
+from syncnerf.encodings.native import DISABLE_VARIABLE
+from syncnerf.errors import UserError, did_you_mean
+
+PREFIX = "SYNCNERF_"
+ACTIONS = ("ckpt", "resume", "dry_run", "validate_only", "render_only")
+"""Options that say what to do now; a run's config.txt leaves them out, so that it can be given again."""
+
+
+def parse(arguments: Sequence[str]) -> Config:
+    """The effective configuration from config files, then ``SYNCNERF_*`` variables, then the command line.
+
+    Raises:
+        UserError: an unknown key or value, naming the nearest known one; an unknown backend; an unreadable file.
+    """
+    name = _first_look(arguments)
+    spec = find_backend(name)
+    parser = build_parser(spec.config)
+    known, unknown = _parse_known(parser, arguments)
+    option_names = _option_names(parser)
+    if unknown:
+        key = unknown[0].split("=")[0]
+        if not key.startswith("-"):
+            raise UserError(f"'{key}' belongs to no option; see syncnerf train --help")
+        plain = key.lstrip("-").replace("-", "_")
+        raise UserError(f"unknown option '{plain}'{did_you_mean(plain, option_names)} (see syncnerf train --help)")
+    _check_environment(option_names)
+    values = vars(known)
+    parts = {
+        name: kind(**{item.name: values[item.name] for item in fields(kind)})
+        for name, kind in {**CONCERNS, "field": spec.config}.items()
+    }
+    return Config(**parts)
+
+
+def build_parser(field_config: type) -> configargparse.ArgumentParser:
+    """The full parser: one group per concern, and one for the backend's own options."""
+    parser = _empty_parser(add_help=True)
+    for name, kind in {**CONCERNS, "backend's own": field_config}.items():
+        group = parser.add_argument_group(name.replace("_", " "), (kind.__doc__ or "").split("\n")[0])
+        for item in fields(kind):
+            _add_option(group, item)
+    return parser
+
+
+def write_config(config: Config) -> str:
+    """The effective configuration as the text of a config file that gives the same again."""
+    lines = ["# Effective configuration; give it again with --config."]
+    for name, value in config.values().items():
+        if name not in ACTIONS and value != "":
+            lines.append(f"{name} = {str(value).lower() if isinstance(value, bool) else value}")
+    return "\n".join(lines) + "\n"
+
+
+def _empty_parser(add_help: bool) -> configargparse.ArgumentParser:
+    parser = configargparse.ArgumentParser(
+        prog="syncnerf train",
+        add_help=add_help,
+        allow_abbrev=False,
+        auto_env_var_prefix=PREFIX,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Train, evaluate or render a dynamic radiance field and its cameras' time offsets.",
+        epilog="Options can stand in the config file (key = value), in SYNCNERF_* variables or here; the later wins. "
+        f"Backends: {'; '.join(f'{s.name}: {s.summary}' for s in discover_backends().values())}.",
+        add_env_var_help=False,
+        add_config_file_help=False,
+    )
+    parser.add_argument("--config", is_config_file=True, metavar="FILE", help="configuration file, as in configs/")
+    return parser
+
+
+def _first_look(arguments: Sequence[str]) -> str:
+    """Which backend is asked for, before its options are known."""
+    parser = _empty_parser(add_help=False)
+    item = next(item for item in fields(CONCERNS["run"]) if item.name == "backend")
+    _add_option(parser, item)
+    return _parse_known(parser, arguments)[0].backend
+
+
+def _parse_known(parser: configargparse.ArgumentParser, arguments: Sequence[str]) -> tuple[argparse.Namespace, list]:
+    def refuse(message: str) -> None:
+        raise UserError(" ".join(message.split()))
+
+    parser.error = refuse
+    try:
+        return parser.parse_known_args(list(arguments))
+    except (OSError, UnicodeDecodeError, configargparse.ConfigFileParserException) as error:
+        raise UserError(f"the config file cannot be read ({' '.join(str(error).split())}); see --config") from error
+
+
+def _add_option(group: Any, item: Any) -> None:
+    spellings = list(dict.fromkeys([f"--{item.name.replace('_', '-')}", f"--{item.name}"]))
+    settings: dict[str, Any] = {"dest": item.name, "default": item.default, "help": item.metadata["help"]}
+    settings["help"] = settings["help"].replace("%", "%%")
+    if isinstance(item.default, bool):
+        settings.update(type=_boolean, nargs="?", const=True, metavar="BOOL")
+    else:
+        settings["type"] = _whole_number if isinstance(item.default, int) else type(item.default)
+        choices = item.metadata.get("choices")
+        settings["metavar"] = "|".join(choices) if choices else type(item.default).__name__.upper()
+    group.add_argument(*spellings, **settings)
+
+
+def _boolean(text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in known:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
+    return known[text.lower()]
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text.replace("_", ""))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
+
+
+def _option_names(parser: configargparse.ArgumentParser) -> list[str]:
+    return [action.dest for action in parser._actions if action.dest != "help"]
+
+
+def _check_environment(option_names: list[str]) -> None:
+    known = {PREFIX + name.upper() for name in option_names} | {DEVELOPMENT_VARIABLE, DISABLE_VARIABLE}
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable not in known:
+            raise UserError(f"unknown environment variable '{variable}'{did_you_mean(variable, known)}")

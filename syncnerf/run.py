@@ -1,0 +1,189 @@
+"""`syncnerf train`: train, fit the test cameras, evaluate, render, report, in the order that the options ask for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from syncnerf.assembly import Assembly, assemble, choose_device, make_sampler, open_scene
+from syncnerf.config import Config
+from syncnerf.errors import UserError
+from syncnerf.evaluation.evaluate import Evaluation, evaluate, write_metrics
+from syncnerf.evaluation.pictures import depth_picture, error_picture
+from syncnerf.evaluation.protocols import PROTOCOLS
+from syncnerf.evaluation.render_videos import render_paths, render_test_videos
+from syncnerf.evaluation.report import write_report
+from syncnerf.evaluation.views import at_own_clock, evaluation_mode, render_views
+from syncnerf.offsets_file import read_offsets, write_offsets
+from syncnerf.options import write_config
+from syncnerf.summary import result_table
+from syncnerf.test_time import OffsetFit, TestTimeOffsets
+from syncnerf.training.checkpoints import choose_checkpoint, list_checkpoints, load_checkpoint
+from syncnerf.training.trainer import Trainer, restore_model
+
+logger = logging.getLogger(__name__)
+
+TIMES_AT_ONCE = 16
+"""Moments that a time-series backend is asked for at once."""
+
+
+def run(config: Config) -> int:
+    """Carry out ``syncnerf train``; returns the exit code.
+
+    Raises:
+        UserError: something of the user's is unfit; nothing half-written is left behind.
+    """
+    scene = open_scene(config.scene)
+    if config.run.dry_run:
+        choose_device(config.training.device)
+        print(write_config(config) + "\n" + scene.summary())
+        return 0
+    folder = Path(config.run.logdir) / config.run.expname
+    trains = not (config.evaluation.validate_only or config.evaluation.render_only or config.run.ckpt)
+    if trains and not config.run.resume and list_checkpoints(folder / "checkpoints"):
+        raise UserError(f"{folder}: holds a finished or broken-off run; continue it with --resume or change --expname")
+    fresh = trains and not (config.run.resume and list_checkpoints(folder / "checkpoints"))
+    if not fresh:
+        checkpoint = choose_checkpoint(config.run.ckpt, folder / "checkpoints")
+        load_checkpoint(checkpoint, config.run.backend, scene.names)
+    scene.frame_cache.prepare(scene.cameras)
+    assembly = assemble(config, scene, fresh)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror}); choose another --logdir") from error
+    if trains:
+        _write_text(folder / "config.txt", write_config(config))
+        trainer = _trainer(config, assembly, folder)
+        if not fresh:
+            trainer.restore(checkpoint)
+        stopped_by = trainer.fit()
+        step = trainer.step
+        _write_offsets(folder, assembly, None)
+        if stopped_by is not None:
+            logger.warning("stopped at step %d and saved; continue with --resume", step)
+            return 128 + stopped_by
+    else:
+        step = restore_model(assembly.synced, load_checkpoint(checkpoint, config.run.backend, scene.names), checkpoint)
+    return _finish(config, assembly, folder, step, trains)
+
+
+def _trainer(config: Config, assembly: Assembly, folder: Path) -> Trainer:
+    scene = assembly.scene
+    return Trainer(
+        assembly.synced,
+        make_sampler(config, assembly.spec, scene),
+        config.training,
+        folder,
+        assembly.spec.name,
+        scene.names,
+        scene.frame_interval,
+        assembly.device,
+        preview=lambda: _preview(config, assembly),
+    )
+
+
+def _preview(config: Config, assembly: Assembly) -> dict[str, Tensor]:
+    """Truth, rendering, error and depth of the first test camera's middle frame, for TensorBoard."""
+    scene, index = assembly.scene, assembly.scene.test[0]
+    camera = scene.cameras[index]
+    frame = camera.frame_count // 2
+    with evaluation_mode(assembly.synced):
+        view = next(
+            iter(
+                render_views(
+                    at_own_clock(assembly.synced, index), camera, [frame], camera.frame_times[[frame]], scene.near,
+                    scene.far, chunk=config.evaluation.render_chunk, device=assembly.device, times_at_once=1,
+                    description="preview",
+                )
+            )
+        )  # fmt: skip
+    truth = torch.from_numpy(scene.frames(index)[frame].copy()).float() / 255.0
+    return {
+        "test_view/truth": truth,
+        "test_view/rendering": view.rgb,
+        "test_view/error": error_picture(view.rgb, truth),
+        "test_view/depth": depth_picture(view.depth, view.accumulation),
+    }
+
+
+def _finish(config: Config, assembly: Assembly, folder: Path, step: int, trained: bool) -> int:
+    """Everything after training: fit, evaluate, render, report, as asked."""
+    synced, scene, device = assembly.synced, assembly.scene, assembly.device
+    renders = folder / "renders"
+    renders.mkdir(parents=True, exist_ok=True)
+    times_at_once = TIMES_AT_ONCE if assembly.spec.batch == "time_series" else 1
+    settings = config.evaluation
+    fits: list[OffsetFit] = []
+    if settings.render_only:
+        _recall_fits(assembly, folder)
+        render_test_videos(synced, scene, renders, settings=settings, device=device, times_at_once=times_at_once)
+        render_paths(synced, scene, renders, settings=settings, device=device)
+        print(f"videos: {renders}")
+        return 0
+    before, after, fits = _score(config, assembly, renders, step, times_at_once)
+    write_metrics(folder / "metrics.json", after or before, before if after else None)
+    _write_offsets(folder, assembly, fits)
+    if trained:
+        render_paths(synced, scene, renders, settings=settings, device=device)
+    report = write_report(folder, scene)
+    print(result_table(scene, synced.offsets.values().detach().cpu(), fits, before, after))
+    print(f"report: {report}")
+    return 0
+
+
+def _score(
+    config: Config, assembly: Assembly, renders: Path, step: int, times_at_once: int
+) -> tuple[Evaluation, Evaluation | None, list[OffsetFit]]:
+    """Scores without the test-time fit, and with it where it is asked for."""
+    synced, scene, device = assembly.synced, assembly.scene, assembly.device
+    fits_wanted = config.test_time.test_optim and synced.offsets.learned
+    if config.test_time.test_optim and not synced.offsets.learned:
+        logger.warning("--test-optim does nothing with --offset-mode off: there are no offsets to fit")
+    protocol = PROTOCOLS[config.evaluation.protocol]
+    shared = {"settings": config.evaluation, "step": step, "device": device, "times_at_once": times_at_once}
+    before = evaluate(synced, scene, protocol.without_fit(), **shared, renders=None if fits_wanted else renders)
+    if not fits_wanted:
+        return before, None, []
+    optimizer = TestTimeOffsets(synced, scene, config.test_time, device, seed=config.training.seed)
+    fits = []
+    for index in scene.test:
+        size = scene.cameras[index].intrinsics
+        fits.append(optimizer.fit(index, protocol.fit_mask(size.height, size.width)))
+    return before, evaluate(synced, scene, protocol, **shared, renders=renders), fits
+
+
+def _write_offsets(folder: Path, assembly: Assembly, fits: list[OffsetFit] | None) -> None:
+    """``offsets.json`` of the run: trained cameras, and the test cameras where they were fitted."""
+    scene = assembly.scene
+    offsets = assembly.synced.offsets.values().detach().cpu().clone()
+    errors = torch.full_like(offsets, torch.nan)
+    errors[scene.reference] = 0.0
+    offsets[list(scene.test)] = torch.nan
+    for fit in fits or []:
+        offsets[fit.camera], errors[fit.camera] = fit.seconds, fit.stderr
+    reasons = {scene.names[i]: "a test camera; fit it with --test-optim" for i in scene.test}
+    source = "test-optim" if fits else "joint"
+    write_offsets(folder / "offsets.json", scene.names, scene.names[scene.reference], offsets, errors, source, reasons)
+
+
+def _recall_fits(assembly: Assembly, folder: Path) -> None:
+    """Test cameras' offsets from an earlier fit in the run's folder, so that rendering alone shows them in time."""
+    path = folder / "offsets.json"
+    if not path.exists() or not assembly.synced.offsets.learned:
+        return
+    stored = read_offsets(path, assembly.scene.names)
+    for index in assembly.scene.test:
+        if not stored[index].isnan():
+            assembly.synced.offsets.set_camera(index, stored[index].item())
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    shutil.move(partial, path)

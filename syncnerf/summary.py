@@ -1,0 +1,56 @@
+"""The table that a run ends with."""
+
+import torch
+from torch import Tensor
+
+from syncnerf.evaluation.evaluate import Evaluation
+from syncnerf.evaluation.offset_errors import aligned_errors
+from syncnerf.scene.scene import Scene
+from syncnerf.test_time import OffsetFit
+
+
+def result_table(
+    scene: Scene, offsets: Tensor, fits: list[OffsetFit], before: Evaluation, after: Evaluation | None
+) -> str:
+    """Per camera the recovered offset, the true one and the error in frames; then PSNR and SSIM before and after.
+
+    True offsets are shifted by the median difference over the training cameras, the part that nothing can observe.
+
+    Args:
+        scene: names, split and ground truth.
+        offsets: seconds, shape [C].
+        fits: test-time fits.
+        before: scores with the test cameras at offset 0.
+        after: scores with the fitted offsets, or None.
+    """
+    interval, errors = scene.frame_interval, None
+    if scene.true_offsets is not None:
+        errors = aligned_errors(offsets, scene)[0]
+    fitted = {fit.camera: fit for fit in fits}
+    lines = [f"{'camera':<12} {'recovered':>10} {'true':>10} {'error':>8}   (frames)"]
+    for index, name in enumerate(scene.names):
+        if index in scene.test and index not in fitted:
+            continue
+        value = offsets[index].item()
+        true = error = "-"
+        if errors is not None:
+            true, error = f"{(value - errors[index].item()) / interval:.3f}", f"{errors[index].item() / interval:+.3f}"
+        note = ""
+        if index == scene.reference:
+            note = "reference"
+        elif index in fitted:
+            note = f"test camera, fitted, standard error {fitted[index].stderr / interval:.3f}"
+        lines.append(f"{name:<12} {value / interval:>10.3f} {true:>10} {error:>8}   {note}".rstrip())
+    if errors is not None:
+        size = errors[torch.tensor(scene.train)].abs() / interval
+        lines.append(f"training cameras: mean absolute error {size.mean():.4f} frame, largest {size.max():.4f}")
+    for label, scores in (("before the test-time fit", before), ("after the test-time fit", after)):
+        if scores is not None:
+            lines.append(_scores(label, scores))
+    return "\n".join(lines)
+
+
+def _scores(label: str, evaluation: Evaluation) -> str:
+    psnr, ssim = evaluation.mean["psnr"], evaluation.mean["ssim"]
+    shown = "-" if ssim is None else f"{ssim:.4f}"
+    return f"{label:<25} PSNR {psnr:.2f} dB   SSIM {shown}   (protocol {evaluation.protocol.name})"
