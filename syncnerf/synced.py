@@ -16,14 +16,18 @@ class SyncedBackend(nn.Module):
         self.offsets = offsets
         self.backend = backend
 
+    def render_moments(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
+        """Render rays at scene times (seconds, float64, shape [N] or [N, T]); no camera is involved."""
+        return self.backend.render(rays, times + self.offsets.origin, generator)
+
     def render_batch(self, batch: RayBatch, generator: torch.Generator | None = None) -> Rendering:
         """Render a training batch at its cameras' corrected times."""
-        return self.backend.render(batch.rays, self.offsets(batch.cameras, batch.frame_times), generator)
+        return self.render_moments(batch.rays, self.offsets(batch.cameras, batch.frame_times), generator)
 
     def render_camera(self, rays: Rays, camera: int, frame_times: Tensor) -> Rendering:
         """Render rays of one camera at times on its own clock (seconds, float64, shape [N] or [N, T])."""
         cameras = torch.full((len(rays),), camera, device=frame_times.device)
-        return self.backend.render(rays, self.offsets(cameras, frame_times))
+        return self.render_moments(rays, self.offsets(cameras, frame_times))
 
     def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
         """Loss terms of the backend and of the offsets."""

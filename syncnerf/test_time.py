@@ -146,7 +146,7 @@ class TestTimeOffsets:
         for part in torch.arange(len(pixels.rays), device=self.device).split(self.chunk):
             times = (pixels.times[part] + offset).requires_grad_(slopes)
             with torch.set_grad_enabled(slopes):
-                rgb = self.synced.backend.render(pixels.rays[part], times).rgb
+                rgb = self.synced.render_moments(pixels.rays[part], times).rgb
             residuals.append((rgb - pixels.rgb[part]).detach().double())
             if slopes:
                 channels = [torch.autograd.grad(rgb[:, c].sum(), times, retain_graph=c < 2)[0] for c in range(3)]

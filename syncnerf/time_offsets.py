@@ -14,8 +14,14 @@ class TimeOffsets(nn.Module):
     """One offset in seconds per camera; the reference camera's is exactly zero.
 
     Camera c's frame k was exposed at scene time ``k / fps_c + offset_c``. A common shift of all cameras cannot be
-    observed, so the reference camera holds the gauge. In mode ``off`` there are no parameters and times pass through
-    untouched.
+    observed, so the reference camera holds the gauge.
+
+    What is optimised is each camera's shift against the field's own clock, the reference's included: holding the
+    reference still would make every other camera, and the whole field, wait for the one direction that is hardest to
+    learn. Offsets are these shifts minus the reference's, and :attr:`origin`, the reference's shift, is where the
+    field's clock stands at scene time zero. The gradient of a camera's shift then comes from its own rays alone.
+
+    In mode ``off`` there are no parameters and times pass through untouched.
 
     Args:
         config: mode, learning rate, schedule, penalty.
@@ -45,10 +51,7 @@ class TimeOffsets(nn.Module):
         if self.learned:
             start = torch.zeros(camera_count, dtype=torch.float64) if initial is None else initial.double().clone()
             start -= start[reference].clone()
-            self.seconds = nn.Parameter(start)
-            movable = torch.ones(camera_count, dtype=torch.float64)
-            movable[reference] = 0.0
-            self.register_buffer("movable", movable, persistent=False)
+            self.shifts = nn.Parameter(start)
             self.register_buffer("gradient_mean", torch.zeros_like(start))
             self.register_buffer("gradient_square", torch.zeros_like(start))
 
@@ -57,11 +60,16 @@ class TimeOffsets(nn.Module):
         """Whether the offsets are learned at all."""
         return self.config.offset_mode == "learn"
 
+    @property
+    def origin(self) -> Tensor | float:
+        """Seconds that the field's clock is ahead of scene time, float64, shape []; 0 in mode ``off``."""
+        return self.shifts[self.reference] if self.learned else 0.0
+
     def values(self) -> Tensor:
         """All offsets in seconds, float64, shape [C]; exactly zero at the reference camera."""
         if not self.learned:
             return torch.zeros(self.camera_count, dtype=torch.float64)
-        return self.seconds * self.movable
+        return self.shifts - self.shifts[self.reference]
 
     def forward(self, cameras: Tensor, frame_times: Tensor) -> Tensor:
         """Correct times: add each camera's offset to times on its own clock.
@@ -81,12 +89,12 @@ class TimeOffsets(nn.Module):
     def before_step(self, step: int) -> None:
         """Let the offsets move in [start_step, freeze_step), hold them otherwise; a function of the step alone."""
         if self.learned:
-            self.seconds.requires_grad_(self.start_step <= step < self.freeze_step)
+            self.shifts.requires_grad_(self.start_step <= step < self.freeze_step)
 
     def after_backward(self, decay: float = 0.98) -> None:
         """Take each camera's gradient into running means (of it and of its square), for the logs."""
-        if self.learned and self.seconds.grad is not None:
-            gradient = self.seconds.grad.detach()
+        if self.learned and self.shifts.grad is not None:
+            gradient = self.shifts.grad.detach()
             self.gradient_mean.lerp_(gradient, 1 - decay)
             self.gradient_square.lerp_(gradient.square(), 1 - decay)
 
@@ -100,14 +108,14 @@ class TimeOffsets(nn.Module):
         """One group for Adam; its learning rate is in seconds."""
         if not self.learned:
             return []
-        return [{"name": "offsets", "params": [self.seconds], "lr": self.config.offset_lr * self.duration}]
+        return [{"name": "offsets", "params": [self.shifts], "lr": self.config.offset_lr * self.duration}]
 
     @torch.no_grad()
     def set_camera(self, camera: int, seconds: float) -> None:
         """Set one camera's offset; raises ValueError for the reference camera, whose offset is zero by definition."""
         if camera == self.reference:
             raise ValueError("the reference camera's offset is zero by definition")
-        self.seconds[camera] = seconds
+        self.shifts[camera] = self.shifts[self.reference] + seconds
 
     def gradient_signal(self) -> Iterator[tuple[float, float]]:
         """Per camera the running mean of the gradient and its ratio to the root mean square (1: all steps agree)."""

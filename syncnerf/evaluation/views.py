@@ -45,7 +45,7 @@ def at_own_clock(synced: SyncedBackend, camera_index: int) -> RenderRays:
 
 def at_scene_time(synced: SyncedBackend) -> RenderRays:
     """A renderer whose times are scene times; for free cameras, and for offset 0."""
-    return lambda rays, times: synced.backend.render(rays, times)
+    return synced.render_moments
 
 
 def render_views(
