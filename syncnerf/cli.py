@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from syncnerf import __version__
 from syncnerf.errors import UserError
@@ -15,17 +15,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code: 2 for errors that are the user's to mend, in one line."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(message)s", stream=sys.stderr)
+    return report_user_errors(lambda: _dispatch(arguments))
+
+
+def report_user_errors(command: Callable[[], int]) -> int:
+    """Run a command; an error that is the user's to mend becomes one line on standard error and exit code 2."""
     try:
-        if arguments[:1] == ["train"]:
-            return _train(arguments[1:])
-        parsed = _parser().parse_args(arguments)
-        return parsed.run(parsed)
+        return command()
     except UserError as error:
         print(f"syncnerf: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("syncnerf: interrupted", file=sys.stderr)
         return 130
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments[:1] == ["train"]:
+        return _train(arguments[1:])
+    parsed = _parser().parse_args(arguments)
+    return parsed.run(parsed)
 
 
 def _train(arguments: list[str]) -> int:

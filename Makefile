@@ -1,0 +1,35 @@
+# make install | demo | test | test-slow | lint
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := syncnerf/data/demo
+
+.PHONY: install demo demo-from-zero test test-slow lint clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+demo: install
+	rm -rf runs/demo
+	$(BIN)/syncnerf train --config configs/kplanes/demo.txt --datadir $(DEMO)
+
+# The same without synchronisation from motion: offsets are learned from zero.
+demo-from-zero: install
+	rm -rf runs/demo_from_zero
+	$(BIN)/syncnerf train --config configs/kplanes/demo.txt --datadir $(DEMO) --expname demo_from_zero --offset-init zero
+
+test: install lint
+	$(BIN)/python -m pytest -q
+
+test-slow: install
+	$(BIN)/python -m pytest -q -m slow
+
+lint: install
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf $(VENV) build *.egg-info

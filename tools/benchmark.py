@@ -1,0 +1,101 @@
+"""Time training steps and rendering of a configuration: seconds per step, rays/s, seconds per frame, peak memory.
+
+    python tools/benchmark.py --config configs/kplanes/demo.txt --datadir syncnerf/data/demo
+
+Every option of `syncnerf train` can be given as well. Prints one JSON object.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from syncnerf.assembly import Assembly, assemble, make_sampler, open_scene
+from syncnerf.cli import report_user_errors
+from syncnerf.evaluation.views import at_own_clock, evaluation_mode, render_views
+from syncnerf.options import parse
+from syncnerf.training.trainer import Trainer
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure-warmup", type=int, default=10, help="steps before the clock starts (default 10)")
+    parser.add_argument("--measure-steps", type=int, default=50, help="timed steps (default 50)")
+    parser.add_argument("--measure-frames", type=int, default=5, help="timed frames of the test view (default 5)")
+    own, rest = parser.parse_known_args(arguments)
+    config = parse(rest)
+    scene = open_scene(config.scene)
+    scene.frame_cache.prepare(scene.cameras)
+    assembly = assemble(config, scene, fresh=True)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            assembly.synced, make_sampler(config, assembly.spec, scene), config.training, Path(folder),
+            assembly.spec.name, scene.names, scene.frame_interval, assembly.device,
+        )  # fmt: skip
+        steps, rays = time_steps(trainer, own.measure_warmup, own.measure_steps)
+    frames = time_frames(assembly, config.evaluation.render_chunk, own.measure_frames)
+    median = statistics.median(steps)
+    cuda = assembly.device.type == "cuda"
+    result = {
+        "backend": assembly.spec.name,
+        "device": torch.cuda.get_device_name(assembly.device) if cuda else platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "steps": len(steps),
+        "seconds_per_step": {"median": median, "min": min(steps), "max": max(steps)},
+        "rays_per_step": rays,
+        "rays_per_second": rays / median,
+        "render_seconds_per_frame": {"median": statistics.median(frames), "min": min(frames), "max": max(frames)},
+        "frame_size": [scene.cameras[scene.test[0]].intrinsics.width, scene.cameras[scene.test[0]].intrinsics.height],
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_device_memory_bytes": torch.cuda.max_memory_allocated(assembly.device) if cuda else None,
+    }
+    print(json.dumps(result, indent=1))
+    return 0
+
+
+def time_steps(trainer: Trainer, warmup: int, count: int) -> tuple[list[float], int]:
+    """Seconds of each of ``count`` steps after ``warmup`` ones, and rays per step."""
+    rays, seconds = 0, []
+    for index in range(warmup + count):
+        start = time.perf_counter()
+        rays = trainer.train_step()[1]
+        _wait(trainer.device)
+        if index >= warmup:
+            seconds.append(time.perf_counter() - start)
+    return seconds, rays
+
+
+def time_frames(assembly: Assembly, chunk: int, count: int) -> list[float]:
+    """Seconds of each of ``count`` evenly spaced frames of the first test camera, after one that is not counted."""
+    scene, index = assembly.scene, assembly.scene.test[0]
+    camera = scene.cameras[index]
+    frames = torch.linspace(0, camera.frame_count - 1, count + 1).long().tolist()
+    seconds = []
+    with evaluation_mode(assembly.synced):
+        for frame in frames:
+            start = time.perf_counter()
+            views = render_views(
+                at_own_clock(assembly.synced, index), camera, [frame], camera.frame_times[[frame]], scene.near, scene.far,
+                chunk=chunk, device=assembly.device, times_at_once=1, description="timing",
+            )  # fmt: skip
+            next(iter(views))
+            _wait(assembly.device)
+            seconds.append(time.perf_counter() - start)
+    return seconds[1:]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+if __name__ == "__main__":
+    sys.exit(report_user_errors(lambda: main()))
