@@ -9,6 +9,7 @@ from itertools import combinations
 from tqdm import tqdm
 
 from syncnerf.sync.landscape import Landscape, Peak
+from syncnerf.sync.uncertainty import Sensitivity
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Comparison:
         landscape: agreement at every shift; None where they could not be compared.
         peak: its best shift; None likewise.
         reason: why the pair should not be used; empty if it may be.
+        sensitivity: how each frame pulls at the lag; None where the pair is not used.
     """
 
     first: int
@@ -28,6 +30,7 @@ class Comparison:
     landscape: Landscape | None
     peak: Peak | None
     reason: str
+    sensitivity: Sensitivity | None = None
 
 
 def compare_all(

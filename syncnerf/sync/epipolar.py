@@ -12,7 +12,7 @@ from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.energy import MotionEnergy, motion_energy
-from syncnerf.sync.landscape import Landscape, condition, correlate, find_peak
+from syncnerf.sync.landscape import Landscape, condition, correlate, find_peak, sensitivity
 from syncnerf.sync.pencils import LEAST_BASELINE, View, line_signals, view_of
 
 logger = logging.getLogger(__name__)
@@ -115,4 +115,6 @@ def compare_pair(cameras: EpipolarCameras, first: int, second: int, max_offset: 
     if peak is None:
         return Comparison(first, second, None, None, "too few frames in common")
     landscape = Landscape(first, second, shifts * signals[2], correlation)
-    return Comparison(first, second, landscape, peak, peak.reason_to_reject)
+    reason = peak.reason_to_reject
+    pull = None if reason else sensitivity(signals[0], signals[1], peak.lag, signals[2])
+    return Comparison(first, second, landscape, peak, reason, pull)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, pad
 
+from syncnerf.sync.uncertainty import Sensitivity
+
 DETREND = 1.5
 """Deviation, in samples, of the smooth trend that is taken out: what is left carries the timing."""
 SPREAD_POWER = 0.75
@@ -204,15 +206,42 @@ def refine(values: Tensor, best: int, steps: int = 16, taps: int = 8) -> tuple[f
         Place of the maximum (in samples from the first), its height, and minus its second derivative per sample^2.
     """
     offsets = torch.arange(-steps, steps + 1, dtype=torch.float64) / steps
-    nodes = torch.arange(-taps, taps + 1, dtype=torch.float64)
     padded = pad(values[None, None], (taps, taps), mode="replicate")[0, 0]
-    near = padded[best : best + 2 * taps + 1]
-    distance = offsets[:, None] - nodes
-    window = torch.cos(torch.pi * distance / (2 * (taps + 1))).square()
-    fine = (torch.sinc(distance) * window) @ near
+    fine = _interpolation(offsets, taps) @ padded[best : best + 2 * taps + 1]
     top = int(fine[1:-1].argmax()) + 1
     before, at, after = fine[top - 1 : top + 2].tolist()
     bend = before - 2 * at + after
     shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
     shift = min(max(shift, -1.0), 1.0)
     return best + float(offsets[top]) + shift / steps, at - 0.25 * (before - after) * shift, -bend * steps**2
+
+
+def _interpolation(offsets: Tensor, taps: int) -> Tensor:
+    """Windowed-sinc weights of the samples -taps .. taps at places between -1 and 1, shape [K, 2 taps + 1]."""
+    distance = offsets[:, None] - torch.arange(-taps, taps + 1, dtype=torch.float64)
+    window = torch.cos(torch.pi * distance / (2 * (taps + 1))).square()
+    return torch.sinc(distance) * window
+
+
+def sensitivity(first: Tensor, second: Tensor, lag: float, interval: float, taps: int = 8) -> Sensitivity:
+    """How each sample of the first signals pulls at the lag.
+
+    Args:
+        first: signals, shape [L, T1].
+        second: signals, shape [L, T2].
+        lag: where the landscape peaks, seconds.
+        interval: seconds per sample.
+        taps: samples on either side that the interpolation uses, as in :func:`refine`.
+    """
+    whole = round(lag / interval)
+    length = first.shape[1]
+    before, after = max(0, taps - whole), max(0, whole + length + taps - second.shape[1])
+    padded = pad(second, (before, after))
+    shifted = padded.unfold(1, length, 1)[:, whole - taps + before :][:, : 2 * taps + 1]
+    products = torch.einsum("lt,lst->st", first, shifted).double()
+    step = 1 / 16
+    place = lag / interval - whole + step * torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)
+    low, middle, high = _interpolation(place, taps) @ products
+    return Sensitivity(
+        (high - low) / (2 * step * interval), (high - 2 * middle + low) / (step * interval) ** 2, interval
+    )

@@ -1,7 +1,7 @@
 """Pairwise lags from point tracks by the Sampson epipolar error; cameras may move (VisualSync, arXiv 2512.02017)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -84,7 +84,7 @@ def static_error(tracks: RayTracks) -> Tensor:
     return tracks.focal * (sine.sum(0) / count).sqrt()
 
 
-def at_shift(tracks: RayTracks, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def at_frames(tracks: RayTracks, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Centres [K, 3], rays [K, N, 3] and visibility [K, N] at fractional frames (shape [K]), by interpolation."""
     last = len(tracks.centres) - 1
     lower = frames.floor().long().clamp(0, max(last - 1, 0))
@@ -132,20 +132,51 @@ def match_energy(first: RayTracks, second: RayTracks, shift: float, stride: int 
     Returns:
         Energies between 0 (agree) and 1, and numbers of common frames; both of shape [N, M].
     """
-    frames = torch.arange(0, len(first.centres), stride)
-    other = (frames.double() / first.rate + shift) * second.rate
-    inside = (other >= 0) & (other <= len(second.centres) - 1)
-    frames, other = frames[inside], other[inside]
-    shape = (first.rays.shape[1], second.rays.shape[1])
-    if len(frames) == 0:
-        return torch.ones(shape), torch.zeros(shape)
-    centres, rays, visible = at_shift(second, other)
-    squared = squared_sampson((first.centres[frames], centres), (first.rays[frames], rays)).float()
-    tolerance = TOLERANCE / math.sqrt(first.focal * second.focal)
-    robust = squared / (squared + tolerance**2)
-    common = first.visible[frames].float()[:, :, None] * visible.float()[:, None, :]
+    robust, common = _robust_errors(first, second, shift, stride)
     count = common.sum(0)
     return (robust * common).sum(0) / count.clamp_min(1), count * stride
+
+
+def matched_energy(
+    first: RayTracks, second: RayTracks, shift: float, rows: Tensor, columns: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Robust Sampson errors of matched tracks at a shift, frame by frame.
+
+    Args:
+        first: tracks of the one camera.
+        second: tracks of the other.
+        shift: offset[first] - offset[second], seconds.
+        rows: the first camera's track of each match, int64, shape [K].
+        columns: the second camera's.
+
+    Returns:
+        For each frame of the first camera the sum of the matches' errors (each between 0 and 1), and how many matches
+        are visible in both; both of shape [T].
+    """
+    one = replace(first, rays=first.rays[:, rows], visible=first.visible[:, rows])
+    two = replace(second, rays=second.rays[:, columns], visible=second.visible[:, columns])
+    robust, common = _robust_errors(one, two, shift, 1, paired=True)
+    return (robust * common).sum(1), common.sum(1)
+
+
+def _robust_errors(
+    first: RayTracks, second: RayTracks, shift: float, stride: int, paired: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Errors in [0, 1] per frame and pair of tracks, and whether both are visible; [T, N, M], or [T, N] if paired."""
+    frames = torch.arange(0, len(first.centres), stride)
+    other = (frames.double() / first.rate + shift) * second.rate
+    centres, rays, visible = at_frames(second, other)
+    centres, rays = (first.centres[frames], centres), (first.rays[frames], rays)
+    if paired:
+        rays = tuple(ray.flatten(0, 1)[:, None] for ray in rays)
+        centres = tuple(centre.repeat_interleave(first.rays.shape[1], dim=0) for centre in centres)
+    squared = squared_sampson(centres, rays).float()
+    tolerance = TOLERANCE / math.sqrt(first.focal * second.focal)
+    robust = squared / (squared + tolerance**2)
+    seen = first.visible[frames].float(), visible.float()
+    if paired:
+        return robust.reshape(seen[0].shape), seen[0] * seen[1]
+    return robust, seen[0][:, :, None] * seen[1][:, None, :]
 
 
 def may_match(first: RayTracks, second: RayTracks) -> Tensor:

@@ -14,6 +14,7 @@ from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.result import PairLag, SyncResult
 from syncnerf.sync.solve import Fit, Lags, connected, offset_design, robust_fit, spanning_tree
 from syncnerf.sync.track_pairs import compare_tracks, prepare_tracks
+from syncnerf.sync.uncertainty import jackknife
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,11 @@ def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncRes
         torch.tensor([c.peak.deviation for c in accepted], dtype=torch.float64),
     )
     known, offsets, stderr, used = fit_offsets(lags, count, reference)
+    if int(known.sum()) > 1:
+        kept = lags.keep(used)
+        pulls = [c.sensitivity for c, keep in zip(accepted, used.tolist(), strict=True) if keep]
+        design = offset_design(kept, count)[:, known]
+        stderr[known] = jackknife(design, kept.deviations, pulls, offsets[kept.first], stderr[known])
     outliers = {(c.first, c.second) for c, kept in zip(accepted, used.tolist(), strict=True) if not kept}
     pairs = [_pair_lag(comparison, offsets, outliers, known) for comparison in comparisons]
     reasons = {

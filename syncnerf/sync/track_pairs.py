@@ -12,8 +12,9 @@ from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.landscape import Landscape, Peak, stand_out
-from syncnerf.sync.sampson import LEAST_COMMON, RayTracks, match_energy, may_match, ray_tracks
+from syncnerf.sync.sampson import LEAST_COMMON, RayTracks, match_energy, matched_energy, may_match, ray_tracks
 from syncnerf.sync.tracks import follow_points, read_tracks
+from syncnerf.sync.uncertainty import Sensitivity
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +82,8 @@ def compare_tracks(tracks: list[RayTracks], first: int, second: int, max_offset:
     best = int(values.argmax())
     landscape = Landscape(first, second, lags, values)
     significance, lead = stand_out(values, best)
-    peak, matches = _refine(one, two, float(lags[best]), step, alike, significance, lead)
-    return Comparison(first, second, landscape, peak, _reason(peak, matches))
+    peak, matches, pull = _refine(one, two, float(lags[best]), step, alike, significance, lead)
+    return Comparison(first, second, landscape, peak, _reason(peak, matches), pull)
 
 
 def _reason(peak: Peak, matches: int) -> str:
@@ -108,29 +109,32 @@ def _agreement(one: RayTracks, two: RayTracks, lag: float, alike: Tensor) -> flo
 
 def _refine(
     one: RayTracks, two: RayTracks, lag: float, step: float, alike: Tensor, significance: float, lead: float
-) -> tuple[Peak, int]:
-    """Sub-frame peak from tracks matched at the best whole shift, and the number of matches."""
+) -> tuple[Peak, int, Sensitivity | None]:
+    """Sub-frame peak from tracks matched at the best whole shift, the number of matches, and the frames' pulls."""
     energy, common = match_energy(one, two, lag)
     energy = torch.where(alike & (common >= LEAST_COMMON), energy, torch.ones(()))
     partner = energy.argmin(1)
     mutual = energy.argmin(0)[partner] == torch.arange(len(partner))
     chosen = mutual & (energy.amin(1) < 0.5)
     rows, columns = chosen.nonzero()[:, 0], partner[chosen]
-    offsets = torch.arange(-FINE_REACH, FINE_REACH + 0.5 * FINE_STEP, FINE_STEP, dtype=torch.float64)
     if len(rows) < LEAST_MATCHES:
-        return Peak(lag, math.inf, significance, lead), len(rows)
-    curve = []
-    for offset in offsets.tolist():
-        energy, common = match_energy(one, two, lag + offset * step)
-        weights = common[rows, columns].clamp_min(1e-3)
-        curve.append(float((energy[rows, columns] * weights).sum() / weights.sum()))
-    values = torch.tensor(curve, dtype=torch.float64)
-    # A parabola over the neighbourhood of the minimum, by least squares: the samples are noisy, not band-limited.
-    lowest = int(values.argmin())
-    window = slice(max(0, lowest - 3), lowest + 4)
+        return Peak(lag, math.inf, significance, lead), len(rows), None
+    offsets = torch.arange(-FINE_REACH, FINE_REACH + 0.5 * FINE_STEP, FINE_STEP, dtype=torch.float64)
+    curves = [matched_energy(one, two, lag + offset * step, rows, columns) for offset in offsets.tolist()]
+    energies = torch.stack([curve[0] for curve in curves]).double()
+    counts = torch.stack([curve[1] for curve in curves]).double()
+    level = float(energies.sum() / counts.sum().clamp_min(1))
+    # Against the mean level, frames that a shift moves out of one of the tracks neither help nor harm it.
+    per_frame = level * counts - energies
+    highest = int(per_frame.sum(1).argmax())
+    window = slice(max(0, highest - 3), highest + 4)
+    # A parabola by least squares: these samples are noisy, not band-limited.
     design = torch.stack([offsets[window] ** 2, offsets[window], torch.ones_like(offsets[window])], dim=-1)
-    bend, slope, _ = torch.linalg.lstsq(design, values[window][:, None]).solution[:, 0].tolist()
-    place = -slope / (2 * bend) if bend > 0 else float(offsets[lowest])
+    parts = torch.linalg.pinv(design) @ per_frame[window]
+    bend, slope = float(parts[0].sum()), float(parts[1].sum())
+    place = -slope / (2 * bend) if bend < 0 else float(offsets[highest])
     place = min(max(place, -FINE_REACH), FINE_REACH)
-    deviation = math.sqrt(float(values.min()) / max(2 * bend, 1e-3) / len(rows))
-    return Peak(lag + place * step, deviation * step, significance, lead), len(rows)
+    # Errors within a track are alike, so it is the number of tracks that averages them.
+    deviation = math.sqrt(max(float(energies[highest].sum()), 1e-3) / max(-2 * bend, 1e-3) / len(rows))
+    pull = Sensitivity((2 * parts[0] * place + parts[1]) / step, 2 * parts[0] / step**2, 1 / one.rate)
+    return Peak(lag + place * step, deviation * step, significance, lead), len(rows), pull

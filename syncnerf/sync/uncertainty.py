@@ -1,0 +1,81 @@
+"""Standard errors that hold: what the offsets would be without each stretch of time."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MOST_BLOCKS = 8
+"""Stretches of time that are left out in turn."""
+LEAST_BLOCK = 6
+"""Frames that a stretch holds at least."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How each frame pulls at a pair's lag: the landscape at its peak is a sum over frames.
+
+    Attributes:
+        slope: first derivative of each frame's share by the lag, per second, float64, shape [T].
+        bend: second derivative, per second^2, float64, shape [T].
+        interval: seconds between these frames, which begin at 0 on the clock of the pair's first camera.
+    """
+
+    slope: Tensor
+    bend: Tensor
+    interval: float
+
+    def shifts_without(self, block: Tensor, count: int) -> Tensor:
+        """By how much the peak moves when each block of frames is left out (one Newton step).
+
+        Args:
+            block: the block of each frame, int64, shape [T].
+            count: number of blocks.
+
+        Returns:
+            Seconds, float64, shape [count]; 0 where what is left has no peak.
+        """
+        slopes = self.slope.sum() - torch.zeros(count, dtype=torch.float64).index_add_(0, block, self.slope)
+        bends = self.bend.sum() - torch.zeros(count, dtype=torch.float64).index_add_(0, block, self.bend)
+        whole = self.slope.sum() / self.bend.sum() if self.bend.sum() < 0 else 0.0
+        moved = torch.where(bends < 0, whole - slopes / bends.clamp_max(-1e-30), 0.0)
+        # A Newton step beyond a few frames is outside the peak it started from.
+        return moved.clamp(-2 * self.interval, 2 * self.interval)
+
+
+def jackknife(
+    design: Tensor, deviations: Tensor, sensitivities: list[Sensitivity], starts: Tensor, stderr: Tensor
+) -> Tensor:
+    """Standard errors from leaving out stretches of scene time, for all pairs at once (delete-a-block jackknife).
+
+    The residuals of the global fit cannot see errors that all pairs of a camera share (what only this camera sees,
+    moving at the wrong moment); these change from one stretch of time to the next, so leaving stretches out shows
+    them. With few blocks each camera's own figure is rough: half of its variance is taken from it, half from the
+    residuals' figure scaled so that both agree over all cameras.
+
+    Args:
+        design: of the used lags, float64, shape [M, C]; its null space is the common shift.
+        deviations: of the used lags, seconds, float64, shape [M].
+        sensitivities: of the used lags, M of them.
+        starts: offset of the first camera of each lag, seconds, float64, shape [M].
+        stderr: standard errors from the residuals, seconds, float64, shape [C].
+
+    Returns:
+        Standard errors in seconds in the free gauge, float64, shape [C].
+    """
+    ends = [float(start) + len(s.slope) * s.interval for start, s in zip(starts, sensitivities, strict=True)]
+    begin, length = float(starts.min()), max(ends) - float(starts.min())
+    frames = max(len(s.slope) for s in sensitivities)
+    count = min(MOST_BLOCKS, frames // LEAST_BLOCK)
+    if count < 3:
+        return stderr
+    shifts = []
+    for start, sensitivity in zip(starts.tolist(), sensitivities, strict=True):
+        times = start - begin + (torch.arange(len(sensitivity.slope), dtype=torch.float64) + 0.5) * sensitivity.interval
+        block = (times / length * count).long().clamp(0, count - 1)
+        shifts.append(sensitivity.shifts_without(block, count))
+    solved = torch.linalg.pinv(design / deviations[:, None]) @ (torch.stack(shifts) / deviations[:, None])
+    spread = (solved - solved.mean(dim=1, keepdim=True)).square().sum(dim=1)
+    own = (count - 1) / count * spread
+    shared = stderr.square() * own.mean() / stderr.square().mean().clamp_min(1e-30)
+    return (0.5 * own + 0.5 * shared).sqrt()
