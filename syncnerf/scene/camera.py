@@ -54,6 +54,7 @@ class Camera:
             [T, 4, 4] (a pose per frame) for a moving one.
         fps: frames per second of its own clock.
         frame_count: number of frames T.
+        given_times: each frame's time in seconds on its own clock where it is not k / fps, float64, shape [T].
     """
 
     name: str
@@ -61,6 +62,7 @@ class Camera:
     camera_to_world: Tensor
     fps: float
     frame_count: int
+    given_times: Tensor | None = None
 
     @property
     def is_moving(self) -> bool:
@@ -69,12 +71,14 @@ class Camera:
 
     @property
     def duration(self) -> float:
-        """Seconds from the first frame to the last, on the camera's own clock."""
-        return (self.frame_count - 1) / self.fps
+        """The last frame's time in seconds on the camera's own clock, which starts at 0."""
+        return (self.frame_count - 1) / self.fps if self.given_times is None else float(self.given_times.max())
 
     @property
     def frame_times(self) -> Tensor:
-        """Each frame's time on the camera's own clock: k / fps seconds, float64, shape [T]."""
+        """Each frame's time on the camera's own clock: k / fps seconds unless given, float64, shape [T]."""
+        if self.given_times is not None:
+            return self.given_times
         return torch.arange(self.frame_count, dtype=torch.float64) / self.fps
 
     def pose(self, frame: int) -> Tensor:

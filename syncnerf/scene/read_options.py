@@ -1,5 +1,6 @@
 """What a reader is asked for: size, split, cache."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,47 +12,63 @@ class ReadOptions:
     """How a scene is read.
 
     Attributes:
-        downsample: images are this many times smaller than the files', per side.
+        downsample: images are this many times smaller than the files', per side; 0 for the format's own (2 for the
+            2704-pixel videos of N3V, else 1).
         max_side: largest side of an image in pixels after that, or None.
         test_cameras: names of the evaluation cameras; empty for the format's own (camera 0).
         exclude_cameras: names of cameras to leave out.
         cache_dir: folder of the decoded frames; None for the default one.
+
+    Raises:
+        UserError: ``downsample`` or ``max_side`` is out of range.
     """
 
-    downsample: float = 1.0
+    downsample: float = 0.0
     max_side: int | None = None
     test_cameras: tuple[str, ...] = ()
     exclude_cameras: tuple[str, ...] = ()
     cache_dir: Path | None = None
 
-    def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height to read at, in pixels, from the full ones."""
-        factor = 1 / self.downsample
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.downsample) or (self.downsample != 0 and self.downsample < 1):
+            raise UserError(f"downsample = {self.downsample:g}: should be 1 or more, or 0 for the format's own")
+        if self.max_side is not None and self.max_side < 1:
+            raise UserError(f"max_side = {self.max_side}: should be 1 or more")
+
+    def size(self, width: int, height: int, standard: float = 1.0) -> tuple[int, int]:
+        """Width and height to read at, in pixels, from the full ones; ``standard`` is the format's own downsample."""
+        factor = 1 / (self.downsample or standard)
         if self.max_side is not None:
             factor = min(factor, self.max_side / max(width, height))
         return max(1, round(width * factor)), max(1, round(height * factor))
 
 
-def choose_cameras(names: list[str], options: ReadOptions, path: Path) -> tuple[list[int], tuple[int, ...]]:
+def choose_cameras(
+    names: list[str], options: ReadOptions, path: Path, own_test: tuple[str, ...] = ()
+) -> tuple[list[int], tuple[int, ...]]:
     """Apply ``exclude_cameras`` and ``test_cameras``.
 
     Args:
         names: all cameras' names in order.
         options: what the user asked for.
         path: the file to name in errors.
+        own_test: the format's own evaluation cameras; empty for the first that is kept.
 
     Returns:
-        Indices of the cameras that are kept, and among the kept the indices of the test ones (default: the first).
+        Indices of the cameras that are kept, and among the kept the indices of the test ones.
 
     Raises:
-        UserError: an unknown name, or nothing left to train on.
+        UserError: an unknown or repeated name, or nothing left to train on.
     """
+    repeated = [name for i, name in enumerate(names) if name in names[:i]]
+    if repeated:
+        raise UserError(f"{path}: two cameras are called '{repeated[0]}'; give each its own name")
     for name in (*options.exclude_cameras, *options.test_cameras):
         if name not in names:
             raise UserError(f"{path}: has no camera '{name}'{did_you_mean(name, names)} (has: {', '.join(names)})")
     kept = [i for i, name in enumerate(names) if name not in options.exclude_cameras]
-    kept_names = [names[i] for i in kept]
-    test = tuple(i for i, name in enumerate(kept_names) if name in options.test_cameras) or ((0,) if kept else ())
+    wanted = options.test_cameras or own_test
+    test = tuple(i for i, k in enumerate(kept) if names[k] in wanted) or ((0,) if kept else ())
     if len(kept) < 2 or len(test) == len(kept):
         raise UserError(
             f"{path}: {len(kept)} cameras, {len(test)} for evaluation: none is left to train on; add cameras"

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syncnerf.errors import UserError, did_you_mean
+from syncnerf.scene.blender_frames import is_blender_frames, read_blender_frames
 from syncnerf.scene.blender_video import is_blender_video, read_blender_video
+from syncnerf.scene.d_nerf import is_d_nerf, read_d_nerf
+from syncnerf.scene.llff_video import is_llff_video, read_llff_video
+from syncnerf.scene.panoptic import is_panoptic, read_panoptic
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
+from syncnerf.scene.syn_cam_video import is_syn_cam_video, read_syn_cam_video
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +26,13 @@ class Reader:
     read: Callable[[Path, ReadOptions], Scene]
 
 
+# In the order in which a folder is tried: the more particular layout first.
 READERS: dict[str, Reader] = {
+    "n3v": Reader(is_llff_video, read_llff_video),
+    "panoptic": Reader(is_panoptic, read_panoptic),
+    "syncam": Reader(is_syn_cam_video, read_syn_cam_video),
+    "dnerf": Reader(is_d_nerf, read_d_nerf),
+    "blender-frames": Reader(is_blender_frames, read_blender_frames),
     "blender-video": Reader(is_blender_video, read_blender_video),
 }
 

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera
+from syncnerf.scene.forward_facing import faces_forward, ndc_box
 from syncnerf.scene.frame_cache import FrameCache
 
 Space = Literal["bounded", "contraction", "ndc"]
@@ -30,6 +32,7 @@ class Scene:
         space: how a field should see the space: inside ``bounds``, contracted, or in normalised device coordinates.
         background: colour behind the scene in [0, 1] where it is known to be one colour, else None.
         true_offsets: ground truth in seconds, float64, shape [C], or None.
+        synchronised: the cameras' clocks agree by construction; offsets stay off.
     """
 
     root: Path
@@ -43,6 +46,7 @@ class Scene:
     space: Space = "bounded"
     background: tuple[float, float, float] | None = None
     true_offsets: Tensor | None = None
+    synchronised: bool = False
     _frames: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
@@ -69,6 +73,22 @@ class Scene:
     def frame_interval(self) -> float:
         """Seconds between frames, the median over cameras; turns seconds into frames for display."""
         return float(np.median([1.0 / camera.fps for camera in self.cameras]))
+
+    @property
+    def field_bounds(self) -> Tensor:
+        """The box a field should span, float32, shape [2, 3]: ``bounds``, or their like in device coordinates.
+
+        Raises:
+            UserError: normalised device coordinates were asked for, and the cameras do not face one way.
+        """
+        if self.space != "ndc":
+            return self.bounds
+        if any(camera.is_moving for camera in self.cameras) or not faces_forward(self.cameras):
+            raise UserError(
+                f"{self.root}: normalised device coordinates need static cameras that look along -Z (LLFF videos are "
+                "turned so while they are read); choose --space contraction"
+            )
+        return ndc_box(self.cameras, self.cameras[0].intrinsics)
 
     def index_of(self, name: str) -> int:
         """Global index of the camera called ``name``; raises KeyError with the known names."""

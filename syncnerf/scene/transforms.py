@@ -1,4 +1,4 @@
-"""Reading and checking ``transforms.json`` and the scene's true offsets."""
+"""Reading and checking json records: numbers, camera-to-world matrices, the scene's true offsets."""
 
 import json
 import math
@@ -17,10 +17,18 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; is this the scene's folder?") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: is not valid json (line {error.lineno}: {error.msg}); write it again") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({one_line(error)})") from error
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Parse a json file that should hold an object; raises UserError that names it."""
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: should hold a json object, not a {type(record).__name__}; write it again")
+    return record
 
 
 def rigid_matrix(values: Any, where: str) -> Tensor:
@@ -33,16 +41,11 @@ def rigid_matrix(values: Any, where: str) -> Tensor:
     Raises:
         UserError: not a matrix, not finite, or not a rotation with a translation.
     """
-    try:
-        matrix = torch.tensor(values, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        raise UserError(f"{where}: is not a matrix of numbers; give 4 rows of 4") from None
+    matrix = matrix_of(values, where)
     if matrix.shape == (3, 4):
         matrix = torch.cat([matrix, torch.tensor([[0.0, 0.0, 0.0, 1.0]], dtype=torch.float64)])
     if matrix.shape != (4, 4):
         raise UserError(f"{where}: has shape {tuple(matrix.shape)}; give 4 rows of 4")
-    if not torch.isfinite(matrix).all():
-        raise UserError(f"{where}: holds NaN or infinity; estimate this pose again")
     rotation = matrix[:3, :3]
     deviation = (rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max().item()
     if deviation > 1e-3 or torch.linalg.det(rotation) < 0:
@@ -50,15 +53,39 @@ def rigid_matrix(values: Any, where: str) -> Tensor:
             f"{where}: is not a rigid motion (rotation part off by {deviation:.2g}, "
             f"determinant {torch.linalg.det(rotation).item():.3f}); camera-to-world in OpenGL axes is expected"
         )
+    if (matrix[3] - torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)).abs().max() > 1e-6:
+        raise UserError(f"{where}: its last row is not 0 0 0 1; is the matrix transposed?")
+    return matrix
+
+
+def matrix_of(values: Any, where: str) -> Tensor:
+    """Nested lists of finite numbers as a float64 tensor; raises UserError."""
+    try:
+        matrix = torch.tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise UserError(f"{where}: is not a matrix of numbers; give rows of numbers") from None
+    if not torch.isfinite(matrix).all():
+        raise UserError(f"{where}: holds NaN or infinity; estimate it again")
     return matrix
 
 
 def number(record: dict[str, Any], key: str, where: str, default: float | None = None) -> float:
     """A finite number from a json record; raises UserError naming file and key where it is missing or unfit."""
     value = record.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise UserError(f"{where}: '{key}' should be a finite number, not {value!r}")
-    return float(value)
+    try:
+        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an integer beyond floating point
+        pass
+    raise UserError(f"{where}: '{key}' should be a finite number, not {str(value)[:40]!r}")
+
+
+def positive(record: dict[str, Any], key: str, where: str, default: float | None = None) -> float:
+    """A finite number above zero from a json record; raises UserError."""
+    value = number(record, key, where, default)
+    if value <= 0:
+        raise UserError(f"{where}: '{key}' should be more than 0, not {value:g}")
+    return value
 
 
 def read_true_offsets(root: Path, names: list[str]) -> Tensor | None:
@@ -69,8 +96,7 @@ def read_true_offsets(root: Path, names: list[str]) -> Tensor | None:
     path = root / "offsets.json"
     if not path.exists():
         return None
-    record = read_json(path)
-    values = record.get("seconds") if isinstance(record, dict) else None
+    values = read_json_object(path).get("seconds")
     if isinstance(values, dict):
         missing = [name for name in names if name not in values]
         if missing:
@@ -79,3 +105,9 @@ def read_true_offsets(root: Path, names: list[str]) -> Tensor | None:
     if not isinstance(values, list) or len(values) != len(names):
         raise UserError(f"{path}: 'seconds' should hold one number per camera ({len(names)})")
     return torch.tensor([number({"seconds": v}, "seconds", str(path)) for v in values], dtype=torch.float64)
+
+
+def one_line(error: Exception) -> str:
+    """An exception's reason in one line, without the path that a message will name anyway."""
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(reason).splitlines()[0][:120]

@@ -10,11 +10,15 @@ import numpy as np
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.lens import Lens, Undistorter
+from syncnerf.scene.transforms import one_line
+
+LARGEST_SIDE = 16384
+"""Frames larger than this, per side in pixels, are taken for a damaged header."""
 
 
 @dataclass(frozen=True)
 class VideoProperties:
-    """What a video's header says: size in pixels, frames per second, number of frames."""
+    """What the frames of a camera are: size in pixels, frames per second (0 if unknown), number of frames."""
 
     width: int
     height: int
@@ -29,7 +33,7 @@ def probe_video(path: Path) -> VideoProperties:
         UserError: the file is missing, is no video, or holds no frames.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such video; check file_path in transforms.json or add the file")
+        raise UserError(f"{path}: no such video; add it, or correct what names it")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -38,11 +42,23 @@ def probe_video(path: Path) -> VideoProperties:
             count = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
             rate = stream.average_rate or stream.guessed_rate
             properties = VideoProperties(stream.width, stream.height, float(rate or 0), count)
-    except (av.error.FFmpegError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as a video ({_reason(error)}); copy or encode it again") from error
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as a video ({one_line(error)}); copy or encode it again") from error
     if properties.frame_count == 0:
         raise UserError(f"{path}: holds no frames; copy or encode it again")
+    if not 0 < min(properties.width, properties.height) <= max(properties.width, properties.height) <= LARGEST_SIDE:
+        raise UserError(f"{path}: has frames of {properties.width}x{properties.height}; copy or encode it again")
     return properties
+
+
+def check_same_shape(source: Path, properties: VideoProperties, width: float, height: float, stated_in: str) -> None:
+    """Raise UserError where frames have another aspect ratio than stated (rounding of a resampled copy allowed)."""
+    stored_width, stored_height = properties.width, properties.height
+    if abs(width * stored_height - height * stored_width) > max(stored_width, stored_height, width, height):
+        raise UserError(
+            f"{source}: is {stored_width}x{stored_height} but {stated_in} says {width:g}x{height:g}; "
+            "correct one of the two"
+        )
 
 
 @dataclass(frozen=True)
@@ -57,23 +73,29 @@ class VideoSource:
         status = self.path.stat()
         return f"{self.path.name}|{status.st_size}|{status.st_mtime_ns}|{self.lens}"
 
-    def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
+    def decode(self, intrinsics: Intrinsics, threads: int = 1) -> Iterator[np.ndarray]:
         """Yield frames in order, uint8 RGB, shape [height, width, 3].
 
+        Args:
+            intrinsics: of the camera, at the size to resample to.
+            threads: of the decoder; one is the most economical where several videos are decoded at once.
+
         Raises:
-            UserError: the file breaks off or is damaged.
+            UserError: the file breaks off, is damaged or is marked as rotated.
         """
         undistort = None if self.lens.is_ideal else Undistorter(self.lens, intrinsics)
+        width, height = intrinsics.width, intrinsics.height
         try:
             with av.open(str(self.path)) as container:
-                for frame in container.decode(video=0):
-                    image = frame.to_ndarray(
-                        format="rgb24", width=intrinsics.width, height=intrinsics.height, interpolation="AREA"
-                    )
+                stream = container.streams.video[0]
+                stream.thread_type, stream.codec_context.thread_count = "AUTO", threads
+                # Averaging over areas keeps small images free of aliases; at full size nothing is resampled.
+                same_size = (stream.width, stream.height) == (width, height)
+                method = "FAST_BILINEAR" if same_size else "AREA"
+                for number, frame in enumerate(container.decode(stream)):
+                    if number == 0 and frame.rotation:
+                        raise UserError(f"{self.path}: is marked as rotated; encode it again upright")
+                    image = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation=method)
                     yield image if undistort is None else undistort(image)
-        except av.error.FFmpegError as error:
-            raise UserError(f"{self.path}: decoding failed ({_reason(error)}); copy or encode it again") from error
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
+        except (av.error.FFmpegError, ValueError) as error:
+            raise UserError(f"{self.path}: decoding failed ({one_line(error)}); copy or encode it again") from error

@@ -1,0 +1,71 @@
+"""Reader of ``transforms.json`` with a folder of images per camera: Sync-MixVoxels' layout of the Blender scenes."""
+
+from pathlib import Path
+
+from syncnerf.errors import UserError
+from syncnerf.scene.blender_video import WHITE
+from syncnerf.scene.frame_cache import FrameCache, cache_directory
+from syncnerf.scene.images import ImageSource, images_in, natural_order, probe_images
+from syncnerf.scene.read_options import ReadOptions, choose_cameras
+from syncnerf.scene.scene import Scene
+from syncnerf.scene.transforms import read_true_offsets
+from syncnerf.scene.transforms_cameras import CameraEntry, entries_bounds, entry_camera, read_entries
+
+FRAMES = "frames_1"
+FPS = 30.0
+"""Frames per second where the json gives none: the images carry only their index."""
+
+
+def is_blender_frames(root: Path) -> bool:
+    """Whether the folder holds ``transforms.json`` and ``frames_1``."""
+    return (root / "transforms.json").is_file() and (root / FRAMES).is_dir()
+
+
+def read_blender_frames(root: Path, options: ReadOptions) -> Scene:
+    """Read ``transforms.json`` (one entry per camera) and ``frames_1/<camera>/*.png``.
+
+    Entries name their folder by the stem of ``file_path``, or are in the order of the sorted folders. Otherwise as
+    :func:`syncnerf.scene.blender_video.read_blender_video`.
+
+    Raises:
+        UserError: with the file, what is wrong and what to do.
+    """
+    path = root / "transforms.json"
+    record, entries = read_entries(path)
+    cameras, sources = [], {}
+    for entry, folder in zip(entries, _folders(root, path, entries), strict=True):
+        images = images_in(folder)
+        camera, lens = entry_camera(entry, folder.name, folder, probe_images(images, FPS), options)
+        cameras.append(camera)
+        sources[camera.name] = ImageSource(images, lens=lens)
+    names = [camera.name for camera in cameras]
+    kept, test = choose_cameras(names, options, path)
+    true_offsets = read_true_offsets(root, names)
+    cameras = tuple(cameras[i] for i in kept)
+    bounds, near, far, rendered = entries_bounds(record, cameras, path)
+    return Scene(
+        root=root,
+        format="blender-frames",
+        cameras=cameras,
+        frame_cache=FrameCache(cache_directory(root, options.cache_dir), sources),
+        test=test,
+        bounds=bounds,
+        near=near,
+        far=far,
+        space="bounded" if rendered else "contraction",
+        background=WHITE if rendered else None,
+        true_offsets=None if true_offsets is None else true_offsets[kept],
+    )
+
+
+def _folders(root: Path, path: Path, entries: list[CameraEntry]) -> list[Path]:
+    """Each entry's folder of images."""
+    named = [root / FRAMES / Path(str(entry.values.get("file_path"))).stem for entry in entries]
+    if all(folder.is_dir() for folder in named) and len(set(named)) == len(named):
+        return named
+    folders = natural_order(folder for folder in (root / FRAMES).iterdir() if folder.is_dir())
+    if len(folders) != len(entries):
+        raise UserError(
+            f"{path}: {len(entries)} poses but {len(folders)} folders in {FRAMES}; add or remove folders or poses"
+        )
+    return folders

@@ -1,0 +1,114 @@
+"""Reader of CMU Panoptic sequences in the layout of Dynamic 3D Gaussians (Luiten et al., 3DV 2024)."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syncnerf.errors import UserError
+from syncnerf.scene.camera import Camera, Intrinsics
+from syncnerf.scene.frame_cache import FrameCache, cache_directory
+from syncnerf.scene.images import ImageSource, probe_images
+from syncnerf.scene.placement import footage_bounds
+from syncnerf.scene.read_options import ReadOptions, choose_cameras
+from syncnerf.scene.scene import Scene
+from syncnerf.scene.transforms import matrix_of, positive, read_json_object, read_true_offsets, rigid_matrix
+from syncnerf.scene.video import check_same_shape
+
+FPS = 30.0
+"""Frames per second where the json gives none."""
+OPENCV_TO_OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
+
+
+def is_panoptic(root: Path) -> bool:
+    """Whether the folder holds ``train_meta.json``."""
+    return (root / "train_meta.json").is_file()
+
+
+def read_panoptic(root: Path, options: ReadOptions) -> Scene:
+    """Read ``train_meta.json``, ``test_meta.json`` and ``ims/<camera>/*.jpg``.
+
+    Each json holds ``w``, ``h`` and lists over frames, then cameras: ``k`` (calibration matrices), ``w2c`` (OpenCV
+    world-to-camera), ``fn`` (files under ``ims``), ``cam_id``. The cameras of ``test_meta.json`` are for evaluation.
+    They are taken as static where all frames have one pose, else as moving.
+
+    Raises:
+        UserError: with the file, what is wrong and what to do.
+    """
+    path, test_path = root / "train_meta.json", root / "test_meta.json"
+    found = _read_meta(path, root, options)
+    own_test = _read_meta(test_path, root, options) if test_path.exists() else []
+    everything = [*found, *own_test]
+    names = [camera.name for camera, _ in everything]
+    kept, test = choose_cameras(names, options, path, tuple(camera.name for camera, _ in own_test))
+    true_offsets = read_true_offsets(root, names)
+    cameras = tuple(everything[i][0] for i in kept)
+    sources = {camera.name: source for camera, source in everything}
+    bounds, near, far = footage_bounds(cameras)
+    return Scene(
+        root=root,
+        format="panoptic",
+        cameras=cameras,
+        frame_cache=FrameCache(cache_directory(root, options.cache_dir), sources),
+        test=test,
+        bounds=bounds,
+        near=near,
+        far=far,
+        space="contraction",
+        background=None,
+        true_offsets=None if true_offsets is None else true_offsets[kept],
+    )
+
+
+def _read_meta(path: Path, root: Path, options: ReadOptions) -> list[tuple[Camera, ImageSource]]:
+    """The cameras of one json, and their images."""
+    record = read_json_object(path)
+    width, height = positive(record, "w", str(path)), positive(record, "h", str(path))
+    fps = positive(record, "fps", str(path), FPS)
+    tables = {key: _table(record, key, path) for key in ("k", "w2c", "fn", "cam_id")}
+    count, frames = len(tables["fn"][0]), len(tables["fn"])
+    for key, table in tables.items():
+        if len(table) != frames or any(len(row) != count for row in table):
+            raise UserError(f"{path}: '{key}' should hold {frames} frames of {count} cameras, as 'fn' does")
+    found = []
+    for column in range(count):
+        name = str(tables["cam_id"][0][column])
+        where = f"{path}: camera {name}"
+        if any(str(row[column]) != name for row in tables["cam_id"]):
+            raise UserError(f"{where}: 'cam_id' changes over the frames; keep each camera in one column")
+        files = [row[column] for row in tables["fn"]]
+        if not all(isinstance(file, str) and file and "\0" not in file for file in files):
+            raise UserError(f"{where}: 'fn' should name an image per frame")
+        images = tuple(root / "ims" / file for file in files)
+        properties = probe_images(images, fps)
+        check_same_shape(images[0], properties, width, height, path.name)
+        intrinsics = _intrinsics([row[column] for row in tables["k"]], int(width), int(height), where)
+        pose = _poses([row[column] for row in tables["w2c"]], where)
+        camera = Camera(name, intrinsics, pose, fps, frames)
+        found.append((camera.resized(*options.size(properties.width, properties.height)), ImageSource(images)))
+    return found
+
+
+def _table(record: dict[str, Any], key: str, path: Path) -> list[list[Any]]:
+    table = record.get(key)
+    if not isinstance(table, list) or not table or not all(isinstance(row, list) and row for row in table):
+        raise UserError(f"{path}: '{key}' should be a list over frames of lists over cameras")
+    return table
+
+
+def _intrinsics(values: list[Any], width: int, height: int, where: str) -> Intrinsics:
+    matrices = matrix_of(values, f"{where}: 'k'")
+    if matrices.shape[1:] != (3, 3) or (matrices[:, 0, 0] <= 0).any() or (matrices[:, 1, 1] <= 0).any():
+        raise UserError(f"{where}: 'k' should hold 3x3 calibration matrices with positive focal lengths")
+    if (matrices - matrices[0]).abs().max() > 1e-3 * float(matrices[0, 0, 0]):
+        raise UserError(f"{where}: 'k' changes over the frames; a camera that zooms cannot be read")
+    focal_x, focal_y, centre_x, centre_y = (float(matrices[0][at]) for at in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    return Intrinsics(width, height, focal_x, focal_y, centre_x, centre_y)
+
+
+def _poses(values: list[Any], where: str) -> Tensor:
+    """Camera-to-world in OpenGL axes from OpenCV world-to-camera, [4, 4] where constant, else [T, 4, 4]."""
+    matrices = torch.stack([rigid_matrix(value, f"{where}: 'w2c' of frame {k}") for k, value in enumerate(values)])
+    poses = torch.linalg.inv(matrices) @ OPENCV_TO_OPENGL
+    return poses[0] if (matrices - matrices[0]).abs().max() < 1e-6 else poses

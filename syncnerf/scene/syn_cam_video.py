@@ -1,0 +1,105 @@
+"""Reader of SynCamVideo scenes: rendered videos of static cameras, poses in the engine's left-handed world."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syncnerf.errors import UserError
+from syncnerf.scene.camera import Camera, Intrinsics
+from syncnerf.scene.frame_cache import FrameCache, cache_directory
+from syncnerf.scene.panoptic import OPENCV_TO_OPENGL
+from syncnerf.scene.placement import footage_bounds
+from syncnerf.scene.read_options import ReadOptions, choose_cameras
+from syncnerf.scene.scene import Scene
+from syncnerf.scene.transforms import matrix_of, read_json_object, read_true_offsets, rigid_matrix
+from syncnerf.scene.video import VideoSource, probe_video
+
+EXTRINSICS = Path("cameras") / "camera_extrinsics.json"
+FOCAL_PER_WIDTH = 24.0 / 23.76
+"""A 24 mm lens before a sensor 23.76 mm wide."""
+METRES = 0.01
+"""The engine's unit is the centimetre."""
+FPS = 15.0
+
+
+def is_syn_cam_video(root: Path) -> bool:
+    """Whether the folder holds ``cameras/camera_extrinsics.json``."""
+    return (root / EXTRINSICS).is_file()
+
+
+def read_syn_cam_video(root: Path, options: ReadOptions) -> Scene:
+    """Read ``cameras/camera_extrinsics.json`` and ``videos/<camera>.mp4``; the first camera is for evaluation.
+
+    Poses come out in metres relative to the first camera, whose axes are the world's.
+
+    Raises:
+        UserError: with the file, what is wrong and what to do.
+    """
+    path = root / EXTRINSICS
+    record = read_json_object(path)
+    if not record or not all(isinstance(frame, dict) and frame for frame in record.values()):
+        raise UserError(f"{path}: should hold frames ('frame0', ...) of cameras ('cam01', ...)")
+    first = next(iter(record.values()))
+    videos = {video.stem: video for video in sorted((root / "videos").glob("*.mp4"))}
+    names = [name for name in sorted(first) if name in videos]
+    missing = [*(name for name in videos if name not in first), *(name for name in first if name not in videos)]
+    if missing:
+        raise UserError(f"{path}: camera '{missing[0]}' has a pose but no video in videos/, or the reverse; add it")
+    kept, test = choose_cameras(names, options, path)
+    true_offsets = read_true_offsets(root, names)
+    engine = {name: _static_pose(record, name, path) for name in names}
+    to_first = torch.linalg.inv(engine[names[0]])
+    cameras, sources = [], {}
+    for name in (names[k] for k in kept):
+        pose = OPENCV_TO_OPENGL @ to_first @ engine[name] @ OPENCV_TO_OPENGL
+        pose[:3, 3] *= METRES
+        pose = rigid_matrix(pose.tolist(), f"{path}: {name}")
+        properties = probe_video(videos[name])
+        size = options.size(properties.width, properties.height)
+        width, height = properties.width, properties.height
+        focal = FOCAL_PER_WIDTH * width
+        intrinsics = Intrinsics(width, height, focal, focal, width / 2, height / 2)
+        cameras.append(Camera(name, intrinsics, pose, properties.fps or FPS, properties.frame_count).resized(*size))
+        sources[name] = VideoSource(videos[name])
+    cameras = tuple(cameras)
+    bounds, near, far = footage_bounds(cameras)
+    return Scene(
+        root=root,
+        format="syncam",
+        cameras=cameras,
+        frame_cache=FrameCache(cache_directory(root, options.cache_dir), sources),
+        test=test,
+        bounds=bounds,
+        near=near,
+        far=far,
+        space="contraction",
+        background=None,
+        true_offsets=None if true_offsets is None else true_offsets[kept],
+    )
+
+
+def _static_pose(record: dict[str, Any], name: str, path: Path) -> Tensor:
+    """Camera-to-world of a camera in OpenCV axes and the engine's left-handed world (determinant -1), [4, 4]."""
+    matrices = [_parse(frame.get(name), f"{path}: {key}, {name}") for key, frame in record.items()]
+    if any((matrix - matrices[0]).abs().max() > 1e-3 for matrix in matrices):
+        raise UserError(f"{path}: {name} moves; only scenes of static cameras can be read")
+    pose = matrices[0].T[:, [1, 2, 0, 3]]
+    pose[:, 1] *= -1
+    return pose
+
+
+def _parse(text: Any, where: str) -> Tensor:
+    """``"[r r r 0] [r r r 0] [r r r 0] [tx ty tz 1] "`` as a float64 tensor, shape [4, 4]."""
+    rows = text.replace("[", " ").split("]")[:-1] if isinstance(text, str) else []
+    try:
+        values = [[float(value) for value in row.split()] for row in rows]
+    except ValueError:
+        values = []
+    if len(values) != 4 or any(len(row) != 4 for row in values):
+        raise UserError(f"{where}: should be four rows of four numbers, '[r r r 0] [r r r 0] [r r r 0] [x y z 1]'")
+    matrix = matrix_of(values, where)
+    if abs(float(torch.linalg.det(matrix))) < 1e-6:
+        raise UserError(f"{where}: is not a rigid motion; export the cameras again")
+    return matrix

@@ -1,0 +1,121 @@
+"""Cameras and bounds from a ``transforms.json``, whatever holds the frames."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from syncnerf.errors import UserError
+from syncnerf.scene.camera import Camera, Intrinsics
+from syncnerf.scene.lens import Lens
+from syncnerf.scene.placement import footage_bounds
+from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.transforms import matrix_of, number, positive, read_json_object, rigid_matrix
+from syncnerf.scene.video import VideoProperties, check_same_shape
+
+BOUNDS = 1.3
+NEAR, FAR = 2.0, 6.0
+
+
+@dataclass(frozen=True)
+class CameraEntry:
+    """One entry of ``frames`` over the values shared by all, and how to name it in errors."""
+
+    values: dict[str, Any]
+    where: str
+
+
+def read_entries(path: Path) -> tuple[dict[str, Any], list[CameraEntry]]:
+    """The record of a ``transforms.json`` and its entries, one per camera; raises UserError."""
+    record = read_json_object(path)
+    frames = record.get("frames")
+    if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
+        raise UserError(f"{path}: 'frames' should list one entry per camera")
+    return record, [CameraEntry({**record, **frame}, f"{path}: frames[{i}]") for i, frame in enumerate(frames)]
+
+
+def entry_camera(
+    entry: CameraEntry, name: str, source: Path, properties: VideoProperties, options: ReadOptions
+) -> tuple[Camera, Lens]:
+    """The camera of an entry, at the size that is asked for, and its lens.
+
+    Args:
+        entry: from :func:`read_entries`.
+        name: the camera's name.
+        source: its video or folder of images.
+        properties: what ``source`` holds.
+        options: the asked size.
+
+    Raises:
+        UserError: naming the entry or the source.
+    """
+    values, where = entry.values, entry.where
+    intrinsics = _intrinsics(values, where, properties, source)
+    lens = Lens(*(number(values, key, where, 0.0) for key in ("k1", "k2", "p1", "p2")))
+    if "fps" in values:
+        fps = positive(values, "fps", where)
+    elif properties.fps > 0:
+        fps = properties.fps
+    else:
+        raise UserError(f"{source}: has no frame rate; give 'fps' in transforms.json")
+    if "transform_matrices" in values:
+        poses = values["transform_matrices"]
+        if not isinstance(poses, list) or len(poses) != properties.frame_count:
+            raise UserError(f"{where}: 'transform_matrices' should hold {properties.frame_count} poses, one per frame")
+        pose = torch.stack([rigid_matrix(p, f"{where}.transform_matrices[{k}]") for k, p in enumerate(poses)])
+    else:
+        pose = rigid_matrix(values.get("transform_matrix"), f"{where}.transform_matrix")
+    camera = Camera(name, intrinsics, pose, fps, properties.frame_count)
+    return camera.resized(*options.size(intrinsics.width, intrinsics.height)), lens
+
+
+def _intrinsics(values: dict[str, Any], where: str, properties: VideoProperties, source: Path) -> Intrinsics:
+    """Intrinsics at the json's size, or at the frames' own where they are a smaller copy of what it describes."""
+    width = positive(values, "w", where, values.get("width", properties.width))
+    height = positive(values, "h", where, values.get("height", properties.height))
+    check_same_shape(source, properties, width, height, "transforms.json")
+    if "fl_x" in values:
+        focal_x = positive(values, "fl_x", where)
+        focal_y = positive(values, "fl_y", where, focal_x)
+    elif "camera_angle_x" in values:
+        focal_x = focal_y = focal_of_angle(values, where, width)
+    else:
+        raise UserError(f"{where}: has neither 'fl_x' nor 'camera_angle_x'; add the focal length")
+    centre_x = number(values, "cx", where, width / 2)
+    centre_y = number(values, "cy", where, height / 2)
+    stated = Intrinsics(int(width), int(height), focal_x, focal_y, centre_x, centre_y)
+    return stated.resized(properties.width, properties.height) if width > properties.width else stated
+
+
+def focal_of_angle(values: dict[str, Any], where: str, width: float) -> float:
+    """Focal length in pixels from ``camera_angle_x``, the horizontal field of view in radians; raises UserError."""
+    angle = positive(values, "camera_angle_x", where)
+    if angle >= math.pi:
+        raise UserError(f"{where}: 'camera_angle_x' = {angle:g} should be below pi; is it in degrees?")
+    return 0.5 * width / math.tan(0.5 * angle)
+
+
+def entries_bounds(
+    record: dict[str, Any], cameras: tuple[Camera, ...], path: Path
+) -> tuple[torch.Tensor, float, float, bool]:
+    """Bounds [2, 3], near, far, and whether the scene is a rendered one on white.
+
+    A ``camera_angle_x`` shared by all means a rendered scene: +-1.3, near/far 2/6. Else they come from the cameras.
+    The json's own ``aabb``, ``near`` and ``far`` go before both.
+    """
+    rendered = "camera_angle_x" in record
+    if rendered:
+        bounds, near, far = torch.tensor([[-BOUNDS] * 3, [BOUNDS] * 3]), NEAR, FAR
+    else:
+        bounds, near, far = footage_bounds(cameras)
+    if "aabb" in record:
+        box = matrix_of(record["aabb"], f"{path}: 'aabb'")
+        if box.shape != (2, 3) or not (box[0] < box[1]).all():
+            raise UserError(f"{path}: 'aabb' should be two corners of three numbers, the lower one first")
+        bounds = box.float()
+    near, far = positive(record, "near", str(path), near), positive(record, "far", str(path), far)
+    if near >= far:
+        raise UserError(f"{path}: 'near' = {near:g} should be less than 'far' = {far:g}")
+    return bounds, near, far, rendered
