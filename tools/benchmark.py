@@ -83,8 +83,8 @@ def time_frames(assembly: Assembly, chunk: int, count: int) -> list[float]:
         for frame in frames:
             start = time.perf_counter()
             views = render_views(
-                at_own_clock(assembly.synced, index), camera, [frame], camera.frame_times[[frame]], scene.near, scene.far,
-                chunk=chunk, device=assembly.device, times_at_once=1, description="timing",
+                at_own_clock(assembly.synced, index), camera, [frame], camera.frame_times[[frame]], scene.near,
+                scene.far, chunk=chunk, device=assembly.device, times_at_once=1, description="timing",
             )  # fmt: skip
             next(iter(views))
             _wait(assembly.device)
