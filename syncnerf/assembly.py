@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -76,8 +76,10 @@ def assemble(config: Config, scene: Scene, fresh: bool) -> Assembly:
     torch.manual_seed(config.training.seed)
     hull = visual_hull(scene) if fresh else None
     backend = spec.build(config.field, scene_geometry(scene, config.training.steps, hull))
+    # Cameras that are synchronised by construction have nothing to learn.
+    offset_config = replace(config.offsets, offset_mode="off") if scene.synchronised else config.offsets
     offsets = TimeOffsets(
-        config.offsets,
+        offset_config,
         len(scene.cameras),
         scene.reference,
         scene.duration,
@@ -89,12 +91,12 @@ def assemble(config: Config, scene: Scene, fresh: bool) -> Assembly:
 
 def scene_geometry(scene: Scene, steps: int, hull: Tensor | None) -> SceneGeometry:
     """What the backend may know of the scene: space and time, never a camera."""
-    ndc, bounds = None, scene.bounds
+    ndc = None
     if scene.space == "ndc":
         size = scene.cameras[0].intrinsics
         ndc = NormalizedDeviceCoordinates(size.width, size.height, size.focal_x)
     return SceneGeometry(
-        bounds=bounds,
+        bounds=scene.field_bounds,
         near=scene.near,
         far=scene.far,
         duration=scene.duration,
@@ -110,7 +112,7 @@ def scene_geometry(scene: Scene, steps: int, hull: Tensor | None) -> SceneGeomet
 def starting_offsets(config: Config, scene: Scene) -> Tensor | None:
     """Offsets that training starts from, seconds [C], by the option ``offset_init``; None for zero."""
     choice = config.offsets.offset_init
-    if config.offsets.offset_mode == "off" or choice == "zero":
+    if scene.synchronised or config.offsets.offset_mode == "off" or choice == "zero":
         return None
     if choice in ("auto", "sync"):
         return initial_offsets(scene)

@@ -25,7 +25,7 @@ class SceneConfig:
 
     datadir: str = option("", "folder of the scene")
     dataset: str = option("auto", "format of the scene; auto recognises it from the folder")
-    downsample: float = option(1.0, "train at images this many times smaller per side")
+    downsample: float = option(0.0, "train at images this many times smaller per side; 0 for the format's own")
     test_cameras: str = option("", "comma-separated names of the evaluation cameras; the format's own if empty")
     exclude_cameras: str = option("", "comma-separated names of cameras to leave out")
     cache_dir: str = option("", "folder of the decoded frames; beside the scene if empty")
