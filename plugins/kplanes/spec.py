@@ -16,7 +16,7 @@ class KPlanesConfig:
     )
     plane_resolution: int = option(64, "cells per side of the coarsest spatial planes")
     plane_scales: str = option("1,2,4,8", "multiples of plane_resolution, comma-separated")
-    plane_channels: int = option(16, "features per plane and scale")
+    plane_channels: int = option(32, "features per plane and scale")
     time_resolution: int = option(0, "cells of the space-time planes along time; 0 for half the frames")
     time_span: float = option(
         0.8, "the video covers [-time_span, time_span] of the field's time [-1, 1]; the rest is for offsets"
@@ -29,7 +29,7 @@ class KPlanesConfig:
         ("proposal", "occupancy"),
     )
     proposal_samples: str = option("256,128", "samples per proposal network, comma-separated")
-    proposal_resolutions: str = option("128,256", "cells per side of each proposal network's planes")
+    proposal_resolutions: str = option("64,128", "cells per side of each proposal network's planes")
     proposal_channels: int = option(8, "features of the proposal planes")
     proposal_warmup: int = option(5000, "steps after which proposals are updated only every 5th")
     anneal_steps: int = option(1000, "steps over which proposal weights sharpen")
