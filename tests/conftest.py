@@ -1,0 +1,44 @@
+"""Fixtures that several test modules share."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_scene import FIELD_OPTIONS, write_scene
+
+from syncnerf.config import Config
+from syncnerf.options import parse
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    """No option of the caller's environment reaches a test."""
+    import os
+
+    for variable in list(os.environ):
+        if variable.startswith("SYNCNERF_"):
+            monkeypatch.delenv(variable)
+
+
+@pytest.fixture(scope="session")
+def tiny_scene(tmp_path_factory) -> Path:
+    """The folder of the tiny scene; shared, so it must not be changed (see :func:`own_scene`)."""
+    return write_scene(tmp_path_factory.mktemp("scene") / "blobs")
+
+
+@pytest.fixture
+def own_scene(tiny_scene, tmp_path) -> Path:
+    """A copy of the tiny scene that a test may spoil."""
+    return Path(shutil.copytree(tiny_scene, tmp_path / "scene", ignore=shutil.ignore_patterns(".syncnerf_cache")))
+
+
+@pytest.fixture
+def tiny_arguments(tiny_scene, tmp_path) -> list[str]:
+    """Command line of a training on the tiny scene, offsets from zero, runs in the test's own folder."""
+    return [f"--datadir={tiny_scene}", f"--logdir={tmp_path / 'runs'}", "--offset-init=zero", *FIELD_OPTIONS]
+
+
+@pytest.fixture
+def tiny_config(tiny_arguments) -> Config:
+    """The configuration of a training on the tiny scene."""
+    return parse(tiny_arguments)
