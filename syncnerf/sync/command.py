@@ -28,6 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--out", type=Path, help="offsets file to write (default: offsets.json in the current folder)")
     add("--method", choices=METHODS, default="auto", help="what to compare; auto: epipolar unless cameras move")
     add("--max-offset", type=float, metavar="SECONDS", help="largest offset between two cameras (default: any)")
+    add("--drift", action="store_true", help="give each camera's clock a rate (parts per million) as well")
     add("--tracks", type=Path, metavar="DIR", help="point tracks of any tracker, <camera>.npz each; implies tracks")
     add("--plots", type=Path, metavar="DIR", help="write pictures: landscapes, timeline, simultaneous frames")
     add("--export", type=Path, metavar="DIR", help="write copies of the videos, trimmed to what all cameras filmed")
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = ReadOptions(max_side=WORKING_SIDE, exclude_cameras=excluded, cache_dir=arguments.cache_dir)
     scene = load_scene(arguments.datadir, options, arguments.dataset)
     scene.frame_cache.prepare(scene.cameras)
-    result = synchronize(scene, arguments.method, arguments.max_offset, arguments.tracks)
+    result = synchronize(scene, arguments.method, arguments.max_offset, arguments.drift, arguments.tracks)
     print(table(scene, result))
     if arguments.plots is not None:
         # Imported here: matplotlib is slow to load, and only these pictures need it.
@@ -54,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"{scene.root}: no camera's offset can be determined ({reason})")
     out = arguments.out or Path("offsets.json")
     names = result.names
-    write_offsets(out, names, names[result.reference], result.offsets, result.stderr, "sync", result.reasons)
+    reference = names[result.reference]
+    write_offsets(out, names, reference, result.offsets, result.stderr, "sync", result.reasons, _rates(result))
     if arguments.export is not None:
         export_aligned(scene, result, arguments.export)
     return 0
@@ -72,7 +74,20 @@ def table(scene: Scene, result: SyncResult) -> str:
             continue
         offset, error, fps = float(result.offsets[index]), float(result.stderr[index]), scene.cameras[index].fps
         mark = "  (reference)" if index == result.reference else ""
+        if result.rates is not None:
+            mark = f"  {result.rates[index] * 1e6:+9.2f} +- {result.rates_stderr[index] * 1e6:.2f} ppm{mark}"
         lines.append(
             f"{name:{width}}  {offset:+11.5f}  {error:8.5f}  {offset * fps:+8.3f}  {error * fps:6.3f}  {used}{mark}"
         )
     return "\n".join(lines)
+
+
+def _rates(result: SyncResult) -> dict[str, dict[str, float]]:
+    """By camera name the clock's rate and its standard error in parts per million; empty without ``--drift``."""
+    if result.rates is None:
+        return {}
+    return {
+        name: {"rate_ppm": float(result.rates[index]) * 1e6, "rate_ppm_stderr": float(result.rates_stderr[index]) * 1e6}
+        for index, name in enumerate(result.names)
+        if name not in result.reasons
+    }

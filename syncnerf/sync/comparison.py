@@ -8,6 +8,7 @@ from itertools import combinations
 
 from tqdm import tqdm
 
+from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.landscape import Landscape, Peak
 from syncnerf.sync.uncertainty import Sensitivity
 
@@ -23,6 +24,7 @@ class Comparison:
         peak: its best shift; None likewise.
         reason: why the pair should not be used; empty if it may be.
         sensitivity: how each frame pulls at the lag; None where the pair is not used.
+        windows: lags in windows of time; None unless they were asked for.
     """
 
     first: int
@@ -31,6 +33,7 @@ class Comparison:
     peak: Peak | None
     reason: str
     sensitivity: Sensitivity | None = None
+    windows: WindowLags | None = None
 
 
 def compare_all(

@@ -11,8 +11,9 @@ from tqdm import tqdm
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison
+from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import MotionEnergy, motion_energy
-from syncnerf.sync.landscape import Landscape, condition, correlate, find_peak, sensitivity
+from syncnerf.sync.landscape import Landscape, condition, correlate, find_peak, line_slices, sensitivity
 from syncnerf.sync.pencils import LEAST_BASELINE, View, line_signals, view_of
 
 logger = logging.getLogger(__name__)
@@ -44,8 +45,8 @@ class EpipolarCameras:
         resampled = [
             resample(signal, step * self.rates[camera]) for signal, camera in zip(lines, (first, second), strict=True)
         ]
-        moving = ((resampled[0] > 0).any(1)) & ((resampled[1] > 0).any(1))
-        return condition(resampled[0][moving]), condition(resampled[1][moving]), step
+        # Lines without motion stay, as zeros: neighbouring rows must remain neighbouring lines.
+        return condition(resampled[0]), condition(resampled[1]), step
 
 
 def resample(signals: Tensor, ratio: float) -> Tensor:
@@ -91,7 +92,9 @@ def prepare_cameras(scene: Scene) -> EpipolarCameras:
     return EpipolarCameras(energies, views, [camera.fps for camera in scene.cameras], LEAST_BASELINE * span)
 
 
-def compare_pair(cameras: EpipolarCameras, first: int, second: int, max_offset: float | None) -> Comparison:
+def compare_pair(
+    cameras: EpipolarCameras, first: int, second: int, max_offset: float | None, drift: bool = False
+) -> Comparison:
     """The landscape of two static cameras.
 
     Args:
@@ -99,6 +102,7 @@ def compare_pair(cameras: EpipolarCameras, first: int, second: int, max_offset: 
         first: global index of the one camera.
         second: global index of the other.
         max_offset: largest lag between two cameras that is considered, seconds; None for what the videos allow.
+        drift: also find the lags in windows of time.
     """
     views = cameras.views
     if float((views[first].centre - views[second].centre).norm()) <= cameras.least_baseline:
@@ -107,14 +111,19 @@ def compare_pair(cameras: EpipolarCameras, first: int, second: int, max_offset: 
         if len(cameras.energies[camera].pixels) == 0:
             return Comparison(first, second, None, None, "nothing moves in one of the videos")
     signals = cameras.signals(first, second)
-    if len(signals[0]) == 0:
+    if len(signals[0]) == 0 or not all(signal.any() for signal in signals[:2]):
         return Comparison(first, second, None, None, "no epipolar line with motion in both")
     most = None if max_offset is None else math.ceil(max_offset / signals[2])
-    shifts, correlation, overlap = correlate(signals[0], signals[1], most)
-    peak = find_peak(shifts, correlation, overlap, signals[2])
-    if peak is None:
+    correlations = correlate(signals[0], signals[1], most)
+    found = find_peak(correlations, signals[2])
+    if found is None:
         return Comparison(first, second, None, None, "too few frames in common")
-    landscape = Landscape(first, second, shifts * signals[2], correlation)
+    peak, values = found
+    landscape = Landscape(first, second, correlations.shifts * signals[2], values)
     reason = peak.reason_to_reject
-    pull = None if reason else sensitivity(signals[0], signals[1], peak.lag, signals[2])
-    return Comparison(first, second, landscape, peak, reason, pull)
+    if reason:
+        return Comparison(first, second, landscape, peak, reason)
+    one, two = line_slices(len(signals[0]), peak.line_shift)
+    aligned = signals[0][one], signals[1][two], peak.lag, signals[2]
+    windows = window_lags(*aligned) if drift else None
+    return Comparison(first, second, landscape, peak, "", sensitivity(*aligned), windows)

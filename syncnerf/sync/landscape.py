@@ -17,6 +17,8 @@ LEAST_OVERLAP = 12
 """Samples that both signals must share at a shift."""
 OVERLAP_SHARE = 1 / 3
 """Share of the shorter signal that must overlap at a shift."""
+MOST_LINE_SHIFT = 3
+"""Lines by which the pencils may be misaligned (calibration is never exact)."""
 NEIGHBOURHOOD = 4
 """Samples on either side that belong to a peak."""
 LEAST_SIGNIFICANCE = 6.0
@@ -52,12 +54,14 @@ class Peak:
         deviation: standard error of the lag, seconds, up to a factor common to all pairs.
         significance: height in robust deviations of the rest of the landscape.
         lead: height above the next separate peak, in the same unit.
+        line_shift: by how many lines the second pencil had to be moved against the first.
     """
 
     lag: float
     deviation: float
     significance: float
     lead: float
+    line_shift: int = 0
 
     @property
     def reason_to_reject(self) -> str:
@@ -67,6 +71,21 @@ class Peak:
         if not self.lead >= LEAST_LEAD:
             return f"no distinct best shift (leads the next by {self.lead:.1f} deviations)"
         return ""
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """Pooled correlations of two cameras' line signals.
+
+    Attributes:
+        shifts: whole shifts in samples, int64, shape [S].
+        overlap: samples in common at each, int64, shape [S].
+        values: correlation at each line shift (-n .. n) and time shift, float64, shape [2 n + 1, S].
+    """
+
+    shifts: Tensor
+    overlap: Tensor
+    values: Tensor
 
 
 def condition(signals: Tensor) -> Tensor:
@@ -92,19 +111,18 @@ def smooth(signals: Tensor, deviation: float) -> Tensor:
     return conv1d(pad(signals[:, None], (radius, radius), mode="replicate"), (kernel / kernel.sum())[None, None])[:, 0]
 
 
-def correlate(first: Tensor, second: Tensor, most: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def correlate(first: Tensor, second: Tensor, most: int | None = None) -> Correlations:
     """Correlation of two signal matrices, pooled over lines, at every whole shift with enough overlap.
 
     At shift s, ``first[:, t]`` is compared with ``second[:, t + s]``; means and variances are those of the overlap.
+    Calibrated poses are never exact, and half a line's error between the pencils makes whatever moves across the lines
+    seem early or late. So each line is compared with its neighbours too: at line shift d, ``first[l]`` with
+    ``second[l + d]``.
 
     Args:
         first: shape [L, T1].
         second: shape [L, T2].
         most: largest shift in samples to consider; None for all.
-
-    Returns:
-        Shifts (int64), correlations (float64) and overlaps in samples (int64), each of shape [S]; empty where no
-        shift has enough overlap.
     """
     length, other = first.shape[1], second.shape[1]
     needed = max(LEAST_OVERLAP, math.ceil(OVERLAP_SHARE * min(length, other)))
@@ -114,21 +132,33 @@ def correlate(first: Tensor, second: Tensor, most: int | None = None) -> tuple[T
     if most is not None:
         keep &= shifts.abs() <= most
     shifts, overlap = shifts[keep], overlap[keep]
-    if len(shifts) == 0:
-        return shifts, torch.zeros(0, dtype=torch.float64), overlap
+    # Few lines allow little shifting: most of them must stay in the comparison.
+    widest = min(MOST_LINE_SHIFT, len(first) // 8)
+    if len(shifts) == 0 or len(first) == 0:
+        return Correlations(shifts, overlap, torch.zeros(2 * widest + 1, len(shifts), dtype=torch.float64))
     size = 1 << (length + other - 1).bit_length()
-    spectrum = (torch.fft.rfft(first, size).conj() * torch.fft.rfft(second, size)).sum(0)
-    products = torch.fft.irfft(spectrum.to(torch.complex128), size)[shifts % size]
+    spectra = torch.fft.rfft(first, size).conj(), torch.fft.rfft(second, size)
     start = (-shifts).clamp_min(0)
-    sums = [_window_sums(first, start, overlap), _window_sums(second, start + shifts, overlap)]
-    squares = [
-        _window_sums(first.square().sum(0, keepdim=True), start, overlap)[0],
-        _window_sums(second.square().sum(0, keepdim=True), start + shifts, overlap)[0],
-    ]
-    covariance = products - (sums[0] * sums[1]).sum(0) / overlap
-    variances = [square - total.square().sum(0) / overlap for square, total in zip(squares, sums, strict=True)]
-    correlation = covariance / (variances[0].clamp_min(0) * variances[1].clamp_min(0)).sqrt().clamp_min(1e-9)
-    return shifts, correlation.clamp(-1, 1), overlap
+    windows = (start, overlap), (start + shifts, overlap)
+    sums = [_window_sums(signal, *window) for signal, window in zip((first, second), windows, strict=True)]
+    squares = [_window_sums(signal.square(), *window) for signal, window in zip((first, second), windows, strict=True)]
+    variances = [square - total.square() / overlap for square, total in zip(squares, sums, strict=True)]
+    values = []
+    for line_shift in range(-widest, widest + 1):
+        one, two = line_slices(len(first), line_shift)
+        spectrum = torch.einsum("lf,lf->f", spectra[0][one], spectra[1][two])
+        products = torch.fft.irfft(spectrum, size)[shifts % size].double()
+        covariance = products - (sums[0][one] * sums[1][two]).sum(0) / overlap
+        power = variances[0][one].sum(0).clamp_min(0) * variances[1][two].sum(0).clamp_min(0)
+        values.append((covariance / power.sqrt().clamp_min(1e-9)).clamp(-1, 1))
+    return Correlations(shifts, overlap, torch.stack(values))
+
+
+def line_slices(count: int, line_shift: int) -> tuple[slice, slice]:
+    """Which lines of two pencils are compared at a line shift."""
+    return slice(max(0, -line_shift), count - max(0, line_shift)), slice(
+        max(0, line_shift), count - max(0, -line_shift)
+    )
 
 
 def _window_sums(signals: Tensor, start: Tensor, length: Tensor) -> Tensor:
@@ -137,35 +167,47 @@ def _window_sums(signals: Tensor, start: Tensor, length: Tensor) -> Tensor:
     return running[:, start + length] - running[:, start]
 
 
-def find_peak(shifts: Tensor, correlation: Tensor, overlap: Tensor, interval: float) -> Peak | None:
+def find_peak(correlations: Correlations, interval: float) -> tuple[Peak, Tensor] | None:
     """The best shift, to a fraction of a sample, and how it stands out.
 
     Shifts with little overlap vary more, so heights are compared as ``atanh(c) * sqrt(overlap - 3)``. Between samples
-    the correlation is interpolated band-limited (a windowed sinc), and the last step is a parabola.
+    the correlation is interpolated band-limited (a windowed sinc), and the last step is a parabola; between line
+    shifts the lag follows the parabola of the heights.
 
     Args:
-        shifts: whole shifts in samples, shape [S].
-        correlation: at those shifts, shape [S].
-        overlap: in samples, shape [S].
+        correlations: of the pair.
         interval: seconds per sample.
 
     Returns:
-        None where there are too few shifts to judge.
+        The peak and the landscape at its line shift (shape [S]); None where there are too few shifts to judge.
     """
-    if len(shifts) < 4 * NEIGHBOURHOOD:
+    values, overlap = correlations.values, correlations.overlap
+    if len(overlap) < 4 * NEIGHBOURHOOD:
         return None
-    score = torch.atanh(correlation.clamp(-0.999, 0.999)) * (overlap - 3).sqrt()
-    best = int(score.argmax())
-    significance, lead = stand_out(score, best)
-    position, height, curvature = refine(correlation, best)
+    score = torch.atanh(values.clamp(-0.999, 0.999)) * (overlap - 3).sqrt()
+    row, best = divmod(int(score.argmax()), len(overlap))
+    significance, lead = stand_out(score[row], best)
+    position, height, curvature = refine(values[row], best)
     height = min(max(height, 1e-6), 0.999)
     deviation = math.sqrt((1 - height**2) / (height * max(curvature, 1e-9)) / float(overlap[best]))
-    return Peak(
-        lag=(float(shifts[0]) + position) * interval,
-        deviation=deviation * interval,
-        significance=significance,
-        lead=lead,
-    )
+    if 0 < row < len(values) - 1:
+        position = _between_lines(values[row - 1 : row + 2], best, position, height)
+    line_shift = row - len(values) // 2
+    lag = (float(correlations.shifts[0]) + position) * interval
+    return Peak(lag, deviation * interval, significance, lead, line_shift), values[row]
+
+
+def _between_lines(values: Tensor, best: int, position: float, height: float) -> float:
+    """The peak's place at the best fractional line shift, from three neighbouring ones (shape [3, S])."""
+    low, high = max(0, best - 2), best + 3
+    beside = [refine(row, low + int(row[low:high].argmax())) for row in (values[0], values[2])]
+    places, heights = [peak[0] for peak in beside], [peak[1] for peak in beside]
+    if max(abs(place - position) for place in places) > 2.0:
+        return position
+    bend = heights[0] - 2 * height + heights[1]
+    share = min(max(0.5 * (heights[0] - heights[1]) / bend, -0.5), 0.5) if bend < 0 else 0.0
+    slope, turn = 0.5 * (places[1] - places[0]), places[0] - 2 * position + places[1]
+    return position + share * slope + 0.5 * share**2 * turn
 
 
 def stand_out(score: Tensor, best: int) -> tuple[float, float]:

@@ -129,12 +129,19 @@ def robust_fit(design: Tensor, values: Tensor, deviations: Tensor, gauge: Tensor
 
 def _solve(rows: Tensor, seen: Tensor, weights: Tensor, gauge: Tensor) -> tuple[Tensor, Tensor]:
     """Weighted solution and inverse normal matrix in the inner gauge."""
-    normal = rows.T @ (weights[:, None] * rows)
-    strength = normal.diagonal().mean()
-    fixed = gauge.T @ gauge / gauge.square().sum(1).mean() * strength
-    # Adding the gauge directions and projecting them out afterwards is the pseudo-inverse, without its rank decision.
-    inverse = torch.linalg.inv(normal + fixed)
+    inverse = inner_inverse(rows.T @ (weights[:, None] * rows), gauge)
+    return inverse @ (rows.T @ (weights * seen)), inverse
+
+
+def inner_inverse(normal: Tensor, gauge: Tensor) -> Tensor:
+    """Inverse of a normal matrix on the complement of the gauge directions, zero along them.
+
+    Adding the gauge directions and projecting them out afterwards is the pseudo-inverse, without its rank decision.
+
+    Args:
+        normal: shape [U, U].
+        gauge: shape [G, U].
+    """
     basis = torch.linalg.qr(gauge.T)[0]
     project = torch.eye(len(normal), dtype=torch.float64) - basis @ basis.T
-    inverse = project @ inverse @ project
-    return inverse @ (rows.T @ (weights * seen)), inverse
+    return project @ torch.linalg.inv(normal + normal.diagonal().mean() * basis @ basis.T) @ project

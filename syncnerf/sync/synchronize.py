@@ -1,6 +1,7 @@
 """The public entry: a scene in, offsets with standard errors out."""
 
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison, compare_all
+from syncnerf.sync.drift import fit_clocks
 from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.result import PairLag, SyncResult
 from syncnerf.sync.solve import Fit, Lags, connected, offset_design, robust_fit, spanning_tree
@@ -22,7 +24,11 @@ METHODS = ("auto", "epipolar", "tracks")
 
 
 def synchronize(
-    scene: Scene, method: str = "auto", max_offset: float | None = None, tracks: Path | None = None
+    scene: Scene,
+    method: str = "auto",
+    max_offset: float | None = None,
+    drift: bool = False,
+    tracks: Path | None = None,
 ) -> SyncResult:
     """Time offsets of a scene's cameras from motion alone.
 
@@ -31,6 +37,7 @@ def synchronize(
         method: ``epipolar`` (static cameras), ``tracks`` (moving ones too), or ``auto``: epipolar where all cameras
             stand still.
         max_offset: largest lag between two cameras that is considered, seconds; None for what the videos allow.
+        drift: give each clock a rate as well as an offset (static cameras only).
         tracks: folder of ``<camera>.npz`` files for the method ``tracks`` (see :func:`read_tracks`); None for
             Lucas-Kanade tracks of the frames.
 
@@ -46,13 +53,42 @@ def synchronize(
         moving = any(camera.is_moving for camera in scene.cameras)
         method = "tracks" if moving or tracks is not None else "epipolar"
     if method == "epipolar":
-        compare = partial(compare_pair, prepare_cameras(scene), max_offset=max_offset)
+        compare = partial(compare_pair, prepare_cameras(scene), max_offset=max_offset, drift=drift)
+    elif drift:
+        raise UserError(f"{scene.root}: --drift needs the method epipolar, and that needs cameras that stand still")
     else:
         compare = partial(compare_tracks, prepare_tracks(scene, tracks), max_offset=max_offset)
     comparisons = compare_all(len(scene.cameras), compare)
     if all(comparison.reason.startswith("no baseline") for comparison in comparisons):
         raise UserError(f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart")
-    return resolve(scene, method, comparisons)
+    result = resolve(scene, method, comparisons)
+    return with_drift(scene, result, comparisons) if drift else result
+
+
+def with_drift(scene: Scene, result: SyncResult, comparisons: list[Comparison]) -> SyncResult:
+    """The result with a rate for each clock, from the lags in windows of time.
+
+    Raises:
+        UserError: the videos are too short to tell a rate.
+    """
+    used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
+    windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
+    clocks = fit_clocks(windows, result.offsets, scene.reference) if windows else None
+    if clocks is None:
+        raise UserError(f"{scene.root}: the videos are too short to estimate clock rates; leave out --drift")
+    reasons = {
+        name: result.reasons.get(name, "too few windows of time with shared motion to estimate its clock's rate")
+        for name, known in zip(scene.names, clocks.known.tolist(), strict=True)
+        if not known
+    }
+    return replace(
+        result,
+        offsets=clocks.offsets,
+        stderr=clocks.offsets_stderr,
+        rates=clocks.rates,
+        rates_stderr=clocks.rates_stderr,
+        reasons=reasons,
+    )
 
 
 def check_scene(scene: Scene, method: str, max_offset: float | None) -> None:
