@@ -65,8 +65,9 @@ class OccupancyGrid(nn.Module):
             shift = torch.full_like(enter, 0.5)
         else:
             shift = torch.rand(len(rays), generator=generator, device=enter.device)
+        # The middles, where the field is asked, lie at enter + (0, 1, 2, ... + shift) * step.
         steps = torch.arange(count + 1, device=enter.device)[None] + (shift[:, None] - 0.5)
-        samples = RaySamples(enter[:, None] + step * (steps - 0.5))
+        samples = RaySamples(enter[:, None] + step * steps)
         middles = samples.middles
         samples.inside = (middles < leave[:, None]) & (middles > enter[:, None])
         ray = samples.inside.nonzero()[:, 0]
