@@ -2,9 +2,13 @@
 
 import hashlib
 import logging
+import math
 import os
+import re
+import shutil
+import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Protocol
 
@@ -13,10 +17,12 @@ from tqdm import tqdm
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera, Intrinsics
+from syncnerf.scene.exclusive_file import exclusive_file, partial_path
+from syncnerf.scene.transforms import one_line
 
 logger = logging.getLogger(__name__)
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 CACHE_NAME = ".syncnerf_cache"
 
 
@@ -32,11 +38,15 @@ class FrameSource(Protocol):
         """Yield frames in order, uint8 RGB, shape [height, width, 3]."""
 
 
+class DecodingStopped(Exception):
+    """Another camera's decoding failed, or the user stopped the run."""
+
+
 class FrameCache:
     """One ``.npy`` file of uint8 frames per camera, keyed by the source's fingerprint and the frames' size.
 
     A file is written under another name and renamed when it is complete, so an interrupted or concurrent decode is
-    never taken for a full one.
+    never taken for a full one; a file that is not what its camera needs is written anew.
 
     Args:
         directory: folder of the cache; made on first use.
@@ -46,68 +56,150 @@ class FrameCache:
     def __init__(self, directory: Path, sources: dict[str, FrameSource]):
         self.directory = directory
         self.sources = sources
+        self._stop = threading.Event()
 
     def prepare(self, cameras: tuple[Camera, ...]) -> None:
-        """Decode what is not yet cached, one thread per core, with a progress bar."""
-        missing = [camera for camera in cameras if not self.path_of(camera).exists()]
+        """Decode what is not yet cached, one thread per core, with a progress bar.
+
+        Decoders release the interpreter's lock, so threads keep all cores busy and processes would gain nothing.
+        Cameras that are finished stay when the rest is interrupted.
+
+        Raises:
+            UserError: a source is unfit, or the cache cannot be written.
+        """
+        missing = [camera for camera in cameras if self._mapped(camera) is None]
         if not missing:
             return
+        self._check_space(missing)
+        self._stop.clear()
         total = sum(camera.frame_count for camera in missing)
         with (
             tqdm(total=total, desc="decoding", unit="frame", leave=False) as progress,
-            ThreadPoolExecutor(os.cpu_count()) as pool,
+            ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool,
         ):
-            for _ in pool.map(lambda camera: self._write(camera, progress), missing):
-                pass
+            jobs = [pool.submit(self._write, camera, progress) for camera in missing]
+            try:
+                for job in as_completed(jobs):
+                    job.result()
+            finally:
+                # After an error, or Ctrl-C, the other threads must not finish their videos first.
+                self._stop.set()
+                pool.shutdown(cancel_futures=True)
+                self._stop.clear()
 
     def open(self, camera: Camera) -> np.ndarray:
-        """A camera's frames, uint8, shape [T, height, width, 3], read-only and memory-mapped; decodes if need be."""
-        path = self.path_of(camera)
-        if not path.exists():
+        """A camera's frames, uint8, shape [T, height, width, 3], read-only and memory-mapped; decodes if need be.
+
+        Raises:
+            UserError: the source is unfit, or the cache cannot be written.
+        """
+        frames = self._mapped(camera)
+        if frames is None:
             self._write(camera, None)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+            frames = self._mapped(camera)
+        if frames is None:
+            raise UserError(f"{self.path_of(camera)}: changed while it was read; remove it and start again")
+        return frames
 
     def path_of(self, camera: Camera) -> Path:
-        """Where the camera's frames are, or will be, cached."""
-        size = camera.intrinsics
-        key = f"{CACHE_VERSION}|{size.width}x{size.height}|{self.sources[camera.name].fingerprint()}"
-        return self.directory / f"{camera.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+        """Where the camera's frames are, or will be, cached; raises UserError where the source has gone."""
+        size, source = camera.intrinsics, self.sources[camera.name]
+        try:
+            fingerprint = source.fingerprint()
+        except OSError as error:
+            raise UserError(f"{error.filename or source.path}: cannot be read ({one_line(error)}); add it") from error
+        key = f"{CACHE_VERSION}|{camera.name}|{size.width}x{size.height}|{_optics(source, size)}|{fingerprint}"
+        readable = re.sub(r"[^\w.-]+", "_", camera.name)[:48]
+        return self.directory / f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+
+    def _mapped(self, camera: Camera, warn: bool = True) -> np.ndarray | None:
+        """The cached frames, or None where there are none that fit the camera."""
+        path = self.path_of(camera)
+        if not path.exists():
+            return None
+        try:
+            frames = np.load(path, mmap_mode="r", allow_pickle=False)
+            whole = frames.dtype == np.uint8 and frames.shape == _shape(camera) and frames.flags.c_contiguous
+            if whole and path.stat().st_size == frames.offset + frames.nbytes:
+                return frames
+        except (OSError, ValueError, EOFError, AttributeError):
+            pass
+        if warn:
+            logger.warning("%s is damaged and is written anew", path)
+        return None
 
     def _write(self, camera: Camera, progress: tqdm | None) -> None:
         target = self.path_of(camera)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        size = camera.intrinsics
-        header = {
-            "descr": "|u1",
-            "fortran_order": False,
-            "shape": (camera.frame_count, size.height, size.width, 3),
-        }
-        count = 0
+
+        def is_done() -> bool:
+            return self._mapped(camera, warn=False) is not None
+
+        header = {"descr": "|u1", "fortran_order": False, "shape": _shape(camera)}
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                np.lib.format.write_array_header_1_0(file, header)
-                for image in self.sources[camera.name].decode(size):
-                    file.write(np.ascontiguousarray(image).data)
-                    count += 1
+            with exclusive_file(target, is_done, self._check_stop) as file:
+                if file is None:
                     if progress is not None:
-                        progress.update()
-            self._check_count(camera, count)
-            os.replace(partial, target)
+                        progress.update(camera.frame_count)
+                    return
+                np.lib.format.write_array_header_1_0(file, header)
+                self._write_frames(camera, file, progress)
+        except DecodingStopped:
+            return
         except OSError as error:
             raise UserError(
-                f"{partial.parent}: cannot write the frame cache ({error.strerror or error}); "
+                f"{self.directory}: cannot write the frame cache ({one_line(error)}); "
                 "free some space or name another folder with --cache-dir"
             ) from error
-        finally:
-            partial.unlink(missing_ok=True)
 
-    def _check_count(self, camera: Camera, count: int) -> None:
+    def _write_frames(self, camera: Camera, file, progress: tqdm | None) -> None:
+        count, source, shape = 0, self.sources[camera.name], _shape(camera)
+        for image in source.decode(camera.intrinsics):
+            self._check_stop()
+            count += 1
+            if count > camera.frame_count:
+                break
+            if image.shape != shape[1:]:
+                raise UserError(f"{source.path}: frame {count - 1} has shape {image.shape}; encode it again")
+            file.write(np.ascontiguousarray(image).data)
+            if progress is not None:
+                progress.update()
         if count != camera.frame_count:
+            found = f"breaks off after {count}" if count < camera.frame_count else "holds more than its header's"
+            raise UserError(f"{source.path}: {found} of {camera.frame_count} frames; copy or encode it again")
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise DecodingStopped
+
+    def _check_space(self, cameras: list[Camera]) -> None:
+        """Raise UserError before hours of decoding that the disk cannot hold."""
+        place = self.directory
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        try:
+            free = shutil.disk_usage(place).free
+            # What an interrupted run left is overwritten, what another run is writing need not be written twice.
+            parts = [partial_path(self.path_of(camera)) for camera in cameras]
+            free += sum(part.stat().st_blocks * 512 for part in parts if part.exists())
+        except OSError:
+            return
+        needed = sum(math.prod(_shape(camera)) for camera in cameras)
+        if needed > free:
             raise UserError(
-                f"{self.sources[camera.name].path}: breaks off after {count} of {camera.frame_count} frames; "
-                "copy or encode it again"
+                f"{self.directory}: the decoded frames need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
+                "free some space, name another folder with --cache-dir, or use --downsample"
             )
+
+
+def _shape(camera: Camera) -> tuple[int, int, int, int]:
+    return camera.frame_count, camera.intrinsics.height, camera.intrinsics.width, 3
+
+
+def _optics(source: FrameSource, size: Intrinsics) -> str:
+    """What of the intrinsics decides the frames: all, where distortion is undone, else nothing but their size."""
+    lens = getattr(source, "lens", None)
+    return "" if lens is None or lens.is_ideal else str(size)
 
 
 def cache_directory(root: Path, requested: Path | None) -> Path:

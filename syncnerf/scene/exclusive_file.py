@@ -1,0 +1,84 @@
+"""Files that appear only when complete, and are written by one process at a time."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # not a Unix: files are still complete, but two runs may do the same work
+    fcntl = None
+
+WAIT = 0.1
+"""Seconds between looks at a file that another run is writing."""
+
+
+def partial_path(target: Path) -> Path:
+    """Where ``target`` is written before it is renamed."""
+    return target.with_name(f".{target.name}.partial")
+
+
+@contextlib.contextmanager
+def exclusive_file(target: Path, is_done: Callable[[], bool], give_up: Callable[[], None]) -> Iterator[BinaryIO | None]:
+    """Write ``target`` aside and rename it when the block ends; an exception leaves nothing behind.
+
+    The file aside is locked while it is written, so a second run waits for the first; one that was left by a killed
+    run is not locked and is written anew.
+
+    Args:
+        target: the file to be.
+        is_done: whether ``target`` is there and fit for use; asked whenever the lock is had.
+        give_up: called while waiting for another run; may raise to stop.
+
+    Yields:
+        The file to write to, empty; None where another run has finished ``target`` meanwhile.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    partial = partial_path(target)
+    file = None
+    while file is None:
+        if is_done():
+            yield None
+            return
+        file = _locked(partial)
+        if file is None:
+            give_up()
+            time.sleep(WAIT)
+    with file:
+        if is_done():
+            partial.unlink(missing_ok=True)
+            yield None
+            return
+        try:
+            yield file
+            file.flush()
+            os.replace(partial, target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def _locked(partial: Path) -> BinaryIO | None:
+    """Open and lock the file aside, emptied; None while another run holds it."""
+    file = os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+    try:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                return None
+        # The holder before us may have renamed or removed it between our opening and our locking.
+        if not partial.exists() or not os.path.samestat(os.fstat(file.fileno()), partial.stat()):
+            file.close()
+            return None
+        file.truncate(0)
+    except OSError:
+        file.close()
+        raise
+    return file
