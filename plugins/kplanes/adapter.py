@@ -127,7 +127,7 @@ class KPlanesBackend(Backend):
         weights = render_weights(dense, samples.lengths * scale)
         seen = (weights.detach().reshape(-1)[flat] > self.config.colour_threshold).nonzero()[:, 0]
         ray = flat[seen] // middles.shape[1]
-        colours = self.field.colour(geometry[seen], rays.directions[ray])
+        colours = self.field.colour(geometry[seen], rays.directions, ray)
         weighted = weights.reshape(-1)[flat[seen]][:, None] * colours
         rgb = torch.zeros(len(rays), 3, device=middles.device).index_add(0, ray, weighted)
         opacity = weights.sum(dim=-1)

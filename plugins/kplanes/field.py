@@ -24,9 +24,13 @@ class HybridDecoder(nn.Module):
         output = self.density_network(features)
         return truncated_exponential(output[:, 0]), output[:, 1:]
 
-    def colour(self, geometry: Tensor, directions: Tensor) -> Tensor:
-        """Colours in [0, 1], shape [N, 3]; directions are unit vectors [N, 3]."""
-        return torch.sigmoid(self.colour_network(torch.cat([geometry, spherical_harmonics(directions)], dim=-1)))
+    def view(self, directions: Tensor) -> Tensor:
+        """What a ray's colours need of its unit direction [R, 3]: spherical harmonics, [R, 16]."""
+        return spherical_harmonics(directions)
+
+    def colour(self, geometry: Tensor, view: Tensor) -> Tensor:
+        """Colours in [0, 1], shape [N, 3], from geometry features [N, 15] and each sample's :meth:`view` [N, 16]."""
+        return torch.sigmoid(self.colour_network(torch.cat([geometry, view], dim=-1)))
 
 
 class ExplicitDecoder(nn.Module):
@@ -41,10 +45,14 @@ class ExplicitDecoder(nn.Module):
         """Densities [N] and what the colour needs, the features themselves."""
         return truncated_exponential(self.density_weights(features)[:, 0]), features
 
-    def colour(self, geometry: Tensor, directions: Tensor) -> Tensor:
-        """Colours in [0, 1], shape [N, 3]; directions are unit vectors [N, 3]."""
-        basis = self.basis_network(directions).reshape(len(directions), 3, -1)
-        return torch.sigmoid((basis * geometry[:, None]).sum(dim=-1))
+    def view(self, directions: Tensor) -> Tensor:
+        """What a ray's colours need of its unit direction [R, 3]: the colour basis, [R, 3 * features]."""
+        return self.basis_network(directions)
+
+    def colour(self, geometry: Tensor, view: Tensor) -> Tensor:
+        """Colours in [0, 1], shape [N, 3], from features [N, F] and each sample's :meth:`view` [N, 3 F]."""
+        basis = view.reshape(len(view), 3, -1)
+        return torch.sigmoid(torch.bmm(basis, geometry[..., None])[..., 0])
 
 
 class KPlanesField(nn.Module):
@@ -56,12 +64,18 @@ class KPlanesField(nn.Module):
         self.decoder = decoder
 
     def density(self, points: Tensor, times: Tensor, static: bool = False) -> tuple[Tensor, Tensor]:
-        """Densities [N] and what :meth:`colour` needs, at points in [-1, 1]^3 [N, 3] and times in [-1, 1] [N]."""
+        """Densities [N] and what the colour needs, at points in [-1, 1]^3 [N, 3] and times in [-1, 1] [N]."""
         return self.decoder.density(self.planes(points, times, static))
 
-    def colour(self, geometry: Tensor, directions: Tensor) -> Tensor:
-        """Colours in [0, 1], shape [N, 3], seen along unit directions [N, 3]."""
-        return self.decoder.colour(geometry, directions)
+    def colour(self, geometry: Tensor, directions: Tensor, ray: Tensor) -> Tensor:
+        """Colours in [0, 1], shape [N, 3].
+
+        Args:
+            geometry: of the samples, shape [N, ...].
+            directions: unit directions of the rays, shape [R, 3]; what depends on them alone is computed once a ray.
+            ray: which ray each sample lies on, int64, shape [N].
+        """
+        return self.decoder.colour(geometry, self.decoder.view(directions)[ray])
 
 
 class DensityField(nn.Module):
