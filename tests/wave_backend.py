@@ -1,0 +1,99 @@
+"""A field in closed form that trains like any other: waves over directions and time, and a scene that it took."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from evaluation_fixtures import ArraySource, ring_of_cameras
+from torch import Tensor, nn
+
+from syncnerf.backend import Backend, RayBatch, Rendering
+from syncnerf.config import OffsetsConfig
+from syncnerf.scene.frame_cache import FrameCache
+from syncnerf.scene.rays import Rays
+from syncnerf.scene.scene import Scene
+from syncnerf.synced import SyncedBackend
+from syncnerf.time_offsets import TimeOffsets
+
+FREQUENCIES = (2.1, 3.3, 1.4)
+"""Radians per second of the colour channels: unequal, so that no two moments look alike."""
+
+
+def wave_colours(directions: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The field in numpy: colours [N, 3] of unit directions [N, 3] at times [N] in seconds."""
+    phases = 5.0 * directions + np.array([0.0, 1.0, 2.0]) + np.array(FREQUENCIES) * times[:, None]
+    return 0.5 + 0.35 * np.sin(phases)
+
+
+class WaveBackend(Backend):
+    """The same with torch. ``gain`` is a weight to train (1 is right), ``clock`` a shift of the field's own time."""
+
+    def __init__(self, learn_clock: bool = False):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(3, dtype=torch.float64))
+        self.clock = nn.Parameter(torch.zeros((), dtype=torch.float64), requires_grad=learn_clock)
+        self.dropout = nn.Dropout(0.5)  # tells whether evaluation mode is set
+        self.asked: list[Tensor] = []
+
+    def render(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
+        """Waves; every time that is asked for is noted in ``asked``."""
+        self.asked.append(times.detach().clone())
+        frequencies = torch.tensor(FREQUENCIES, dtype=torch.float64)
+        offsets = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
+        phases = 5.0 * rays.directions.double() + offsets + frequencies * (times + self.clock)[:, None]
+        rgb = (0.5 + 0.35 * self.gain * torch.sin(phases)).float()
+        return Rendering(rgb, torch.full_like(rgb[:, 0], 3.0), torch.ones_like(rgb[:, 0]))
+
+    def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
+        """The photometric loss alone."""
+        return {"photometric": (rendering.rgb - batch.rgb).square().mean()}
+
+    def param_groups(self, base_lr: float) -> list[dict[str, Any]]:
+        """All weights."""
+        return [{"name": "waves", "params": [self.gain, self.clock], "lr": base_lr}]
+
+
+def wave_scene(
+    folder: Path,
+    true_offsets: list[float],
+    frame_count: int = 20,
+    side: int = 12,
+    test: tuple[int, ...] = (0,),
+    noise: float = 0.0,
+) -> Scene:
+    """A scene at 10 frames per second whose frames are the waves at the true offsets, with noise (of 1) if asked."""
+    names = [f"cam{i:02d}" for i in range(len(true_offsets))]
+    cameras = ring_of_cameras(len(true_offsets), side, side, frame_count, names)
+    generator, sources = np.random.default_rng(0), {}
+    for camera, offset in zip(cameras, true_offsets, strict=True):
+        directions = camera.all_rays(2.0, 6.0).directions.numpy()
+        times = camera.frame_times.numpy() + offset
+        images = np.stack([wave_colours(directions, np.full(len(directions), time)) for time in times])
+        images = images + noise * generator.standard_normal(images.shape)
+        pixels = (images.reshape(frame_count, side, side, 3) * 255).round().clip(0, 255).astype(np.uint8)
+        sources[camera.name] = ArraySource(folder / f"{camera.name}.mp4", pixels)
+    return Scene(
+        root=folder,
+        format="blender-video",
+        cameras=cameras,
+        frame_cache=FrameCache(folder / "cache", sources),
+        test=test,
+        bounds=torch.tensor([[-1.3] * 3, [1.3] * 3]),
+        near=2.0,
+        far=6.0,
+        true_offsets=torch.tensor(true_offsets, dtype=torch.float64),
+    )
+
+
+def synced_waves(
+    scene: Scene,
+    config: OffsetsConfig | None = None,
+    steps: int = 100,
+    initial: list[float] | None = None,
+    learn_clock: bool = False,
+) -> SyncedBackend:
+    """The waves behind offsets for the scene's cameras."""
+    start = None if initial is None else torch.tensor(initial, dtype=torch.float64)
+    offsets = TimeOffsets(config or OffsetsConfig(), len(scene.cameras), scene.reference, scene.duration, steps, start)
+    return SyncedBackend(offsets, WaveBackend(learn_clock))
