@@ -110,7 +110,7 @@ class KPlanesBackend(Backend):
             return self.space.normalize(points.reshape(-1, 3)), native[:, None].expand(middles.shape).reshape(-1)
         ray = samples.inside.nonzero()[:, 0]
         points = rays.origins[ray] + middles[samples.inside][:, None] * rays.directions[ray]
-        return self.space.normalize(points), native[ray]
+        return self.space.normalize(points), native.index_select(0, ray)
 
     def _shade(self, rays: Rays, warped: Rays, native: Tensor, samples: RaySamples, static: bool = False):
         """Colours [N, 3], depths [N] and weights [N, S] of the samples."""
@@ -127,8 +127,8 @@ class KPlanesBackend(Backend):
         weights = render_weights(dense, samples.lengths * scale)
         seen = (weights.detach().reshape(-1)[flat] > self.config.colour_threshold).nonzero()[:, 0]
         ray = flat[seen] // middles.shape[1]
-        colours = self.field.colour(geometry[seen], rays.directions, ray)
-        weighted = weights.reshape(-1)[flat[seen]][:, None] * colours
+        colours = self.field.colour(geometry.index_select(0, seen), rays.directions, ray)
+        weighted = weights.reshape(-1).index_select(0, flat[seen])[:, None] * colours
         rgb = torch.zeros(len(rays), 3, device=middles.device).index_add(0, ray, weighted)
         opacity = weights.sum(dim=-1)
         rgb = rgb + (1.0 - opacity)[:, None] * self._background(rgb)

@@ -51,8 +51,7 @@ class ExplicitDecoder(nn.Module):
 
     def colour(self, geometry: Tensor, view: Tensor) -> Tensor:
         """Colours in [0, 1], shape [N, 3], from features [N, F] and each sample's :meth:`view` [N, 3 F]."""
-        basis = view.reshape(len(view), 3, -1)
-        return torch.sigmoid(torch.bmm(basis, geometry[..., None])[..., 0])
+        return torch.sigmoid((view.reshape(len(view), 3, -1) * geometry[:, None]).sum(dim=-1))
 
 
 class KPlanesField(nn.Module):
@@ -75,7 +74,8 @@ class KPlanesField(nn.Module):
             directions: unit directions of the rays, shape [R, 3]; what depends on them alone is computed once a ray.
             ray: which ray each sample lies on, int64, shape [N].
         """
-        return self.decoder.colour(geometry, self.decoder.view(directions)[ray])
+        # index_select, here and in the adapter: the backward pass of plain indexing is many times slower on a CPU.
+        return self.decoder.colour(geometry, self.decoder.view(directions).index_select(0, ray))
 
 
 class DensityField(nn.Module):
