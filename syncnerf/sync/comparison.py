@@ -1,16 +1,13 @@
 """Comparing every pair of cameras, by whichever method."""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
-
-from tqdm import tqdm
 
 from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.landscape import Landscape, Peak
 from syncnerf.sync.uncertainty import Sensitivity
+from syncnerf.sync.workers import in_parallel
 
 
 @dataclass(frozen=True)
@@ -36,17 +33,7 @@ class Comparison:
     windows: WindowLags | None = None
 
 
-def compare_all(
-    count: int, compare: Callable[[int, int], Comparison], description: str = "comparing"
-) -> list[Comparison]:
-    """Compare every pair of cameras, a few at a time, with a progress bar."""
+def compare_all(count: int, compare: Callable[[int, int], Comparison]) -> list[Comparison]:
+    """Compare every pair of cameras."""
     pairs = list(combinations(range(count), 2))
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(pairs), desc=description, unit="pair", leave=False) as progress,
-    ):
-        results = []
-        for result in pool.map(lambda pair: compare(*pair), pairs):
-            results.append(result)
-            progress.update()
-    return results
+    return in_parallel(lambda pair: compare(*pair), pairs, "comparing", "pair")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
@@ -15,6 +14,7 @@ from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import MotionEnergy, motion_energy
 from syncnerf.sync.landscape import Landscape, condition, correlate, find_peak, line_slices, sensitivity
 from syncnerf.sync.pencils import LEAST_BASELINE, View, line_signals, view_of
+from syncnerf.sync.workers import in_parallel
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +79,9 @@ def prepare_cameras(scene: Scene) -> EpipolarCameras:
         if camera.is_moving:
             raise UserError(f"{scene.root}: camera '{camera.name}' moves; synchronise this scene with --method tracks")
     # Opened one by one rather than kept by the scene, so that mapped frames do not pile up in memory.
-    energies = [
-        motion_energy(scene.frame_cache.open(camera))
-        for camera in tqdm(scene.cameras, desc="motion energy", unit="camera", leave=False)
-    ]
+    energies = in_parallel(
+        lambda camera: motion_energy(scene.frame_cache.open(camera)), scene.cameras, "motion energy", "camera"
+    )
     if not any(len(energy.pixels) for energy in energies):
         raise UserError(f"{scene.root}: nothing moves in any of the videos; synchronising them needs motion")
     views = [view_of(camera, energy) for camera, energy in zip(scene.cameras, energies, strict=True)]

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from syncnerf.errors import UserError
-from syncnerf.scene import Scene
+from syncnerf.scene import Camera, Scene
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.landscape import Landscape, Peak, stand_out
 from syncnerf.sync.sampson import LEAST_COMMON, RayTracks, match_energy, matched_energy, may_match, ray_tracks
 from syncnerf.sync.tracks import follow_points, read_tracks
 from syncnerf.sync.uncertainty import Sensitivity
+from syncnerf.sync.workers import in_parallel
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +38,17 @@ def prepare_tracks(scene: Scene, folder: Path | None) -> list[RayTracks]:
     Raises:
         UserError: a file is missing or unfit, or no track moves in any video.
     """
-    tracks = []
-    for camera in tqdm(scene.cameras, desc="tracks", unit="camera", leave=False):
+
+    def moving_tracks(camera: Camera) -> RayTracks:
         if folder is None:
             found = follow_points(scene.frame_cache.open(camera))
         else:
             found = read_tracks(folder / f"{camera.name}.npz", camera)
-        tracks.append(ray_tracks(found, camera))
-        logger.debug("%s: %d tracks, %d of them move", camera.name, found.points.shape[1], tracks[-1].rays.shape[1])
+        moving = ray_tracks(found, camera)
+        logger.debug("%s: %d tracks, %d of them move", camera.name, found.points.shape[1], moving.rays.shape[1])
+        return moving
+
+    tracks = in_parallel(moving_tracks, scene.cameras, "tracks", "camera")
     if not any(track.rays.shape[1] for track in tracks):
         raise UserError(f"{scene.root}: no track moves in any of the videos; synchronising them needs motion")
     return tracks
