@@ -86,6 +86,8 @@ class TrainingConfig:
 class TestTimeConfig:
     """Fitting the offset of a camera that was not trained."""
 
+    __test__ = False  # pytest: not a test, whatever its name begins with
+
     test_optim: bool = option(False, "fit the test cameras' offsets, then evaluate with them")
     test_method: str = option("gauss-newton", "grid then Gauss-Newton, or Adam (the paper's)", ("gauss-newton", "adam"))
     test_range: float = option(0.0, "largest offset that is searched, in seconds; 0 for half the video")

@@ -164,7 +164,7 @@ class TestTimeOffsets:
         camera = self.scene.cameras[index]
         reach = self.config.test_range or camera.duration / 2
         spacing = 1.0 / camera.fps
-        count = int(reach / spacing)
+        count = int(reach / spacing + 1e-6)  # 0.6 s are 6 frames of 0.1 s, whatever floats say
         grid = torch.arange(-count, count + 1, dtype=torch.float64) * spacing
         errors = torch.full_like(grid, torch.nan)
         coarse = pixels.first(self.config.test_pixels)

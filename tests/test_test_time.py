@@ -1,0 +1,226 @@
+"""Fitting a test camera's offset: it is found from afar, it is the one that is evaluated, and nothing else moves."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+import torch
+from wave_backend import synced_waves, wave_colours, wave_scene
+
+from syncnerf.config import EvaluationConfig, TestTimeConfig
+from syncnerf.evaluation.evaluate import evaluate
+from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
+from syncnerf.evaluation.views import at_own_clock, evaluated_frames
+from syncnerf.test_time import TestTimeOffsets, standard_error
+
+PLANTED = [0.63, 0.0, -0.2, 0.35]
+"""Seconds; camera 0 is the test view, 6.3 frames late."""
+FOUR = evaluated_frames(20, 4)
+
+
+def whole(scene, camera: int = 0) -> torch.Tensor:
+    size = scene.cameras[camera].intrinsics
+    return torch.ones(size.height, size.width, dtype=torch.bool)
+
+
+def fit(scene, synced, camera: int = 0, mask=None, **options):
+    return TestTimeOffsets(synced, scene, TestTimeConfig(**options)).fit(
+        camera, whole(scene, camera) if mask is None else mask
+    )
+
+
+@pytest.fixture
+def scene(tmp_path):
+    return wave_scene(tmp_path, PLANTED)
+
+
+@pytest.fixture
+def synced(scene):
+    return synced_waves(scene, initial=[0.0, *PLANTED[1:]])
+
+
+def test_offset_is_found_to_a_fraction_of_a_frame(scene, synced):
+    found = fit(scene, synced)
+    assert found.seconds == pytest.approx(PLANTED[0], abs=3e-4)
+    assert found.camera == 0
+    assert found.steps <= 8
+    assert synced.offsets.values()[0].item() == pytest.approx(found.seconds, abs=1e-12)
+    # The coarse search looked at every frame's distance within half the video.
+    assert found.grid.min() == pytest.approx(-0.9)
+    assert found.grid.max() == pytest.approx(0.9)
+    assert found.grid[found.errors.nan_to_num(torch.inf).argmin()].item() == pytest.approx(0.6)
+
+
+def test_a_start_ten_frames_away_does_not_matter(tmp_path):
+    scene = wave_scene(tmp_path, [1.04, 0.0, 0.3], frame_count=40)
+    for start in (-1.0, 0.0, 2.04):
+        found = fit(scene, synced_waves(scene, initial=[start, 0.0, 0.3]))
+        assert found.seconds == pytest.approx(1.04, abs=3e-4)
+
+
+def test_range_option_bounds_the_search_and_includes_its_end(tmp_path):
+    scene = wave_scene(tmp_path, [0.6, 0.0, 0.3], frame_count=20)
+    found = fit(scene, synced_waves(scene, initial=[0.0, 0.0, 0.3]), test_range=0.6)
+    assert found.grid.tolist() == pytest.approx([i / 10 for i in range(-6, 7)])
+
+
+def test_fit_is_scipys_least_squares_on_noisy_frames(tmp_path):
+    scene = wave_scene(tmp_path, PLANTED, noise=0.08, side=16)
+    synced = synced_waves(scene, initial=[0.0, *PLANTED[1:]])
+    seen = []
+    optimizer = TestTimeOffsets(synced, scene, TestTimeConfig(test_steps=20))
+    original = optimizer._choose_pixels
+    optimizer._choose_pixels = lambda *a: seen.append(original(*a)) or seen[-1]
+    found = optimizer.fit(0, whole(scene))
+    pixels = seen[0]
+
+    def residuals(offset):
+        times = pixels.times.numpy() + offset[0]
+        return (wave_colours(pixels.rays.directions.double().numpy(), times) - pixels.rgb.numpy()).ravel()
+
+    expected = scipy.optimize.least_squares(residuals, [0.6], xtol=1e-12)
+    assert found.seconds == pytest.approx(float(expected.x[0]), abs=2e-5)
+    # Independent noise: the classical standard error from scipy's Jacobian, up to what the sandwich adds.
+    classical = np.sqrt(np.mean(expected.fun**2) / np.sum(expected.jac**2))
+    assert classical * 0.99 <= found.stderr <= classical * 1.5
+    assert abs(found.seconds - PLANTED[0]) < 4 * found.stderr
+
+
+def test_adam_can_be_chosen_and_agrees(scene, synced):
+    found = fit(scene, synced, test_method="adam", test_adam_steps=200, test_adam_lr=5e-3, test_pixels=128)
+    assert found.seconds == pytest.approx(PLANTED[0], abs=2e-3)
+    assert found.steps == 200
+    assert np.isfinite(found.stderr)
+
+
+def test_fitted_camera_is_the_evaluated_one(tmp_path):
+    """Two test cameras with unlike offsets: each must be rendered at its own fit, whatever the other entries say."""
+    planted = [0.63, 0.0, -0.2, -0.41, 0.1]
+    scene = wave_scene(tmp_path, planted, test=(0, 3))
+    synced = synced_waves(scene, initial=[0.0, 0.0, -0.2, 0.0, 0.1])
+    settings = EvaluationConfig(test_frames=4)
+    before = evaluate(synced, scene, FULL, settings=settings)
+    fits = {camera: fit(scene, synced, camera) for camera in scene.test}
+    after = evaluate(synced, scene, FULL, settings=settings)
+    for name in ("cam00", "cam03"):
+        of_before, of_after = ([s.psnr for s in e.frames if s.camera == name] for e in (before, after))
+        assert min(of_after) > 50 > 30 > max(of_before)
+    for camera in scene.test:
+        synced.backend.asked.clear()
+        evaluate(synced, scene, FULL, [camera], settings=settings)
+        asked = torch.cat(synced.backend.asked).unique()
+        torch.testing.assert_close(asked, scene.cameras[camera].frame_times[FOUR] + fits[camera].seconds)
+    # Spoil every other entry: the test view must not care.
+    with torch.no_grad():
+        synced.offsets.shifts[[2, 3, 4]] += 0.3
+    again = evaluate(synced, scene, FULL, [0], settings=settings)
+    assert [s.psnr for s in again.frames] == [s.psnr for s in after.frames if s.camera == "cam00"]
+
+
+def test_without_a_fit_the_offset_is_exactly_zero(scene, synced):
+    fit(scene, synced)
+    synced.backend.asked.clear()
+    evaluate(synced, scene, NONE, settings=EvaluationConfig(test_frames=4))
+    torch.testing.assert_close(
+        torch.cat(synced.backend.asked).unique(), scene.cameras[0].frame_times[FOUR], rtol=0, atol=1e-12
+    )
+
+
+def test_a_moved_clock_of_the_field_changes_nothing(scene, synced):
+    """Training may shift the reference's own clock; fits and views are relative to it."""
+    expected = fit(scene, synced).seconds
+    moved = synced_waves(scene, initial=[0.0, *PLANTED[1:]])
+    with torch.no_grad():
+        moved.offsets.shifts += 0.37
+        moved.backend.clock -= 0.37
+    assert fit(scene, moved).seconds == pytest.approx(expected, abs=1e-6)
+    rays = scene.cameras[0].all_rays(2.0, 6.0)[:5]
+    times = torch.full((5,), 0.3, dtype=torch.float64)
+    for camera in range(4):
+        torch.testing.assert_close(
+            at_own_clock(moved, camera)(rays, times).rgb, at_own_clock(synced, camera)(rays, times).rgb
+        )
+
+
+def test_holdout_fit_never_looks_at_the_right_half(tmp_path):
+    scene = wave_scene(tmp_path, PLANTED)
+    frames = np.array(scene.frames(0))
+    frames[:, :, 6:] = 255 - frames[:, :, 6:]
+    scene._frames[0] = frames
+    synced = synced_waves(scene, initial=[0.0, *PLANTED[1:]])
+    assert fit(scene, synced, mask=HOLDOUT.fit_mask(12, 12)).seconds == pytest.approx(PLANTED[0], abs=3e-4)
+
+
+@pytest.mark.parametrize("method", ["gauss-newton", "adam"])
+def test_nothing_but_the_one_entry_changes(scene, synced, method):
+    synced.train()
+    synced.backend.dropout.eval()
+    synced.backend.gain.grad = torch.ones(3, dtype=torch.float64)
+    before = {name: value.clone() for name, value in synced.state_dict().items()}
+    required = {name: parameter.requires_grad for name, parameter in synced.named_parameters()}
+    modes = {name: module.training for name, module in synced.named_modules()}
+    fit(scene, synced, test_method=method, test_adam_steps=5)
+    after = synced.state_dict()
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        if name == "offsets.shifts":
+            assert torch.equal(value[1:], after[name][1:])
+            assert value[0] != after[name][0]
+        else:
+            assert torch.equal(value, after[name]), name
+    assert {name: parameter.requires_grad for name, parameter in synced.named_parameters()} == required
+    assert {name: module.training for name, module in synced.named_modules()} == modes
+    assert torch.equal(synced.backend.gain.grad, torch.ones(3, dtype=torch.float64))
+    assert synced.offsets.shifts.grad is None
+
+
+def test_everything_is_restored_after_an_exception(scene, synced, monkeypatch):
+    synced.train()
+    original, calls = synced.backend.render, []
+
+    def failing(*arguments):
+        calls.append(any(parameter.requires_grad for parameter in synced.parameters()) or synced.backend.training)
+        if len(calls) > 5:
+            raise RuntimeError("out of memory")
+        return original(*arguments)
+
+    monkeypatch.setattr(synced.backend, "render", failing)
+    before = {name: value.clone() for name, value in synced.state_dict().items()}
+    with pytest.raises(RuntimeError, match="out of memory"):
+        fit(scene, synced)
+    assert not any(calls)  # frozen, and in evaluation mode, while it ran
+    assert synced.backend.gain.requires_grad
+    assert synced.offsets.shifts.requires_grad
+    assert synced.training
+    assert synced.backend.dropout.training
+    assert all(torch.equal(value, synced.state_dict()[name]) for name, value in before.items())
+
+
+def test_fits_are_repeatable(scene):
+    first, second = (fit(scene, synced_waves(scene, initial=[0.0, *PLANTED[1:]])) for _ in range(2))
+    assert first.seconds == second.seconds
+    assert first.stderr == second.stderr
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.2])
+def test_standard_error_is_the_scatter_of_repeated_fits(shared):
+    """Monte Carlo of the linear problem: noise of each pixel, and a part that all pixels of a frame share."""
+    generator = np.random.default_rng(0)
+    frames, per_frame, truth = 40, 25, 0.4
+    groups = np.repeat(np.arange(frames), per_frame)
+    slopes = generator.normal(1.0, 0.4, (frames * per_frame, 3))
+    estimates, claimed = [], []
+    for _ in range(400):
+        common = shared * generator.standard_normal((frames, 1))[groups]
+        noise = 0.3 * generator.standard_normal(slopes.shape) + common
+        values = slopes * -truth + noise  # residuals at offset 0
+        offset = -(slopes * values).sum() / (slopes**2).sum()
+        residuals = values + slopes * offset
+        estimates.append(offset)
+        parts = (torch.from_numpy(part) for part in (residuals, slopes, groups))
+        claimed.append(standard_error(*parts))
+    assert np.mean(claimed) == pytest.approx(np.std(estimates), rel=0.15)
+
+
+def test_standard_error_of_a_still_image_is_infinite():
+    zeros = torch.zeros(5, 3, dtype=torch.float64)
+    assert standard_error(zeros + 1, zeros, torch.zeros(5, dtype=torch.int64)) == float("inf")
