@@ -43,9 +43,9 @@ def picture(pose: torch.Tensor, width: int = WIDTH, height: int = HEIGHT, focal:
     return np.repeat(value.round().astype(np.uint8)[..., None], 3, axis=-1)
 
 
-def write_video(path: Path, images: list[np.ndarray], fps: int = FPS) -> None:
-    """Encode uint8 RGB images [height, width, 3]."""
-    with av.open(str(path), "w") as container:
+def write_video(path: Path, images: list[np.ndarray], fps: int = FPS, index_first: bool = False) -> None:
+    """Encode uint8 RGB images [height, width, 3]; ``index_first``: as for streaming, the index before the frames."""
+    with av.open(str(path), "w", options={"movflags": "faststart"} if index_first else {}) as container:
         stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "6", "preset": "ultrafast"})
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt, stream.codec_context.thread_count = "yuv444p", 1
