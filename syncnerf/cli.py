@@ -50,6 +50,7 @@ def _train(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from syncnerf.scene.info_command import add_parser as add_info
     from syncnerf.sync.command import add_parser as add_sync
 
     parser = argparse.ArgumentParser(
@@ -61,4 +62,5 @@ def _parser() -> argparse.ArgumentParser:
     # `train` has a parser of its own (its options depend on the backend): see _train.
     subparsers.add_parser("train", help="train, evaluate or render a field; syncnerf train --help", add_help=False)
     add_sync(subparsers)
+    add_info(subparsers)
     return parser

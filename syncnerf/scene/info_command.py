@@ -1,0 +1,89 @@
+"""``syncnerf info``: what is in a scene's folder, as a table and a picture of the rig from above."""
+
+import argparse
+from pathlib import Path
+
+from syncnerf.errors import UserError
+from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.readers import READERS, load_scene
+from syncnerf.scene.scene import Scene
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the subcommand ``info`` to the command line."""
+    parser = subparsers.add_parser(
+        "info",
+        help="show what a scene's folder holds",
+        description="Shows what a scene's folder holds: cameras, frames, sizes, bounds, split. Decodes nothing.",
+    )
+    add = parser.add_argument
+    add("--datadir", type=Path, required=True, help="folder of the scene")
+    add("--dataset", default="auto", help=f"format of the scene: auto or one of {', '.join(READERS)}")
+    add("--downsample", type=float, default=0.0, help="images this many times smaller per side; 0: the format's own")
+    add("--test-cameras", default="", help="comma-separated names of the evaluation cameras (default: the format's)")
+    add("--exclude-cameras", default="", help="comma-separated names of cameras to leave out")
+    add("--picture", type=Path, metavar="FILE", help="draw the rig from above into this PNG")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out ``syncnerf info``; returns the exit code."""
+    options = ReadOptions(
+        downsample=arguments.downsample,
+        test_cameras=_names(arguments.test_cameras),
+        exclude_cameras=_names(arguments.exclude_cameras),
+    )
+    scene = load_scene(arguments.datadir, options, arguments.dataset)
+    print(scene.summary())
+    print(f"common time  {overlap_line(scene)}\n")
+    print(table(scene))
+    if arguments.picture is not None:
+        from syncnerf.scene.rig_picture import draw_rig
+
+        try:
+            draw_rig(scene, arguments.picture)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{arguments.picture}: cannot be written ({error}); name a PNG in a folder") from error
+        print(f"\nrig from above: {arguments.picture}")
+    return 0
+
+
+def table(scene: Scene) -> str:
+    """One line per camera: split, size, focal length, frames, rate, duration, place."""
+    rows = [("camera", "split", "size", "focal px", "frames", "fps", "seconds", "place")]
+    for index, camera in enumerate(scene.cameras):
+        size = camera.intrinsics
+        place = ", ".join(f"{value:.2f}" for value in camera.pose(0)[:3, 3].tolist())
+        rows.append(
+            (
+                camera.name,
+                "test" if index in scene.test else "train",
+                f"{size.width}x{size.height}",
+                f"{size.focal_x:.1f}",
+                str(camera.frame_count),
+                f"{camera.fps:g}",
+                f"{camera.duration:.3f}",
+                f"({place})" + (" moving" if camera.is_moving else ""),
+            )
+        )
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def overlap_line(scene: Scene) -> str:
+    """The stretch of scene time that every camera covers, by the true offsets where they are known."""
+    offsets = [0.0] * len(scene.cameras) if scene.true_offsets is None else scene.true_offsets.tolist()
+    begin = max(offsets)
+    end = min(camera.duration + offset for camera, offset in zip(scene.cameras, offsets, strict=True))
+    basis = "if all started at once" if scene.true_offsets is None else "by the true offsets"
+    if scene.synchronised:
+        basis = "synchronised by construction"
+    if end < begin:
+        return f"none: some cameras never ran at the same time ({basis})"
+    return f"{end - begin:.3f} s of {scene.duration:.3f} s, {begin:.3f} to {end:.3f} ({basis})"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
