@@ -126,7 +126,7 @@ def correlate(first: Tensor, second: Tensor, most: int | None = None) -> Correla
     """
     length, other = first.shape[1], second.shape[1]
     needed = max(LEAST_OVERLAP, math.ceil(OVERLAP_SHARE * min(length, other)))
-    shifts = torch.arange(needed - length, other - needed + 1)
+    shifts = torch.arange(needed - length, max(other - needed, needed - length - 1) + 1)
     overlap = torch.minimum(torch.tensor(length), other - shifts) - (-shifts).clamp_min(0)
     keep = overlap >= needed
     if most is not None:

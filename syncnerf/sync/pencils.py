@@ -9,10 +9,12 @@ from torch.nn.functional import embedding_bag, normalize
 from syncnerf.scene import Camera
 from syncnerf.sync.energy import MotionEnergy
 
-LINE_WIDTH = 1.0
-"""Distance between neighbouring lines, in pixels of the finer energy map."""
+LINE_WIDTH = 0.85
+"""Distance between neighbouring lines where the median moving pixel is, in pixels of the finer energy map."""
 MOST_LINES = 400
 """Upper bound on the lines of a pair."""
+WIDEST_PIXEL = 4.0
+"""A pixel so near to an epipole that it spans more lines than this counts for nothing."""
 LEAST_LINES = 4
 """A pair that shares fewer lines is not compared."""
 LEAST_BASELINE = 1e-4
@@ -78,7 +80,7 @@ def line_signals(first: View, second: View, energies: tuple[MotionEnergy, Motion
     """Energy along corresponding epipolar lines of two cameras.
 
     The angles that both cameras' moving pixels cover are cut into equal lines about a pixel wide; each pixel's energy
-    is shared between the two lines next to it. Pixels next to an epipole, which many lines cross, count for nothing.
+    is shared between the two lines next to it. Pixels right at an epipole, which many lines cross, count for nothing.
 
     Returns:
         Two matrices with one row per line, float32, shapes [L, T1 - 1] and [L, T2 - 1]; L is 0 where the cameras
@@ -87,21 +89,23 @@ def line_signals(first: View, second: View, energies: tuple[MotionEnergy, Motion
     angles = half_plane_angles(first, second)
     if min(len(a) for a in angles) == 0:
         return tuple(energy.values.new_zeros(0, energy.values.shape[1], dtype=torch.float32) for energy in energies)
+    along = normalize(second.centre - first.centre, dim=0)
+    # What a pixel spans of the pencil: the nearer to the epipole, the more.
+    extents = [
+        view.spacing / torch.linalg.cross(view.rays, along.expand_as(view.rays)).norm(dim=-1).clamp_min(1e-6)
+        for view in (first, second)
+    ]
     low = max(float(a.min()) for a in angles)
     high = min(float(a.max()) for a in angles)
-    count = int((high - low) / (LINE_WIDTH * min(first.spacing, second.spacing)))
+    count = int((high - low) / (LINE_WIDTH * min(float(extent.median()) for extent in extents)))
     if count < LEAST_LINES:
         return tuple(energy.values.new_zeros(0, energy.values.shape[1], dtype=torch.float32) for energy in energies)
     count = min(count, MOST_LINES)
     width = (high - low) / count
-    along = normalize(second.centre - first.centre, dim=0)
-    signals = []
-    for view, angle, energy in zip((first, second), angles, energies, strict=True):
-        # The distance from the epipole, as an angle: the pixel's own extent about the baseline is spacing / distance.
-        from_epipole = torch.linalg.cross(view.rays, along.expand_as(view.rays)).norm(dim=-1)
-        clear = from_epipole * 4 * width > view.spacing
-        signals.append(_splat((angle - low) / width - 0.5, clear, count, energy.values))
-    return tuple(signals)
+    return tuple(
+        _splat((angle - low) / width - 0.5, extent < WIDEST_PIXEL * width, count, energy.values)
+        for angle, extent, energy in zip(angles, extents, energies, strict=True)
+    )
 
 
 def _splat(place: Tensor, usable: Tensor, count: int, values: Tensor) -> Tensor:

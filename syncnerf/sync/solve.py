@@ -94,9 +94,9 @@ def offset_design(lags: Lags, count: int) -> Tensor:
 def robust_fit(design: Tensor, values: Tensor, deviations: Tensor, gauge: Tensor, start: Tensor) -> Fit:
     """Robust weighted least squares by iterative reweighting.
 
-    Soft-L1 from the starting point on, the scale of the residuals estimated anew in each round by their median; then
-    measurements beyond 6 deviations are left out and the rest is fitted by weighted least squares. The covariance is
-    that solution's, scaled by the remaining residuals (and never below a hundredth of the stated deviations).
+    L1 from the starting point on, whose median residual gives the scale; then soft-L1; then measurements beyond 6
+    deviations are left out and the rest is fitted by weighted least squares. The covariance is that solution's, scaled
+    by the remaining residuals (and never below a hundredth of the stated deviations).
 
     Args:
         design: derivative of each measurement by each unknown, float64, shape [M, U].
@@ -112,12 +112,16 @@ def robust_fit(design: Tensor, values: Tensor, deviations: Tensor, gauge: Tensor
     rows, seen = design / deviations[:, None], values / deviations
     unknowns = start
     for _ in range(ROUNDS):
+        # L1 finds the majority even when a bad lag has slipped into the tree and spoilt every residual's scale.
         residuals = seen - rows @ unknowns
-        scale = max(1.4826 * float(residuals.abs().median()), 1e-2)
+        unknowns = _solve(rows, seen, 1 / residuals.abs().clamp_min(1e-2), gauge)[0]
+    # Estimated once: bad lags that pull the fit and so widen the scale would pull ever more.
+    scale = _scale(seen - rows @ unknowns, design.shape[1] - len(gauge))
+    for _ in range(ROUNDS):
+        residuals = seen - rows @ unknowns
         weights = 1 / (1 + (residuals / (SOFT_WIDTH * scale)).square()).sqrt()
         unknowns = _solve(rows, seen, weights, gauge)[0]
     residuals = seen - rows @ unknowns
-    scale = max(1.4826 * float(residuals.abs().median()), 1e-2)
     used = residuals.abs() <= OUTLIER * scale
     unknowns, inverse = _solve(rows, seen, used.double(), gauge)
     residuals = seen - rows @ unknowns
@@ -125,6 +129,13 @@ def robust_fit(design: Tensor, values: Tensor, deviations: Tensor, gauge: Tensor
     # Without spare measurements (two cameras, a bare tree) the residuals are zero and tell nothing.
     variance = float(residuals[used].square().sum()) / freedom if freedom > 0 else 1.0
     return Fit(unknowns, inverse * max(variance, 1e-4), residuals * deviations, used)
+
+
+def _scale(residuals: Tensor, unknowns: int) -> float:
+    """Robust deviation of residuals: their median size, for a fit that has as many unknowns, never below 0.01."""
+    # A fit passes exactly through as many measurements as it has unknowns (L1 does so literally): they do not count.
+    ordered = residuals.abs().sort().values[min(unknowns, max(len(residuals) - 3, 0)) :]
+    return max(1.4826 * float(ordered.median()), 1e-2)
 
 
 def _solve(rows: Tensor, seen: Tensor, weights: Tensor, gauge: Tensor) -> tuple[Tensor, Tensor]:

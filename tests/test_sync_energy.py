@@ -1,0 +1,84 @@
+"""Motion energy: what moves counts, what flickers does not."""
+
+import numpy as np
+import pytest
+import torch
+
+from syncnerf.sync.energy import frame_gains, motion_energy
+
+
+def textured_video(frames: int = 24, height: int = 60, width: int = 80, seed: int = 0) -> np.ndarray:
+    """A still, textured background with a textured square that moves one pixel per frame."""
+    generator = np.random.default_rng(seed)
+    background = generator.integers(40, 200, (height, width, 3))
+    square = generator.integers(40, 200, (14, 14, 3))
+    video = np.repeat(background[None], frames, axis=0)
+    for frame in range(frames):
+        video[frame, 20:34, 10 + frame : 24 + frame] = square
+    return video.astype(np.uint8)
+
+
+def test_still_video_has_no_energy():
+    video = np.repeat(textured_video(1), 10, axis=0)
+    energy = motion_energy(video)
+    assert len(energy.pixels) == 0
+    assert energy.values.shape == (0, 9)
+
+
+def test_energy_is_the_absolute_difference_less_a_floor():
+    video = textured_video()
+    energy = motion_energy(video)
+    difference = np.abs(video[1:].astype(int) - video[:-1]).sum(-1)
+    expected = np.clip(difference - 8, 0, None).reshape(len(difference), -1)
+    full = torch.zeros(expected.shape[1], expected.shape[0])
+    full[energy.pixels] = energy.values.float()
+    np.testing.assert_allclose(full.numpy().T, expected, atol=0.5)  # stored in half precision
+
+
+def test_energy_stays_where_the_motion_is():
+    energy = motion_energy(textured_video())
+    x, y = energy.pixel_centres.unbind(-1)
+    assert y.min() >= 20.5
+    assert y.max() <= 33.5
+    assert x.min() >= 10.5
+    assert x.max() <= 47.5
+
+
+def test_large_frames_are_averaged_down():
+    video = np.repeat(np.repeat(textured_video(6), 6, axis=1), 6, axis=2)
+    energy = motion_energy(video)
+    assert energy.pool == 3
+    assert (energy.width, energy.height) == (160, 120)
+    small = motion_energy(textured_video(6))
+    total = float(energy.values.float().sum()) * 9
+    assert total == pytest.approx(float(small.values.float().sum()) * 36, rel=1e-2)
+
+
+def test_no_gain_without_flicker():
+    assert frame_gains(textured_video()) is None
+
+
+def test_gains_are_those_of_the_flicker():
+    video = textured_video()
+    truth = 1 + 0.15 * np.sin(np.arange(24) * 1.7)
+    flickering = np.clip(video * truth[:, None, None, None], 0, 255).round().astype(np.uint8)
+    gains = frame_gains(flickering)
+    assert gains is not None
+    ratio = gains.numpy() / truth
+    np.testing.assert_allclose(ratio / ratio.mean(), 1.0, atol=0.01)
+
+
+def test_flicker_leaves_the_energy_where_it_was():
+    video = textured_video()
+    truth = 1 + 0.15 * np.sin(np.arange(24) * 1.7)
+    flickering = np.clip(video * truth[:, None, None, None], 0, 255).round().astype(np.uint8)
+    plain, corrected = motion_energy(video), motion_energy(flickering)
+
+    def total(energy):
+        return energy.values.float().sum(0)
+
+    relative = (total(corrected) - total(plain)).abs() / total(plain)
+    assert float(relative.max()) < 0.15
+    # Without the correction the whole image would light up.
+    uncorrected = np.abs(flickering[1:].astype(int) - flickering[:-1]).sum()
+    assert uncorrected > 3 * float(total(plain).sum())

@@ -1,0 +1,140 @@
+"""Landscapes: correlation against a slow loop, sub-frame peaks, confidence, and each frame's pull."""
+
+import numpy as np
+import pytest
+import torch
+
+from syncnerf.sync.epipolar import resample
+from syncnerf.sync.landscape import correlate, find_peak, line_slices, refine, sensitivity, stand_out
+
+INTERVAL = 1 / 30
+
+
+def smooth_signals(lines: int, length: int, shift: float, seed: int = 0) -> torch.Tensor:
+    """Band-limited random signals, sampled ``shift`` samples late; float32, shape [lines, length]."""
+    generator = np.random.default_rng(seed)
+    frequency = generator.uniform(0.02, 0.3, (lines, 60, 1))
+    phase, height = generator.uniform(0, 2 * np.pi, (lines, 60, 1)), generator.normal(size=(lines, 60, 1))
+    times = np.arange(length) + shift
+    return torch.from_numpy((height * np.sin(2 * np.pi * frequency * times + phase)).sum(1)).float()
+
+
+def test_correlation_matches_a_loop():
+    generator = np.random.default_rng(0)
+    first = torch.from_numpy(generator.normal(size=(20, 40))).float()
+    second = torch.from_numpy(generator.normal(size=(20, 55))).float()
+    found = correlate(first, second)
+    assert found.values.shape == (5, len(found.shifts))
+    for row, line_shift in enumerate(range(-2, 3)):
+        one, two = (
+            signal[part].double() for signal, part in zip((first, second), line_slices(20, line_shift), strict=True)
+        )
+        for column in range(0, len(found.shifts), 7):
+            shift = int(found.shifts[column])
+            start, stop = max(0, -shift), min(40, 55 - shift)
+            a, b = one[:, start:stop], two[:, start + shift : stop + shift]
+            a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+            expected = float((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt())
+            assert float(found.values[row, column]) == pytest.approx(expected, abs=1e-5)
+            assert int(found.overlap[column]) == stop - start
+
+
+@pytest.mark.parametrize("lag", [0.0, 3.0, -7.25, 10.5, 4.1])
+def test_planted_lag_is_found_between_frames(lag):
+    # The second clock shows lag more when it sees the same: second[t + lag] = first[t].
+    first, second = smooth_signals(24, 80, 0.0), smooth_signals(24, 80, -lag)
+    peak, values = find_peak(correlate(first, second), INTERVAL)
+    assert peak.lag / INTERVAL == pytest.approx(lag, abs=0.02)
+    assert peak.reason_to_reject == ""
+    assert values.max() > 0.8  # between samples the sampled correlation is lower
+
+
+@pytest.mark.parametrize("line_shift", [-2, 1])
+def test_misaligned_lines_are_found(line_shift):
+    """Blobs that move across the lines: with a pencil off by some lines the lag alone would compensate."""
+    times, lines = torch.arange(90.0), torch.arange(64.0)[:, None]
+    path = 32 + 14 * torch.sin(times * 0.11) + 9 * torch.sin(times * 0.37 + 1)
+    later = 32 + 14 * torch.sin((times - 4) * 0.11) + 9 * torch.sin((times - 4) * 0.37 + 1)
+    first = torch.exp(-(((lines - path) / 2) ** 2)) * (1 + 0.5 * torch.sin(times * 0.9))
+    second = torch.exp(-(((lines - later - line_shift) / 2) ** 2)) * (1 + 0.5 * torch.sin((times - 4) * 0.9))
+    peak, _ = find_peak(correlate(first, second), 1.0)
+    assert peak.line_shift == line_shift
+    assert peak.lag == pytest.approx(4.0, abs=0.05)
+
+
+def test_unrelated_signals_are_rejected():
+    for seed in range(5):
+        first, second = smooth_signals(24, 80, 0.0, seed), smooth_signals(24, 80, 0.0, seed + 100)
+        peak, _ = find_peak(correlate(first, second), INTERVAL)
+        assert peak.reason_to_reject
+
+
+def test_repeating_motion_has_no_distinct_peak():
+    times = torch.arange(120.0)
+    waves = torch.stack([torch.sin(2 * torch.pi * times / 12 + phase) for phase in torch.linspace(0, 6, 16)])
+    peak, _ = find_peak(correlate(waves, waves), INTERVAL)
+    assert "distinct" in peak.reason_to_reject or "shared" in peak.reason_to_reject
+
+
+def test_limit_on_the_lag_is_kept():
+    found = correlate(smooth_signals(8, 60, 0.0), smooth_signals(8, 60, 0.0), most=9)
+    assert found.shifts.tolist() == list(range(-9, 10))
+
+
+def test_too_short_signals_have_no_landscape():
+    found = correlate(torch.ones(8, 6), torch.ones(8, 6))
+    assert find_peak(found, INTERVAL) is None
+
+
+def test_refine_finds_the_top_of_a_band_limited_curve():
+    places = torch.arange(40, dtype=torch.float64)
+    for top in (19.0, 20.3, 20.49):
+        curve = torch.sinc(0.4 * (places - top)) ** 2
+        place, height, bend = refine(curve, int(curve.argmax()))
+        assert place == pytest.approx(top, abs=2e-3)
+        assert height == pytest.approx(1.0, abs=2e-3)
+        assert bend == pytest.approx(2 * (0.4 * np.pi) ** 2 / 3, rel=0.05)
+
+
+def test_slopes_of_the_peak_are_not_rivals():
+    places = torch.arange(100, dtype=torch.float64)
+    noise = 0.02 * torch.randn(100, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    broad = torch.exp(-(((places - 50) / 3) ** 2)) + noise
+    significance, lead = stand_out(broad, int(broad.argmax()))
+    assert significance > 20
+    assert lead > 10
+    twin = broad + 0.95 * torch.exp(-(((places - 80) / 3) ** 2))
+    assert stand_out(twin, int(twin.argmax()))[1] < 10
+
+
+def test_pull_predicts_the_lag_without_a_stretch():
+    first, second = smooth_signals(24, 90, 0.0), smooth_signals(24, 90, -5.3)
+    noise = torch.Generator().manual_seed(1)
+    first = first + 2.0 * torch.randn(first.shape, generator=noise)
+    second = second + 2.0 * torch.randn(second.shape, generator=noise)
+
+    def lag_of(keep):
+        values = []
+        for shift in range(-20, 21):
+            inside = [t for t in keep if 0 <= t + shift < 90]
+            values.append((first[:, inside] * second[:, [t + shift for t in inside]]).sum().double())
+        values = torch.stack(values)
+        return refine(values, int(values.argmax()))[0] - 20
+
+    whole = lag_of(range(90))
+    pull = sensitivity(first, second, whole * INTERVAL, INTERVAL)
+    block = torch.arange(90) // 15
+    predicted = pull.shifts_without(block, 6) / INTERVAL
+    for index in range(6):
+        measured = lag_of([t for t in range(90) if t // 15 != index]) - whole
+        assert float(predicted[index]) == pytest.approx(measured, abs=0.25 * abs(measured) + 0.003)
+
+
+def test_resampling_keeps_totals_and_times():
+    signals = torch.rand(3, 60, generator=torch.Generator().manual_seed(0))
+    assert resample(signals, 1.0) is signals
+    halved = resample(signals, 2.0)
+    torch.testing.assert_close(halved, signals.reshape(3, 30, 2).sum(-1))
+    finer = resample(signals, 1.2)
+    assert finer.shape == (3, 50)
+    torch.testing.assert_close(finer.sum(1), signals.sum(1))

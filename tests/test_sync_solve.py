@@ -1,0 +1,180 @@
+"""The global solution: against scipy, with outliers, and with honest standard errors."""
+
+import numpy as np
+import pytest
+import torch
+
+from syncnerf.sync.drift import WindowLags, fit_clocks
+from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design, robust_fit, spanning_tree
+from syncnerf.sync.synchronize import fit_offsets
+from syncnerf.sync.uncertainty import Sensitivity, jackknife
+
+
+def simulated_lags(offsets: np.ndarray, noise: float, seed: int, outliers: int = 0) -> Lags:
+    """Lags of all pairs with Gaussian noise; some of them wrong by seconds."""
+    generator = np.random.default_rng(seed)
+    first, second = np.triu_indices(len(offsets), 1)
+    deviations = noise * generator.uniform(0.5, 2.0, len(first))
+    values = offsets[first] - offsets[second] + deviations * generator.normal(size=len(first))
+    wrong = generator.permutation(len(first))[:outliers]
+    values[wrong] += generator.uniform(0.5, 3.0, outliers) * generator.choice([-1, 1], outliers)
+    # The common factor of the deviations is unknown to the solver.
+    return Lags(*(torch.from_numpy(x) for x in (first, second, values, 7.0 * deviations)))
+
+
+OFFSETS = np.random.default_rng(5).normal(0, 0.2, 9)
+
+
+def test_solution_matches_scipy():
+    scipy_optimize = pytest.importorskip("scipy.optimize")
+    lags = simulated_lags(OFFSETS, 0.003, 0)
+    _, found, stderr, used = fit_offsets(lags, 9, reference=2)
+    assert used.all()
+    assert found[2] == 0.0
+    first, second = lags.first.numpy(), lags.second.numpy()
+
+    def residuals(x):
+        x = x - x.mean()
+        return np.append((lags.values.numpy() - (x[first] - x[second])) / lags.deviations.numpy(), x.sum())
+
+    solution = scipy_optimize.least_squares(residuals, np.zeros(9), x_scale="jac")
+    expected = solution.x - solution.x[2]
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-7)
+    design = offset_design(lags, 9).numpy() / lags.deviations.numpy()[:, None]
+    variance = 2 * solution.cost / (len(first) - 8)
+    covariance = np.linalg.pinv(design.T @ design) * variance
+    np.testing.assert_allclose(stderr.numpy(), np.sqrt(np.diag(covariance)), rtol=1e-5)
+
+
+def test_a_third_of_the_lags_may_be_wrong():
+    """The result rests on the right ones alone."""
+    lags = simulated_lags(OFFSETS, 0.003, 1, outliers=11)
+    known, found, _, used = fit_offsets(lags, 9, reference=0)
+    wrong = (lags.values - torch.from_numpy(OFFSETS[lags.first] - OFFSETS[lags.second])).abs() > 0.3
+    assert known.all()
+    assert not used[wrong].any()
+    np.testing.assert_allclose(found, OFFSETS - OFFSETS[0], atol=0.02)
+
+
+def test_standard_errors_are_honest():
+    ratios = []
+    for seed in range(60):
+        lags = simulated_lags(OFFSETS, 0.003, seed, outliers=seed % 5)
+        _, found, stderr, _ = fit_offsets(lags, 9, reference=0)
+        error = found.numpy() - OFFSETS
+        ratios.append((error - error.mean()) / stderr.numpy())
+    ratios = np.abs(np.concatenate(ratios))
+    assert 0.60 < (ratios < 1).mean() < 0.76
+    assert (ratios < 3).mean() > 0.98
+
+
+def test_jackknife_sees_what_residuals_cannot():
+    """Each camera is off by a common amount in each stretch of time: all its pairs agree, yet the offset is wrong."""
+    generator = np.random.default_rng(0)
+    count, blocks, inside_naive, inside = 8, 8, [], []
+    first, second = np.triu_indices(count, 1)
+    for _ in range(60):
+        wander = generator.normal(0, 0.01, (blocks, count))
+        noise = generator.normal(0, 0.002, (blocks, len(first)))
+        block_lags = wander[:, first] - wander[:, second] + noise
+        values = torch.from_numpy(block_lags.mean(0))
+        stated = torch.full((len(first),), 1e-3, dtype=torch.float64)
+        lags = Lags(torch.from_numpy(first), torch.from_numpy(second), values, stated)
+        _, offsets, naive, _ = fit_offsets(lags, count, 0)
+        pulls = []
+        for pair, lag in enumerate(values.tolist()):
+            bend = -torch.ones(80, dtype=torch.float64)
+            slope = torch.from_numpy(block_lags[:, pair].repeat(10) - lag)
+            pulls.append(Sensitivity(slope, bend, 1 / 30))
+        starts = torch.zeros(len(first), dtype=torch.float64)
+        stderr = jackknife(offset_design(lags, count), lags.deviations, pulls, starts, naive)
+        error = (offsets - offsets.mean()).abs()
+        inside_naive.append((error < naive).double().mean())
+        inside.append((error < stderr).double().mean())
+    assert np.mean(inside_naive) < 0.4
+    assert 0.6 < np.mean(inside) < 0.8
+
+
+def test_tree_prefers_sure_lags():
+    lags = Lags(
+        torch.tensor([0, 0, 1]),
+        torch.tensor([1, 2, 2]),
+        torch.tensor([1.0, 9.0, 1.0], dtype=torch.float64),
+        torch.tensor([0.1, 5.0, 0.1], dtype=torch.float64),
+    )
+    assert spanning_tree(lags, 4, 0).tolist()[:3] == [0.0, -1.0, -2.0]
+    assert spanning_tree(lags, 4, 0)[3].isnan()
+
+
+def test_two_pieces_leave_one_undetermined():
+    full = simulated_lags(OFFSETS, 0.003, 3)
+    lags = full.keep((full.first < 5) == (full.second < 5))
+    known, found, stderr, _ = fit_offsets(lags, 9, reference=1)
+    assert known.tolist() == [True] * 5 + [False] * 4
+    assert found[5:].isnan().all()
+    assert stderr[5:].isnan().all()
+    np.testing.assert_allclose(found[:5], OFFSETS[:5] - OFFSETS[1], atol=0.02)
+    assert connected(lags.first, lags.second, 9, 7).tolist() == [False] * 5 + [True] * 4
+
+
+def test_camera_on_an_outlier_alone_is_lost_with_it():
+    full = simulated_lags(OFFSETS, 0.003, 4)
+    keep = (full.second != 8) | (full.first < 2)
+    lags = full.keep(keep)
+    lags.values[(lags.second == 8) & (lags.first == 1)] += 2.0
+    known, found, _, used = fit_offsets(lags, 9, reference=0)
+    assert found[:8].isfinite().all()
+    assert known[8] or not used[lags.second == 8].any()
+
+
+def test_no_lags_at_all():
+    empty = torch.zeros(0, dtype=torch.int64)
+    lags = Lags(empty, empty, torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.float64))
+    known, found, _, _ = fit_offsets(lags, 3, reference=1)
+    assert known.tolist() == [False, True, False]
+    assert found[1] == 0.0
+    assert found[[0, 2]].isnan().all()
+
+
+def test_inner_inverse_is_the_pseudo_inverse():
+    design = torch.randn(30, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    gauge = torch.ones(1, 6, dtype=torch.float64)
+    design -= design.mean(1, keepdim=True)
+    normal = design.T @ design
+    torch.testing.assert_close(inner_inverse(normal, gauge), torch.linalg.pinv(normal, hermitian=True))
+    fit = robust_fit(
+        design, design @ torch.arange(6.0).double(), torch.ones(30).double(), gauge, torch.zeros(6).double()
+    )
+    torch.testing.assert_close(fit.unknowns, torch.arange(6.0).double() - 2.5, atol=1e-6, rtol=0)
+
+
+def test_clock_rates_are_recovered_with_honest_errors():
+    generator = np.random.default_rng(1)
+    rates = np.array([0.0, 120.0, -80.0, 300.0, -10.0]) * 1e-6
+    offsets = np.array([0.0, 0.3, -0.2, 0.05, 0.4])
+    ratios = []
+    for _ in range(20):
+        pairs = []
+        for i in range(5):
+            for j in range(i + 1, 5):
+                times = np.linspace(5, 75, 8)
+                # Both see the same at times * (1 + rate) + offset.
+                other = (times * (1 + rates[i]) + offsets[i] - offsets[j]) / (1 + rates[j])
+                lag = other - times + generator.normal(0, 0.001, 8)
+                lag[generator.integers(8)] += 0.15 if (i + j) % 3 == 0 else 0.0
+                pairs.append((i, j, WindowLags(*(torch.from_numpy(x) for x in (times, lag, np.full(8, 0.01))))))
+        clocks = fit_clocks(pairs, torch.from_numpy(offsets), reference=0)
+        assert clocks.rates[0] == 0.0
+        assert clocks.offsets[0] == 0.0
+        error = clocks.rates.numpy() - rates
+        np.testing.assert_allclose(error, 0.0, atol=60e-6)
+        np.testing.assert_allclose(clocks.offsets, offsets, atol=3e-3)
+        ratios.append((error - error.mean()) / clocks.rates_stderr.numpy())
+    ratios = np.abs(np.concatenate(ratios))
+    assert 0.5 < (ratios < 1).mean() < 0.85
+    assert (ratios < 3).mean() > 0.93
+
+
+def test_no_windows_no_rates():
+    empty = WindowLags(*(torch.zeros(0, dtype=torch.float64),) * 3)
+    assert fit_clocks([(0, 1, empty)], torch.zeros(2, dtype=torch.float64), 0) is None
