@@ -16,7 +16,7 @@ from syncnerf.offsets_file import read_offsets
 from syncnerf.sampling.rays import RaySampler
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
-from syncnerf.scene.visual_hull import visual_hull
+from syncnerf.scene.visual_hull import can_be_carved, visual_hull
 from syncnerf.sync import initial_offsets
 from syncnerf.synced import SyncedBackend
 from syncnerf.time_offsets import TimeOffsets
@@ -74,7 +74,9 @@ def assemble(config: Config, scene: Scene, fresh: bool) -> Assembly:
     spec = find_backend(config.run.backend)
     device = choose_device(config.training.device)
     torch.manual_seed(config.training.seed)
-    hull = visual_hull(scene) if fresh else None
+    # A checkpoint brings its own cells: the field must then only have the place for them that it was saved with.
+    everywhere = torch.ones(1, 1, 1, dtype=torch.bool) if can_be_carved(scene) else None
+    hull = visual_hull(scene) if fresh else everywhere
     backend = spec.build(config.field, scene_geometry(scene, config.training.steps, hull))
     # Cameras that are synchronised by construction have nothing to learn.
     offset_config = replace(config.offsets, offset_mode="off") if scene.synchronised else config.offsets
@@ -123,7 +125,7 @@ def make_sampler(config: Config, spec: BackendSpec, scene: Scene) -> RaySampler:
     """The batch supply that the backend's spec asks for."""
     if spec.batch != "rays":
         raise UserError(f"backend '{spec.name}' trains on {spec.batch} batches, which this version cannot draw")
-    return RaySampler(scene, config.sampling)
+    return RaySampler(scene, config.sampling, config.training.steps)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -1,20 +1,24 @@
 """Fixtures that several test modules share."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_scene import FIELD_OPTIONS, write_scene
 
 from syncnerf.config import Config
 from syncnerf.options import parse
 
+# The tests' tensors are tiny: threads would only wait for each other, here and in the processes that tests start.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
     """No option of the caller's environment reaches a test."""
-    import os
-
     for variable in list(os.environ):
         if variable.startswith("SYNCNERF_"):
             monkeypatch.delenv(variable)

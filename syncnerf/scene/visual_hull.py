@@ -22,9 +22,9 @@ def visual_hull(scene: Scene, resolution: int = 96, tolerance: int = 10, chunk: 
     Returns:
         bool, shape [resolution] * 3 (x, y, z); None where the background is unknown or a camera moves.
     """
-    cameras = [scene.cameras[i] for i in scene.train]
-    if scene.background is None or scene.space != "bounded" or any(camera.is_moving for camera in cameras):
+    if not can_be_carved(scene):
         return None
+    cameras = [scene.cameras[i] for i in scene.train]
     ticks = (torch.arange(resolution, dtype=torch.float64) + 0.5) / resolution
     low, high = scene.bounds.double()
     axes = [low[k] + ticks * (high[k] - low[k]) for k in range(3)]
@@ -47,6 +47,12 @@ def visual_hull(scene: Scene, resolution: int = 96, tolerance: int = 10, chunk: 
         seen[visible] = grown[row[visible], column[visible]] > 0
         hull &= seen
     return hull.reshape((resolution,) * 3)
+
+
+def can_be_carved(scene: Scene) -> bool:
+    """Whether :func:`visual_hull` has an answer: a known background, a bounded space, and no moving camera."""
+    moving = any(scene.cameras[i].is_moving for i in scene.train)
+    return scene.background is not None and scene.space == "bounded" and not moving
 
 
 def foreground_mask(scene: Scene, camera: int, tolerance: int = 10, chunk: int = 32) -> Tensor:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -25,16 +24,21 @@ def save_checkpoint(folder: Path, step: int, record: dict[str, Any]) -> Path:
         folder: the run's ``checkpoints``.
         step: number of finished steps.
         record: tensors and plain values.
+
+    Raises:
+        UserError: the disk is full or cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"step_{step:07d}.pt"
     partial = folder / f".{target.name}.{os.getpid()}.partial"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             torch.save({"format": FORMAT, "step": step, **record}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, target)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror or error}); free some space") from error
     finally:
         partial.unlink(missing_ok=True)
     for old in list_checkpoints(folder)[:-KEPT]:
@@ -58,7 +62,7 @@ def load_checkpoint(path: Path, backend: str, cameras: list[str]) -> dict[str, A
     """
     try:
         record = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # what is no checkpoint can trip the reader anywhere: IndexError, struct.error, ...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: is not a checkpoint that can be read ({reason}); use another one") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:

@@ -1,0 +1,174 @@
+"""A run that stops at any step and goes on is the run that never stopped, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from syncnerf.assembly import assemble, make_sampler, open_scene
+from syncnerf.cli import main
+from syncnerf.errors import UserError
+from syncnerf.options import parse
+from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint
+from syncnerf.training.interruption import Interruption
+from syncnerf.training.trainer import Trainer
+
+STEPS = 14
+VARIANTS = [
+    ("kplanes", "occupancy", 7),
+    ("kplanes", "proposal", 1),
+    ("kplanes_explicit", "proposal", 8),
+]
+"""Field, sampler, and the step that the first part of the run stops after (8: a checkpoint is written there anyway)."""
+
+
+def make_trainer(arguments: list[str], folder, fresh: bool = True, **changes) -> Trainer:
+    """A trainer assembled as the command does it."""
+    overrides = {
+        "steps": STEPS,
+        "log-every": 3,
+        "save-every": 4,
+        "warmup-steps": 2,
+        "offset-lr": 0.01,
+        "image-every": 0,
+    }
+    config = parse([*arguments, *(f"--{key}={value}" for key, value in (overrides | changes).items())])
+    scene = open_scene(config.scene)
+    assembly = assemble(config, scene, fresh)
+    folder.mkdir(parents=True, exist_ok=True)
+    sampler = make_sampler(config, assembly.spec, scene)
+    return Trainer(
+        assembly.synced, sampler, config.training, folder, assembly.spec.name, scene.names, scene.frame_interval,
+        assembly.device,
+    )  # fmt: skip
+
+
+def assert_same(first, second, where: str = "") -> None:
+    """Two checkpoints' contents, tensor by tensor and bit by bit."""
+    assert type(first) is type(second), where
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), where
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), where
+        for key in first:
+            assert_same(first[key], second[key], f"{where}/{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), where
+        for index, pair in enumerate(zip(first, second, strict=True)):
+            assert_same(*pair, f"{where}/{index}")
+    else:
+        assert first == second, where
+
+
+def stop_after(trainer: Trainer, steps: int, how=lambda: os.kill(os.getpid(), signal.SIGTERM)) -> None:
+    """Have a signal arrive while a step is under way."""
+    original = trainer.train_step
+
+    def train_step():
+        if trainer.step + 1 == steps:
+            how()
+        return original()
+
+    trainer.train_step = train_step
+
+
+@pytest.mark.parametrize(("field", "sampler", "stop"), VARIANTS)
+def test_resumed_run_equals_the_uninterrupted_one(tiny_arguments, tmp_path, field, sampler, stop):
+    arguments = [*tiny_arguments, f"--field={field}", f"--sampler={sampler}", "--time-blur=2", "--offset-start=0.2"]
+    straight = make_trainer(arguments, tmp_path / "straight")
+    assert straight.fit() is None
+    first = make_trainer(arguments, tmp_path / "stopped")
+    stop_after(first, stop)
+    assert first.fit() == signal.SIGTERM
+    assert first.step == stop
+    (*_, newest) = list_checkpoints(tmp_path / "stopped" / "checkpoints")
+    assert newest.name == f"step_{stop:07d}.pt"
+    second = make_trainer(arguments, tmp_path / "stopped", fresh=False)
+    second.restore(newest)
+    assert second.fit() is None
+    ends = []
+    for name in ("straight", "stopped"):
+        (*_, last) = list_checkpoints(tmp_path / name / "checkpoints")
+        assert last.name == f"step_{STEPS:07d}.pt"
+        ends.append(load_checkpoint(last, "kplanes", straight.names))
+    assert_same(*ends)
+    assert len(list_checkpoints(tmp_path / "straight" / "checkpoints")) == 2
+    curves = [(tmp_path / name / "offsets.csv").read_text() for name in ("straight", "stopped")]
+    assert curves[0] == curves[1]
+    assert [line.split(",")[0] for line in curves[0].splitlines()] == ["step", "0", "3", "6", "9", "12", "13"]
+
+
+def test_resuming_an_older_checkpoint_drops_the_later_lines_of_the_log(tiny_arguments, tmp_path):
+    straight = make_trainer(tiny_arguments, tmp_path / "run")
+    straight.fit()
+    expected = (tmp_path / "run" / "offsets.csv").read_text()
+    older = list_checkpoints(tmp_path / "run" / "checkpoints")[0]
+    assert older.name == "step_0000012.pt"
+    again = make_trainer(tiny_arguments, tmp_path / "run", fresh=False)
+    again.restore(older)
+    assert again.step == 12
+    again.fit()
+    assert (tmp_path / "run" / "offsets.csv").read_text() == expected
+
+
+def test_checkpoint_of_another_configuration_is_refused_in_one_line(tiny_arguments, tmp_path):
+    trainer = make_trainer(tiny_arguments, tmp_path / "run", **{"steps": 1})
+    trainer.fit()
+    (path,) = list_checkpoints(tmp_path / "run" / "checkpoints")
+    for change in (
+        {"plane-channels": 16},
+        {"plane-scales": "1"},
+        {"field": "kplanes_explicit"},
+        {"offset-mode": "off"},
+    ):
+        other = make_trainer(tiny_arguments, tmp_path / "other", fresh=False, **change)
+        with pytest.raises(UserError) as caught:
+            other.restore(path)
+        assert "does not fit this configuration" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    trainer.names = ["a", "b", "c", "d"]
+    with pytest.raises(UserError, match="trained on other cameras"):
+        trainer.restore(path)
+
+
+def test_only_the_first_signal_is_taken_and_handlers_come_back():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with Interruption() as interruption:
+        assert interruption.signal_number is None
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.signal_number == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    with Interruption():
+        pass
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_terminated_process_saves_and_its_run_goes_on(tiny_arguments, tmp_path):
+    """The command itself, ended from outside, then continued with --resume."""
+    steps = ["--steps=100000", "--save-every=0", "--log-every=5", "--image-every=0"]
+    command = [sys.executable, "-m", "syncnerf", "train", *tiny_arguments, "--expname=ended"]
+    process = subprocess.Popen([*command, *steps], stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "runs" / "ended" / "offsets.csv"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and len(log.read_text().splitlines()) > 2):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "Traceback" not in errors
+    (checkpoint,) = list_checkpoints(log.parent / "checkpoints")
+    stopped = torch.load(checkpoint, weights_only=True)["step"]
+    assert stopped > 5
+    assert (log.parent / "offsets.json").exists()
+    more = [f"--steps={stopped + 3}", "--test-frames=1", "--render-frames=2", "--image-every=0"]
+    assert main([*command[3:], *more, "--resume"]) == 0
+    assert [path.name for path in list_checkpoints(log.parent / "checkpoints")][-1] == f"step_{stopped + 3:07d}.pt"
+    assert (log.parent / "metrics.json").exists()

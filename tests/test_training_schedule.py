@@ -1,0 +1,98 @@
+"""Learning rates over the steps, and what the loop makes of them."""
+
+import math
+
+import pytest
+import torch
+from wave_backend import synced_waves, wave_colours, wave_scene
+
+from syncnerf.config import OffsetsConfig, SamplingConfig, TrainingConfig
+from syncnerf.errors import UserError
+from syncnerf.sampling.rays import RaySampler
+from syncnerf.training.schedule import learning_rate_factor
+from syncnerf.training.trainer import Trainer
+
+
+def test_warm_up_then_cosine_down_to_the_final_share():
+    config = TrainingConfig(steps=1000, warmup_steps=10, lr_final=0.1)
+    assert learning_rate_factor(config, 0) == pytest.approx(0.1 * 1.0)
+    for step in (10, 250, 500, 999):
+        expected = 0.1 + 0.9 * (1 + math.cos(math.pi * step / 1000)) / 2
+        assert learning_rate_factor(config, step) == pytest.approx(expected)
+    assert learning_rate_factor(config, 1000) == pytest.approx(0.1)
+    assert learning_rate_factor(config, 5000) == pytest.approx(0.1)
+    factors = [learning_rate_factor(config, step) for step in range(10, 1001)]
+    assert factors == sorted(factors, reverse=True)
+
+
+def test_constant_schedule_only_warms_up():
+    config = TrainingConfig(steps=100, warmup_steps=4, lr_schedule="constant")
+    assert [learning_rate_factor(config, step) for step in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert learning_rate_factor(TrainingConfig(steps=10, warmup_steps=0, lr_schedule="constant"), 0) == 1.0
+
+
+def make_trainer(tmp_path, **options) -> Trainer:
+    scene = wave_scene(tmp_path, [0.0, 0.1, 0.2])
+    synced = synced_waves(scene, OffsetsConfig(offset_lr=0.01))
+    sampler = RaySampler(scene, SamplingConfig(batch_size=16))
+    config = TrainingConfig(**{"steps": 20, "warmup_steps": 5, "log_every": 1, "lr": 0.02} | options)
+    return Trainer(synced, sampler, config, tmp_path, "waves", scene.names, scene.frame_interval, torch.device("cpu"))
+
+
+def test_every_group_follows_the_schedule_from_its_own_height(tmp_path):
+    trainer = make_trainer(tmp_path)
+    for step in range(20):
+        trainer.train_step()
+        rates = {group["name"]: group["lr"] for group in trainer.optimizer.param_groups}
+        factor = learning_rate_factor(trainer.config, step)
+        assert rates["waves"] == pytest.approx(0.02 * factor)
+        # In seconds: its share of the video's 1.9 seconds.
+        assert rates["offsets"] == pytest.approx(0.01 * 1.9 * factor)
+
+
+def test_optimizer_is_made_anew_when_parameters_were_replaced(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    backend = trainer.synced.backend
+
+    def grow(step: int) -> bool:
+        if step == 2:
+            backend.gain = torch.nn.Parameter(backend.gain.detach() + 1.0)
+        return step == 2
+
+    monkeypatch.setattr(backend, "after_step", grow)
+    for _ in range(3):
+        trainer.train_step()
+    grown = backend.gain.detach().clone()
+    trainer.train_step()
+    assert not torch.equal(backend.gain.detach(), grown)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_by_name(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    original = trainer.synced.backend.losses
+
+    def losses(rendering, batch, step):
+        terms = original(rendering, batch, step)
+        return {**terms, "sharpness": terms["photometric"] * (float("nan") if step == 3 else 0.0)}
+
+    monkeypatch.setattr(trainer.synced.backend, "losses", losses)
+    with pytest.raises(UserError, match=r"the loss 'sharpness' is not finite at step 3; lower --lr"):
+        trainer.fit()
+    assert not trainer.synced.training
+
+
+def test_batches_are_rays_with_the_true_colours_of_their_pixels(tmp_path):
+    """Against the closed form: colour, direction, camera and frame time of a ray belong together."""
+    offsets = [0.0, 0.1, -0.2]
+    scene = wave_scene(tmp_path, offsets)
+    sampler = RaySampler(scene, SamplingConfig(batch_size=500, dynamic_share=0.5))
+    batch = sampler.draw(torch.Generator().manual_seed(0))
+    times = batch.frame_times + torch.tensor(offsets, dtype=torch.float64)[batch.cameras]
+    expected = wave_colours(batch.rays.directions.double().numpy(), times.numpy())
+    torch.testing.assert_close(batch.rgb.double(), torch.from_numpy(expected), atol=0.6 / 255, rtol=0)
+    assert sorted(set(batch.cameras.tolist())) == [1, 2]
+    assert len(set(batch.frame_times.tolist())) == 20
+    centres = torch.stack([camera.camera_to_world[:3, 3] for camera in scene.cameras]).float()
+    assert torch.equal(batch.rays.origins, centres[batch.cameras])
+    again = sampler.draw(torch.Generator().manual_seed(0))
+    assert torch.equal(batch.rays.directions, again.rays.directions)
