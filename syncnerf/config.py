@@ -62,6 +62,18 @@ class SamplingConfig:
         0.03, "standard deviation over time (of colours in [0, 1]) above which a pixel changes"
     )
     empty_share: float = option(1.0, "share of the uniform rays on plain background that are kept")
+    importance: str = option(
+        "changing",
+        "how the dynamic share is drawn: changing pixels alike, by distance from the pixel's median (isg), by "
+        "difference from near frames (ist), or isg-ist: one after the other",
+        ("changing", "isg", "ist", "isg-ist"),
+    )
+    importance_switch: float = option(0.5, "share of the training after which isg-ist turns from ISG to IST")
+    isg_gamma: float = option(2e-2, "gamma of ISG, of colours in [0, 1]")
+    ist_shift: int = option(25, "frames that IST looks ahead and back")
+    ist_floor: float = option(0.1, "smallest weight of IST")
+
+    __post_init__ = check_choices
 
 
 @dataclass(frozen=True)

@@ -131,8 +131,8 @@ def test_mode_off_is_bit_identical_to_training_without_offsets(tmp_path):
     plain, sampler = WaveBackend(), RaySampler(scene, SamplingConfig(batch_size=256))
     optimizer = torch.optim.Adam([plain.gain, plain.clock], lr=1e-3, eps=1e-15)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(30):
-        batch = sampler.draw(generator)
+    for step in range(30):
+        batch = sampler.draw(generator, step)
         optimizer.zero_grad()
         (plain.render(batch.rays, batch.frame_times).rgb - batch.rgb).square().mean().backward()
         optimizer.step()

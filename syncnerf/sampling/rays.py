@@ -1,13 +1,16 @@
 """Batches of single rays: a pixel of a camera at one of its frames."""
 
+from __future__ import annotations
+
 import itertools
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from syncnerf.backend import RayBatch
 from syncnerf.config import SamplingConfig
+from syncnerf.sampling.importance import ImportanceSettings, importance_weights, prepare_importance
+from syncnerf.sampling.permutation import EpochOrder
 from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.camera import intrinsics_table, pixel_rays
 from syncnerf.scene.scene import Scene
@@ -17,69 +20,148 @@ BACKGROUND_TOLERANCE = 10 / 255
 
 
 class RaySampler:
-    """Draws rays over all training cameras: a share on pixels that change over the video, the rest anywhere.
+    """Draws rays over all training cameras: a share where the video changes, the rest anywhere.
+
+    The rest visits every pixel of every frame once before any comes again. The other share is drawn from the pixels
+    that change at all, or in proportion to an importance (:mod:`syncnerf.sampling.importance`).
 
     Args:
         scene: the scene.
-        config: batch size and shares.
+        config: batch size, shares, importance.
+        steps: length of the training, which decides when ISG gives way to IST.
     """
 
-    def __init__(self, scene: Scene, config: SamplingConfig):
+    def __init__(self, scene: Scene, config: SamplingConfig, steps: int = 1):
         self.scene, self.config = scene, config
+        self.switch_step = round(config.importance_switch * steps)
         self.cameras = torch.tensor(scene.train)
-        self.frame_counts = torch.tensor([scene.cameras[i].frame_count for i in scene.train])
-        self.fps = torch.tensor([scene.cameras[i].fps for i in scene.train], dtype=torch.float64)
         self.intrinsics = intrinsics_table([scene.cameras[i] for i in scene.train])
         self.poses = [scene.cameras[i].camera_to_world for i in scene.train]
+        self.times = [scene.cameras[i].frame_times for i in scene.train]
         self.frames = [scene.frames(i) for i in scene.train]
-        self.dynamic, self.uniform = [], []
-        for index in scene.train:
-            dynamic, uniform = self._pixel_classes(index)
-            self.dynamic.append(dynamic)
-            self.uniform.append(uniform)
+        self.frame_counts = np.array([len(video) for video in self.frames])
+        self.pixel_counts = np.array([video.shape[1] * video.shape[2] for video in self.frames])
+        self.uniform: list[np.ndarray | None] = [None] * len(self.frames)
+        self.dynamic: list[np.ndarray] = []
+        self.importance = self._prepare_importance()
+        self._classify_pixels()
+        counts = self.pixel_counts if self.uniform[0] is None else np.array([len(part) for part in self.uniform])
+        self.uniform_ends = (self.frame_counts * counts).cumsum()
 
-    def _pixel_classes(self, camera: int) -> tuple[Tensor, Tensor | int]:
-        """Indices of the changing pixels, and of the pixels for uniform draws (or their number, where all are)."""
-        statistics = pixel_statistics(self.scene, camera)
-        changes = torch.from_numpy(statistics.deviation.reshape(-1) > self.config.dynamic_threshold)
-        dynamic = changes.nonzero()[:, 0]
-        background = self.scene.background
-        if background is None or self.config.empty_share >= 1.0:
-            return dynamic, changes.numel()
-        difference = np.abs(statistics.mean - np.asarray(background, dtype=np.float32)).max(axis=-1).reshape(-1)
-        plain = torch.from_numpy(difference < BACKGROUND_TOLERANCE) & ~changes
-        filled, empty = (~plain).nonzero()[:, 0], plain.nonzero()[:, 0]
-        every = max(1, round(1.0 / self.config.empty_share)) if self.config.empty_share > 0 else 0
-        return dynamic, torch.cat([filled, empty[::every]]) if every else filled
+    def _prepare_importance(self) -> dict[str, list]:
+        """Weights of every camera by kind, where the configuration asks for them."""
+        config = self.config
+        if config.importance == "changing" or config.dynamic_share == 0:
+            return {}
+        settings = [
+            ImportanceSettings(kind, config.isg_gamma, config.ist_shift, config.ist_floor)
+            for kind in config.importance.split("-")
+        ]
+        prepare_importance(self.scene, settings)
+        return {item.kind: [importance_weights(self.scene, i, item) for i in self.scene.train] for item in settings}
 
-    def draw(self, generator: torch.Generator) -> RayBatch:
-        """One batch of ``batch_size`` rays; ``generator`` is a CPU one."""
+    def _classify_pixels(self) -> None:
+        """Find the pixels that change, and those for uniform draws where plain background is thinned out."""
+        config, background = self.config, self.scene.background
+        thins = background is not None and config.empty_share < 1.0
+        if not thins and (self.importance or config.dynamic_share == 0):
+            return
+        every = max(1, round(1.0 / config.empty_share)) if config.empty_share > 0 else 0
+        for place, index in enumerate(self.scene.train):
+            statistics = pixel_statistics(self.scene, index)
+            changes = statistics.deviation.reshape(-1) > config.dynamic_threshold
+            self.dynamic.append(np.flatnonzero(changes))
+            if thins:
+                difference = np.abs(statistics.mean - np.asarray(background, dtype=np.float32)).max(axis=-1).reshape(-1)
+                plain = (difference < BACKGROUND_TOLERANCE) & ~changes
+                filled, empty = np.flatnonzero(~plain), np.flatnonzero(plain)
+                self.uniform[place] = np.concatenate([filled, empty[::every]]) if every else filled
+
+    def draw(self, generator: torch.Generator, step: int | None = None) -> RayBatch:
+        """One batch of ``batch_size`` rays.
+
+        Args:
+            generator: a CPU one; its seed orders the epochs of the uniform share, its state draws the other.
+            step: the training step; decides the place in the epoch, and ISG or IST. None for any place.
+        """
+        if step is None:
+            step = int(torch.randint(2**31, (1,), generator=generator))
         size = self.config.batch_size
-        local = torch.randint(len(self.cameras), (size,), generator=generator).sort().values
-        place = torch.rand(size, generator=generator, dtype=torch.float64)
-        frame_place = torch.rand(size, generator=generator, dtype=torch.float64)
-        wants_dynamic = torch.rand(size, generator=generator) < self.config.dynamic_share
-        frames = (frame_place * self.frame_counts[local]).long()
-        pixels = torch.empty(size, dtype=torch.int64)
-        rgb = torch.empty(size, 3)
-        poses = torch.empty(size, 4, 4, dtype=torch.float64)
-        starts = torch.searchsorted(local, torch.arange(len(self.cameras) + 1)).tolist()
+        wanted = round(self.config.dynamic_share * size)
+        chosen = self._draw_dynamic(wanted, generator, step) if wanted else None
+        rest = size if chosen is None else size - wanted
+        order = EpochOrder(int(self.uniform_ends[-1]), generator.initial_seed())
+        parts = [self._uniform_places(order[step * rest : (step + 1) * rest])]
+        if chosen is not None:
+            parts.append(chosen)
+        local, frames, pixels = (np.concatenate(item) for item in zip(*parts, strict=True))
+        # Neighbours in the batch read from one file.
+        by_camera = np.argsort(local, kind="stable")
+        return self._gather(local[by_camera], frames[by_camera], pixels[by_camera])
+
+    def _uniform_places(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Local camera, frame and pixel of indices over all that may be drawn uniformly."""
+        local = np.searchsorted(self.uniform_ends, indices, side="right")
+        inside = indices - np.concatenate([[0], self.uniform_ends[:-1]])[local]
+        counts = np.diff(self.uniform_ends, prepend=0) // self.frame_counts
+        frames, pixels = np.divmod(inside, counts[local])
+        for camera, listed in enumerate(self.uniform):
+            if listed is not None:
+                mine = local == camera
+                pixels[mine] = listed[pixels[mine]]
+        return local, frames, pixels
+
+    def _draw_dynamic(
+        self, size: int, generator: torch.Generator, step: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Local camera, frame and pixel of draws where the video changes; None where it never does."""
+        draws = torch.rand(3, size, generator=generator, dtype=torch.float64).numpy()
+        if self.importance:
+            kinds = list(self.importance)
+            return self._draw_important(self.importance[kinds[-1] if step >= self.switch_step else kinds[0]], draws)
+        changing = np.array([camera for camera, pixels in enumerate(self.dynamic) if len(pixels)])
+        if not len(changing):
+            return None
+        local = changing[(draws[0] * len(changing)).astype(np.int64)]
+        counts = np.array([len(pixels) for pixels in self.dynamic])[local]
+        places = (draws[1] * counts).astype(np.int64)
+        pixels = np.empty(size, dtype=np.int64)
+        for camera in changing:
+            mine = local == camera
+            pixels[mine] = self.dynamic[camera][places[mine]]
+        return local, (draws[2] * self.frame_counts[local]).astype(np.int64), pixels
+
+    def _draw_important(self, cameras: list, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        ends = np.array([weights.total for weights in cameras]).cumsum()
+        if ends[-1] == 0:
+            return None
+        places = (draws[0] * ends[-1]).astype(np.int64)
+        local = np.searchsorted(ends, places, side="right")
+        inside = places - np.concatenate([[0], ends[:-1]])[local]
+        flat = np.empty(len(places), dtype=np.int64)
+        for camera, weights in enumerate(cameras):
+            mine = local == camera
+            if mine.any():
+                flat[mine] = weights.locate(inside[mine])
+        frames, pixels = np.divmod(flat, self.pixel_counts[local])
+        return local, frames, pixels
+
+    def _gather(self, local: np.ndarray, frames: np.ndarray, pixels: np.ndarray) -> RayBatch:
+        """Rays, times and colours; ``local`` is sorted."""
+        rgb = np.empty((len(local), 3), dtype=np.uint8)
+        times = torch.empty(len(local), dtype=torch.float64)
+        poses = torch.empty(len(local), 4, 4, dtype=torch.float64)
+        starts = np.searchsorted(local, np.arange(len(self.frames) + 1)).tolist()
         for camera, (start, end) in enumerate(itertools.pairwise(starts)):
             if start == end:
                 continue
             part = slice(start, end)
-            pixels[part] = self._choose(camera, place[part], wants_dynamic[part])
             video = self.frames[camera]
-            flat = video.reshape(len(video), -1, 3)
-            rgb[part] = torch.from_numpy(flat[frames[part].numpy(), pixels[part].numpy()]).float() / 255.0
+            rgb[part] = video.reshape(len(video), -1, 3)[frames[part], pixels[part]]
+            frame = torch.from_numpy(frames[part])
+            times[part] = self.times[camera][frame]
             pose = self.poses[camera]
-            poses[part] = pose[frames[part]] if pose.ndim == 3 else pose
-        rays = pixel_rays(self.intrinsics, poses, local, pixels, self.scene.near, self.scene.far)
-        return RayBatch(rays, self.cameras[local], frames / self.fps[local], rgb)
-
-    def _choose(self, camera: int, place: Tensor, wants_dynamic: Tensor) -> Tensor:
-        dynamic, uniform = self.dynamic[camera], self.uniform[camera]
-        chosen = (place * uniform).long() if isinstance(uniform, int) else uniform[(place * len(uniform)).long()]
-        if len(dynamic):
-            chosen = torch.where(wants_dynamic, dynamic[(place * len(dynamic)).long()], chosen)
-        return chosen
+            poses[part] = pose[frame] if pose.ndim == 3 else pose
+        cameras, pixels = torch.from_numpy(local), torch.from_numpy(pixels)
+        rays = pixel_rays(self.intrinsics, poses, cameras, pixels, self.scene.near, self.scene.far)
+        return RayBatch(rays, self.cameras[cameras], times, torch.from_numpy(rgb).float() / 255.0)

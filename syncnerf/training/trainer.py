@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 class BatchSampler(Protocol):
     """What supplies the steps."""
 
-    def draw(self, generator: torch.Generator) -> RayBatch:
-        """One batch on the CPU; every draw comes from the generator."""
+    def draw(self, generator: torch.Generator, step: int) -> RayBatch:
+        """One batch on the CPU, a function of the generator and of the step alone."""
 
 
 class Trainer:
@@ -125,7 +125,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.heights[group["name"]] * factor
         synced.before_step(step)
-        batch = self.sampler.draw(self.batch_generator).to(self.device)
+        batch = self.sampler.draw(self.batch_generator, step).to(self.device)
         rendering = synced.render_batch(batch, self.jitter_generator)
         losses = synced.losses(rendering, batch, step)
         self.optimizer.zero_grad(set_to_none=True)

@@ -1,0 +1,201 @@
+"""Which pixels are drawn: epochs without repetition, importance by the closed formulas, resumable at any step."""
+
+import numpy as np
+import pytest
+import torch
+from format_scenes import CAMERAS, FORMATS, FRAMES, HEIGHT, WIDTH
+
+from syncnerf.config import SamplingConfig
+from syncnerf.errors import UserError
+from syncnerf.sampling import importance
+from syncnerf.sampling.importance import (
+    ImportanceSettings,
+    importance_weights,
+    isg_weights,
+    ist_weights,
+    lower_median,
+    window_extreme,
+)
+from syncnerf.sampling.permutation import EpochOrder
+from syncnerf.sampling.rays import RaySampler
+from syncnerf.scene import load_scene
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """A scene with noise in its cached frames, so that every pixel is told from any other."""
+    FORMATS["blender-video"](tmp_path)
+    scene = load_scene(tmp_path)
+    generator = np.random.default_rng(0)
+    for index in range(CAMERAS):
+        scene.frames(index)
+        noise = generator.integers(0, 256, (FRAMES, HEIGHT, WIDTH, 3), dtype=np.uint8)
+        noise[:, :4] = 77
+        np.save(scene.frame_cache.path_of(scene.cameras[index]), noise)
+    return load_scene(tmp_path)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100, 1021, 4096, 70_000])
+def test_an_epoch_visits_everything_once(size):
+    order = EpochOrder(size, seed=3)
+    first, second = order[0:size], order[size : 2 * size]
+    assert sorted(first) == sorted(second) == list(range(size))
+    pieces = np.concatenate([order[0 : size // 3], order[size // 3 : size + 5]])
+    np.testing.assert_array_equal(pieces, order[0 : size + 5])
+    if size > 50:
+        assert (first != second).any()
+        assert (first != EpochOrder(size, seed=4)[0:size]).any()
+
+
+def test_the_order_looks_random():
+    size = 10_000_000_000
+    drawn = EpochOrder(size, seed=1)[5_000_000_000:5_000_020_000] / size
+    histogram = np.histogram(drawn, bins=20, range=(0, 1))[0]
+    assert ((histogram - 1000) ** 2 / 1000).sum() < 45  # chi-squared, 19 degrees of freedom: 99.9 %
+    assert abs(np.corrcoef(drawn[:-1], drawn[1:])[0, 1]) < 0.03
+    assert len(np.unique(drawn)) == len(drawn)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 40])
+def test_median_and_windows(count):
+    values = np.random.default_rng(count).integers(0, 256, (count, 30), dtype=np.uint8)
+    np.testing.assert_array_equal(lower_median(values), torch.from_numpy(values).median(dim=0).values.numpy())
+    for reach in (1, 2, 3, 25, 60):
+        expected = np.stack([values[max(0, t - reach) : t + reach + 1].max(axis=0) for t in range(count)])
+        np.testing.assert_array_equal(window_extreme(values, reach, np.maximum), expected)
+
+
+def closed_isg(frames, gamma):
+    """DyNeRF's formula as it is written."""
+    colours = torch.from_numpy(frames).double() / 255
+    squared = (colours - colours.median(dim=0).values).square()
+    return (squared / (squared + gamma**2)).mean(dim=-1)
+
+
+def closed_ist(frames, shift, floor):
+    """Largest difference from any frame in reach, by comparing with every one of them."""
+    colours = torch.from_numpy(frames).double() / 255
+    largest = torch.zeros_like(colours)
+    for t in range(len(colours)):
+        for other in range(max(0, t - shift), min(len(colours), t + shift + 1)):
+            largest[t] = torch.maximum(largest[t], (colours[t] - colours[other]).abs())
+    return largest.mean(dim=-1).clamp_min(floor)
+
+
+def test_weights_are_those_of_the_formulas():
+    frames = np.random.default_rng(1).integers(0, 256, (12, 50, 3), dtype=np.uint8)
+    frames[:, :20] = 100 + np.random.default_rng(2).integers(0, 6, (12, 20, 3), dtype=np.uint8)
+    half_step = 0.51 / 255
+    for gamma in (2e-2, 0.3):
+        found = isg_weights(frames, gamma).astype(np.float64) / 255
+        np.testing.assert_allclose(found, closed_isg(frames, gamma).numpy(), atol=half_step)
+    for shift, floor in ((1, 0.1), (4, 0.0), (25, 0.1)):
+        found = ist_weights(frames, shift, floor).astype(np.float64) / 255
+        np.testing.assert_allclose(found, closed_ist(frames, shift, floor).numpy(), atol=half_step)
+
+
+@pytest.mark.parametrize("kind", ["isg", "ist"])
+def test_files_hold_the_weights_whatever_the_bands(scene, kind, monkeypatch):
+    settings = ImportanceSettings(kind, shift=2)
+    monkeypatch.setattr(importance, "BAND_BYTES", FRAMES * WIDTH * 3 * 5)
+    weights = importance_weights(scene, 1, settings)
+    frames = np.asarray(scene.frames(1)).reshape(FRAMES, -1, 3)
+    expected = isg_weights(frames, 2e-2) if kind == "isg" else ist_weights(frames, 2, 0.1)
+    np.testing.assert_array_equal(weights.weights[: expected.size], expected.reshape(-1))
+    assert not weights.weights[expected.size :].any()
+    assert weights.total == expected.sum(dtype=np.int64)
+    # Every place belongs to the pixel whose stretch of the cumulative weights it lies in.
+    drawn = np.random.default_rng(0).integers(0, weights.total, 2000)
+    drawn[:2] = 0, weights.total - 1
+    owner = np.searchsorted(expected.reshape(-1).cumsum(dtype=np.int64), drawn, side="right")
+    np.testing.assert_array_equal(weights.locate(drawn), owner)
+
+
+def test_spoilt_importance_files_are_made_anew(scene):
+    settings = ImportanceSettings("isg")
+    before = importance_weights(scene, 1, settings)
+    expected, total = before.weights.copy(), before.total
+    (path,) = scene.frame_cache.directory.glob("*isg-0.02.npy")
+    path.write_bytes(path.read_bytes()[:-7])
+    after = importance_weights(scene, 1, settings)
+    np.testing.assert_array_equal(after.weights, expected)
+    assert after.total == total
+
+
+def places(batch, scene):
+    """(camera, frame, pixel) of each ray, found by its colour and direction being those of the scene."""
+    frames = (batch.frame_times * scene.cameras[0].fps).round().long()
+    found = []
+    for camera, frame, direction, colour in zip(batch.cameras, frames, batch.rays.directions, batch.rgb, strict=True):
+        rays = scene.cameras[camera].all_rays(scene.near, scene.far)
+        pixel = int((rays.directions @ direction).argmax())
+        stored = scene.frames(int(camera))[int(frame)].reshape(-1, 3)[pixel]
+        np.testing.assert_allclose(colour.numpy() * 255, stored, atol=1e-3)
+        found.append((int(camera), int(frame), pixel))
+    return found
+
+
+def test_a_batch_is_what_the_scene_shows(scene):
+    sampler = RaySampler(scene, SamplingConfig(batch_size=40, dynamic_share=0.5), steps=10)
+    drawn = places(sampler.draw(torch.Generator().manual_seed(1), 3), scene)
+    assert {camera for camera, _, _ in drawn} <= set(scene.train)
+
+
+def test_uniform_draws_do_not_repeat_within_an_epoch(scene):
+    sampler = RaySampler(scene, SamplingConfig(batch_size=1000), steps=100)
+    generator = torch.Generator().manual_seed(5)
+    total = len(scene.train) * FRAMES * HEIGHT * WIDTH
+    keys = []
+    for step in range(total // 1000):
+        batch = sampler.draw(generator, step)
+        keys.append(torch.cat([batch.cameras[:, None], batch.frame_times[:, None], batch.rays.directions], dim=-1))
+    keys = torch.cat(keys)
+    assert len(torch.unique(keys, dim=0)) == len(keys)
+
+
+@pytest.mark.parametrize("kind", ["changing", "isg", "ist", "isg-ist"])
+def test_a_draw_is_a_function_of_generator_and_step(scene, kind):
+    config = SamplingConfig(batch_size=64, dynamic_share=0.5, importance=kind)
+    generator = torch.Generator().manual_seed(5)
+    sampler = RaySampler(scene, config, steps=8)
+    states, batches = [], []
+    for step in range(8):
+        states.append(generator.get_state())
+        batches.append(sampler.draw(generator, step))
+    other = RaySampler(scene, config, steps=8)
+    for step in (6, 2):
+        resumed = torch.Generator()
+        resumed.set_state(states[step])
+        again = other.draw(resumed, step)
+        torch.testing.assert_close(again.rgb, batches[step].rgb, rtol=0, atol=0)
+        torch.testing.assert_close(again.frame_times, batches[step].frame_times, rtol=0, atol=0)
+
+
+def test_importance_is_drawn_in_proportion_and_switched_by_step(scene):
+    config = SamplingConfig(batch_size=20_000, dynamic_share=1.0, importance="isg-ist", ist_shift=1)
+    sampler = RaySampler(scene, config, steps=10)
+    # The upper rows never change: ISG leaves them out, IST keeps them at its floor.
+    for step, expected_share in ((4, 0.0), (5, None)):
+        batch = sampler.draw(torch.Generator().manual_seed(0), step)
+        still = (batch.rgb * 255).round().eq(77).all(dim=-1).double().mean().item()
+        if expected_share is None:
+            weights = sampler.importance["ist"]
+            quiet = sum(w.weights[: FRAMES * HEIGHT * WIDTH].reshape(FRAMES, -1)[:, : 4 * WIDTH].sum() for w in weights)
+            expected_share = quiet / sum(w.total for w in weights)
+            assert expected_share > 0.02
+        assert still == pytest.approx(expected_share, abs=0.005)
+
+
+def test_importance_on_a_full_disk_is_one_line(scene, monkeypatch):
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(importance, "_write_weights", refuse)
+    with pytest.raises(UserError, match="No space left on device.*free some space"):
+        importance_weights(scene, 1, ImportanceSettings("isg"))
+    assert not list(scene.frame_cache.directory.glob(".*"))
+
+
+def test_unknown_importance_is_refused():
+    with pytest.raises(UserError, match="isg-ist"):
+        SamplingConfig(importance="ist-isg")
