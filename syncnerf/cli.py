@@ -43,9 +43,13 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _train(arguments: list[str]) -> int:
+    import torch
+
     from syncnerf.options import parse
     from syncnerf.run import run
 
+    # Features far from any surface fade into denormal numbers, which processors handle a hundred times slower.
+    torch.set_flush_denormal(True)
     return run(parse(arguments))
 
 
