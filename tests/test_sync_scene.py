@@ -36,6 +36,9 @@ class Edited:
     def __init__(self, scene: Scene, edit):
         self.scene, self.edit = scene, edit
 
+    def prepare(self, cameras):
+        pass
+
     def open(self, camera):
         index = self.scene.index_of(camera.name)
         return self.edit(index, self.scene.frames(index))
@@ -195,6 +198,9 @@ def test_flicker_on_real_footage_does_not_move_the_answer(walk, common):
     plain = synchronize(crop)
 
     class Flickering:
+        def prepare(self, cameras):
+            pass
+
         def open(self, camera):
             index = crop.index_of(camera.name)
             return flicker(crop.frame_cache.open(camera), 0 if common else index + 1)

@@ -49,6 +49,9 @@ class Crop:
     first: dict[str, int]
     count: int
 
+    def prepare(self, cameras: tuple[Camera, ...]) -> None:
+        """Nothing to do: the whole scene's frames are decoded."""
+
     def open(self, camera: Camera) -> np.ndarray:
         """The stretch, uint8, shape [count, height, width, 3]."""
         frames = self.scene.frames(self.scene.index_of(camera.name))

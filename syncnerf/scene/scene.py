@@ -1,6 +1,6 @@
 """A scene: cameras, their frames on disk, bounds, split and (where known) true offsets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.forward_facing import faces_forward, ndc_box
 from syncnerf.scene.frame_cache import FrameCache
+from syncnerf.scene.resized import ResizedSource
 
 Space = Literal["bounded", "contraction", "ndc"]
 
@@ -104,6 +105,22 @@ class Scene:
         if camera not in self._frames:
             self._frames[camera] = self.frame_cache.open(self.cameras[camera])
         return self._frames[camera]
+
+    def resized(self, max_side: int) -> "Scene":
+        """The scene with frames of at most ``max_side`` pixels a side, averaged down from this scene's cached ones.
+
+        The same scene where its frames are small enough already.
+        """
+        cameras = []
+        for camera in self.cameras:
+            width, height = camera.intrinsics.width, camera.intrinsics.height
+            factor = min(1.0, max_side / max(width, height))
+            cameras.append(camera.resized(max(1, round(width * factor)), max(1, round(height * factor))))
+        if all(small.intrinsics == large.intrinsics for small, large in zip(cameras, self.cameras, strict=True)):
+            return self
+        sources = {camera.name: ResizedSource(self.frame_cache, camera) for camera in self.cameras}
+        cache = FrameCache(self.frame_cache.directory, sources)
+        return replace(self, cameras=tuple(cameras), frame_cache=cache, _frames={})
 
     def summary(self) -> str:
         """A few lines for people: what was found."""

@@ -9,10 +9,7 @@ from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.sync.export import export_aligned
 from syncnerf.sync.result import SyncResult
-from syncnerf.sync.synchronize import METHODS, synchronize
-
-WORKING_SIDE = 320
-"""Frames are read at no more than this many pixels a side."""
+from syncnerf.sync.synchronize import METHODS, WORKING_SIDE, synchronize
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -40,9 +37,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``syncnerf sync``; returns the exit code."""
     excluded = tuple(name.strip() for name in arguments.exclude_cameras.split(",") if name.strip())
-    options = ReadOptions(max_side=WORKING_SIDE, exclude_cameras=excluded, cache_dir=arguments.cache_dir)
+    # Tracks are in the pixels of the full images; without any, small frames are all that is needed.
+    side = WORKING_SIDE if arguments.tracks is None else None
+    options = ReadOptions(max_side=side, exclude_cameras=excluded, cache_dir=arguments.cache_dir)
     scene = load_scene(arguments.datadir, options, arguments.dataset)
-    scene.frame_cache.prepare(scene.cameras)
     result = synchronize(scene, arguments.method, arguments.max_offset, arguments.drift, arguments.tracks)
     print(table(scene, result))
     if arguments.plots is not None:

@@ -10,7 +10,9 @@ SOFT_WIDTH = 1.5
 OUTLIER = 6.0
 """Lags this many deviations from the solution are left out at the end."""
 ROUNDS = 30
-"""Reweighting rounds; a handful suffices, each costs microseconds."""
+"""Reweighting rounds at most."""
+SETTLED = 1e-8
+"""Seconds; rounds end when no unknown moves further."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,17 @@ def robust_fit(design: Tensor, values: Tensor, deviations: Tensor, gauge: Tensor
     for _ in range(ROUNDS):
         # L1 finds the majority even when a bad lag has slipped into the tree and spoilt every residual's scale.
         residuals = seen - rows @ unknowns
-        unknowns = _solve(rows, seen, 1 / residuals.abs().clamp_min(1e-2), gauge)[0]
+        before, unknowns = unknowns, _solve(rows, seen, 1 / residuals.abs().clamp_min(1e-2), gauge)[0]
+        if _settled(before, unknowns):
+            break
     # Estimated once: bad lags that pull the fit and so widen the scale would pull ever more.
     scale = _scale(seen - rows @ unknowns, design.shape[1] - len(gauge))
     for _ in range(ROUNDS):
         residuals = seen - rows @ unknowns
         weights = 1 / (1 + (residuals / (SOFT_WIDTH * scale)).square()).sqrt()
-        unknowns = _solve(rows, seen, weights, gauge)[0]
+        before, unknowns = unknowns, _solve(rows, seen, weights, gauge)[0]
+        if _settled(before, unknowns):
+            break
     residuals = seen - rows @ unknowns
     used = residuals.abs() <= OUTLIER * scale
     unknowns, inverse = _solve(rows, seen, used.double(), gauge)
@@ -129,6 +135,10 @@ def robust_fit(design: Tensor, values: Tensor, deviations: Tensor, gauge: Tensor
     # Without spare measurements (two cameras, a bare tree) the residuals are zero and tell nothing.
     variance = float(residuals[used].square().sum()) / freedom if freedom > 0 else 1.0
     return Fit(unknowns, inverse * max(variance, 1e-4), residuals * deviations, used)
+
+
+def _settled(before: Tensor, after: Tensor) -> bool:
+    return float((after - before).abs().max()) < SETTLED
 
 
 def _scale(residuals: Tensor, unknowns: int) -> float:

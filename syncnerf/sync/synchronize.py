@@ -20,6 +20,8 @@ from syncnerf.sync.uncertainty import jackknife
 
 logger = logging.getLogger(__name__)
 
+WORKING_SIDE = 320
+"""Larger frames are averaged down to this many pixels a side."""
 METHODS = ("auto", "epipolar", "tracks")
 
 
@@ -33,7 +35,7 @@ def synchronize(
     """Time offsets of a scene's cameras from motion alone.
 
     Args:
-        scene: calibrated cameras and their frames; about 200-320 pixels a side suffice.
+        scene: calibrated cameras and their frames, of any size; more than 320 pixels a side are not needed.
         method: ``epipolar`` (static cameras), ``tracks`` (moving ones too), or ``auto``: epipolar where all cameras
             stand still.
         max_offset: largest lag between two cameras that is considered, seconds; None for what the videos allow.
@@ -49,6 +51,9 @@ def synchronize(
             scene does not allow.
     """
     check_scene(scene, method, max_offset)
+    if tracks is None:
+        scene = scene.resized(WORKING_SIDE)
+        scene.frame_cache.prepare(scene.cameras)
     if method == "auto":
         moving = any(camera.is_moving for camera in scene.cameras)
         method = "tracks" if moving or tracks is not None else "epipolar"

@@ -9,6 +9,8 @@ MOST_BLOCKS = 8
 """Stretches of time that are left out in turn."""
 LEAST_BLOCK = 6
 """Frames that a stretch holds at least."""
+SYSTEMATIC = 0.01
+"""Frames by which interpolation between frames may err without any stretch of time showing it; added in quadrature."""
 
 
 @dataclass(frozen=True)
@@ -78,4 +80,5 @@ def jackknife(
     spread = (solved - solved.mean(dim=1, keepdim=True)).square().sum(dim=1)
     own = (count - 1) / count * spread
     shared = stderr.square() * own.mean() / stderr.square().mean().clamp_min(1e-30)
-    return (0.5 * own + 0.5 * shared).sqrt()
+    systematic = SYSTEMATIC * max(s.interval for s in sensitivities)
+    return (0.5 * own + 0.5 * shared + systematic**2).sqrt()

@@ -1,0 +1,41 @@
+"""Small frames derived from cached large ones, so that videos are decoded only once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from syncnerf.scene.camera import Camera, Intrinsics
+from syncnerf.scene.frame_cache import FrameCache
+
+
+@dataclass(frozen=True)
+class ResizedSource:
+    """Frames of one camera averaged down from those that another cache holds (or decodes first).
+
+    Attributes:
+        cache: of the larger frames.
+        camera: the camera at its larger size.
+    """
+
+    cache: FrameCache
+    camera: Camera
+
+    @property
+    def path(self) -> Path:
+        """The file that the larger frames come from."""
+        return self.cache.sources[self.camera.name].path
+
+    def fingerprint(self) -> str:
+        """Changes with whatever decides the larger frames."""
+        return self.cache.path_of(self.camera).name
+
+    def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
+        """Yield frames in order, area-averaged, uint8 RGB, shape [height, width, 3]."""
+        for frame in self.cache.open(self.camera):
+            image = torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None].float()
+            small = interpolate(image, (intrinsics.height, intrinsics.width), mode="area")
+            yield small[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
