@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -61,8 +62,16 @@ def write_config(config: Config) -> str:
     lines = ["# Effective configuration; give it again with --config."]
     for name, value in config.values().items():
         if name not in ACTIONS and value != "":
-            lines.append(f"{name} = {str(value).lower() if isinstance(value, bool) else value}")
+            lines.append(f"{name} = {str(value).lower() if isinstance(value, bool) else _quoted(str(value))}")
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A value as a config file must hold it: in quotes where part of it would be read as quotes or as a comment."""
+    if text == text.strip() and text[:1] not in ("'", '"') and not re.search(r"\s[;#]", text):
+        return text
+    quote = "'" if '"' in text else '"'
+    return f"{quote}{text}{quote}"
 
 
 def _empty_parser(add_help: bool) -> configargparse.ArgumentParser:
