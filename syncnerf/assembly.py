@@ -17,7 +17,7 @@ from syncnerf.sampling.rays import RaySampler
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
-from syncnerf.sync import initial_offsets
+from syncnerf.sync import synchronize
 from syncnerf.synced import SyncedBackend
 from syncnerf.time_offsets import TimeOffsets
 
@@ -112,13 +112,28 @@ def scene_geometry(scene: Scene, steps: int, hull: Tensor | None) -> SceneGeomet
 
 
 def starting_offsets(config: Config, scene: Scene) -> Tensor | None:
-    """Offsets that training starts from, seconds [C], by the option ``offset_init``; None for zero."""
+    """Offsets that training starts from, seconds [C], by the option ``offset_init``; None for zero.
+
+    ``auto`` turns to zero where synchronisation from motion finds fewer than half of the cameras.
+    """
     choice = config.offsets.offset_init
     if scene.synchronised or config.offsets.offset_mode == "off" or choice == "zero":
         return None
-    if choice in ("auto", "sync"):
-        return initial_offsets(scene)
-    return read_offsets(Path(choice), scene.names).nan_to_num(0.0)
+    if choice not in ("auto", "sync"):
+        return read_offsets(Path(choice), scene.names).nan_to_num(0.0)
+    try:
+        result = synchronize(scene)
+    except UserError as error:
+        if choice == "sync":
+            raise
+        logger.warning("offsets start from zero: %s", error)
+        return None
+    for name, reason in result.reasons.items():
+        logger.warning("camera %s cannot be synchronised from motion (%s); its offset starts at 0", name, reason)
+    if choice == "auto" and 2 * len(result.reasons) > len(scene.cameras):
+        logger.warning("offsets start from zero: motion tells too few of them")
+        return None
+    return result.offsets.nan_to_num(0.0)
 
 
 def make_sampler(config: Config, spec: BackendSpec, scene: Scene) -> RaySampler:

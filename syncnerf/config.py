@@ -41,10 +41,13 @@ class OffsetsConfig:
     """The cameras' time offsets."""
 
     offset_mode: str = option("learn", "learn one offset per camera, or off: believe the videos", ("learn", "off"))
-    offset_init: str = option("zero", "start of the offsets: zero, or an offsets.json")
-    offset_lr: float = option(
-        6.25e-4, "offsets' learning rate: largest change in a step, as a share of the video's duration"
+    offset_init: str = option(
+        "auto", "start of the offsets: zero, sync (from motion alone), an offsets.json, or auto: sync where it can be had"
     )
+    offset_lr: float = option(
+        6.25e-4, "offsets' learning rate from zero: largest change in a step, as a share of the video's duration"
+    )
+    offset_refine_lr: float = option(1e-4, "the same, where offsets start from sync or a file and only need refining")
     offset_start: float = option(0.0, "share of the training before which the offsets stay at their start")
     offset_freeze: float = option(1.0, "share of the training after which they no longer change (Sync-NeRF: 0.5556)")
     offset_l1: float = option(0.0, "weight of the penalty on the offsets' mean absolute value, per second")

@@ -29,7 +29,7 @@ class TimeOffsets(nn.Module):
         reference: global index of the camera that stays at zero.
         duration: seconds of the longest video; turns the learning rate's share of it into seconds.
         steps: length of the training; the schedule's shares refer to it.
-        initial: starting offsets in seconds, float64, shape [C]; zero if None.
+        initial: starting offsets in seconds, float64, shape [C], that only need refining; zero if None.
     """
 
     def __init__(
@@ -45,13 +45,15 @@ class TimeOffsets(nn.Module):
         self.config = config
         self.camera_count = camera_count
         self.reference = reference
-        self.duration = duration
         self.start_step = round(config.offset_start * steps)
         self.freeze_step = round(config.offset_freeze * steps)
         if self.learned:
             start = torch.zeros(camera_count, dtype=torch.float64) if initial is None else initial.double().clone()
             start -= start[reference].clone()
             self.shifts = nn.Parameter(start)
+            rate = (config.offset_lr if initial is None else config.offset_refine_lr) * duration
+            # In the checkpoint: a resumed run has no initial offsets to tell it which of the two it began with.
+            self.register_buffer("learning_rate", torch.tensor(rate, dtype=torch.float64))
             self.register_buffer("gradient_mean", torch.zeros_like(start))
             self.register_buffer("gradient_square", torch.zeros_like(start))
 
@@ -108,7 +110,7 @@ class TimeOffsets(nn.Module):
         """One group for Adam; its learning rate is in seconds."""
         if not self.learned:
             return []
-        return [{"name": "offsets", "params": [self.shifts], "lr": self.config.offset_lr * self.duration}]
+        return [{"name": "offsets", "params": [self.shifts], "lr": self.learning_rate.item()}]
 
     @torch.no_grad()
     def set_camera(self, camera: int, seconds: float) -> None:

@@ -1,0 +1,97 @@
+"""Measure the main job on a scene with ground truth, as JSON: offsets from zero, sharpness, the test-time fit.
+
+    python tools/measure_demo.py --datadir syncnerf/data/demo --logdir runs [--twin DIR]
+
+Trains with offsets learned from zero and fits the test camera; then starts the test camera 10 frames away from its
+true offset and fits it again, on the clock; with ``--twin``, trains on the synchronised twin of the scene (see
+make_blender_scene.py) with offsets off, for the sharpness that wired cameras would have given. An existing run of the
+same name is continued or, where it is finished, only evaluated.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from syncnerf.assembly import assemble, open_scene
+from syncnerf.cli import main as syncnerf
+from syncnerf.cli import report_user_errors
+from syncnerf.evaluation.offset_errors import aligned_errors
+from syncnerf.evaluation.protocols import FULL
+from syncnerf.options import parse
+from syncnerf.test_time import TestTimeOffsets
+from syncnerf.training.checkpoints import choose_checkpoint, load_checkpoint
+from syncnerf.training.trainer import restore_model
+
+START_FRAMES_AWAY = 10
+
+
+def main() -> int:
+    """Measure and print; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="configs/kplanes/demo.txt", help="configuration of the trainings")
+    parser.add_argument("--datadir", required=True, help="folder of the unsynchronised scene")
+    parser.add_argument("--twin", help="folder of its synchronised twin")
+    parser.add_argument("--logdir", default="runs", help="folder of the runs")
+    parser.add_argument("--init", default="zero", help="start of the offsets (option offset_init)")
+    arguments = parser.parse_args()
+    common = ["--config", arguments.config, "--logdir", arguments.logdir]
+    unsynchronised = [*common, "--datadir", arguments.datadir, "--expname", f"measure_{arguments.init}"]
+    unsynchronised += ["--offset-init", arguments.init]
+    result = {"unsynchronised": train(unsynchronised, "--test-optim"), "fit": fit_from_afar(unsynchronised)}
+    if arguments.twin:
+        twin = [*common, "--datadir", arguments.twin, "--expname", "measure_twin", "--offset-mode", "off"]
+        result["twin"] = train(twin, "--test-optim=false")
+        result["twin_psnr_lead"] = result["twin"]["psnr"] - result["unsynchronised"]["psnr"]
+    print(json.dumps(result, indent=1))
+    return 0
+
+
+def train(options: list[str], *last: str) -> dict:
+    """Run ``syncnerf train`` and read its metrics; seconds cover everything from decoding to the report."""
+    start = time.perf_counter()
+    code = syncnerf(["train", *options, "--resume", *last])
+    if code != 0:
+        sys.exit(code)
+    config = parse(options)
+    metrics = json.loads((Path(config.run.logdir) / config.run.expname / "metrics.json").read_text())
+    offsets = metrics.get("offsets", {})
+    return {
+        "seconds": time.perf_counter() - start,
+        "psnr": metrics["mean"]["psnr"],
+        "ssim": metrics["mean"]["ssim"],
+        "psnr_before_fit": metrics.get("none", metrics)["mean"]["psnr"],
+        "offset_mae_frames": offsets.get("mae_frames"),
+        "offset_max_frames": offsets.get("max_frames"),
+        "test_camera": offsets.get("test"),
+    }
+
+
+def fit_from_afar(options: list[str]) -> dict:
+    """Fit the first test camera's offset from a start far from the truth, on the clock."""
+    config = parse(options)
+    scene = open_scene(config.scene)
+    assembly = assemble(config, scene, fresh=False)
+    checkpoint = choose_checkpoint("", Path(config.run.logdir) / config.run.expname / "checkpoints")
+    restore_model(assembly.synced, load_checkpoint(checkpoint, config.run.backend, scene.names), checkpoint)
+    camera, offsets = scene.test[0], assembly.synced.offsets
+    error = aligned_errors(offsets.values(), scene)[0][camera].item()
+    true_offset = offsets.values()[camera].item() - error
+    offsets.set_camera(camera, true_offset + START_FRAMES_AWAY * scene.frame_interval)
+    size = scene.cameras[camera].intrinsics
+    start = time.perf_counter()
+    fit = TestTimeOffsets(assembly.synced, scene, config.test_time, assembly.device).fit(
+        camera, FULL.fit_mask(size.height, size.width)
+    )
+    return {
+        "seconds": time.perf_counter() - start,
+        "start_frames_away": START_FRAMES_AWAY,
+        "error_frames": (fit.seconds - true_offset) / scene.frame_interval,
+        "standard_error_frames": fit.stderr / scene.frame_interval,
+        "steps": fit.steps,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(report_user_errors(main))
