@@ -42,7 +42,7 @@ class OffsetsConfig:
 
     offset_mode: str = option("learn", "learn one offset per camera, or off: believe the videos", ("learn", "off"))
     offset_init: str = option(
-        "auto", "start of the offsets: zero, sync (from motion alone), an offsets.json, or auto: sync where it can be had"
+        "auto", "start of the offsets: zero, sync (from motion alone), a file, or auto: sync where it can be had"
     )
     offset_lr: float = option(
         6.25e-4, "offsets' learning rate from zero: largest change in a step, as a share of the video's duration"

@@ -108,7 +108,7 @@ def _preview(config: Config, assembly: Assembly) -> dict[str, Tensor]:
         "test_view/truth": truth,
         "test_view/rendering": view.rgb,
         "test_view/error": error_picture(view.rgb, truth),
-        "test_view/depth": depth_picture(view.depth, view.accumulation),
+        "test_view/depth": depth_picture(view),
     }
 
 
