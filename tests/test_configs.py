@@ -1,0 +1,69 @@
+"""Every shipped configuration builds a field for the tiny scene, takes steps on the CPU, and can be looked at."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from syncnerf.assembly import assemble, make_sampler, open_scene
+from syncnerf.cli import main
+from syncnerf.options import parse
+from syncnerf.training.trainer import Trainer
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.txt"))
+OVERRIDES = ["--batch-size=64", "--device=cpu", "--offset-init=zero", "--downsample=1"]
+"""What no test can wait for, or what the tiny scene is too small for; all sizes of the field stay as shipped."""
+
+
+def ids() -> list[str]:
+    return [f"{path.parent.name}-{path.stem}" for path in CONFIGS]
+
+
+def test_the_promised_configurations_are_there():
+    assert {"demo", "blender", "blender_explicit", "n3v", "n3v_explicit"} <= {
+        path.stem for path in CONFIGS if path.parent.name == "kplanes"
+    }
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=ids())
+def test_it_builds_and_takes_two_steps(path, tiny_scene, tmp_path):
+    config = parse([f"--config={path}", f"--datadir={tiny_scene}", *OVERRIDES])
+    scene = open_scene(config.scene)
+    assembly = assemble(config, scene, fresh=True)
+    sampler = make_sampler(config, assembly.spec, scene)
+    trainer = Trainer(
+        assembly.synced, sampler, config.training, tmp_path, assembly.spec.name, scene.names, scene.frame_interval,
+        assembly.device,
+    )  # fmt: skip
+    before = {name: value.detach().clone() for name, value in assembly.synced.named_parameters()}
+    for _ in range(2):
+        losses, rays = trainer.train_step()
+        assert rays == 64
+        assert all(torch.isfinite(value) for value in losses.values())
+    assert losses["photometric"] > 0
+    moved = [name for name, value in assembly.synced.named_parameters() if not torch.equal(before[name], value)]
+    # Space-time planes move only once their neighbours differ; everything else has a gradient from the first step.
+    assert {name.split(".")[0] for name in moved} == {"backend", "offsets"}
+    assert any("decoder" in name for name in moved)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=ids())
+def test_dry_run_shows_its_values_and_writes_nothing(path, tiny_scene, tmp_path, capsys):
+    arguments = [f"--config={path}", f"--datadir={tiny_scene}", *OVERRIDES, f"--logdir={tmp_path / 'runs'}"]
+    assert main(["train", *arguments, "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    values = dict(line.split(" = ", 1) for line in shown.splitlines() if " = " in line)
+    effective = parse(arguments).values()
+    for line in path.read_text().splitlines():
+        if "=" in line and not line.startswith("#"):
+            key = line.split("=")[0].strip()
+            assert values[key] == str(effective[key]).lower() or values[key] == str(effective[key])
+    assert "4 (3 train; test: cam00)" in shown
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=ids())
+def test_its_keys_are_spelled_once_each(path):
+    keys = [line.split("=")[0].strip() for line in path.read_text().splitlines() if "=" in line and line[0] != "#"]
+    assert len(keys) == len(set(keys))
+    assert {"datadir", "logdir", "device", "cache_dir"}.isdisjoint(keys), "a machine's own matters"

@@ -1,0 +1,100 @@
+"""K-Planes and time: the map to native units, its margins, and the slope of a rendering by finite differences."""
+
+import pytest
+import torch
+
+from syncnerf.backend import SceneGeometry
+from syncnerf.scene.rays import Rays
+from syncnerf_kplanes.spec import SPEC, KPlanesConfig
+
+SIZES = {
+    "plane_resolution": 8, "plane_scales": "1,2", "plane_channels": 8, "time_resolution": 6, "hidden_width": 16,
+    "basis_width": 16, "proposal_samples": "16", "proposal_resolutions": "8", "field_samples": 8,
+    "occupancy_resolution": 12, "occupancy_steps": 24, "colour_threshold": 0.0,
+}  # fmt: skip
+
+
+def build(duration: float = 2.0, **options):
+    torch.manual_seed(0)
+    geometry = SceneGeometry(
+        torch.tensor([[-1.3] * 3, [1.3] * 3]), 2.0, 6.0, duration, 12, 100, background=(1.0, 1.0, 1.0)
+    )
+    return SPEC.build(KPlanesConfig(**SIZES, **options), geometry)
+
+
+def some_rays(count: int) -> Rays:
+    generator = torch.Generator().manual_seed(0)
+    origins = 4 * torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1)
+    targets = torch.rand(count, 3, generator=generator) - 0.5
+    ones = torch.ones(count)
+    return Rays(origins, torch.nn.functional.normalize(targets - origins, dim=-1), 2 * ones, 6 * ones)
+
+
+@pytest.mark.parametrize("span", [0.8, 1.0, 0.5])
+def test_time_map_and_back(span):
+    backend = build(duration=3.7, time_span=span)
+    seconds = torch.linspace(-1.0, 5.0, 41, dtype=torch.float64)
+    native = backend.native_times(seconds)
+    assert native.dtype == torch.float32
+    back = backend.seconds(native)
+    assert back.dtype == torch.float64
+    torch.testing.assert_close(back, seconds, atol=1e-6, rtol=0)
+    ends = backend.native_times(torch.tensor([0.0, 3.7, 1.85], dtype=torch.float64))
+    torch.testing.assert_close(ends, torch.tensor([-span, span, 0.0]))
+
+
+@pytest.mark.parametrize("field", ["kplanes", "kplanes_explicit"])
+@pytest.mark.parametrize("sampler", ["occupancy", "proposal"])
+@pytest.mark.parametrize("blur", [0.0, 1.0])
+def test_time_gradient_is_that_of_finite_differences(field, sampler, blur):
+    """Only the field's planes move in time: samples then stay where they are, and the gradient is the whole slope."""
+    backend = build(field=field, sampler=sampler, time_blur=blur).eval()
+    backend.before_step(10)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for plane in backend.field.planes._time_planes():
+            plane.copy_(0.3 + 1.7 * torch.rand(plane.shape, generator=generator))
+        for plane in backend.field.planes.planes:
+            plane.mul_(1.5)  # features of a size that shows
+    # Times in the middle of a cell (6 cells over [-1, 1]): the slope has steps at the cells' ends.
+    native = (torch.tensor([1.5, 2.5, 3.5]) / 5 * 2 - 1).double().repeat(10)
+    times = backend.seconds(native).requires_grad_()
+    rays = some_rays(30)
+    upstream = torch.rand(30, 3, generator=generator)
+    (backend.render(rays, times).rgb * upstream).sum().backward()
+    step = 0.01  # seconds; a cell has a half
+    with torch.no_grad():
+        ahead, behind = (backend.render(rays, times + sign * step).rgb.double() for sign in (1, -1))
+    slopes = ((ahead - behind) * upstream).sum(dim=-1) / (2 * step)
+    assert slopes.abs().max() > 1e-2
+    error = (times.grad - slopes).norm() / slopes.norm()
+    assert error < 0.03, error
+
+
+def test_each_time_moves_its_own_ray_alone():
+    backend = build().eval()
+    with torch.no_grad():
+        for plane in backend.field.planes._time_planes():
+            plane.mul_(torch.rand_like(plane) + 0.5)
+    times = torch.full((6,), 0.7, dtype=torch.float64, requires_grad=True)
+    rgb = backend.render(some_rays(6), times).rgb
+    (gradient,) = torch.autograd.grad(rgb[2].sum(), times)
+    assert gradient[2] != 0
+    assert (gradient[[0, 1, 3, 4, 5]] == 0).all()
+
+
+def test_times_beyond_the_video_find_the_margin():
+    """With a span of 0.8 a quarter of half the video is still told apart; beyond the margin time stands still."""
+    backend = build(duration=2.0).eval()
+    with torch.no_grad():
+        for plane in backend.field.planes._time_planes():
+            plane.mul_(torch.rand_like(plane) + 0.5)
+    rays = some_rays(8)
+
+    def at(seconds: float) -> torch.Tensor:
+        with torch.no_grad():
+            return backend.render(rays, torch.full((8,), seconds, dtype=torch.float64)).rgb
+
+    assert not torch.allclose(at(2.0), at(2.2), atol=1e-5)
+    assert not torch.allclose(at(0.0), at(-0.2), atol=1e-5)
+    torch.testing.assert_close(at(2.26), at(9.0), atol=1e-5, rtol=0)
