@@ -35,11 +35,13 @@ class Spheres:
         count: number of spheres.
         seed: of paths, textures, sizes.
         pace: speeds up (above 1) or slows down all motion; 0 for a scene that stands still.
+        checked: chequered textures, full of corners, rather than stripes.
     """
 
     count: int = 5
     seed: int = 0
     pace: float = 1.0
+    checked: bool = False
 
     def __post_init__(self) -> None:
         generator = np.random.default_rng(self.seed)
@@ -93,6 +95,8 @@ class Spheres:
     def _texture(self, index: int, points: Tensor) -> Tensor:
         waves = torch.from_numpy(self.waves[index]).float()
         pattern = torch.sin(points @ waves.T + torch.from_numpy(self.wave_phase[index]).float())
+        if self.checked:
+            pattern = 2 * pattern * torch.sin(points @ waves.roll(1, 0).T + 1.0)
         tone = torch.from_numpy(self.colour[index]).float()
         return (tone + 0.35 * torch.tanh(2 * pattern)).clamp(0, 1)
 

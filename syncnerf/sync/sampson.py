@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from syncnerf.scene import Camera
 from syncnerf.sync.tracks import Tracks
@@ -65,19 +65,21 @@ def ray_tracks(tracks: Tracks, camera: Camera) -> RayTracks:
 def static_error(tracks: RayTracks) -> Tensor:
     """How badly the fixed point (or direction) that suits each track best explains it, pixels (RMS), shape [N].
 
-    The point minimises the squared sines of the angles to the rays, in homogeneous form, so that a camera that stands
-    still (no depth can be told) needs no special case.
+    The point minimises the squared sines of the angles to the rays, in homogeneous form. Seen from a camera that stands
+    still it has no depth, only a direction.
     """
-    scale = tracks.centres.std(dim=0).norm().clamp_min(1e-3)
+    scale = tracks.centres.std(dim=0).norm()
     origin = tracks.centres.mean(0)
-    centres = (tracks.centres - origin) / scale
+    still = bool(scale < 1e-9)
+    centres = (tracks.centres - origin) / (1.0 if still else scale)
     # rays x (point - weight * centre) = 0, linear in (point, weight).
     zero = torch.zeros_like(tracks.rays[..., 0])
     dx, dy, dz = tracks.rays.unbind(-1)
     cross = torch.stack([zero, -dz, dy, dz, zero, -dx, -dy, dx, zero], -1).reshape(*tracks.rays.shape[:2], 3, 3)
-    rows = torch.cat([cross, -cross @ centres[:, None, :, None]], dim=-1)
+    rows = cross if still else torch.cat([cross, -cross @ centres[:, None, :, None]], dim=-1)
     normal = torch.einsum("tnia,tnib->nab", rows, rows)
     point = torch.linalg.eigh(normal)[1][..., 0]
+    point = pad(point, (0, 4 - point.shape[-1]))
     towards = point[None, :, :3] - point[None, :, 3:] * centres[:, None]
     sine = torch.linalg.cross(tracks.rays, normalize(towards, dim=-1)).square().sum(-1)
     count = tracks.visible.sum(0).clamp_min(1)

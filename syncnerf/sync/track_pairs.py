@@ -24,11 +24,11 @@ FINE_STEP = 0.25
 """Frames between the shifts of the last search."""
 FINE_REACH = 1.5
 """Frames on either side of the best whole shift that it covers."""
-LEAST_MATCHES = 5
+LEAST_MATCHES = 8
 """A pair with fewer matched tracks is not used."""
 LONGEST_LAG = 2 / 3
 """Largest shift, as a share of the shorter video."""
-LEAST_SIGNIFICANCE, LEAST_LEAD = 3.0, 0.7
+LEAST_SIGNIFICANCE, LEAST_LEAD = 3.0, 1.0
 """Smallest height and lead of an accepted peak; a track landscape has few independent shifts, so they are lower."""
 
 

@@ -53,7 +53,8 @@ def jackknife(
     The residuals of the global fit cannot see errors that all pairs of a camera share (what only this camera sees,
     moving at the wrong moment); these change from one stretch of time to the next, so leaving stretches out shows
     them. With few blocks each camera's own figure is rough: half of its variance is taken from it, half from the
-    residuals' figure scaled so that both agree over all cameras.
+    residuals' figure scaled so that both agree over all cameras; and it is never below the residuals' figure (wrong
+    matches of tracks stay wrong whichever stretch is left out).
 
     Args:
         design: of the used lags, float64, shape [M, C]; its null space is the common shift.
@@ -81,4 +82,4 @@ def jackknife(
     own = (count - 1) / count * spread
     shared = stderr.square() * own.mean() / stderr.square().mean().clamp_min(1e-30)
     systematic = SYSTEMATIC * max(s.interval for s in sensitivities)
-    return (0.5 * own + 0.5 * shared + systematic**2).sqrt()
+    return torch.maximum(0.5 * own + 0.5 * shared, stderr.square()).add(systematic**2).sqrt()

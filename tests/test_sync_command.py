@@ -1,0 +1,179 @@
+"""``syncnerf sync`` from end to end: table, offsets.json, pictures, aligned copies; and the offsets file itself."""
+
+import argparse
+import json
+import math
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from moving_spheres import FIELD_OF_VIEW, Spheres, sphere_scene
+
+from syncnerf.errors import UserError
+from syncnerf.offsets_file import read_offsets, write_offsets
+from syncnerf.sync.command import add_parser
+
+OFFSETS = [0.0, 0.11, -0.153, 0.07]
+FRAMES = 50
+
+
+def run(*arguments: str) -> int:
+    """The subcommand, as the command line calls it."""
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    parsed = parser.parse_args(["sync", *arguments])
+    return parsed.run(parsed)
+
+
+def write_video(path: Path, frames: np.ndarray, sound: bool = False) -> None:
+    """H.264 at 30 frames per second, and a tone if asked for."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "12"})
+        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
+        tone = container.add_stream("aac", rate=48000) if sound else None
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+        if tone is not None:
+            samples = np.sin(np.arange(48000 * len(frames) // 30) * 0.05).astype(np.float32)
+            for first in range(0, len(samples) - 1024, 1024):
+                frame = av.AudioFrame.from_ndarray(samples[None, first : first + 1024], format="fltp", layout="mono")
+                frame.sample_rate, frame.pts, frame.time_base = 48000, first, Fraction(1, 48000)
+                container.mux(tone.encode(frame))
+            container.mux(tone.encode(None))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A scene folder with videos; the third has sound."""
+    root = tmp_path_factory.mktemp("scene")
+    scene = sphere_scene(tmp_path_factory.mktemp("frames"), OFFSETS, frames=FRAMES, spheres=Spheres(6, 3))
+    entries = []
+    for index, camera in enumerate(scene.cameras):
+        write_video(root / f"{camera.name}.mp4", scene.frames(index), sound=index == 2)
+        entries.append({"file_path": f"{camera.name}.mp4", "transform_matrix": camera.pose(0).tolist()})
+    record = {"camera_angle_x": FIELD_OF_VIEW, "frames": entries}
+    (root / "transforms.json").write_text(json.dumps(record), encoding="utf-8")
+    return root
+
+
+def decoded(path: Path) -> np.ndarray:
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def test_everything_at_once(folder, tmp_path, capsys):
+    out, plots, export = tmp_path / "new" / "offsets.json", tmp_path / "plots", tmp_path / "aligned"
+    assert run(f"--datadir={folder}", f"--out={out}", f"--plots={plots}", f"--export={export}") == 0
+
+    table = capsys.readouterr().out
+    assert "cam01" in table
+    assert "(reference)" in table
+
+    record = json.loads(out.read_text())
+    assert record["unit"] == "seconds"
+    assert record["source"] == "sync"
+    assert record["reference"] == "cam01"
+    assert record["cameras"]["cam01"]["offset"] == 0.0
+    offsets = read_offsets(out, ["cam00", "cam01", "cam02", "cam03"])
+    error = offsets - torch.tensor(OFFSETS, dtype=torch.float64) + OFFSETS[1]
+    assert float(error.abs().max()) * 30 < 0.3
+
+    for picture in ("landscapes.png", "timeline.png", "frames.png"):
+        assert (plots / picture).read_bytes()[:4] == b"\x89PNG"
+
+    alignment = json.loads((export / "alignment.json").read_text())["cameras"]
+    assert {entry["frames"] for entry in alignment.values()} == {FRAMES - 8}  # 0.264 s are not common: 7.9 frames
+    for name, entry in alignment.items():
+        own, first = offsets[int(name[-2:])], entry["first_frame"]
+        begin = float(offsets.max())
+        assert first == round((begin - float(own)) * 30)
+        assert entry["remainder"] == pytest.approx(first / 30 + float(own) - begin)
+        assert abs(entry["remainder"]) <= 0.5 / 30
+        copy, source = decoded(export / entry["file"]), decoded(folder / entry["file"])
+        assert len(copy) == entry["frames"]
+        kept = source[first : first + entry["frames"]]
+        # Each frame is nearest to its own source frame: none is lost, doubled or moved.
+        for index in range(0, len(kept), 7):
+            distance = np.abs(source.astype(int) - copy[index]).mean((1, 2, 3))
+            assert distance.argmin() == first + index
+            assert distance[first + index] < 3
+    with av.open(str(export / "cam02.mp4")) as container, av.open(str(folder / "cam02.mp4")) as source:
+        assert container.streams.audio[0].codec_context.name == "aac"
+        assert container.streams.video[0].codec_context.name == "h264"
+        length = float(container.streams.audio[0].duration * container.streams.audio[0].time_base)
+        assert length == pytest.approx((FRAMES - 8) / 30, abs=0.05)
+        assert source.streams.audio
+    with av.open(str(export / "cam01.mp4")) as container:
+        assert not container.streams.audio
+        assert container.streams.video[0].average_rate == 30
+
+
+def test_export_does_not_overwrite(folder, tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("mine")
+    with pytest.raises(UserError, match="already exists"):
+        run(f"--datadir={folder}", f"--out={tmp_path / 'o.json'}", f"--export={tmp_path / 'kept'}")
+    assert (tmp_path / "kept" / "file").read_text() == "mine"
+
+
+def test_too_short_for_drift(folder, tmp_path):
+    with pytest.raises(UserError, match="--drift"):
+        run(f"--datadir={folder}", f"--out={tmp_path / 'o.json'}", "--drift")
+    assert not (tmp_path / "o.json").exists()
+
+
+def test_nothing_determined_writes_nothing(folder, tmp_path):
+    with pytest.raises(UserError):
+        run(f"--datadir={folder}", f"--out={tmp_path / 'o.json'}", "--max-offset=0.01")
+    assert not (tmp_path / "o.json").exists()
+
+
+def test_offsets_file_keeps_what_is_written(tmp_path):
+    path = tmp_path / "offsets.json"
+    names, offsets = ["a", "b", "c"], torch.tensor([0.0, -0.25, math.nan], dtype=torch.float64)
+    write_offsets(path, names, "a", offsets, torch.tensor([0.001, 0.002, math.nan]), "joint", {"c": "nothing moves"})
+    record = json.loads(path.read_text())
+    assert record["cameras"]["c"] == {"offset": None, "stderr": None, "reason": "nothing moves"}
+    assert record["source"] == "joint"
+    read = read_offsets(path, ["c", "a", "b"])
+    assert read[1:].tolist() == [0.0, -0.25]
+    assert read[0].isnan()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("seconds", [[0.5, 1.5], {"b": 1.5, "a": 0.5}])
+def test_ground_truth_files_are_read_too(tmp_path, seconds):
+    path = tmp_path / "offsets.json"
+    path.write_text(json.dumps({"seconds": seconds}))
+    assert read_offsets(path, ["a", "b"]).tolist() == [0.5, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid json"),
+        ("[]", "neither"),
+        ('{"cameras": {"a": {"offset": 0.0}}}', "no offset for camera 'b'"),
+        ('{"cameras": {"a": {"offset": 0.0}, "b": {"offset": "soon"}}}', "finite number"),
+        ('{"unit": "frames", "cameras": {}}', "seconds"),
+        ('{"seconds": [1.0]}', "neither"),
+    ],
+)
+def test_unfit_offsets_files_are_named(tmp_path, text, message):
+    path = tmp_path / "offsets.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_offsets(path, ["a", "b"])
+    assert str(path) in str(caught.value)
+
+
+def test_missing_offsets_file(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read_offsets(tmp_path / "offsets.json", ["a"])
