@@ -96,7 +96,7 @@ def _difference(chunk: Tensor, gains: Tensor | None) -> Tensor:
     return change.abs_().masked_fill_(unknown, 0.0).sum(-1)
 
 
-def frame_gains(frames: np.ndarray, samples: int = 2500) -> Tensor | None:
+def frame_gains(frames: np.ndarray, samples: int = 1500) -> Tensor | None:
     """Each frame's global brightness factor, relative to the video's median frame.
 
     The factor of a frame is the mode of the ratios of its (sub-sampled) pixels to their medians over time, found by a
@@ -105,16 +105,17 @@ def frame_gains(frames: np.ndarray, samples: int = 2500) -> Tensor | None:
 
     Args:
         frames: uint8 RGB, shape [T, height, width, 3].
-        samples: about how many pixels to look at.
+        samples: about how many pixels to look at, in all three channels.
 
     Returns:
         Factors, float32, shape [T]; None where there is no flicker to speak of.
     """
     count, height, width, _ = frames.shape
     stride = max(1, round((height * width / samples) ** 0.5))
-    sampled = torch.from_numpy(np.ascontiguousarray(frames[:, ::stride, ::stride])).float().mean(-1)
+    sampled = torch.from_numpy(np.ascontiguousarray(frames[:, ::stride, ::stride])).float()
     typical = sampled[:: max(1, count // 30)].median(dim=0).values
-    usable = (typical > 16) & (typical < 240)
+    # Channels count singly: where one is clipped, or nearly, only the others follow the gain.
+    usable = (typical > 24) & (typical < 215)
     logs = torch.log(sampled.clamp_min(1.0) / typical.clamp_min(1.0))
     vertical = [0, sampled.shape[1] // 2, sampled.shape[1]]
     horizontal = [0, sampled.shape[2] // 2, sampled.shape[2]]
@@ -134,10 +135,10 @@ def frame_gains(frames: np.ndarray, samples: int = 2500) -> Tensor | None:
     return _mode(logs[:, usable]).exp()
 
 
-def _mode(values: Tensor, width: float = 0.02, rounds: int = 5) -> Tensor:
-    """Where the values of each row are densest: Cauchy-weighted mean from the median on, shape [rows]."""
+def _mode(values: Tensor, widths: tuple[float, ...] = (0.03, 0.02, 0.01, 0.007, 0.007)) -> Tensor:
+    """Where each row is densest: Cauchy-weighted means, ever narrower, from the median on; shape [rows]."""
     centre = values.median(dim=1).values
-    for _ in range(rounds):
+    for width in widths:
         weights = 1 / (1 + ((values - centre[:, None]) / width).square())
         centre = (weights * values).sum(1) / weights.sum(1)
     return centre
