@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from syncnerf.sync.drift import window_lags
 from syncnerf.sync.epipolar import resample
 from syncnerf.sync.landscape import correlate, find_peak, line_slices, refine, sensitivity, stand_out
 
@@ -138,3 +139,26 @@ def test_resampling_keeps_totals_and_times():
     finer = resample(signals, 1.2)
     assert finer.shape == (3, 50)
     torch.testing.assert_close(finer.sum(1), signals.sum(1))
+
+
+def test_lags_in_windows_follow_a_clock_that_drifts():
+    """The second clock runs fast by 0.4%: its lag grows by 0.4 samples in a hundred."""
+    generator = np.random.default_rng(3)
+    frequency = generator.uniform(0.02, 0.25, (40, 60, 1))
+    phase, height = generator.uniform(0, 2 * np.pi, (40, 60, 1)), generator.normal(size=(40, 60, 1))
+
+    def signals(times):
+        return torch.from_numpy((height * np.sin(2 * np.pi * frequency * times + phase)).sum(1)).float()
+
+    own = np.arange(480.0)
+    first, second = signals(own), signals((own - 5.0) / 1.004)
+    windows = window_lags(first, second, 6.0 * INTERVAL, INTERVAL)
+    assert len(windows.times) == 8
+    expected = 5.0 + 0.004 * windows.times / INTERVAL
+    np.testing.assert_allclose(windows.lags / INTERVAL, expected, atol=0.1)
+    assert (windows.deviations > 0).all()
+
+
+def test_windows_without_motion_say_nothing():
+    silent = torch.zeros(20, 240)
+    assert len(window_lags(silent, silent, 0.0, INTERVAL).lags) == 0

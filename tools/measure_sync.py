@@ -8,6 +8,7 @@ stated standard errors.
 examples:
   python tools/measure_sync.py scenes/demo scenes/dancer
   python tools/measure_sync.py scenes/demo --perturb-poses 5
+  python tools/measure_sync.py scenes/demo --damage crf35
   python tools/measure_sync.py data/walk_4cam --crops 10 --keep 70
   python tools/measure_sync.py --speed
 """
@@ -24,9 +25,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import av
 import numpy as np
 import torch
 from moving_spheres import Spheres, SphereVideo, sphere_scene
+from scene_output import VideoWriter
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Camera, Intrinsics, Scene, load_scene
@@ -56,6 +59,51 @@ class Crop:
         """The stretch, uint8, shape [count, height, width, 3]."""
         frames = self.scene.frames(self.scene.index_of(camera.name))
         return frames[self.first[camera.name] : self.first[camera.name] + self.count]
+
+
+@dataclass
+class Damaged:
+    """A frame cache whose frames suffered: ``how`` says in which way.
+
+    ``repeat``: a tenth of the frames show the one before again. ``lose``: a tenth are missing, and what follows moves
+    up. ``blur``: each frame is the mean of two. ``crf35``: compressed by x264 at that quality.
+    """
+
+    scene: Scene
+    how: str
+
+    def prepare(self, cameras: tuple[Camera, ...]) -> None:
+        """Nothing to do: the whole scene's frames are decoded."""
+
+    def open(self, camera: Camera) -> np.ndarray:
+        """The damaged frames, uint8, shape [T, height, width, 3]."""
+        index = self.scene.index_of(camera.name)
+        frames = self.scene.frames(index)
+        generator = np.random.default_rng(index)
+        count = len(frames)
+        if self.how == "blur":
+            following = frames[np.minimum(np.arange(count) + 1, count - 1)]
+            return ((frames.astype(np.uint16) + following) // 2).astype(np.uint8)
+        if self.how == "crf35":
+            return compressed(frames, 35)
+        chosen = generator.permutation(np.arange(1, count))[: round(0.1 * count)]
+        if self.how == "repeat":
+            shown = np.arange(count)
+            shown[chosen] -= 1
+            return frames[shown]
+        kept = np.delete(np.arange(count), chosen)
+        return frames[np.concatenate([kept, np.full(count - len(kept), kept[-1])])]
+
+
+def compressed(frames: np.ndarray, crf: int) -> np.ndarray:
+    """Frames after a passage through x264, uint8, same shape."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        with VideoWriter(path, frames.shape[2], frames.shape[1], 30, crf) as video:
+            for frame in frames:
+                video.write_rgb(frame)
+        with av.open(str(path)) as container:
+            return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 def random_crops(scene: Scene, keep: int, repeats: int) -> Iterator[Scene]:
@@ -134,6 +182,8 @@ def variants(scene: Scene, options: argparse.Namespace) -> Iterator[Scene]:
     """What is measured of a scene: itself, random crops, or perturbed poses."""
     if options.crops:
         yield from random_crops(scene, options.keep, options.crops)
+    elif options.damage:
+        yield replace(scene, frame_cache=Damaged(scene, options.damage), _frames={})
     elif options.perturb_poses:
         yield from (perturbed(scene, seed) for seed in range(options.perturb_poses))
     else:
@@ -148,6 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--crops", type=int, default=0, help="instead: this many random crops of synchronised videos")
     parser.add_argument("--keep", type=int, default=70, help="frames that a crop keeps (default: 70)")
     parser.add_argument("--perturb-poses", type=int, default=0, metavar="N", help="instead: N times with wrong poses")
+    parser.add_argument("--damage", choices=("repeat", "lose", "blur", "crf35"), help="instead: with damaged frames")
     parser.add_argument("--cache-dir", type=Path, help="folder of the decoded frames")
     parser.add_argument("--speed", action="store_true", help="30 cameras of 120 frames at 320x180, rendered here")
     options = parser.parse_args(arguments)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, pad
 
 CHUNK_BYTES = 2 << 20
 """Frames are read in pieces of about this many bytes: what a processor's cache holds."""
@@ -18,6 +18,12 @@ FLOOR_FACTOR = 3.0
 """Noise floor of a frame, in medians of its energy (most pixels of a static camera's frame stand still)."""
 LARGEST_FLOOR = 36.0
 """Largest noise floor; a median above it is motion, not noise."""
+STUTTER_REACH = 4
+"""Frames on either side whose median energy a frame is compared with."""
+REPEATED_SHARE = 0.1
+"""A frame with less energy than this share of the median repeats the one before."""
+JUMP_FACTOR = 1.7
+"""A frame with more energy than this many medians follows on a lost one."""
 CLIPPED = 253
 """Channel values from here on may stand for anything brighter."""
 
@@ -79,7 +85,29 @@ def motion_energy(frames: np.ndarray) -> MotionEnergy:
         moving |= (piece > 0).any(0)
     pixels = moving.flatten().nonzero()[:, 0]
     values = torch.cat([piece.flatten(1)[:, pixels].T for piece in pieces], dim=1) if pieces else torch.zeros(0, 0)
-    return MotionEnergy(values.contiguous(), pixels, pool, shape[1], shape[0])
+    return MotionEnergy(_without_stutter(values).contiguous(), pixels, pool, shape[1], shape[0])
+
+
+def _without_stutter(values: Tensor) -> Tensor:
+    """Undo what repeated and lost frames do to the energy of all pixels at once, shape [P, T - 1].
+
+    A repeated frame has no energy and the next one twice its own: both get half of it. After a lost frame the energy is
+    double for once: it is scaled down to that of the frames around it.
+    """
+    count = values.shape[1]
+    if len(values) == 0 or count < 2 * STUTTER_REACH:
+        return values
+    totals = values.sum(0, dtype=torch.float32)
+    around = pad(totals[None, None], (STUTTER_REACH, STUTTER_REACH), mode="reflect")[0, 0]
+    typical = around.unfold(0, 2 * STUTTER_REACH + 1, 1).median(dim=1).values
+    values = values.clone()
+    for frame in (totals < REPEATED_SHARE * typical).nonzero()[:, 0].tolist():
+        if frame + 1 < count and totals[frame + 1] > REPEATED_SHARE * typical[frame + 1]:
+            values[:, frame] = values[:, frame + 1] = values[:, frame + 1] / 2
+            totals[frame] = totals[frame + 1] = totals[frame + 1] / 2
+    jumps = totals > JUMP_FACTOR * typical
+    values[:, jumps] *= (typical[jumps] / totals[jumps]).to(values.dtype)
+    return values
 
 
 def _difference(chunk: Tensor, gains: Tensor | None) -> Tensor:
