@@ -1,0 +1,194 @@
+"""House rules that a program can see."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "syncnerf"
+SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "plugins").rglob("*.py"), *(ROOT / "tools").rglob("*.py")])
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
+EVERYTHING = sorted([*SOURCES, *(ROOT / "plugins").rglob("*.c"), *(ROOT / "tests").rglob("*.py")])
+
+LOW = ("scene", "sampling", "rendering", "encodings")
+"""Rooms that know nothing above them."""
+ABOVE = {
+    "training",
+    "evaluation",
+    "synced",
+    "test_time",
+    "run",
+    "cli",
+    "options",
+    "assembly",
+    "summary",
+    "time_offsets",
+}
+FOR_PLUGINS = ("backend", "rendering", "encodings", "scene", "config", "errors")
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, inside functions too."""
+    names = set()
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{relative(path)}: relative import"
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def rooms(names: set[str]) -> set[str]:
+    """The part of syncnerf that each name belongs to."""
+    return {name.split(".")[1] for name in names if name.startswith("syncnerf.")}
+
+
+def test_there_is_something_to_look_at():
+    assert len(SOURCES) > 60
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_everything_public_has_a_docstring(path):
+    missing = [] if ast.get_docstring(TREES[path]) else ["the module"]
+
+    def look(node: ast.AST, prefix: str, in_protocol: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                continue
+            if child.name.startswith("_"):
+                continue
+            # `forward` is torch's name: the class says what it computes, unless arguments need words.
+            said = ast.get_docstring(child) or child.name == "forward"
+            if not said:
+                missing.append(prefix + child.name)
+            if isinstance(child, ast.ClassDef):
+                look(child, f"{prefix}{child.name}.", False)
+
+    look(TREES[path], "", False)
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_nothing_is_executed_from_data_and_no_device_is_assumed(path):
+    found = []
+    for node in ast.walk(TREES[path]):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        if name in ("eval", "exec", "compile", "os.system") or name.endswith((".cuda", "pickle.load", "pickle.loads")):
+            found.append(f"line {node.lineno}: {name}")
+        keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        if name == "torch.load" and keywords.get("weights_only") != "True":
+            found.append(f"line {node.lineno}: torch.load without weights_only=True")
+        if name in ("np.load", "numpy.load") and keywords.get("allow_pickle", "False") != "False":
+            found.append(f"line {node.lineno}: numpy.load of pickles")
+        if keywords.get("shell") == "True":
+            found.append(f"line {node.lineno}: a shell")
+        if name == "yaml.load":
+            found.append(f"line {node.lineno}: {name}")
+    assert found == []
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if PACKAGE in path.parents], ids=relative)
+def test_imports_of_the_core_point_one_way(path):
+    names = imported(path)
+    assert not [name for name in names if name.startswith(("plugins", "syncnerf_", "tools"))]
+    room = path.relative_to(PACKAGE).parts[0]
+    if room in LOW:
+        assert not rooms(names) & ABOVE
+        assert not [name for name in names if name == "tensorboard" or name.startswith("torch.utils.tensorboard")]
+    if room == "scene":
+        assert not rooms(names) - {"scene", "errors"}
+    if path.name == "backend.py":
+        assert not rooms(names) - {"scene", "errors", "config", "backend"}
+    if room != "cli.py" and room != "__main__.py":
+        assert "cli" not in rooms(names)
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if ROOT / "plugins" in path.parents], ids=relative)
+def test_plugins_import_the_contract_and_nothing_behind_it(path):
+    names = imported(path)
+    assert rooms(names) <= set(FOR_PLUGINS)
+    own = f"syncnerf_{path.relative_to(ROOT / 'plugins').parts[0]}"
+    assert not [name for name in names if name.startswith("syncnerf_") and name.split(".")[0] != own]
+    if path.name == "spec.py":
+        assert rooms(names) <= {"backend", "config", "errors"}
+        assert not [
+            name for name in names if name.split(".")[0] in ("torch", "numpy", "kornia") or name.startswith(own)
+        ]
+
+
+def test_core_modules_import_in_no_circle():
+    """Over whole modules, so that none depends on the order in which they happen to be imported."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in SOURCES
+        if PACKAGE in path.parents
+    }
+    top_level = {}
+    for name, path in modules.items():
+        found = set()
+        for node in TREES[path].body:
+            if isinstance(node, ast.ImportFrom):
+                found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        top_level[name] = {other for other in found if other in modules and other != name}
+    done, under_way = set(), []
+
+    def visit(name: str) -> None:
+        assert name not in under_way, " -> ".join([*under_way, name])
+        if name not in done:
+            under_way.append(name)
+            for other in sorted(top_level[name]):
+                # A package's __init__ that lists its own modules is no circle of theirs.
+                if not name.startswith(other + "."):
+                    visit(other)
+            under_way.pop()
+            done.add(name)
+
+    for name in modules:
+        visit(name)
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=relative)
+def test_files_stay_readable(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400
+    assert "\t" not in text
+    assert text.endswith("\n")
+    assert not re.search(r"/(home|root|work)/\w", text), "a path of one machine"
+
+
+def test_library_code_does_not_print():
+    printing = [
+        relative(path)
+        for path, tree in TREES.items()
+        if PACKAGE in path.parents
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+    ]
+    # What people asked to see is printed by the commands themselves.
+    assert set(printing) <= {
+        "syncnerf/cli.py",
+        "syncnerf/run.py",
+        "syncnerf/sync/command.py",
+        "syncnerf/scene_command.py",
+    }
+
+
+def test_every_package_is_listed_for_installation():
+    text = (ROOT / "setup.cfg").read_text()
+    packages = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
+    listed = set(re.findall(r"^    (syncnerf[\w.]*)$", text, flags=re.MULTILINE))
+    assert packages <= listed
+    for plugin in (ROOT / "plugins").iterdir():
+        if (plugin / "__init__.py").exists():
+            assert f"syncnerf_{plugin.name}" in listed
+    shipped = [path for path in (ROOT / "plugins").rglob("*.c")]
+    assert all(path.name in text for path in shipped)
