@@ -2,7 +2,7 @@
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class EpipolarCameras:
     least_baseline: float
 
     def signals(self, first: int, second: int) -> tuple[Tensor, Tensor, float]:
-        """Conditioned line signals of two cameras on common time steps; shapes [L, T1], [L, T2], and seconds per step.
+        """Energy per line of two cameras on common time steps; shapes [L, T1], [L, T2], and seconds per step.
 
         Sample m of either covers m to m + 1 steps of that camera's own clock.
         """
@@ -45,8 +45,7 @@ class EpipolarCameras:
         resampled = [
             resample(signal, step * self.rates[camera]) for signal, camera in zip(lines, (first, second), strict=True)
         ]
-        # Lines without motion stay, as zeros: neighbouring rows must remain neighbouring lines.
-        return condition(resampled[0]), condition(resampled[1]), step
+        return *resampled, step
 
 
 def resample(signals: Tensor, ratio: float) -> Tensor:
@@ -96,6 +95,9 @@ def compare_pair(
 ) -> Comparison:
     """The landscape of two static cameras.
 
+    Where fine signals (a line per pixel, changes from frame to frame) show no distinct peak, as in strongly compressed
+    videos, coarse ones are tried, which are less precise.
+
     Args:
         cameras: of the scene.
         first: global index of the one camera.
@@ -109,20 +111,25 @@ def compare_pair(
     for camera in (first, second):
         if len(cameras.energies[camera].pixels) == 0:
             return Comparison(first, second, None, None, "nothing moves in one of the videos")
-    signals = cameras.signals(first, second)
-    if len(signals[0]) == 0 or not all(signal.any() for signal in signals[:2]):
+    *lines, step = cameras.signals(first, second)
+    if len(lines[0]) == 0 or not all(signal.any() for signal in lines):
         return Comparison(first, second, None, None, "no epipolar line with motion in both")
-    most = None if max_offset is None else math.ceil(max_offset / signals[2])
-    correlations = correlate(signals[0], signals[1], most)
-    found = find_peak(correlations, signals[2])
-    if found is None:
-        return Comparison(first, second, None, None, "too few frames in common")
-    peak, values = found
-    landscape = Landscape(first, second, correlations.shifts * signals[2], values)
-    reason = peak.reason_to_reject
-    if reason:
-        return Comparison(first, second, landscape, peak, reason)
+    most = None if max_offset is None else math.ceil(max_offset / step)
+    tried = []
+    for coarse in (False, True):
+        signals = [condition(signal, coarse) for signal in lines]
+        correlations = correlate(*signals, most)
+        found = find_peak(correlations, step)
+        if found is None:
+            return Comparison(first, second, None, None, "too few frames in common")
+        peak, values = found
+        landscape = Landscape(first, second, correlations.shifts * step, values)
+        tried.append(Comparison(first, second, landscape, peak, peak.reason_to_reject))
+        if not peak.reason_to_reject:
+            break
+    else:
+        return tried[0]
     one, two = line_slices(len(signals[0]), peak.line_shift)
-    aligned = signals[0][one], signals[1][two], peak.lag, signals[2]
+    aligned = signals[0][one], signals[1][two], peak.lag, step
     windows = window_lags(*aligned) if drift else None
-    return Comparison(first, second, landscape, peak, "", sensitivity(*aligned), windows)
+    return replace(tried[-1], sensitivity=sensitivity(*aligned), windows=windows)

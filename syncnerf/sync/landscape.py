@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv1d, pad
+from torch.nn.functional import avg_pool1d, conv1d, pad
 
 from syncnerf.sync.uncertainty import Sensitivity
 
 DETREND = 1.5
 """Deviation, in samples, of the smooth trend that is taken out: what is left carries the timing."""
+COARSE_LINES, COARSE_BLUR, COARSE_DETREND = 3, 1.0, 4.0
+"""The same for coarse signals: lines joined, and deviations of the smoothing and of the trend in samples."""
 SPREAD_POWER = 0.75
 """Lines are divided by this power of their deviation: between equal weight (1) and weight by energy (0)."""
 LEAST_OVERLAP = 12
@@ -88,17 +90,22 @@ class Correlations:
     values: Tensor
 
 
-def condition(signals: Tensor) -> Tensor:
+def condition(signals: Tensor, coarse: bool = False) -> Tensor:
     """Compress, detrend and weigh line signals so that sharp changes on any line count alike.
+
+    Lines without motion stay, as zeros: neighbouring rows remain neighbouring lines.
 
     Args:
         signals: energy per line over time, shape [L, T].
+        coarse: join lines and smooth over time first, against noise that differs from pixel to pixel.
 
     Returns:
-        Signals without slow trends, in no unit, shape [L, T]; a line that never moves is zero.
+        Signals without slow trends, in no unit, shape [L, T] (coarse: [L / 3, T]).
     """
+    if coarse:
+        signals = smooth(avg_pool1d(signals.T[None], COARSE_LINES, ceil_mode=True)[0].T, COARSE_BLUR)
     compressed = signals.clamp_min(0).sqrt()
-    detrended = compressed - smooth(compressed, DETREND)
+    detrended = compressed - smooth(compressed, COARSE_DETREND if coarse else DETREND)
     deviation = detrended.std(dim=1, keepdim=True)
     return detrended / deviation.clamp_min(1e-6) ** SPREAD_POWER
 
