@@ -72,8 +72,8 @@ class ImageSource:
             digest.update(f"{path.parent.name}/{path.name}|{status.st_size}|{status.st_mtime_ns}\n".encode())
         return f"{digest.hexdigest()}|{self.background}|{self.lens}"
 
-    def decode(self, intrinsics: Intrinsics, threads: int = 1) -> Iterator[np.ndarray]:
-        """Yield frames in order, uint8 RGB, shape [height, width, 3]; ``threads`` has no effect on images.
+    def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
+        """Yield frames in order, uint8 RGB, shape [height, width, 3].
 
         Raises:
             UserError: an image is missing or damaged, or of another size than the first.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Intrinsics
@@ -73,12 +74,11 @@ class VideoSource:
         status = self.path.stat()
         return f"{self.path.name}|{status.st_size}|{status.st_mtime_ns}|{self.lens}"
 
-    def decode(self, intrinsics: Intrinsics, threads: int = 1) -> Iterator[np.ndarray]:
+    def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
         """Yield frames in order, uint8 RGB, shape [height, width, 3].
 
         Args:
             intrinsics: of the camera, at the size to resample to.
-            threads: of the decoder; one is the most economical where several videos are decoded at once.
 
         Raises:
             UserError: the file breaks off, is damaged or is marked as rotated.
@@ -88,13 +88,22 @@ class VideoSource:
         try:
             with av.open(str(self.path)) as container:
                 stream = container.streams.video[0]
-                stream.thread_type, stream.codec_context.thread_count = "AUTO", threads
+                # Several videos are decoded at once: a decoder of one thread is then the most economical.
+                stream.codec_context.thread_count = 1
+                scaler = VideoReformatter()  # one for all frames: setting it up costs a tenth of using it
                 for number, frame in enumerate(container.decode(stream)):
                     if number == 0 and frame.rotation:
                         raise UserError(f"{self.path}: is marked as rotated; encode it again upright")
                     # Averaging over areas keeps small images free of aliases. Not FAST_BILINEAR, not even at full size:
                     # it shifts the chroma of 4:4:4 videos by a pixel.
-                    image = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
+                    image = _pixels(scaler.reformat(frame, width, height, "rgb24", interpolation="AREA"))
                     yield image if undistort is None else undistort(image)
         except (av.error.FFmpegError, ValueError) as error:
             raise UserError(f"{self.path}: decoding failed ({one_line(error)}); copy or encode it again") from error
+
+
+def _pixels(frame: av.VideoFrame) -> np.ndarray:
+    """An RGB frame's pixels, uint8, shape [height, width, 3], without the padding of its lines."""
+    plane = frame.planes[0]
+    lines = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)[: frame.height, : 3 * frame.width]
+    return np.ascontiguousarray(lines).reshape(frame.height, frame.width, 3)
