@@ -109,8 +109,9 @@ def test_videos_report_and_curves(finished):
 
 
 def test_training_helped(finished):
-    """Sixty tiny steps are no masterpiece, but far from a white page (about 9 dB here) or a frozen start."""
-    assert read(finished / "runs" / "demo" / "metrics.json")["mean"]["psnr"] > 12
+    """Sixty tiny steps are no masterpiece, but far from a white page (11.5 dB here) or a frozen start."""
+    psnr = read(finished / "runs" / "demo" / "metrics.json")["mean"]["psnr"]
+    assert psnr > 14, psnr
 
 
 def test_a_finished_run_is_not_trained_over(workplace, capsys):
