@@ -43,18 +43,20 @@ def run(arguments: argparse.Namespace) -> int:
     scene = load_scene(arguments.datadir, options, arguments.dataset)
     result = synchronize(scene, arguments.method, arguments.max_offset, arguments.drift, arguments.tracks)
     print(table(scene, result))
+    determined = len(result.reasons) < len(scene.cameras) - 1
+    if determined:
+        names = result.names
+        reference = names[result.reference]
+        out = arguments.out or Path("offsets.json")
+        write_offsets(out, names, reference, result.offsets, result.stderr, "sync", result.reasons, _rates(result))
     if arguments.plots is not None:
         # Imported here: matplotlib is slow to load, and only these pictures need it.
         from syncnerf.sync.plots import write_plots
 
         write_plots(scene, result, arguments.plots)
-    if len(result.reasons) == len(scene.cameras) - 1:
+    if not determined:
         reason = next(iter(result.reasons.values()))
         raise UserError(f"{scene.root}: no camera's offset can be determined ({reason})")
-    out = arguments.out or Path("offsets.json")
-    names = result.names
-    reference = names[result.reference]
-    write_offsets(out, names, reference, result.offsets, result.stderr, "sync", result.reasons, _rates(result))
     if arguments.export is not None:
         export_aligned(scene, result, arguments.export)
     return 0

@@ -7,6 +7,7 @@ import torch
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.common_interval import common_interval
 from syncnerf.sync.result import SyncResult
@@ -21,11 +22,18 @@ THUMBNAIL = 150
 
 
 def write_plots(scene: Scene, result: SyncResult, folder: Path) -> None:
-    """Write ``landscapes.png``, ``timeline.png`` and ``frames.png`` into a folder (made if need be)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    landscape_matrix(result, scene.frame_interval).savefig(folder / "landscapes.png", dpi=110)
-    timeline(scene, result).savefig(folder / "timeline.png", dpi=110)
-    simultaneous_frames(scene, result).savefig(folder / "frames.png", dpi=110)
+    """Write ``landscapes.png``, ``timeline.png`` and ``frames.png`` into a folder (made if need be).
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        landscape_matrix(result, scene.frame_interval).savefig(folder / "landscapes.png", dpi=110)
+        timeline(scene, result).savefig(folder / "timeline.png", dpi=110)
+        simultaneous_frames(scene, result).savefig(folder / "frames.png", dpi=110)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror or error}); choose another place") from error
 
 
 def landscape_matrix(result: SyncResult, frame_interval: float) -> Figure:
@@ -36,7 +44,7 @@ def landscape_matrix(result: SyncResult, frame_interval: float) -> Figure:
     count = len(result.names)
     side = min(max(6.0, 0.75 * count), 18.0)
     figure = Figure(figsize=(side, side))
-    axes = figure.add_axes((0.09, 0.03, 0.89, 0.86))
+    axes = figure.add_axes((0.1, 0.02, 0.88, 0.82))
     lags = {(pair.first, pair.second): pair for pair in result.pairs}
     longest = max((float(land.lags.abs().max()) for land in result.landscapes), default=1.0)
     curves: dict[str, list[np.ndarray]] = {USED: [], UNUSED: []}
@@ -63,8 +71,8 @@ def landscape_matrix(result: SyncResult, frame_interval: float) -> Figure:
     axes.set_yticks(range(count), result.names, fontsize=8)
     axes.xaxis.tick_top()
     axes.set_title(
-        f"agreement against shift (each cell: -{longest:.2f} .. +{longest:.2f} s); grey: not used; "
-        "below the diagonal: lag in frames",
+        f"agreement against shift (each cell: -{longest:.2f} .. +{longest:.2f} s)\n"
+        "grey: not used; below the diagonal: lag in frames",
         fontsize=9,
     )
     return figure
@@ -104,8 +112,8 @@ def simultaneous_frames(scene: Scene, result: SyncResult) -> Figure:
     # Where no moment is common to all, moments of the median camera still show most of them.
     begin, end = (max(starts), min(ends)) if max(starts) < min(ends) else (np.median(starts), np.median(ends))
     moments = begin + (end - begin) * (np.arange(STRIP_MOMENTS) + 0.5) / STRIP_MOMENTS
-    columns = min(len(known), STRIP_COLUMNS)
-    lines = -(-len(known) // columns)
+    lines = -(-len(known) // STRIP_COLUMNS)
+    columns = -(-len(known) // lines)
     shape = [(c.intrinsics.width, c.intrinsics.height) for c in scene.cameras]
     height = round(max(THUMBNAIL * h / w for w, h in shape))
     gap = 4
@@ -131,8 +139,8 @@ def simultaneous_frames(scene: Scene, result: SyncResult) -> Figure:
         axes.text(x, y, text, fontsize=6, va="top", bbox=box)
     axes.axis("off")
     figure.suptitle(
-        f"the same moment in every camera: {', '.join(f'{moment:.3f}' for moment in moments)} s, a row each "
-        "(nearest frame; in brackets what is missing to the moment, in frames)",
+        f"from top to bottom: {', '.join(f'{moment:.2f}' for moment in moments)} s\n"
+        "nearest frame of each camera; in brackets what it lacks, in frames",
         fontsize=8,
     )
     return figure
