@@ -1,6 +1,7 @@
 """Files that appear only when complete, and are written by one process at a time."""
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ def partial_path(target: Path) -> Path:
 @contextlib.contextmanager
 def exclusive_file(target: Path, is_done: Callable[[], bool], give_up: Callable[[], None]) -> Iterator[BinaryIO | None]:
     """Write ``target`` aside and rename it when the block ends; an exception leaves nothing behind.
+
+    Nothing waits for the disk (frames come several times faster than many disks write them), so this holds whatever
+    happens to the process, but not if the machine loses its power in the seconds after.
 
     The file aside is locked while it is written, so a second run waits for the first; one that was left by a killed
     run is not locked and is written anew.
@@ -60,6 +64,22 @@ def exclusive_file(target: Path, is_done: Callable[[], bool], give_up: Callable[
             os.replace(partial, target)
         except BaseException:
             partial.unlink(missing_ok=True)
+            raise
+
+
+def reserve(file: BinaryIO, size: int) -> None:
+    """Reserve the next ``size`` bytes of the disk: writing them is then cheaper, and a full disk is found at once.
+
+    Raises:
+        OSError: the disk has less space than that.
+    """
+    file.flush()
+    try:
+        os.posix_fallocate(file.fileno(), file.tell(), size)
+    except AttributeError:  # not offered here
+        pass
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera, Intrinsics
-from syncnerf.scene.exclusive_file import exclusive_file, partial_path
+from syncnerf.scene.exclusive_file import exclusive_file, partial_path, reserve
 from syncnerf.scene.transforms import one_line
 
 logger = logging.getLogger(__name__)
@@ -143,6 +143,7 @@ class FrameCache:
                         progress.update(camera.frame_count)
                     return
                 np.lib.format.write_array_header_1_0(file, header)
+                reserve(file, math.prod(header["shape"]))
                 self._write_frames(camera, file, progress)
         except DecodingStopped:
             return
