@@ -130,8 +130,9 @@ def simultaneous_frames(scene: Scene, result: SyncResult) -> Figure:
             picture = _thumbnail(scene.frame_cache.open(scene.cameras[camera])[frame])
             canvas[top : top + picture.shape[0], left : left + THUMBNAIL] = picture
             labels.append((left + 3, top + 3, f"{result.names[camera]} #{frame} ({own - frame:+.2f})"))
-    figure = Figure(figsize=(canvas.shape[1] / 100, canvas.shape[0] / 100 + 0.4))
-    share = canvas.shape[0] / 100 / (canvas.shape[0] / 100 + 0.4)
+    header = 0.6
+    figure = Figure(figsize=(canvas.shape[1] / 100, canvas.shape[0] / 100 + header))
+    share = canvas.shape[0] / 100 / (canvas.shape[0] / 100 + header)
     axes = figure.add_axes((0, 0, 1, share))
     axes.imshow(canvas)
     for x, y, text in labels:
@@ -142,6 +143,7 @@ def simultaneous_frames(scene: Scene, result: SyncResult) -> Figure:
         f"from top to bottom: {', '.join(f'{moment:.2f}' for moment in moments)} s\n"
         "nearest frame of each camera; in brackets what it lacks, in frames",
         fontsize=8,
+        y=1 - 0.1 * (1 - share),
     )
     return figure
 

@@ -10,13 +10,13 @@ from torch.nn.functional import normalize, pad
 from syncnerf.scene import Camera
 from syncnerf.sync.tracks import Tracks
 
-TOLERANCE = 1.0
+TOLERANCE = 0.7
 """Sampson error, in pixels, at which a pair of points half agrees."""
 STATIC_ERROR = 0.6
 """Tracks that a fixed point in space explains to this many pixels (root mean square) stand still."""
 LEAST_COMMON = 6
 """Frames that two tracks must share."""
-COLOUR_DISTANCE = 40.0
+COLOUR_DISTANCE = 30.0
 """Grey levels (root mean square over channels) by which the colours of one point may differ between cameras."""
 
 

@@ -18,8 +18,8 @@ from syncnerf.sync.workers import in_parallel
 
 logger = logging.getLogger(__name__)
 
-COARSE_STRIDE = 3
-"""The exhaustive search over shifts looks at every third frame."""
+COARSE_STRIDE = 2
+"""The exhaustive search over shifts looks at every second frame."""
 FINE_STEP = 0.25
 """Frames between the shifts of the last search."""
 FINE_REACH = 1.5
