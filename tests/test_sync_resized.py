@@ -32,7 +32,7 @@ def test_small_frames_stay_as_they_are(tmp_path):
 
 def test_offsets_of_a_large_scene_come_from_small_frames(tmp_path):
     offsets = [0.0, 0.11, -0.06]
-    scene = sphere_scene(tmp_path, offsets, frames=32, size=(324, 216))
+    scene = sphere_scene(tmp_path, offsets, frames=40, size=(328, 220))
     result = synchronize(scene)
     assert torch.equal(result.offsets, synchronize(scene.resized(320)).offsets)
     error = result.offsets - torch.tensor(offsets, dtype=torch.float64) + offsets[scene.reference]
