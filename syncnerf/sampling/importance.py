@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from syncnerf.errors import UserError
 from syncnerf.scene.exclusive_file import exclusive_file
+from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms import one_line
 
@@ -35,6 +36,13 @@ class ImportanceSettings:
     gamma: float = 2e-2
     shift: int = 25
     floor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not (self.gamma > 0 and self.shift > 0 and 0 <= self.floor <= 1):
+            raise UserError(
+                f"isg_gamma = {self.gamma:g}, ist_shift = {self.shift}, ist_floor = {self.floor:g}: gamma and shift "
+                "should be more than 0, floor between 0 and 1"
+            )
 
     @property
     def suffix(self) -> str:
@@ -101,9 +109,11 @@ def importance_weights(scene: Scene, camera: int, settings: ImportanceSettings) 
         with exclusive_file(path, lambda: _mapped(path, _length(scene, camera)) is not None, _keep_waiting) as file:
             if file is not None:
                 _write_weights(file, scene.frames(camera), settings)
+        release_pages(scene.frames(camera))
         weights = np.load(path, mmap_mode="r", allow_pickle=False)
         with exclusive_file(_sums_path(path), lambda: False, _keep_waiting) as file:
             np.save(file, _segment_sums(weights))
+        release_pages(weights)
     except OSError as error:
         raise UserError(
             f"{path.parent}: cannot write the importance of pixels ({one_line(error)}); "

@@ -13,8 +13,13 @@ from syncnerf.sampling.importance import ImportanceSettings, importance_weights,
 from syncnerf.sampling.permutation import EpochOrder
 from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.camera import intrinsics_table, pixel_rays
+from syncnerf.scene.frame_cache import expect_random_reads, release_pages
 from syncnerf.scene.scene import Scene
 
+RESIDENT_BYTES = 2 * 2**30
+"""Frames larger than this in all are not left in the process's memory once they were read."""
+RELEASE_EVERY = 64
+"""Steps between; each ray may have brought in one page, so 4096 rays a step make 1 GB."""
 BACKGROUND_TOLERANCE = 10 / 255
 """A pixel whose mean differs less from the background, and which never changes, is plain background."""
 
@@ -39,6 +44,12 @@ class RaySampler:
         self.poses = [scene.cameras[i].camera_to_world for i in scene.train]
         self.times = [scene.cameras[i].frame_times for i in scene.train]
         self.frames = [scene.frames(i) for i in scene.train]
+        self.releases = sum(video.nbytes for video in self.frames) > RESIDENT_BYTES
+        if self.releases:
+            # Mappings of our own: others read the scene's from front to back.
+            self.frames = [scene.frame_cache.open(scene.cameras[i]) for i in scene.train]
+            for video in self.frames:
+                expect_random_reads(video)
         self.frame_counts = np.array([len(video) for video in self.frames])
         self.pixel_counts = np.array([video.shape[1] * video.shape[2] for video in self.frames])
         self.uniform: list[np.ndarray | None] = [None] * len(self.frames)
@@ -95,9 +106,13 @@ class RaySampler:
         if chosen is not None:
             parts.append(chosen)
         local, frames, pixels = (np.concatenate(item) for item in zip(*parts, strict=True))
-        # Neighbours in the batch read from one file.
-        by_camera = np.argsort(local, kind="stable")
-        return self._gather(local[by_camera], frames[by_camera], pixels[by_camera])
+        # Neighbours in the batch are neighbours on the disk.
+        by_camera = np.argsort((local * self.frame_counts.max() + frames) * self.pixel_counts.max() + pixels)
+        batch = self._gather(local[by_camera], frames[by_camera], pixels[by_camera])
+        if self.releases and step % RELEASE_EVERY == 0:
+            for video in self.frames:
+                release_pages(video)
+        return batch
 
     def _uniform_places(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Local camera, frame and pixel of indices over all that may be drawn uniformly."""

@@ -1,5 +1,6 @@
 """Mean and standard deviation over time of every pixel, computed in chunks and cached beside the frames."""
 
+import logging
 import os
 import zipfile
 from dataclasses import dataclass
@@ -7,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.scene import Scene
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ def pixel_statistics(scene: Scene, camera: int, chunk: int = 16) -> PixelStatist
         part = np.asarray(frames[start : start + chunk], dtype=np.float32) / 255.0
         total += part.sum(axis=0, dtype=np.float64)
         square += np.square(part).sum(axis=0, dtype=np.float64)
+    release_pages(frames)
     mean = total / len(frames)
     deviation = np.sqrt(np.maximum(square / len(frames) - mean**2, 0.0)).max(axis=-1)
     result = PixelStatistics(mean.astype(np.float32), deviation.astype(np.float32))
@@ -52,10 +57,13 @@ def _load(path: Path) -> PixelStatistics | None:
 
 
 def _save(path: Path, statistics: PixelStatistics) -> None:
+    """Keep the statistics for the next run; where that fails it computes them again."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
             np.savez(file, mean=statistics.mean, deviation=statistics.deviation)
         os.replace(partial, path)
+    except OSError as error:
+        logger.warning("%s: cannot be kept (%s); it is computed again next time", path, error.strerror or error)
     finally:
         partial.unlink(missing_ok=True)

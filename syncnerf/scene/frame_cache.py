@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import math
+import mmap
 import os
 import re
 import shutil
@@ -191,6 +192,25 @@ class FrameCache:
                 f"{self.directory}: the decoded frames need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
                 "free some space, name another folder with --cache-dir, or use --downsample"
             )
+
+
+def release_pages(frames: np.ndarray) -> None:
+    """Hand the memory of a mapped array's pages back; they stay in the system's file cache while it has room.
+
+    Without this a process that reads all of a large cache once appears to use as much memory as the cache is large.
+    """
+    _advise(frames, "MADV_DONTNEED")
+
+
+def expect_random_reads(frames: np.ndarray) -> None:
+    """Tell the system that a mapped array is read here and there: it then fetches single pages only."""
+    _advise(frames, "MADV_RANDOM")
+
+
+def _advise(frames: np.ndarray, advice: str) -> None:
+    mapping = getattr(frames, "_mmap", None)
+    if mapping is not None and hasattr(mmap, advice):
+        mapping.madvise(getattr(mmap, advice))
 
 
 def _shape(camera: Camera) -> tuple[int, int, int, int]:
