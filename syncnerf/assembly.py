@@ -87,6 +87,7 @@ def assemble(config: Config, scene: Scene, fresh: bool) -> Assembly:
         scene.duration,
         config.training.steps,
         starting_offsets(config, scene) if fresh else None,
+        scene.test,
     )
     return Assembly(scene, spec, SyncedBackend(offsets, backend).to(device), device)
 
@@ -101,7 +102,8 @@ def scene_geometry(scene: Scene, steps: int, hull: Tensor | None) -> SceneGeomet
         bounds=scene.field_bounds,
         near=scene.near,
         far=scene.far,
-        duration=scene.duration,
+        # A video of a single frame still needs a clock that runs.
+        duration=max(scene.duration, scene.frame_interval),
         frame_count=max(camera.frame_count for camera in scene.cameras),
         steps=steps,
         contraction=scene.space == "contraction",
@@ -109,6 +111,13 @@ def scene_geometry(scene: Scene, steps: int, hull: Tensor | None) -> SceneGeomet
         background=scene.background,
         occupied=hull,
     )
+
+
+def check_start(config: Config) -> None:
+    """Refuse an ``offset_init`` that is neither a known word nor a file, before anything costly happens."""
+    choice = config.offsets.offset_init
+    if choice not in ("auto", "sync", "zero") and not Path(choice).is_file():
+        raise UserError(f"offset_init = {choice}: no such file; give auto, sync, zero or an offsets.json")
 
 
 def starting_offsets(config: Config, scene: Scene) -> Tensor | None:

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from syncnerf import __version__
 from syncnerf.errors import UserError
@@ -53,11 +54,18 @@ def _train(arguments: list[str]) -> int:
     return run(parse(arguments))
 
 
+class _Parser(argparse.ArgumentParser):
+    """Usage errors in one line, as all other errors; subcommands' parsers are of this class too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
     from syncnerf.scene.info_command import add_parser as add_info
     from syncnerf.sync.command import add_parser as add_sync
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="syncnerf",
         description="Finds out when each camera really started, and makes a dynamic radiance field of their videos.",
     )

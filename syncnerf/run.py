@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from syncnerf.assembly import Assembly, assemble, choose_device, make_sampler, open_scene
+from syncnerf.assembly import Assembly, assemble, check_start, choose_device, make_sampler, open_scene
 from syncnerf.config import Config
 from syncnerf.errors import UserError
 from syncnerf.evaluation.evaluate import Evaluation, evaluate, write_metrics
@@ -21,6 +21,8 @@ from syncnerf.evaluation.report import write_report
 from syncnerf.evaluation.views import at_own_clock, evaluation_mode, render_views
 from syncnerf.offsets_file import read_offsets, write_offsets
 from syncnerf.options import write_config
+from syncnerf.sampling.rays import RaySampler
+from syncnerf.scene.scene import Scene
 from syncnerf.summary import result_table
 from syncnerf.test_time import OffsetFit, TestTimeOffsets
 from syncnerf.training.checkpoints import choose_checkpoint, list_checkpoints, load_checkpoint
@@ -39,45 +41,57 @@ def run(config: Config) -> int:
         UserError: something of the user's is unfit; nothing half-written is left behind.
     """
     scene = open_scene(config.scene)
+    choose_device(config.training.device)
+    check_start(config)
     if config.run.dry_run:
-        choose_device(config.training.device)
         print(write_config(config) + "\n" + scene.summary())
         return 0
     folder = Path(config.run.logdir) / config.run.expname
-    trains = not (config.evaluation.validate_only or config.evaluation.render_only or config.run.ckpt)
-    if trains and not config.run.resume and list_checkpoints(folder / "checkpoints"):
-        raise UserError(f"{folder}: holds a finished or broken-off run; continue it with --resume or change --expname")
-    fresh = trains and not (config.run.resume and list_checkpoints(folder / "checkpoints"))
-    if not fresh:
-        checkpoint = choose_checkpoint(config.run.ckpt, folder / "checkpoints")
-        load_checkpoint(checkpoint, config.run.backend, scene.names)
+    checkpoint = _checkpoint(config, scene, folder)
     scene.frame_cache.prepare(scene.cameras)
-    assembly = assemble(config, scene, fresh)
+    assembly = assemble(config, scene, fresh=checkpoint is None)
+    sampler = make_sampler(config, assembly.spec, scene) if _trains(config) else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be made ({error.strerror}); choose another --logdir") from error
-    if trains:
-        _write_text(folder / "config.txt", write_config(config))
-        trainer = _trainer(config, assembly, folder)
-        if not fresh:
-            trainer.restore(checkpoint)
-        stopped_by = trainer.fit()
-        step = trainer.step
-        _write_offsets(folder, assembly, None)
-        if stopped_by is not None:
-            logger.warning("stopped at step %d and saved; continue with --resume", step)
-            return 128 + stopped_by
-    else:
+    if sampler is None:
         step = restore_model(assembly.synced, load_checkpoint(checkpoint, config.run.backend, scene.names), checkpoint)
-    return _finish(config, assembly, folder, step, trains)
+        return _finish(config, assembly, folder, step)
+    _write_text(folder / "config.txt", write_config(config))
+    trainer = _trainer(config, assembly, sampler, folder)
+    if checkpoint is not None:
+        trainer.restore(checkpoint)
+    stopped_by = trainer.fit()
+    _write_offsets(folder, assembly, [])
+    if stopped_by is not None:
+        logger.warning("stopped at step %d and saved; continue with --resume", trainer.step)
+        return 128 + stopped_by
+    return _finish(config, assembly, folder, trainer.step)
 
 
-def _trainer(config: Config, assembly: Assembly, folder: Path) -> Trainer:
+def _trains(config: Config) -> bool:
+    return not (config.evaluation.validate_only or config.evaluation.render_only or config.run.ckpt)
+
+
+def _checkpoint(config: Config, scene: Scene, folder: Path) -> Path | None:
+    """The checkpoint to start from, checked against backend and scene; None for a fresh training."""
+    existing = list_checkpoints(folder / "checkpoints")
+    if _trains(config):
+        if existing and not config.run.resume:
+            raise UserError(f"{folder}: holds a run already; continue it with --resume or change --expname")
+        if not existing:
+            return None
+    checkpoint = choose_checkpoint(config.run.ckpt, folder / "checkpoints")
+    load_checkpoint(checkpoint, config.run.backend, scene.names)
+    return checkpoint
+
+
+def _trainer(config: Config, assembly: Assembly, sampler: RaySampler, folder: Path) -> Trainer:
     scene = assembly.scene
     return Trainer(
         assembly.synced,
-        make_sampler(config, assembly.spec, scene),
+        sampler,
         config.training,
         folder,
         assembly.spec.name,
@@ -112,14 +126,13 @@ def _preview(config: Config, assembly: Assembly) -> dict[str, Tensor]:
     }
 
 
-def _finish(config: Config, assembly: Assembly, folder: Path, step: int, trained: bool) -> int:
+def _finish(config: Config, assembly: Assembly, folder: Path, step: int) -> int:
     """Everything after training: fit, evaluate, render, report, as asked."""
     synced, scene, device = assembly.synced, assembly.scene, assembly.device
     renders = folder / "renders"
     renders.mkdir(parents=True, exist_ok=True)
     times_at_once = TIMES_AT_ONCE if assembly.spec.batch == "time_series" else 1
     settings = config.evaluation
-    fits: list[OffsetFit] = []
     if settings.render_only:
         _recall_fits(assembly, folder)
         render_test_videos(synced, scene, renders, settings=settings, device=device, times_at_once=times_at_once)
@@ -128,8 +141,9 @@ def _finish(config: Config, assembly: Assembly, folder: Path, step: int, trained
         return 0
     before, after, fits = _score(config, assembly, renders, step, times_at_once)
     write_metrics(folder / "metrics.json", after or before, before if after else None)
-    _write_offsets(folder, assembly, fits)
-    if trained:
+    if _trains(config) or fits:
+        _write_offsets(folder, assembly, fits)
+    if _trains(config):
         render_paths(synced, scene, renders, settings=settings, device=device)
     report = write_report(folder, scene)
     print(result_table(scene, synced.offsets.values().detach().cpu(), fits, before, after))
@@ -158,14 +172,14 @@ def _score(
     return before, evaluate(synced, scene, protocol, **shared, renders=renders), fits
 
 
-def _write_offsets(folder: Path, assembly: Assembly, fits: list[OffsetFit] | None) -> None:
+def _write_offsets(folder: Path, assembly: Assembly, fits: list[OffsetFit]) -> None:
     """``offsets.json`` of the run: trained cameras, and the test cameras where they were fitted."""
     scene = assembly.scene
     offsets = assembly.synced.offsets.values().detach().cpu().clone()
     errors = torch.full_like(offsets, torch.nan)
     errors[scene.reference] = 0.0
     offsets[list(scene.test)] = torch.nan
-    for fit in fits or []:
+    for fit in fits:
         offsets[fit.camera], errors[fit.camera] = fit.seconds, fit.stderr
     reasons = {scene.names[i]: "a test camera; fit it with --test-optim" for i in scene.test}
     source = "test-optim" if fits else "joint"

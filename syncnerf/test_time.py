@@ -56,8 +56,8 @@ class _Pixels:
     rgb: Tensor
     frames: Tensor
 
-    def first(self, count: int) -> _Pixels:
-        return _Pixels(self.rays[:count], self.times[:count], self.rgb[:count], self.frames[:count])
+    def __getitem__(self, index: slice | Tensor) -> _Pixels:
+        return _Pixels(self.rays[index], self.times[index], self.rgb[index], self.frames[index])
 
 
 class TestTimeOffsets:
@@ -167,14 +167,13 @@ class TestTimeOffsets:
         count = int(reach / spacing + 1e-6)  # 0.6 s are 6 frames of 0.1 s, whatever floats say
         grid = torch.arange(-count, count + 1, dtype=torch.float64) * spacing
         errors = torch.full_like(grid, torch.nan)
-        coarse = pixels.first(self.config.test_pixels)
+        coarse = pixels[: self.config.test_pixels]
         for place, offset in enumerate(tqdm(grid.tolist(), desc="searching offset", leave=False)):
             seen = self._seen(coarse, offset)
             if seen.float().mean() >= LEAST_SHARE:
-                part = _Pixels(coarse.rays[seen], coarse.times[seen], coarse.rgb[seen], coarse.frames[seen])
-                errors[place] = self._residuals(part, offset, slopes=False)[0].square().mean()
+                errors[place] = self._residuals(coarse[seen], offset, slopes=False)[0].square().mean()
         start = grid[errors.nan_to_num(torch.inf).argmin()].item()
-        offset, stderr, steps = self._gauss_newton(pixels, start, spacing)
+        offset, stderr, steps = self._gauss_newton(pixels[self._seen(pixels, start)], start, spacing)
         return OffsetFit(index, offset, stderr, grid, errors, steps)
 
     def _gauss_newton(self, pixels: _Pixels, offset: float, spacing: float) -> tuple[float, float, int]:
@@ -201,7 +200,7 @@ class TestTimeOffsets:
         """Adam on the mean squared error from offset 0, as the paper does it."""
         offset = torch.zeros((), dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.Adam([offset], lr=self.config.test_adam_lr * self.scene.cameras[index].duration)
-        coarse = pixels.first(self.config.test_pixels)
+        coarse = pixels[: self.config.test_pixels]
         for _ in tqdm(range(self.config.test_adam_steps), desc="fitting offset (Adam)", leave=False):
             residuals, slopes = self._residuals(coarse, offset.item(), slopes=True)
             offset.grad = (2 * residuals * slopes).mean().cpu()

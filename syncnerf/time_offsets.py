@@ -30,6 +30,7 @@ class TimeOffsets(nn.Module):
         duration: seconds of the longest video; turns the learning rate's share of it into seconds.
         steps: length of the training; the schedule's shares refer to it.
         initial: starting offsets in seconds, float64, shape [C], that only need refining; zero if None.
+        untrained: global indices of the test cameras, whose rows only :meth:`set_camera` moves.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class TimeOffsets(nn.Module):
         duration: float,
         steps: int,
         initial: Tensor | None = None,
+        untrained: tuple[int, ...] = (),
     ):
         super().__init__()
         self.config = config
         self.camera_count = camera_count
         self.reference = reference
+        self.trained = [camera for camera in range(camera_count) if camera not in untrained]
         self.start_step = round(config.offset_start * steps)
         self.freeze_step = round(config.offset_freeze * steps)
         if self.learned:
@@ -101,10 +104,10 @@ class TimeOffsets(nn.Module):
             self.gradient_square.lerp_(gradient.square(), 1 - decay)
 
     def losses(self) -> dict[str, Tensor]:
-        """The optional L1 penalty."""
+        """The optional L1 penalty on the training cameras' offsets."""
         if not self.learned or self.config.offset_l1 == 0:
             return {}
-        return {"offset_l1": self.config.offset_l1 * self.values().abs().mean()}
+        return {"offset_l1": self.config.offset_l1 * self.values()[self.trained].abs().mean()}
 
     def param_groups(self) -> list[dict]:
         """One group for Adam; its learning rate is in seconds."""

@@ -191,7 +191,7 @@ def test_importance_on_a_full_disk_is_one_line(scene, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(importance, "_write_weights", refuse)
-    with pytest.raises(UserError, match="No space left on device.*free some space"):
+    with pytest.raises(UserError, match=r"No space left on device.*free some space"):
         importance_weights(scene, 1, ImportanceSettings("isg"))
     assert not list(scene.frame_cache.directory.glob(".*"))
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from kornia.geometry import distort_points
 
 from syncnerf.scene.camera import Intrinsics
 
@@ -31,6 +30,8 @@ class Undistorter:
     """
 
     def __init__(self, lens: Lens, intrinsics: Intrinsics):
+        from kornia.geometry import distort_points  # here: it takes seconds to import, and few scenes need it
+
         width, height = intrinsics.width, intrinsics.height
         row, column = torch.meshgrid(
             torch.arange(height, dtype=torch.float64) + 0.5,

@@ -29,12 +29,15 @@ class Monitor:
             self.writer.add_scalar(f"{group}/{name}", value, step)
 
     def offsets(self, step: int, offsets: TimeOffsets) -> None:
-        """One curve per camera: offset in frames, and how much its gradients agree."""
-        frames = offsets.values().detach() / self.frame_interval
-        self.scalars(step, "offset_frames", dict(zip(self.names, frames.tolist(), strict=True)))
-        for name, (mean, agreement) in zip(self.names, offsets.gradient_signal(), strict=False):
-            self.scalars(step, "offset_gradient", {name: mean})
-            self.scalars(step, "offset_gradient_agreement", {name: agreement})
+        """One curve per trained camera: offset in frames, and how much its gradients agree."""
+        frames = (offsets.values().detach() / self.frame_interval).tolist()
+        signal = list(offsets.gradient_signal())
+        for camera in offsets.trained:
+            name = self.names[camera]
+            self.scalars(step, "offset_frames", {name: frames[camera]})
+            if signal:
+                self.scalars(step, "offset_gradient", {name: signal[camera][0]})
+                self.scalars(step, "offset_gradient_agreement", {name: signal[camera][1]})
 
     def image(self, step: int, name: str, picture: Tensor) -> None:
         """A picture [H, W, 3] in [0, 1]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -138,14 +139,20 @@ class Trainer:
         return {name: value.detach() for name, value in losses.items()}, batch.rgb[..., 0].numel()
 
     def _check(self, values: dict[str, float]) -> None:
-        bad = [name for name, value in values.items() if value != value or value == float("inf")]
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             raise UserError(f"the loss '{bad[0]}' is not finite at step {self.step - 1}; lower --lr")
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def save(self) -> Path:
-        """Write a checkpoint of everything that the next step depends on."""
+        """Write a checkpoint of everything that the next step depends on.
+
+        Raises:
+            UserError: a parameter is no longer finite (the good checkpoints stay), or the disk is full.
+        """
+        if not all(parameter.isfinite().all() for parameter in self.synced.parameters()):
+            raise UserError(f"parameters are not finite at step {self.step}; lower --lr and --resume")
         path = save_checkpoint(
             self.run / "checkpoints",
             self.step,
