@@ -7,7 +7,7 @@ from format_scenes import CAMERAS, FORMATS, FRAMES, HEIGHT, WIDTH
 
 from syncnerf.config import SamplingConfig
 from syncnerf.errors import UserError
-from syncnerf.sampling import importance
+from syncnerf.sampling import importance, pixel_reader, rays
 from syncnerf.sampling.importance import (
     ImportanceSettings,
     importance_weights,
@@ -127,8 +127,8 @@ def places(batch, scene):
     frames = (batch.frame_times * scene.cameras[0].fps).round().long()
     found = []
     for camera, frame, direction, colour in zip(batch.cameras, frames, batch.rays.directions, batch.rgb, strict=True):
-        rays = scene.cameras[camera].all_rays(scene.near, scene.far)
-        pixel = int((rays.directions @ direction).argmax())
+        every = scene.cameras[camera].all_rays(scene.near, scene.far)
+        pixel = int((every.directions @ direction).argmax())
         stored = scene.frames(int(camera))[int(frame)].reshape(-1, 3)[pixel]
         np.testing.assert_allclose(colour.numpy() * 255, stored, atol=1e-3)
         found.append((int(camera), int(frame), pixel))
@@ -139,6 +139,23 @@ def test_a_batch_is_what_the_scene_shows(scene):
     sampler = RaySampler(scene, SamplingConfig(batch_size=40, dynamic_share=0.5), steps=10)
     drawn = places(sampler.draw(torch.Generator().manual_seed(1), 3), scene)
     assert {camera for camera, _, _ in drawn} <= set(scene.train)
+
+
+@pytest.mark.parametrize("native", ["1", "0"])
+def test_large_scenes_are_read_without_mapping_and_alike(scene, native, monkeypatch):
+    monkeypatch.setenv("SYNCNERF_NATIVE", native)
+    pixel_reader._library.cache_clear()
+    config = SamplingConfig(batch_size=500)
+    mapped = RaySampler(scene, config).draw(torch.Generator().manual_seed(1), 3)
+    monkeypatch.setattr(rays, "RESIDENT_BYTES", 0)
+    sampler = RaySampler(scene, config)
+    read = sampler.draw(torch.Generator().manual_seed(1), 3)
+    torch.testing.assert_close(read.rgb, mapped.rgb, rtol=0, atol=0)
+    path = sampler.readers[0].path
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match="cannot be read to its end"):
+        sampler.draw(torch.Generator().manual_seed(1), 4)
+    pixel_reader._library.cache_clear()
 
 
 def test_uniform_draws_do_not_repeat_within_an_epoch(scene):

@@ -11,15 +11,13 @@ from syncnerf.backend import RayBatch
 from syncnerf.config import SamplingConfig
 from syncnerf.sampling.importance import ImportanceSettings, importance_weights, prepare_importance
 from syncnerf.sampling.permutation import EpochOrder
+from syncnerf.sampling.pixel_reader import PixelReader
 from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.camera import intrinsics_table, pixel_rays
-from syncnerf.scene.frame_cache import expect_random_reads, release_pages
 from syncnerf.scene.scene import Scene
 
 RESIDENT_BYTES = 2 * 2**30
-"""Frames larger than this in all are not left in the process's memory once they were read."""
-RELEASE_EVERY = 64
-"""Steps between; each ray may have brought in one page, so 4096 rays a step make 1 GB."""
+"""Frames larger than this in all are read pixel by pixel instead of being mapped into the process's memory."""
 BACKGROUND_TOLERANCE = 10 / 255
 """A pixel whose mean differs less from the background, and which never changes, is plain background."""
 
@@ -44,12 +42,10 @@ class RaySampler:
         self.poses = [scene.cameras[i].camera_to_world for i in scene.train]
         self.times = [scene.cameras[i].frame_times for i in scene.train]
         self.frames = [scene.frames(i) for i in scene.train]
-        self.releases = sum(video.nbytes for video in self.frames) > RESIDENT_BYTES
-        if self.releases:
-            # Mappings of our own: others read the scene's from front to back.
-            self.frames = [scene.frame_cache.open(scene.cameras[i]) for i in scene.train]
-            for video in self.frames:
-                expect_random_reads(video)
+        self.readers = None
+        if sum(video.nbytes for video in self.frames) > RESIDENT_BYTES:
+            paths = [scene.frame_cache.path_of(scene.cameras[i]) for i in scene.train]
+            self.readers = [PixelReader(path, video) for path, video in zip(paths, self.frames, strict=True)]
         self.frame_counts = np.array([len(video) for video in self.frames])
         self.pixel_counts = np.array([video.shape[1] * video.shape[2] for video in self.frames])
         self.uniform: list[np.ndarray | None] = [None] * len(self.frames)
@@ -108,11 +104,7 @@ class RaySampler:
         local, frames, pixels = (np.concatenate(item) for item in zip(*parts, strict=True))
         # Neighbours in the batch are neighbours on the disk.
         by_camera = np.argsort((local * self.frame_counts.max() + frames) * self.pixel_counts.max() + pixels)
-        batch = self._gather(local[by_camera], frames[by_camera], pixels[by_camera])
-        if self.releases and step % RELEASE_EVERY == 0:
-            for video in self.frames:
-                release_pages(video)
-        return batch
+        return self._gather(local[by_camera], frames[by_camera], pixels[by_camera])
 
     def _uniform_places(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Local camera, frame and pixel of indices over all that may be drawn uniformly."""
@@ -172,7 +164,10 @@ class RaySampler:
                 continue
             part = slice(start, end)
             video = self.frames[camera]
-            rgb[part] = video.reshape(len(video), -1, 3)[frames[part], pixels[part]]
+            if self.readers is None:
+                rgb[part] = video.reshape(len(video), -1, 3)[frames[part], pixels[part]]
+            else:
+                rgb[part] = self.readers[camera].read(frames[part], pixels[part])
             frame = torch.from_numpy(frames[part])
             times[part] = self.times[camera][frame]
             pose = self.poses[camera]

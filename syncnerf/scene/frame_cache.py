@@ -199,18 +199,9 @@ def release_pages(frames: np.ndarray) -> None:
 
     Without this a process that reads all of a large cache once appears to use as much memory as the cache is large.
     """
-    _advise(frames, "MADV_DONTNEED")
-
-
-def expect_random_reads(frames: np.ndarray) -> None:
-    """Tell the system that a mapped array is read here and there: it then fetches single pages only."""
-    _advise(frames, "MADV_RANDOM")
-
-
-def _advise(frames: np.ndarray, advice: str) -> None:
     mapping = getattr(frames, "_mmap", None)
-    if mapping is not None and hasattr(mmap, advice):
-        mapping.madvise(getattr(mmap, advice))
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _shape(camera: Camera) -> tuple[int, int, int, int]:
