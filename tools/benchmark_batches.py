@@ -3,7 +3,7 @@
 
 Made frames go straight into a frame cache (no videos are decoded), so that scenes of any size cost only their bytes on
 the disk: the default is N3V's standard size, 19 cameras of 300 frames at 1352x1014, 23.5 GB. Prints one JSON object:
-milliseconds per batch, the first ones (cold) and the later ones (warm), the peak of the resident memory with and
+milliseconds per batch as they come and warm (each drawn again at once), the peak of the resident memory with and
 without pages of files, and the same batches from memory for a scene that fits.
 """
 
@@ -64,14 +64,15 @@ def made_scene(folder: Path, size: tuple[int, int, int, int]) -> Scene:
     return Scene(folder, "made", cameras, FrameCache(folder, sources), (0,), bounds, 1.0, 10.0)
 
 
-def milliseconds(sampler: RaySampler, batches: int, first: int) -> list[float]:
-    """Time of each batch."""
-    generator, times = torch.Generator().manual_seed(0), []
-    for step in range(first, first + batches):
-        start = time.perf_counter()
-        sampler.draw(generator, step)
-        times.append(1000.0 * (time.perf_counter() - start))
-    return times
+def milliseconds(sampler: RaySampler, batches: int) -> tuple[list[float], list[float]]:
+    """Time of each batch as it comes, and once more right after, when its pages are in the system's cache for sure."""
+    generator, first, again = torch.Generator().manual_seed(0), [], []
+    for step in range(batches):
+        for times in (first, again):
+            start = time.perf_counter()
+            sampler.draw(generator, step)
+            times.append(1000.0 * (time.perf_counter() - start))
+    return first, again
 
 
 def summary(times: list[float]) -> dict[str, float]:
@@ -97,16 +98,13 @@ def run(arguments: argparse.Namespace) -> dict:
         scene.frame_cache.prepare(scene.cameras)
         result = {"gigabytes": float(np.prod(arguments.size) * 3 / 1e9), "written_s": time.perf_counter() - start}
         sampler = RaySampler(scene, config)
-        result["cold"] = summary(milliseconds(sampler, arguments.batches, 0))
-        # The same batches again: their pages are in the system's cache now, whatever the size of the scene.
-        result["warm"] = summary(milliseconds(sampler, arguments.batches, 0))
+        first, again = milliseconds(sampler, arguments.batches)
+        result["as_they_come"], result["warm"] = summary(first), summary(again)
         result["memory"] = memory()
         if result["gigabytes"] < arguments.in_memory:
             for camera in scene.train:
                 scene._frames[camera] = np.array(scene.frames(camera))
-            from_memory = RaySampler(scene, config)
-            milliseconds(from_memory, 5, 0)
-            result["from_memory"] = summary(milliseconds(from_memory, arguments.batches, 0))
+            result["from_memory"] = summary(milliseconds(RaySampler(scene, config), arguments.batches)[1])
         return result
     finally:
         shutil.rmtree(folder)
