@@ -145,10 +145,11 @@ def test_a_batch_is_what_the_scene_shows(scene):
 def test_large_scenes_are_read_without_mapping_and_alike(scene, native, monkeypatch):
     monkeypatch.setenv("SYNCNERF_NATIVE", native)
     pixel_reader._library.cache_clear()
-    config = SamplingConfig(batch_size=500)
+    config = SamplingConfig(batch_size=500, dynamic_share=0.3, importance="isg-ist")
     mapped = RaySampler(scene, config).draw(torch.Generator().manual_seed(1), 3)
     monkeypatch.setattr(rays, "RESIDENT_BYTES", 0)
     sampler = RaySampler(scene, config)
+    sampler.draw(torch.Generator(), 0)
     read = sampler.draw(torch.Generator().manual_seed(1), 3)
     torch.testing.assert_close(read.rgb, mapped.rgb, rtol=0, atol=0)
     path = sampler.readers[0].path

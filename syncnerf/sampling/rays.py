@@ -14,10 +14,13 @@ from syncnerf.sampling.permutation import EpochOrder
 from syncnerf.sampling.pixel_reader import PixelReader
 from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.camera import intrinsics_table, pixel_rays
+from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.scene import Scene
 
 RESIDENT_BYTES = 2 * 2**30
 """Frames larger than this in all are read pixel by pixel instead of being mapped into the process's memory."""
+RELEASE_EVERY = 8
+"""Steps between handing back the mapped weights of large scenes: 4096 draws bring in at most 256 MB of pages."""
 BACKGROUND_TOLERANCE = 10 / 255
 """A pixel whose mean differs less from the background, and which never changes, is plain background."""
 
@@ -125,7 +128,11 @@ class RaySampler:
         draws = torch.rand(3, size, generator=generator, dtype=torch.float64).numpy()
         if self.importance:
             kinds = list(self.importance)
-            return self._draw_important(self.importance[kinds[-1] if step >= self.switch_step else kinds[0]], draws)
+            weights = self.importance[kinds[-1] if step >= self.switch_step else kinds[0]]
+            if self.readers is not None and step % RELEASE_EVERY == 0:
+                for item in weights:
+                    release_pages(item.weights)
+            return self._draw_important(weights, draws)
         changing = np.array([camera for camera, pixels in enumerate(self.dynamic) if len(pixels)])
         if not len(changing):
             return None
