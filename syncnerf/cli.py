@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from syncnerf import __version__
 from syncnerf.errors import UserError
-
-# OpenMP's idle threads spin by default, on cores that other programs then wait for, and get descheduled holding up the
-# next step: on a machine that does anything else at all, a step takes many times longer. Read when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
