@@ -4,8 +4,10 @@
 
 Trains with offsets learned from zero and fits the test camera; then starts the test camera 10 frames away from its
 true offset and fits it again, on the clock; with ``--twin``, trains on the synchronised twin of the scene (see
-make_blender_scene.py) with offsets off, for the sharpness that wired cameras would have given. An existing run of the
-same name is continued or, where it is finished, only evaluated.
+make_blender_scene.py) with offsets off, for the sharpness that wired cameras would have given. The twin's lead is given
+over the whole test video and over the common moments, which all training cameras of the unsynchronised scene saw: the
+first and last moments of that scene were seen by few. An existing run of the same name is continued or, where it is
+finished, only evaluated.
 """
 
 import argparse
@@ -44,6 +46,9 @@ def main() -> int:
         twin = [*common, "--datadir", arguments.twin, "--expname", "measure_twin", "--offset-mode", "off"]
         result["twin"] = train(twin, "--test-optim=false")
         result["twin_psnr_lead"] = result["twin"]["psnr"] - result["unsynchronised"]["psnr"]
+        first, last = common_time(unsynchronised)
+        sharpness = [psnr_between(options, first, last) for options in (unsynchronised, twin)]
+        result["twin_psnr_lead_at_common_moments"] = sharpness[1] - sharpness[0]
     print(json.dumps(result, indent=1))
     return 0
 
@@ -66,6 +71,27 @@ def train(options: list[str], *last: str) -> dict:
         "offset_max_frames": offsets.get("max_frames"),
         "test_camera": offsets.get("test"),
     }
+
+
+def common_time(options: list[str]) -> tuple[float, float]:
+    """First and last true scene time in seconds that every training camera saw."""
+    scene = open_scene(parse(options).scene)
+    starts = {i: scene.true_offsets[i].item() for i in scene.train}
+    return max(starts.values()), min(start + scene.cameras[i].duration for i, start in starts.items())
+
+
+def psnr_between(options: list[str], first: float, last: float) -> float:
+    """Mean PSNR of a finished run over the test frames whose true scene time lies in [first, last] seconds."""
+    config = parse(options)
+    scene = open_scene(config.scene)
+    metrics = json.loads((Path(config.run.logdir) / config.run.expname / "metrics.json").read_text())
+    scores = []
+    for score in metrics["frames"]:
+        index = scene.index_of(score["camera"])
+        moment = score["frame"] / scene.cameras[index].fps + scene.true_offsets[index].item()
+        if first <= moment <= last:
+            scores.append(score["psnr"])
+    return sum(scores) / len(scores)
 
 
 def fit_from_afar(options: list[str]) -> dict:
