@@ -3,13 +3,10 @@
 from pathlib import Path
 
 from syncnerf.errors import UserError
-from syncnerf.scene.blender_video import WHITE
-from syncnerf.scene.frame_cache import FrameCache, cache_directory
 from syncnerf.scene.images import ImageSource, images_in, natural_order, probe_images
-from syncnerf.scene.read_options import ReadOptions, choose_cameras
+from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms import read_true_offsets
-from syncnerf.scene.transforms_cameras import CameraEntry, entries_bounds, entry_camera, read_entries
+from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries, transforms_scene
 
 FRAMES = "frames_1"
 FPS = 30.0
@@ -38,24 +35,7 @@ def read_blender_frames(root: Path, options: ReadOptions) -> Scene:
         camera, lens = entry_camera(entry, folder.name, folder, probe_images(images, FPS), options)
         cameras.append(camera)
         sources[camera.name] = ImageSource(images, lens=lens)
-    names = [camera.name for camera in cameras]
-    kept, test = choose_cameras(names, options, path)
-    true_offsets = read_true_offsets(root, names)
-    cameras = tuple(cameras[i] for i in kept)
-    bounds, near, far, rendered = entries_bounds(record, cameras, path)
-    return Scene(
-        root=root,
-        format="blender-frames",
-        cameras=cameras,
-        frame_cache=FrameCache(cache_directory(root, options.cache_dir), sources),
-        test=test,
-        bounds=bounds,
-        near=near,
-        far=far,
-        space="bounded" if rendered else "contraction",
-        background=WHITE if rendered else None,
-        true_offsets=None if true_offsets is None else true_offsets[kept],
-    )
+    return transforms_scene(root, "blender-frames", record, tuple(cameras), sources, options)
 
 
 def _folders(root: Path, path: Path, entries: list[CameraEntry]) -> list[Path]:

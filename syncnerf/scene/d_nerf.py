@@ -6,14 +6,13 @@ from typing import Any
 import torch
 
 from syncnerf.errors import UserError
-from syncnerf.scene.blender_video import WHITE
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache, cache_directory
 from syncnerf.scene.images import ImageSource, probe_images
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms import number, read_json_object, rigid_matrix
-from syncnerf.scene.transforms_cameras import BOUNDS, FAR, NEAR, focal_of_angle
+from syncnerf.scene.transforms_cameras import BOUNDS, FAR, NEAR, WHITE, focal_of_angle
 
 
 def is_d_nerf(root: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Cameras and bounds from a ``transforms.json``, whatever holds the frames."""
+"""Cameras, bounds and the scene of a ``transforms.json``, whatever holds the frames."""
 
 import math
 from dataclasses import dataclass
@@ -9,14 +9,17 @@ import torch
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera, Intrinsics
+from syncnerf.scene.frame_cache import FrameCache, FrameSource, cache_directory
 from syncnerf.scene.lens import Lens
 from syncnerf.scene.placement import footage_bounds
-from syncnerf.scene.read_options import ReadOptions
-from syncnerf.scene.transforms import matrix_of, number, positive, read_json_object, rigid_matrix
+from syncnerf.scene.read_options import ReadOptions, choose_cameras
+from syncnerf.scene.scene import Scene
+from syncnerf.scene.transforms import matrix_of, number, positive, read_json_object, read_true_offsets, rigid_matrix
 from syncnerf.scene.video import VideoProperties, check_same_shape
 
 BOUNDS = 1.3
 NEAR, FAR = 2.0, 6.0
+WHITE = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -119,3 +122,45 @@ def entries_bounds(
     if near >= far:
         raise UserError(f"{path}: 'near' = {near:g} should be less than 'far' = {far:g}")
     return bounds, near, far, rendered
+
+
+def transforms_scene(
+    root: Path,
+    format_name: str,
+    record: dict[str, Any],
+    cameras: tuple[Camera, ...],
+    sources: dict[str, FrameSource],
+    options: ReadOptions,
+) -> Scene:
+    """The scene of a folder whose cameras stand in its ``transforms.json``.
+
+    Args:
+        root: the folder.
+        format_name: the reader's name.
+        record: the json.
+        cameras: all cameras of the json in order; excluded ones are taken out here.
+        sources: each camera's frames by its name.
+        options: split and cache.
+
+    Raises:
+        UserError: bounds, split or true offsets are unfit.
+    """
+    path = root / "transforms.json"
+    names = [camera.name for camera in cameras]
+    kept, test = choose_cameras(names, options, path)
+    true_offsets = read_true_offsets(root, names)
+    cameras = tuple(cameras[i] for i in kept)
+    bounds, near, far, rendered = entries_bounds(record, cameras, path)
+    return Scene(
+        root=root,
+        format=format_name,
+        cameras=cameras,
+        frame_cache=FrameCache(cache_directory(root, options.cache_dir), sources),
+        test=test,
+        bounds=bounds,
+        near=near,
+        far=far,
+        space="bounded" if rendered else "contraction",
+        background=WHITE if rendered else None,
+        true_offsets=None if true_offsets is None else true_offsets[kept],
+    )
