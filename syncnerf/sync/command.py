@@ -42,13 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
     options = ReadOptions(max_side=side, exclude_cameras=excluded, cache_dir=arguments.cache_dir)
     scene = load_scene(arguments.datadir, options, arguments.dataset)
     result = synchronize(scene, arguments.method, arguments.max_offset, arguments.drift, arguments.tracks)
-    print(table(scene, result))
     determined = len(result.reasons) < len(scene.cameras) - 1
     if determined:
         names = result.names
         reference = names[result.reference]
         out = arguments.out or Path("offsets.json")
         write_offsets(out, names, reference, result.offsets, result.stderr, "sync", result.reasons, _rates(result))
+    print(table(scene, result))
     if arguments.plots is not None:
         # Imported here: matplotlib is slow to load, and only these pictures need it.
         from syncnerf.sync.plots import write_plots
