@@ -11,6 +11,7 @@ from torch import Tensor
 
 from syncnerf.backend import BackendSpec, NormalizedDeviceCoordinates, SceneGeometry, find_backend
 from syncnerf.config import Config, SceneConfig
+from syncnerf.encodings.engines import choose_engine
 from syncnerf.errors import UserError
 from syncnerf.offsets_file import read_offsets
 from syncnerf.sampling.rays import RaySampler
@@ -73,11 +74,12 @@ def assemble(config: Config, scene: Scene, fresh: bool) -> Assembly:
     """
     spec = find_backend(config.run.backend)
     device = choose_device(config.training.device)
+    engine = choose_engine(config.training.engine, device)
     torch.manual_seed(config.training.seed)
     # A checkpoint brings its own cells: the field must then only have the place for them that it was saved with.
     everywhere = torch.ones(1, 1, 1, dtype=torch.bool) if can_be_carved(scene) else None
     hull = visual_hull(scene) if fresh else everywhere
-    backend = spec.build(config.field, scene_geometry(scene, config.training.steps, hull))
+    backend = spec.build(config.field, scene_geometry(scene, config.training.steps, hull, engine))
     # Cameras that are synchronised by construction have nothing to learn.
     offset_config = replace(config.offsets, offset_mode="off") if scene.synchronised else config.offsets
     offsets = TimeOffsets(
@@ -92,8 +94,8 @@ def assemble(config: Config, scene: Scene, fresh: bool) -> Assembly:
     return Assembly(scene, spec, SyncedBackend(offsets, backend).to(device), device)
 
 
-def scene_geometry(scene: Scene, steps: int, hull: Tensor | None) -> SceneGeometry:
-    """What the backend may know of the scene: space and time, never a camera."""
+def scene_geometry(scene: Scene, steps: int, hull: Tensor | None, engine: str) -> SceneGeometry:
+    """What the backend may know of the scene: space and time, never a camera; and what its kernels run on."""
     ndc = None
     if scene.space == "ndc":
         size = scene.cameras[0].intrinsics
@@ -110,6 +112,7 @@ def scene_geometry(scene: Scene, steps: int, hull: Tensor | None) -> SceneGeomet
         ndc=ndc,
         background=scene.background,
         occupied=hull,
+        engine=engine,
     )
 
 

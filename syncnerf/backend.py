@@ -70,6 +70,7 @@ class SceneGeometry:
         ndc: given where rays should be warped to normalised device coordinates.
         background: colour behind the scene, or None for a backend to learn.
         occupied: cells of ``bounds`` that may hold something at some time, bool, shape [X, Y, Z], or None if unknown.
+        engine: what the field's kernels run on, one of :data:`syncnerf.encodings.engines.ENGINES`.
     """
 
     bounds: Tensor
@@ -82,6 +83,7 @@ class SceneGeometry:
     ndc: NormalizedDeviceCoordinates | None = None
     background: tuple[float, float, float] | None = None
     occupied: Tensor | None = None
+    engine: str = "torch"
 
 
 @dataclass

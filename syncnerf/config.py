@@ -90,6 +90,11 @@ class TrainingConfig:
     lr_final: float = option(0.0, "learning rate at the end, as a share of its height")
     seed: int = option(0, "seed of every random draw")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    engine: str = option(
+        "auto",
+        "kernels of the field: torch (anywhere), triton or tcnn (on CUDA); auto is the best that is installed",
+        ("auto", "torch", "triton", "tcnn"),
+    )
     log_every: int = option(50, "steps between lines of TensorBoard and offsets.csv")
     save_every: int = option(5000, "steps between checkpoints; the last two are kept")
     image_every: int = option(5000, "steps between TensorBoard images of the test view; 0 for none")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from syncnerf.assembly import Assembly, assemble, check_start, choose_device, make_sampler, open_scene
 from syncnerf.config import Config
+from syncnerf.encodings.engines import choose_engine
 from syncnerf.errors import UserError
 from syncnerf.evaluation.evaluate import Evaluation, evaluate, write_metrics
 from syncnerf.evaluation.pictures import depth_picture, error_picture
@@ -41,7 +42,7 @@ def run(config: Config) -> int:
         UserError: something of the user's is unfit; nothing half-written is left behind.
     """
     scene = open_scene(config.scene)
-    choose_device(config.training.device)
+    choose_engine(config.training.engine, choose_device(config.training.device))
     check_start(config)
     if config.run.dry_run:
         print(write_config(config) + "\n" + scene.summary())

@@ -1,0 +1,65 @@
+"""What encodings and small networks run on: torch anywhere, Triton's or tiny-cuda-nn's kernels where they can be had.
+
+All engines compute the same function of the same flat parameters, so a checkpoint trained with one runs with another.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from functools import cache
+
+import torch
+
+from syncnerf.errors import UserError
+
+ENGINES = ("tcnn", "triton", "torch")
+"""In the order in which ``auto`` tries them."""
+
+
+def choose_engine(name: str, device: torch.device) -> str:
+    """The engine of a name on a device; ``auto`` is the first of :data:`ENGINES` that runs there.
+
+    Raises:
+        UserError: it cannot run there; the message says what is missing and what brings it.
+    """
+    if name == "auto":
+        usable = [engine for engine in ENGINES if missing(engine, device) is None]
+        return usable[0] if device.type == "cuda" else "torch"
+    reason = missing(name, device) if name in ENGINES else "there is no such engine"
+    if reason is not None:
+        raise UserError(f"engine = {name}: {reason}; or use --engine auto")
+    return name
+
+
+def missing(engine: str, device: torch.device) -> str | None:
+    """What an engine needs before it can run on a device, as a phrase; None where it runs."""
+    if engine == "torch":
+        return None
+    if engine == "triton":
+        if importlib.util.find_spec("triton") is None:
+            return "the package triton is missing; pip install 'syncnerf[triton]'"
+        if device.type != "cuda" and not interpreted():
+            return f"Triton's kernels need a CUDA device, this run is on {device.type}"
+        return None
+    if device.type != "cuda":
+        return f"tiny-cuda-nn's kernels need a CUDA device, this run is on {device.type}"
+    return _import_failure("tinycudann")
+
+
+def interpreted() -> bool:
+    """Whether Triton's kernels run in its interpreter, on the CPU: slow, for tests (``TRITON_INTERPRET=1``)."""
+    return os.environ.get("TRITON_INTERPRET", "0") == "1"
+
+
+@cache
+def _import_failure(module: str) -> str | None:
+    """Why tiny-cuda-nn's bindings cannot be imported: they are absent, or were built for another device."""
+    if importlib.util.find_spec(module) is None:
+        return f"the package {module} is missing; pip install 'syncnerf[tcnn]' (needs the CUDA toolkit)"
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # it raises what it likes where no kernel fits the device
+        return f"the package {module} is there but does not import ({error})"
+    return None

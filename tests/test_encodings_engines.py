@@ -1,0 +1,81 @@
+"""Which engine runs where, and what a user is told of one that does not."""
+
+import importlib.util
+import sys
+import types
+
+import pytest
+import torch
+
+from syncnerf.config import TrainingConfig
+from syncnerf.encodings import engines
+from syncnerf.encodings.engines import ENGINES, choose_engine
+from syncnerf.errors import UserError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Says which of the optional packages are there; returns the list to change."""
+    there = []
+    find = importlib.util.find_spec
+
+    def find_spec(name: str):
+        if name not in ("triton", "tinycudann"):
+            return find(name)
+        return object() if name in there else None
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    monkeypatch.setattr(engines, "_import_failure", engines._import_failure.__wrapped__)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    return there
+
+
+def test_the_option_offers_every_engine():
+    choices = TrainingConfig.__dataclass_fields__["engine"].metadata["choices"]
+    assert set(choices) == {"auto", *ENGINES}
+
+
+def test_auto_takes_the_best_that_is_there(installed, monkeypatch):
+    assert choose_engine("auto", CPU) == choose_engine("auto", CUDA) == "torch"
+    installed.append("triton")
+    assert choose_engine("auto", CUDA) == "triton"
+    assert choose_engine("auto", CPU) == "torch"
+    installed.append("tinycudann")
+    monkeypatch.setitem(sys.modules, "tinycudann", types.ModuleType("tinycudann"))
+    assert choose_engine("auto", CUDA) == "tcnn"
+    assert choose_engine("auto", CPU) == "torch"
+
+
+def test_tinycudann_that_does_not_import_is_passed_over(installed, monkeypatch):
+    installed.append("tinycudann")
+    monkeypatch.setitem(sys.modules, "tinycudann", None)
+    assert choose_engine("auto", CUDA) == "torch"
+    with pytest.raises(UserError, match="does not import"):
+        choose_engine("tcnn", CUDA)
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "words"),
+    [
+        ("triton", CUDA, ["triton is missing", "syncnerf[triton]", "--engine auto"]),
+        ("tcnn", CUDA, ["tinycudann is missing", "syncnerf[tcnn]", "--engine auto"]),
+        ("tcnn", CPU, ["need a CUDA device", "cpu"]),
+        ("cutlass", CPU, ["no such engine"]),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(installed, name, device, words):
+    with pytest.raises(UserError) as caught:
+        choose_engine(name, device)
+    assert "\n" not in str(caught.value)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_triton_on_a_cpu_is_for_its_interpreter_alone(installed, monkeypatch):
+    installed.append("triton")
+    with pytest.raises(UserError, match="need a CUDA device"):
+        choose_engine("triton", CPU)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert choose_engine("triton", CPU) == "triton"
+    assert choose_engine("auto", CPU) == "torch"
