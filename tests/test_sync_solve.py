@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from syncnerf.sync.drift import WindowLags, fit_clocks
+from syncnerf.sync.offsets import fit_offsets, locking_column
 from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design, robust_fit, spanning_tree
-from syncnerf.sync.synchronize import fit_offsets
 from syncnerf.sync.uncertainty import Sensitivity, jackknife
 
 
@@ -28,8 +28,9 @@ OFFSETS = np.random.default_rng(5).normal(0, 0.2, 9)
 def test_solution_matches_scipy():
     scipy_optimize = pytest.importorskip("scipy.optimize")
     lags = simulated_lags(OFFSETS, 0.003, 0)
-    _, found, stderr, used = fit_offsets(lags, 9, reference=2)
-    assert used.all()
+    solution = fit_offsets(lags, 9, reference=2)
+    found, stderr = solution.offsets, solution.stderr
+    assert solution.used.all()
     assert found[2] == 0.0
     first, second = lags.first.numpy(), lags.second.numpy()
 
@@ -49,7 +50,8 @@ def test_solution_matches_scipy():
 def test_a_third_of_the_lags_may_be_wrong():
     """The result rests on the right ones alone."""
     lags = simulated_lags(OFFSETS, 0.003, 1, outliers=11)
-    known, found, _, used = fit_offsets(lags, 9, reference=0)
+    solution = fit_offsets(lags, 9, reference=0)
+    known, found, used = solution.known, solution.offsets, solution.used
     wrong = (lags.values - torch.from_numpy(OFFSETS[lags.first] - OFFSETS[lags.second])).abs() > 0.3
     assert known.all()
     assert not used[wrong].any()
@@ -60,9 +62,9 @@ def test_standard_errors_are_honest():
     ratios = []
     for seed in range(60):
         lags = simulated_lags(OFFSETS, 0.003, seed, outliers=seed % 5)
-        _, found, stderr, _ = fit_offsets(lags, 9, reference=0)
-        error = found.numpy() - OFFSETS
-        ratios.append((error - error.mean()) / stderr.numpy())
+        solution = fit_offsets(lags, 9, reference=0)
+        error = solution.offsets.numpy() - OFFSETS
+        ratios.append((error - error.mean()) / solution.stderr.numpy())
     ratios = np.abs(np.concatenate(ratios))
     assert 0.60 < (ratios < 1).mean() < 0.76
     assert (ratios < 3).mean() > 0.98
@@ -80,7 +82,8 @@ def test_jackknife_sees_what_residuals_cannot():
         values = torch.from_numpy(block_lags.mean(0))
         stated = torch.full((len(first),), 1e-3, dtype=torch.float64)
         lags = Lags(torch.from_numpy(first), torch.from_numpy(second), values, stated)
-        _, offsets, naive, _ = fit_offsets(lags, count, 0)
+        solution = fit_offsets(lags, count, 0)
+        offsets, naive = solution.offsets, solution.stderr
         pulls = []
         for pair, lag in enumerate(values.tolist()):
             bend = -torch.ones(80, dtype=torch.float64)
@@ -93,6 +96,42 @@ def test_jackknife_sees_what_residuals_cannot():
         inside.append((error < stderr).double().mean())
     assert np.mean(inside_naive) < 0.4
     assert 0.6 < np.mean(inside) < 0.8
+
+
+def test_attraction_to_whole_samples_is_undone():
+    """Lags drawn to whole samples by up to 0.08 of one: it is found and undone, and the errors stay honest."""
+    step, plain, better, ratios = 1 / 30, [], [], []
+    for seed in range(30):
+        generator = np.random.default_rng(seed)
+        offsets = step * generator.uniform(-9, 9, 9)
+        first, second = np.triu_indices(9, 1)
+        lags = offsets[first] - offsets[second]
+        # Solves lag + 0.08 sin(2 pi lag) = true lag: the model itself, inverted by iteration.
+        measured = lags
+        for _ in range(60):
+            measured = lags - 0.08 * step * np.sin(2 * np.pi * measured / step)
+        measured = measured + 0.02 * step * generator.normal(size=36)
+        columns = [torch.from_numpy(x) for x in (first, second, measured, np.full(36, 1e-3), np.full(36, step))]
+        solution = fit_offsets(Lags(*columns), 9, 0)
+        error = solution.offsets.numpy() - offsets
+        better.append((error - error.mean()) / step)
+        ratios.append((error - error.mean()) / solution.stderr.numpy())
+        error = fit_offsets(Lags(*columns[:4]), 9, 0).offsets.numpy() - offsets
+        plain.append((error - error.mean()) / step)
+        assert solution.locking == pytest.approx(0.08, abs=0.03)
+    assert np.abs(better).mean() < 0.5 * np.abs(plain).mean()
+    assert 0.6 < (np.abs(ratios) < 1).mean() < 0.8
+
+
+def test_two_cameras_take_the_usual_attraction():
+    """One lag cannot show it: what is known beforehand is used, and its uncertainty is stated."""
+    columns = torch.tensor([0]), torch.tensor([1]), *torch.tensor([[0.25], [1e-4], [1.0]], dtype=torch.float64)
+    solution = fit_offsets(Lags(*columns), 2, 0)
+    assert solution.locking == pytest.approx(0.05)
+    assert float(-solution.offsets[1]) == pytest.approx(0.25 + 0.05)
+    # The free gauge gives either camera half of the lag's error.
+    np.testing.assert_allclose(solution.stderr, 0.015, rtol=1e-3)
+    assert float(locking_column(Lags(*columns))) == pytest.approx(-1.0)
 
 
 def test_tree_prefers_sure_lags():
@@ -109,7 +148,8 @@ def test_tree_prefers_sure_lags():
 def test_two_pieces_leave_one_undetermined():
     full = simulated_lags(OFFSETS, 0.003, 3)
     lags = full.keep((full.first < 5) == (full.second < 5))
-    known, found, stderr, _ = fit_offsets(lags, 9, reference=1)
+    solution = fit_offsets(lags, 9, reference=1)
+    known, found, stderr = solution.known, solution.offsets, solution.stderr
     assert known.tolist() == [True] * 5 + [False] * 4
     assert found[5:].isnan().all()
     assert stderr[5:].isnan().all()
@@ -122,7 +162,8 @@ def test_camera_on_an_outlier_alone_is_lost_with_it():
     keep = (full.second != 8) | (full.first < 2)
     lags = full.keep(keep)
     lags.values[(lags.second == 8) & (lags.first == 1)] += 2.0
-    known, found, _, used = fit_offsets(lags, 9, reference=0)
+    solution = fit_offsets(lags, 9, reference=0)
+    known, found, used = solution.known, solution.offsets, solution.used
     assert found[:8].isfinite().all()
     assert known[8] or not used[lags.second == 8].any()
 
@@ -130,7 +171,8 @@ def test_camera_on_an_outlier_alone_is_lost_with_it():
 def test_no_lags_at_all():
     empty = torch.zeros(0, dtype=torch.int64)
     lags = Lags(empty, empty, torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.float64))
-    known, found, _, _ = fit_offsets(lags, 3, reference=1)
+    solution = fit_offsets(lags, 3, reference=1)
+    known, found = solution.known, solution.offsets
     assert known.tolist() == [False, True, False]
     assert found[1] == 0.0
     assert found[[0, 2]].isnan().all()

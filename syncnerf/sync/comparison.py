@@ -22,6 +22,7 @@ class Comparison:
         reason: why the pair should not be used; empty if it may be.
         sensitivity: how each frame pulls at the lag; None where the pair is not used.
         windows: lags in windows of time; None unless they were asked for.
+        samples: seconds between the samples of the compared signals if these draw the lag to whole samples, else 0.
     """
 
     first: int
@@ -31,6 +32,7 @@ class Comparison:
     reason: str
     sensitivity: Sensitivity | None = None
     windows: WindowLags | None = None
+    samples: float = 0.0
 
 
 def compare_all(count: int, compare: Callable[[int, int], Comparison]) -> list[Comparison]:

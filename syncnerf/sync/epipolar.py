@@ -132,4 +132,7 @@ def compare_pair(
     one, two = line_slices(len(signals[0]), peak.line_shift)
     aligned = signals[0][one], signals[1][two], peak.lag, step
     windows = window_lags(*aligned) if drift else None
-    return replace(tried[-1], sensitivity=sensitivity(*aligned), windows=windows)
+    # Coarse signals are smooth enough between samples; with unequal frame rates the samples never coincide for long.
+    locked = not coarse and cameras.rates[first] == cameras.rates[second]
+    samples = step if locked else 0.0
+    return replace(tried[-1], sensitivity=sensitivity(*aligned), windows=windows, samples=samples)

@@ -24,16 +24,20 @@ class Lags:
         second: camera index, int64, shape [M].
         values: offset[first] - offset[second], seconds, float64, shape [M].
         deviations: standard errors up to a common factor, seconds, float64, shape [M].
+        samples: seconds between the samples of the compared signals where these draw the lag to whole samples, 0
+            elsewhere, float64, shape [M]; None where that is so nowhere.
     """
 
     first: Tensor
     second: Tensor
     values: Tensor
     deviations: Tensor
+    samples: Tensor | None = None
 
     def keep(self, mask: Tensor) -> "Lags":
         """The measurements that a mask selects."""
-        return Lags(self.first[mask], self.second[mask], self.values[mask], self.deviations[mask])
+        samples = None if self.samples is None else self.samples[mask]
+        return Lags(self.first[mask], self.second[mask], self.values[mask], self.deviations[mask], samples)
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,14 @@ class Fit:
     Attributes:
         unknowns: float64, shape [U].
         covariance: of the unknowns, float64, shape [U, U].
+        variance: square of the factor that the stated deviations lacked.
         residuals: measured minus modelled, float64, shape [M].
         used: which measurements the final solution rests on, bool, shape [M].
     """
 
     unknowns: Tensor
     covariance: Tensor
+    variance: float
     residuals: Tensor
     used: Tensor
 
@@ -134,7 +140,8 @@ def robust_fit(design: Tensor, values: Tensor, deviations: Tensor, gauge: Tensor
     freedom = int(used.sum()) - design.shape[1] + len(gauge)
     # Without spare measurements (two cameras, a bare tree) the residuals are zero and tell nothing.
     variance = float(residuals[used].square().sum()) / freedom if freedom > 0 else 1.0
-    return Fit(unknowns, inverse * max(variance, 1e-4), residuals * deviations, used)
+    variance = max(variance, 1e-4)
+    return Fit(unknowns, inverse * variance, variance, residuals * deviations, used)
 
 
 def _settled(before: Tensor, after: Tensor) -> bool:

@@ -13,8 +13,9 @@ from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison, compare_all
 from syncnerf.sync.drift import fit_clocks
 from syncnerf.sync.epipolar import compare_pair, prepare_cameras
+from syncnerf.sync.offsets import fit_offsets
 from syncnerf.sync.result import PairLag, SyncResult
-from syncnerf.sync.solve import Fit, Lags, connected, offset_design, robust_fit, spanning_tree
+from syncnerf.sync.solve import Lags
 from syncnerf.sync.track_pairs import compare_tracks, prepare_tracks
 from syncnerf.sync.uncertainty import jackknife
 
@@ -115,13 +116,14 @@ def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncRes
         torch.tensor([c.second for c in accepted], dtype=torch.int64),
         torch.tensor([c.peak.lag for c in accepted], dtype=torch.float64),
         torch.tensor([c.peak.deviation for c in accepted], dtype=torch.float64),
+        torch.tensor([c.samples for c in accepted], dtype=torch.float64),
     )
-    known, offsets, stderr, used = fit_offsets(lags, count, reference)
+    solution = fit_offsets(lags, count, reference)
+    known, offsets, stderr, used = solution.known, solution.offsets, solution.stderr, solution.used
     if int(known.sum()) > 1:
-        kept = lags.keep(used)
         pulls = [c.sensitivity for c, keep in zip(accepted, used.tolist(), strict=True) if keep]
-        design = offset_design(kept, count)[:, known]
-        stderr[known] = jackknife(design, kept.deviations, pulls, offsets[kept.first], stderr[known])
+        starts = offsets[lags.first[used]]
+        stderr[known] = jackknife(solution.design, solution.deviations, pulls, starts, stderr[known])
     outliers = {(c.first, c.second) for c, kept in zip(accepted, used.tolist(), strict=True) if not kept}
     pairs = [_pair_lag(comparison, offsets, outliers, known) for comparison in comparisons]
     reasons = {
@@ -130,42 +132,6 @@ def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncRes
     }
     landscapes = [comparison.landscape for comparison in comparisons if comparison.landscape is not None]
     return SyncResult(scene.names, reference, method, offsets, stderr, pairs, landscapes, reasons=reasons)
-
-
-def fit_offsets(lags: Lags, count: int, reference: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The global solution over the cameras that lags connect with the reference.
-
-    Returns:
-        Which cameras are determined (bool, [count]), offsets and standard errors in seconds (float64, [count], NaN
-        where undetermined), and which lags were used (bool, [M]).
-    """
-    usable = torch.ones(len(lags.values), dtype=torch.bool)
-    while True:
-        known = connected(lags.first[usable], lags.second[usable], count, reference)
-        inside = usable & known[lags.first]
-        if int(known.sum()) < 2:
-            nothing = torch.full((count,), torch.nan, dtype=torch.float64)
-            nothing[reference] = 0.0
-            return known, nothing, nothing.clone(), inside
-        fit = _fit_component(lags.keep(inside), known, reference)
-        if fit.used.all():
-            break
-        # A camera that hung on outliers alone is lost with them: look again at what is connected.
-        usable = inside.clone()
-        usable[inside] = fit.used
-    offsets = torch.full((count,), torch.nan, dtype=torch.float64)
-    stderr = offsets.clone()
-    offsets[known] = fit.unknowns
-    offsets -= offsets[reference].clone()
-    stderr[known] = fit.covariance.diagonal().sqrt()
-    return known, offsets, stderr, inside
-
-
-def _fit_component(lags: Lags, known: Tensor, reference: int) -> Fit:
-    start = spanning_tree(lags, len(known), reference)[known]
-    design = offset_design(lags, len(known))[:, known]
-    gauge = torch.ones(1, int(known.sum()), dtype=torch.float64)
-    return robust_fit(design, lags.values, lags.deviations, gauge, start - start.mean())
 
 
 def _pair_lag(comparison: Comparison, offsets: Tensor, outliers: set[tuple[int, int]], known: Tensor) -> PairLag:

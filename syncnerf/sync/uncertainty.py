@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 MOST_BLOCKS = 8
 """Stretches of time that are left out in turn."""
@@ -57,8 +58,9 @@ def jackknife(
     matches of tracks stay wrong whichever stretch is left out).
 
     Args:
-        design: of the used lags, float64, shape [M, C]; its null space is the common shift.
-        deviations: of the used lags, seconds, float64, shape [M].
+        design: of the used lags and, after them, of anything known beforehand; float64, shape [M or more, U]. The first
+            C unknowns are the offsets; the null space is their common shift.
+        deviations: of these rows, seconds, float64.
         sensitivities: of the used lags, M of them.
         starts: offset of the first camera of each lag, seconds, float64, shape [M].
         stderr: standard errors from the residuals, seconds, float64, shape [C].
@@ -77,7 +79,9 @@ def jackknife(
         times = start - begin + (torch.arange(len(sensitivity.slope), dtype=torch.float64) + 0.5) * sensitivity.interval
         block = (times / length * count).long().clamp(0, count - 1)
         shifts.append(sensitivity.shifts_without(block, count))
-    solved = torch.linalg.pinv(design / deviations[:, None]) @ (torch.stack(shifts) / deviations[:, None])
+    # Rows beyond the lags state what was known beforehand, whichever stretch is left out.
+    moved = pad(torch.stack(shifts), (0, 0, 0, len(design) - len(shifts)))
+    solved = (torch.linalg.pinv(design / deviations[:, None]) @ (moved / deviations[:, None]))[: len(stderr)]
     spread = (solved - solved.mean(dim=1, keepdim=True)).square().sum(dim=1)
     own = (count - 1) / count * spread
     shared = stderr.square() * own.mean() / stderr.square().mean().clamp_min(1e-30)
