@@ -15,6 +15,7 @@ from syncnerf.encodings.engines import choose_engine
 from syncnerf.errors import UserError
 from syncnerf.offsets_file import read_offsets
 from syncnerf.sampling.rays import RaySampler
+from syncnerf.sampling.time_series import TimeSeriesSampler
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
@@ -148,10 +149,10 @@ def starting_offsets(config: Config, scene: Scene) -> Tensor | None:
     return result.offsets.nan_to_num(0.0)
 
 
-def make_sampler(config: Config, spec: BackendSpec, scene: Scene) -> RaySampler:
+def make_sampler(config: Config, spec: BackendSpec, scene: Scene) -> RaySampler | TimeSeriesSampler:
     """The batch supply that the backend's spec asks for."""
-    if spec.batch != "rays":
-        raise UserError(f"backend '{spec.name}' trains on {spec.batch} batches, which this version cannot draw")
+    if spec.batch == "time_series":
+        return TimeSeriesSampler(scene, config.sampling)
     return RaySampler(scene, config.sampling, config.training.steps)
 
 

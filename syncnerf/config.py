@@ -71,6 +71,13 @@ class SamplingConfig:
         "difference from near frames (ist), or isg-ist: one after the other",
         ("changing", "isg", "ist", "isg-ist"),
     )
+    time_frames: int = option(0, "frames of a pixel in a step, for a time-series backend; 0 for all")
+    time_sampling: str = option(
+        "uniform", "how these are chosen: all alike, or by how much changes in a frame", ("uniform", "change")
+    )
+    dynamic_reach: int = option(
+        20, "a pixel counts as changing for a time-series backend if one within so many pixels changes"
+    )
     importance_switch: float = option(0.5, "share of the training after which isg-ist turns from ISG to IST")
     isg_gamma: float = option(2e-2, "gamma of ISG, of colours in [0, 1]")
     ist_shift: int = option(25, "frames that IST looks ahead and back")

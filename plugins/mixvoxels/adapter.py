@@ -1,0 +1,208 @@
+"""The MixVoxels backend: rays and series of times in, pixels at all of them out."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syncnerf.backend import Backend, RayBatch, Rendering, SceneGeometry
+from syncnerf.rendering.occupancy import OccupancyGrid
+from syncnerf.rendering.ray_samples import uniform_samples
+from syncnerf.rendering.space import FieldSpace
+from syncnerf.scene.rays import Rays
+from syncnerf_mixvoxels.field import DynamicField, StaticField, VariationField
+from syncnerf_mixvoxels.losses import grid_losses, variation_loss
+from syncnerf_mixvoxels.mixing import Mixer
+from syncnerf_mixvoxels.series import PackedSamples
+from syncnerf_mixvoxels.spec import MixVoxelsConfig
+from syncnerf_mixvoxels.time_query import TimeLatents, TimeNetwork, TimeSeries
+
+POINTS_AT_ONCE = 16384
+"""Points whose densities over time are computed at once when looking for empty space."""
+
+
+class MixVoxelsBackend(Backend):
+    """A static and a dynamic voxel field, and a variation field that chooses between them.
+
+    The video is [0, 1] of the field's time. Space that is empty at all times is masked out; where the variation field
+    sees no change, the static field answers once for all moments.
+    """
+
+    def __init__(self, config: MixVoxelsConfig, geometry: SceneGeometry):
+        super().__init__()
+        self.config, self.geometry = config, geometry
+        self.space = FieldSpace(geometry)
+        self.register_buffer("box", torch.tensor([[-1.0] * 3, [1.0] * 3]))
+        resolution = self._cells(config.grid_resolution)
+        self.static_field = StaticField(config, resolution)
+        self.dynamic_field = DynamicField(config, resolution)
+        self.variation = VariationField(config, resolution)
+        if config.field == "mixvoxels":
+            self.query = TimeNetwork(config.time_octaves, config.query_width, config.query_hidden_width)
+        else:
+            self.query = TimeLatents(geometry.frame_count, config.query_width)
+        self.mask = OccupancyGrid(geometry.bounds.float(), config.mask_resolution, 1, geometry.occupied)
+        self.before_step(0)
+
+    # -- space and time ------------------------------------------------------------------------------------------
+
+    def native_times(self, times: Tensor) -> Tensor:
+        """Seconds to the field's time, [0, 1] over the video; float64, same shape, differentiable."""
+        return times / self.geometry.duration
+
+    def _sides(self) -> Tensor:
+        """Sides of the grids' box in the units of the space where samples are placed, shape [3]."""
+        return (self.space.bounds[1] - self.space.bounds[0]) * (self.box[1] - self.box[0]) / 2.0
+
+    def _cells(self, side: int) -> list[int]:
+        """Cells along x y z: equal sides, and as many in all as a cube of ``side`` has."""
+        sides = self._sides()
+        return [max(2, round(cells)) for cells in (side * sides / sides.prod() ** (1 / 3)).tolist()]
+
+    def _in_box(self, points: Tensor) -> Tensor:
+        """Points [M, 3] of the space where samples are placed to the grids' [-1, 1]^3."""
+        return 2.0 * (self.space.normalize(points) - self.box[0]) / (self.box[1] - self.box[0]) - 1.0
+
+    def _sample(self, rays: Rays, generator: torch.Generator | None) -> PackedSamples:
+        """Samples of warped rays that may hold something."""
+        steps = self.config.ray_steps or 2 * self.resolution
+        if self.geometry.contraction:
+            samples = uniform_samples(rays.near, rays.far, steps, generator, disparity=True)
+            inside = torch.ones_like(samples.middles, dtype=torch.bool)
+        else:
+            step = self._sides().max().item() / steps
+            samples = self.mask.march(rays, torch.zeros_like(rays.near), step, generator)
+            inside = samples.inside
+        ray = inside.nonzero()[:, 0]
+        distances = samples.middles[inside]
+        points = self._in_box(rays.origins[ray] + distances[:, None] * rays.directions[ray])
+        scale = rays.directions.norm(dim=-1).index_select(0, ray)
+        return PackedSamples(ray, points, distances, samples.lengths[inside] * scale, len(rays))
+
+    # -- rendering -----------------------------------------------------------------------------------------------
+
+    def render(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
+        """Render N rays at one time or at T times each; see :meth:`syncnerf.backend.Backend.render`."""
+        warped = self.space.warp(rays)
+        samples = self._sample(warped, generator)
+        logits = self.variation(samples.points)
+        # A ray without samples shows the background, which does not change.
+        change = logits.new_full((len(rays),), -20.0).scatter_reduce(0, samples.rays, logits, "amax")
+        moves = self._moves(samples, logits.detach().sigmoid(), change.detach().sigmoid())
+        series = TimeSeries(self.query, self.native_times(times if times.ndim == 2 else times[:, None]))
+        mixer = Mixer(self.static_field, self.dynamic_field, self._background(logits), self.config.colour_threshold)
+        mixture = mixer(samples, rays.directions, series, moves)
+        far = (1.0 - mixture.accumulation) * warped.far[:, None]
+        # Where nothing changes, the colours still are a (constant) function of the times.
+        rgb = mixture.rgb + 0.0 * series.queries.sum()
+        extras: dict[str, Any] = {
+            "still": mixture.static_rgb, "change": change, "samples": len(samples),
+            "dynamic_samples": mixture.dynamic_samples,
+        }  # fmt: skip
+        rendering = Rendering(rgb, mixture.depth + far, mixture.accumulation, extras)
+        if self.decompose:
+            extras["static_rgb"] = mixture.static_rgb
+            beside = (1.0 - mixture.dynamic_accumulation)[..., None] * self._background(logits)
+            extras["dynamic_rgb"] = mixture.dynamic_rgb + beside
+        if times.ndim == 1:
+            for name in ("rgb", "depth", "accumulation"):
+                setattr(rendering, name, getattr(rendering, name)[:, 0])
+            if self.decompose:
+                extras["dynamic_rgb"] = extras["dynamic_rgb"][:, 0]
+        return rendering
+
+    def _moves(self, samples: PackedSamples, chance: Tensor, ray_chance: Tensor) -> Tensor:
+        """Samples that the dynamic field answers for: those that may change, on rays that do, bool [M]."""
+        if self.still_only:
+            return torch.zeros_like(chance, dtype=torch.bool)
+        on_ray = (ray_chance >= self.config.ray_threshold).index_select(0, samples.rays)
+        return on_ray & (chance >= self.config.point_threshold)
+
+    def _background(self, like: Tensor) -> Tensor:
+        return like.new_tensor(self.geometry.background or (0.0, 0.0, 0.0))
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
+        """Photometric loss, the static field's and the variation field's, and the grids' (MixVoxels, section 3.4)."""
+        config, extras = self.config, rendering.extras
+        statistics = batch.statistics
+        target = statistics["mean"] if config.static_target == "mean" else batch.rgb.median(dim=1).values
+        changes = statistics["deviation"] > config.variation_deviation
+        terms = {
+            "photometric": (rendering.rgb - batch.rgb).square().mean(),
+            "static": config.static_weight * (extras["still"] - target).square().mean(),
+            "variation": config.variation_weight
+            * variation_loss(extras["change"], changes, config.variation_still_weight),
+        }
+        if step % config.regularize_every == 0:
+            terms.update(grid_losses(config, self.static_field, self.dynamic_field, self.variation))
+        return terms
+
+    def param_groups(self, base_lr: float) -> list[dict[str, Any]]:
+        """Grids at the base learning rate, networks and the time query at shares of it."""
+        grids, networks = [], []
+        for name, parameter in self.named_parameters():
+            if not name.startswith("query."):
+                (grids if "grid." in name else networks).append(parameter)
+        network_lr = self.config.network_lr * base_lr
+        return [
+            {"name": "grids", "params": grids, "lr": base_lr},
+            {"name": "networks", "params": networks, "lr": network_lr},
+            {"name": "time_query", "params": list(self.query.parameters()), "lr": self.config.time_lr * network_lr},
+        ]
+
+    def before_step(self, step: int) -> None:
+        """Bring the pre-training, the octaves of time and the resolution to a step."""
+        config = self.config
+        self.still_only = step < config.variation_steps
+        self.resolution = config.resolution(step - 1)
+        first, last = config.time_octaves_start or config.time_octaves, config.time_octaves
+        done = min(step / max(config.time_octaves_until * self.geometry.steps, 1), 1.0)
+        self.query.set_sharpness(first + (last - first) * done)
+
+    def after_step(self, step: int) -> bool:
+        """Look for empty space now and then, shrink the box to what is left, refine the grids."""
+        config = self.config
+        if step >= config.mask_start and (step - config.mask_start) % config.mask_every == 0:
+            self._look(step)
+        shrinks = step == config.shrink_step > 0 and not self.geometry.contraction
+        refines = config.resolution(step) != config.resolution(step - 1)
+        if shrinks:
+            self._shrink(config.resolution(step))
+        elif refines:
+            self._resample(config.resolution(step))
+        return shrinks or refines
+
+    def _look(self, step: int) -> None:
+        # Seeded by the step, so that a resumed run takes the same looks.
+        generator = torch.Generator(self.box.device).manual_seed(step)
+        length = self._sides().max().item() / (self.config.ray_steps or 2 * self.resolution)
+        threshold = self.config.mask_threshold / length
+        self.mask.update(self._largest_density, threshold, self.config.mask_decay, generator)
+
+    def _largest_density(self, points: Tensor, times: Tensor) -> Tensor:
+        """Largest density over the video at points [M, 3] in the units of the bounds; ``times`` are not needed."""
+        moments = torch.linspace(0.0, 1.0, self.config.mask_times, dtype=torch.float64, device=points.device)
+        series = TimeSeries(self.query, moments[None])
+        found = []
+        for part in points.split(POINTS_AT_ONCE):
+            inside = self._in_box(part)
+            dynamic = self.dynamic_field.density(inside, torch.zeros_like(inside[:, 0], dtype=torch.int64), series)
+            moves = self.variation(inside).sigmoid() >= self.config.point_threshold
+            density = torch.where(moves, dynamic.amax(dim=1), self.static_field.density(inside))
+            found.append(density * (inside.abs() <= 1.0).all(dim=-1))
+        return torch.cat(found)
+
+    def _resample(self, side: int, box: Tensor | None = None) -> None:
+        cells = self._cells(side)
+        for field in (self.static_field, self.dynamic_field):
+            field.density_grid.resample(cells, box)
+            field.appearance_grid.resample(cells, box)
+        self.variation.grid.resample(cells, box)
+
+    def _shrink(self, side: int) -> None:
+        """Let the grids cover no more than the box of the cells that the mask has left."""
+        left = self._in_box(self.mask.box).clamp(-1.0, 1.0)
+        self.box = self.box[0] + (left + 1.0) / 2.0 * (self.box[1] - self.box[0])
+        self._resample(side, left)

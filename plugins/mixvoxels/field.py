@@ -1,0 +1,86 @@
+"""The static and the dynamic field, and the field that tells which points ever change."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from syncnerf.encodings.mlp import mlp
+from syncnerf.encodings.spherical_harmonics import WIDTH, spherical_harmonics
+from syncnerf_mixvoxels.spec import MixVoxelsConfig
+from syncnerf_mixvoxels.time_query import TimeSeries
+from syncnerf_mixvoxels.vm_grid import VMGrid
+
+
+class VoxelField(nn.Module):
+    """What static and dynamic field share: grids for density and for appearance."""
+
+    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int]):
+        super().__init__()
+        self.density_grid = VMGrid(resolution, config.integers("density_ranks"))
+        self.appearance_grid = VMGrid(resolution, config.integers("appearance_ranks"))
+        self.basis = nn.Linear(self.appearance_grid.width, config.appearance_features, bias=False)
+        self.shift, self.scale = config.density_shift, config.density_scale
+
+    def activate(self, raw: Tensor) -> Tensor:
+        """Densities from raw values: a shifted softplus (TensoRF, section 5)."""
+        return self.scale * nn.functional.softplus(raw + self.shift)
+
+    def appearance(self, points: Tensor, directions: Tensor) -> Tensor:
+        """Input of the colour decoder at points [M, 3] seen along unit directions [M, 3]."""
+        return torch.cat([self.basis(self.appearance_grid(points)), spherical_harmonics(directions)], dim=-1)
+
+
+class StaticField(VoxelField):
+    """A radiance field without time (TensoRF with vector-matrix grids)."""
+
+    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int]):
+        super().__init__(config, resolution)
+        inputs = config.appearance_features + WIDTH
+        self.colour_decoder = mlp(inputs, 3, config.hidden_width, hidden_layers=2, bias=True)
+
+    def density(self, points: Tensor) -> Tensor:
+        """Densities [M] at points [M, 3] in [-1, 1]^3."""
+        return self.activate(self.density_grid(points).sum(dim=-1))
+
+    def colour(self, points: Tensor, directions: Tensor) -> Tensor:
+        """Colours [M, 3] in [0, 1] at points seen along unit directions [M, 3]."""
+        return torch.sigmoid(self.colour_decoder(self.appearance(points, directions)))
+
+
+class DynamicField(VoxelField):
+    """A radiance field that answers all moments of a point at once (MixVoxels, section 3.3).
+
+    A network turns a point's features into vectors; their inner products with a moment's query are its density and its
+    colour then.
+    """
+
+    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int]):
+        super().__init__(config, resolution)
+        self.width, hidden = config.query_width, config.hidden_width
+        self.density_decoder = mlp(self.density_grid.width, self.width, hidden, hidden_layers=1, bias=True)
+        inputs = config.appearance_features + WIDTH
+        self.colour_decoder = mlp(inputs, 3 * self.width, hidden, hidden_layers=1, bias=True)
+
+    def density(self, points: Tensor, rays: Tensor, series: TimeSeries) -> Tensor:
+        """Densities [M, T] of points [M, 3] of rays [M] at the moments of the series."""
+        vectors = self.density_decoder(self.density_grid(points))
+        return self.activate(series.products(vectors[:, None], rays)[:, 0])
+
+    def colour(self, points: Tensor, directions: Tensor, rays: Tensor, series: TimeSeries) -> Tensor:
+        """Colours [M, 3, T] in [0, 1] of points seen along unit directions [M, 3] at the moments of the series."""
+        vectors = self.colour_decoder(self.appearance(points, directions))
+        return torch.sigmoid(series.products(vectors.reshape(-1, 3, self.width), rays))
+
+
+class VariationField(nn.Module):
+    """The chance that a point ever changes (MixVoxels, section 3.2); until it has learned, all points may."""
+
+    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int]):
+        super().__init__()
+        self.grid = VMGrid(resolution, config.integers("variation_ranks"))
+        self.bias = nn.Parameter(torch.tensor(4.0))
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Logits [M] of the chance, at points [M, 3] in [-1, 1]^3."""
+        return self.grid(points).sum(dim=-1) + self.bias

@@ -1,0 +1,37 @@
+"""What the fields are trained with beside the pixels themselves."""
+
+import torch
+from torch import Tensor
+
+from syncnerf_mixvoxels.field import DynamicField, StaticField, VariationField
+from syncnerf_mixvoxels.spec import MixVoxelsConfig
+
+
+def variation_loss(logits: Tensor, changes: Tensor, still_weight: float) -> Tensor:
+    """Class-weighted binary cross entropy of a ray's largest chance of change (MixVoxels, equation 5).
+
+    Args:
+        logits: the largest logit on each ray, shape [N].
+        changes: whether the ray's pixel, or one near it, changes over time, bool, shape [N].
+        still_weight: weight of a ray that does not, against 1 for one that does.
+    """
+    weights = torch.where(changes, 1.0, still_weight).to(logits.dtype)
+    return torch.nn.functional.binary_cross_entropy_with_logits(logits, changes.to(logits.dtype), weights)
+
+
+def grid_losses(
+    config: MixVoxelsConfig, static: StaticField, dynamic: DynamicField, variation: VariationField
+) -> dict[str, Tensor]:
+    """Total variation and sparsity of the grids, weighted (TensoRF, section 4.4)."""
+    terms: dict[str, Tensor] = {}
+    fields = (static, dynamic)
+    pairs = [(config.tv_density_weight, field.density_grid) for field in fields]
+    pairs += [(config.tv_appearance_weight, field.appearance_grid) for field in fields]
+    pairs += [(config.tv_variation_weight, variation.grid)]
+    smooth = [weight * grid.total_variation() for weight, grid in pairs if weight]
+    if smooth:
+        terms["total_variation"] = config.regularize_every * torch.stack(smooth).sum()
+    if config.l1_weight:
+        sparse = torch.stack([field.density_grid.magnitude() for field in fields]).sum()
+        terms["sparsity"] = config.regularize_every * config.l1_weight * sparse
+    return terms

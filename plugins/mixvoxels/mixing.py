@@ -1,0 +1,111 @@
+"""Where static and dynamic field meet: one rendering for each ray that never changes, T for each of the others."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from syncnerf_mixvoxels.field import DynamicField, StaticField
+from syncnerf_mixvoxels.series import PackedSamples
+from syncnerf_mixvoxels.time_query import TimeSeries
+
+
+@dataclass
+class Mixture:
+    """What N rays look like.
+
+    Attributes:
+        static_rgb: colours of the static field alone, shape [N, 3].
+        rgb: colours, shape [N, T, 3].
+        dynamic_rgb: what the dynamic field adds to them, before the background, the same shape.
+        accumulation: opacity, shape [N, T].
+        dynamic_accumulation: the dynamic field's part of it, shape [N, T].
+        depth: expected distance of what is opaque, shape [N, T].
+        dynamic_samples: number of samples at which the dynamic field was asked.
+    """
+
+    static_rgb: Tensor
+    rgb: Tensor
+    dynamic_rgb: Tensor
+    accumulation: Tensor
+    dynamic_accumulation: Tensor
+    depth: Tensor
+    dynamic_samples: int
+
+
+class Mixer:
+    """Renders samples of both fields.
+
+    Args:
+        static: answers for samples that never change; the moments of other samples send it no gradient.
+        dynamic: answers for those that do, at all moments at once.
+        background: colour behind everything, shape [3].
+        colour_threshold: samples of less weight (at every moment) skip the colour networks.
+    """
+
+    def __init__(self, static: StaticField, dynamic: DynamicField, background: Tensor, colour_threshold: float):
+        self.static, self.dynamic, self.background = static, dynamic, background
+        self.threshold = colour_threshold
+
+    def __call__(self, samples: PackedSamples, directions: Tensor, series: TimeSeries, moves: Tensor) -> Mixture:
+        """Render.
+
+        Args:
+            samples: of N rays.
+            directions: unit directions, shape [N, 3].
+            series: the rays' moments.
+            moves: samples that the dynamic field answers for, bool, shape [M].
+        """
+        static_density = self.static.density(samples.points)
+        static_weights = samples.weights(static_density[:, None])[:, 0]
+        chosen_rays = torch.zeros(len(directions), dtype=torch.bool, device=moves.device)
+        chosen_rays[samples.rays[moves]] = True
+        places = chosen_rays[samples.rays].nonzero()[:, 0]
+        part, part_moves = samples[places], moves[places]
+        moving, still = part_moves.nonzero()[:, 0], (~part_moves).nonzero()[:, 0]
+        density = static_density.detach().index_select(0, places)[:, None].expand(-1, series.length)
+        asked = part[moving]
+        density = density.index_copy(0, moving, self.dynamic.density(asked.points, asked.rays, series))
+        weights = part.weights(density)
+        peaks = weights.detach().amax(dim=1)
+        moving, still = moving[peaks[moving] > self.threshold], still[peaks[still] > self.threshold]
+
+        seen = static_weights.detach() > self.threshold
+        seen[places[still]] = True
+        colours = self._static_colours(samples, directions, seen)
+        static_rgb = samples.add_up(static_weights[:, None] * colours)
+        static_sum = samples.add_up(static_weights)
+        static_depth = samples.add_up(static_weights * samples.distances)
+
+        asked = part[moving]
+        view = directions.index_select(0, asked.rays)
+        bright = self.dynamic.colour(asked.points, view, asked.rays, series)
+        moving_weights = weights.index_select(0, moving)
+        dynamic_rgb = asked.add_up(moving_weights[:, None] * bright).transpose(1, 2)
+        shown = part[still]
+        behind = colours.detach().index_select(0, places[still])
+        still_rgb = shown.add_up(weights.index_select(0, still)[:, None] * behind[..., None]).transpose(1, 2)
+        rays = chosen_rays.nonzero()[:, 0]
+
+        def at_all_moments(constant: Tensor, changing: Tensor) -> Tensor:
+            everywhere = constant[:, None].expand(-1, series.length, *constant.shape[1:])
+            return everywhere.index_copy(0, rays, changing.index_select(0, rays))
+
+        accumulation = at_all_moments(static_sum, part.add_up(weights))
+        rgb = at_all_moments(static_rgb, dynamic_rgb + still_rgb)
+        return Mixture(
+            static_rgb=static_rgb + (1.0 - static_sum)[:, None] * self.background,
+            rgb=rgb + (1.0 - accumulation)[..., None] * self.background,
+            dynamic_rgb=dynamic_rgb,
+            accumulation=accumulation,
+            dynamic_accumulation=asked.add_up(moving_weights),
+            depth=at_all_moments(static_depth, part.add_up(weights * part.distances[:, None])),
+            dynamic_samples=int(part_moves.sum()),
+        )
+
+    def _static_colours(self, samples: PackedSamples, directions: Tensor, seen: Tensor) -> Tensor:
+        """Colours of the static field [M, 3]; zero where a sample is not seen."""
+        places = seen.nonzero()[:, 0]
+        part = samples[places]
+        colours = self.static.colour(part.points, directions.index_select(0, part.rays))
+        return colours.new_zeros(len(samples), 3).index_copy(0, places, colours)

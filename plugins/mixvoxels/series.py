@@ -1,0 +1,55 @@
+"""Volume rendering of samples kept in one list, at T moments at once."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class PackedSamples:
+    """Samples of N rays in one list, ray by ray and near to far.
+
+    Attributes:
+        rays: each sample's ray, ascending, int64, shape [M].
+        points: in the field's cube [-1, 1]^3, float32, shape [M, 3].
+        distances: along the ray, shape [M].
+        lengths: of the samples' intervals in units of the space where samples are placed, shape [M].
+        ray_count: N.
+    """
+
+    rays: Tensor
+    points: Tensor
+    distances: Tensor
+    lengths: Tensor
+    ray_count: int
+
+    def __len__(self) -> int:
+        return len(self.rays)
+
+    def __getitem__(self, chosen: Tensor) -> "PackedSamples":
+        """Samples at ascending places, int64; the rays keep their numbers."""
+        parts = (value.index_select(0, chosen) for value in (self.rays, self.points, self.distances, self.lengths))
+        return PackedSamples(*parts, self.ray_count)
+
+    def weights(self, densities: Tensor) -> Tensor:
+        """Rendering weights (NeRF, equation 3) at T moments.
+
+        Args:
+            densities: non-negative, shape [M, T].
+
+        Returns:
+            Weight of each sample in its ray, float32, shape [M, T].
+        """
+        depth = densities * self.lengths[:, None]
+        # Differences of a sum over all rays: double precision keeps what float would lose.
+        total = depth.double().cumsum(dim=0)
+        before = total - depth
+        counts = torch.bincount(self.rays, minlength=self.ray_count)
+        first = (counts.cumsum(0) - counts).clamp(max=max(len(self) - 1, 0)).index_select(0, self.rays)
+        light = torch.exp(-(before - before.index_select(0, first)).float())
+        return light * -torch.expm1(-depth)
+
+    def add_up(self, values: Tensor) -> Tensor:
+        """Sums over the samples of each ray: values [M, ...] to [N, ...]."""
+        return values.new_zeros(self.ray_count, *values.shape[1:]).index_add(0, self.rays, values)

@@ -1,0 +1,122 @@
+"""Time queries: a unit vector for a moment, whose inner products with a point's vectors are density and colour then."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from syncnerf.encodings.mlp import mlp
+
+
+class TimeNetwork(nn.Module):
+    """The query of Sync-NeRF's MixVoxels (section 4.2): a network on sines and cosines of the corrected time.
+
+    Args:
+        octaves: frequencies pi, 2 pi, 4 pi, ... per video; 10 in the paper.
+        width: of the query.
+        hidden_width: of the network's two hidden layers.
+    """
+
+    def __init__(self, octaves: int, width: int, hidden_width: int):
+        super().__init__()
+        self.network = mlp(2 * octaves + 1, width, hidden_width, hidden_layers=2, bias=True)
+        frequencies = math.pi * 2.0 ** torch.arange(octaves, dtype=torch.float64)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.sharpness = float(octaves)
+
+    def set_sharpness(self, octaves: float) -> None:
+        """Let only so many octaves through, the last one in part (BARF, Lin et al., ICCV 2021, equation 14).
+
+        Few at first and more later, time is learned coarse to fine: offsets far from the truth still feel a slope.
+        """
+        self.sharpness = octaves
+
+    def forward(self, times: Tensor) -> Tensor:
+        """Queries of unit length, float32, shape [..., width], of times in [0, 1] over the video, float64 [...].
+
+        Times outside are answered as well: the encoding goes on beyond both ends.
+        """
+        phases = times[..., None] * self.frequencies
+        passed = (self.sharpness - torch.arange(len(self.frequencies), device=times.device)).clamp(0.0, 1.0)
+        passed = 0.5 - 0.5 * torch.cos(math.pi * passed)
+        waves = torch.cat([passed * phases.sin(), passed * phases.cos()], dim=-1)
+        inputs = torch.cat([2.0 * times[..., None] - 1.0, waves], dim=-1).float()
+        return nn.functional.normalize(self.network(inputs), dim=-1)
+
+
+class TimeLatents(nn.Module):
+    """The query of the unsynchronised original (MixVoxels, section 3.3): a learned vector for each frame.
+
+    Between frames the two nearest vectors are mixed, outside the video the first or last one stays.
+
+    Args:
+        frame_count: number of frames.
+        width: of the query.
+    """
+
+    def __init__(self, frame_count: int, width: int):
+        super().__init__()
+        self.latents = nn.Parameter(torch.randn(max(frame_count, 2), width))
+
+    def set_sharpness(self, octaves: float) -> None:
+        """Nothing to sharpen: every frame has a vector of its own."""
+
+    def forward(self, times: Tensor) -> Tensor:
+        """Queries of unit length, float32, shape [..., width], of times in [0, 1] over the video, float64 [...]."""
+        last = len(self.latents) - 1
+        place = (times * last).clamp(0.0, float(last))
+        lower = place.detach().long().clamp(max=last - 1)
+        fraction = (place - lower).float()[..., None]
+        shape = (*times.shape, -1)
+        before = self.latents.index_select(0, lower.reshape(-1)).reshape(shape)
+        after = self.latents.index_select(0, lower.reshape(-1) + 1).reshape(shape)
+        return nn.functional.normalize(torch.lerp(before, after, fraction), dim=-1)
+
+
+class TimeSeries:
+    """Queries of a batch of rays at T moments each, computed once for all rays that share their moments.
+
+    Rays of one static camera share them. The gradient of a series arrives as its mean over the rays that share it: the
+    sum over them, which is the gradient of their camera's offset, is exact. Single moments (T = 1) are not shared where
+    gradients are asked for, so that each ray's own derivative is exact there.
+
+    Args:
+        query: the head.
+        times: moments in [0, 1] over the video, float64, shape [N, T].
+    """
+
+    def __init__(self, query: TimeNetwork | TimeLatents, times: Tensor):
+        self.length = times.shape[1]
+        if self.length == 1 and times.requires_grad:
+            self.row_of_ray = torch.arange(len(times), device=times.device)
+            rows = times
+        else:
+            shared, self.row_of_ray = torch.unique(times.detach(), dim=0, return_inverse=True)
+            count = torch.bincount(self.row_of_ray, minlength=len(shared))[:, None]
+            # The mean of equal moments is that moment, and passes the gradient on; its rounding is taken away.
+            mean = torch.zeros_like(shared).index_add(0, self.row_of_ray, times) / count
+            rows = mean + (shared - mean.detach())
+        self.queries = query(rows)
+
+    def products(self, vectors: Tensor, rays: Tensor) -> Tensor:
+        """Inner products of points' vectors with the queries of their rays.
+
+        Args:
+            vectors: C vectors for each of M points, shape [M, C, width].
+            rays: each point's ray, int64, shape [M].
+
+        Returns:
+            Shape [M, C, T].
+        """
+        rows = self.row_of_ray.index_select(0, rays)
+        if self.length == 1:
+            return (vectors * self.queries.index_select(0, rows)).sum(dim=-1, keepdim=True)
+        order = rows.argsort(stable=True)
+        counts = torch.bincount(rows, minlength=len(self.queries)).tolist()
+        in_order = vectors.index_select(0, order).split(counts)
+        parts = [part @ query.T for part, query in zip(in_order, self.queries, strict=True) if len(part)]
+        if not parts:
+            return vectors.new_zeros(0, vectors.shape[1], self.length)
+        back = torch.empty_like(order)
+        back[order] = torch.arange(len(order), device=order.device)
+        return torch.cat(parts).index_select(0, back)

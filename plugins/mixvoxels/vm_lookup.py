@@ -1,0 +1,119 @@
+"""Features of points from planes times lines (TensoRF, Chen et al., ECCV 2022, equation 5)."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from syncnerf.encodings.native import compile_native
+
+PLANE_AXES = ((0, 1), (0, 2), (1, 2))
+"""Axes of the three planes."""
+LINE_AXES = (2, 1, 0)
+"""Axis of the line that goes with each plane."""
+LANES = 4
+"""The fused kernel takes ranks in multiples of this."""
+
+
+def vm_features(points: Tensor, planes: list[Tensor], lines: list[Tensor]) -> Tensor:
+    """Sample three planes and three lines at points and multiply each plane with its line.
+
+    Differentiable in planes and lines; in the points only where the fused kernel is not used.
+
+    Args:
+        points: in [-1, 1] (beyond, the border's value), float32, shape [N, 3].
+        planes: channels-last, in the order of :data:`PLANE_AXES`; shapes [second axis, first axis, rank], at least 2
+            cells per axis, corners aligned.
+        lines: in the order of :data:`LINE_AXES`; shapes [axis, rank].
+
+    Returns:
+        The products, the three groups one after the other, shape [N, sum of ranks].
+    """
+    fits = all(plane.shape[-1] % LANES == 0 for plane in planes) and points.dtype == planes[0].dtype == torch.float32
+    if points.device.type == "cpu" and fits and not points.requires_grad and _library() is not None:
+        return _FusedLookup.apply(points, *planes, *lines)
+    return vm_features_torch(points, planes, lines)
+
+
+def vm_features_torch(points: Tensor, planes: list[Tensor], lines: list[Tensor]) -> Tensor:
+    """The same with ``grid_sample``: runs anywhere, and is what the fused kernel is tested against."""
+    groups = []
+    for plane, line, plane_axes, line_axis in zip(planes, lines, PLANE_AXES, LINE_AXES, strict=True):
+        along = points[:, line_axis]
+        on_line = _sample(line[:, None], torch.stack([torch.zeros_like(along), along], dim=-1))
+        groups.append(_sample(plane, points[:, list(plane_axes)]) * on_line)
+    return torch.cat(groups, dim=-1)
+
+
+def _sample(plane: Tensor, at: Tensor) -> Tensor:
+    """Bilinear samples [N, C] of a plane [second, first, C] at (first, second) in [-1, 1], shape [N, 2]."""
+    sampled = torch.nn.functional.grid_sample(
+        plane.permute(2, 0, 1)[None], at[None, :, None], align_corners=True, padding_mode="border"
+    )
+    return sampled[0, :, :, 0].T
+
+
+class _FusedLookup(torch.autograd.Function):
+    """All planes and lines in one pass over the points, in C."""
+
+    @staticmethod
+    def forward(ctx, points: Tensor, *grids: Tensor) -> Tensor:
+        points = points.contiguous()
+        grids = tuple(grid.contiguous() for grid in grids)
+        ctx.save_for_backward(points, *grids)
+        features = points.new_empty(len(points), sum(plane.shape[-1] for plane in grids[:3]))
+        _library().vm_lookup_forward(
+            points.data_ptr(), len(points), _pointers(grids), *_sizes(grids), features.data_ptr(),
+            _threads(len(points)),
+        )  # fmt: skip
+        return features
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor):
+        points, *grids = ctx.saved_tensors
+        upstream = upstream.contiguous()
+        threads = _threads(len(points), sum(grid.numel() for grid in grids))
+        sums = [[torch.zeros_like(grid) for grid in grids] for _ in range(threads)]
+        _library().vm_lookup_backward(
+            points.data_ptr(), len(points), _pointers(grids), *_sizes(grids), upstream.data_ptr(),
+            _pointers([grid for part in sums for grid in part]), threads,
+        )  # fmt: skip
+        for part in sums[1:]:
+            torch._foreach_add_(sums[0], part)
+        return (None, *sums[0])
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    library = compile_native(Path(__file__).with_name("vm_lookup.c"))
+    if library is not None:
+        pointer, integer, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
+        library.vm_lookup_forward.argtypes = [pointer, long, pointer, pointer, pointer, pointer, integer]
+        library.vm_lookup_backward.argtypes = [pointer, long, pointer, pointer, pointer, pointer, pointer, integer]
+    return library
+
+
+def _threads(points: int, gradient_numbers: int = 0) -> int:
+    """As many threads as torch uses, fewer where there is too little work for each.
+
+    Each thread of the backward pass sums into grids of its own, which have to be cleared and added.
+    """
+    useful = points // 1024
+    if gradient_numbers:
+        useful = min(useful, 64 * points // gradient_numbers + 1)
+    return max(1, min(torch.get_num_threads(), useful))
+
+
+def _pointers(tensors) -> ctypes.Array:
+    return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
+
+
+def _sizes(grids) -> tuple[ctypes.Array, ctypes.Array]:
+    """Cells along x y z (read off the lines), and the three ranks."""
+    cells = [grids[3 + LINE_AXES.index(axis)].shape[0] for axis in range(3)]
+    ranks = [plane.shape[-1] for plane in grids[:3]]
+    return (ctypes.c_int * 3)(*cells), (ctypes.c_int * 3)(*ranks)
