@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any, Literal
@@ -121,15 +122,19 @@ class RayBatch:
     rgb: Tensor
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
-    def to(self, device: torch.device | str) -> RayBatch:
-        """The same batch on another device."""
+    def apply(self, change: Callable[[Tensor], Tensor]) -> RayBatch:
+        """The batch with ``change`` applied to each of its tensors: another device, or some of the rays."""
         return RayBatch(
-            self.rays.to(device),
-            self.cameras.to(device),
-            self.frame_times.to(device),
-            self.rgb.to(device),
-            {name: value.to(device) for name, value in self.statistics.items()},
+            self.rays.apply(change),
+            change(self.cameras),
+            change(self.frame_times),
+            change(self.rgb),
+            {name: change(value) for name, value in self.statistics.items()},
         )
+
+    def to(self, device: torch.device | str) -> RayBatch:
+        """The same batch on another device; from pinned memory without waiting for it."""
+        return self.apply(lambda tensor: tensor.to(device, non_blocking=tensor.is_pinned()))
 
 
 class Backend(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -39,6 +40,10 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _train(arguments: list[str]) -> int:
+    if os.environ.get("RANK", "0") != "0":  # of several processes (torchrun), the first speaks for all
+        os.environ["TQDM_DISABLE"] = "1"
+        logging.getLogger().setLevel(logging.ERROR)
+
     import torch
 
     from syncnerf.options import parse

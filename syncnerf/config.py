@@ -97,6 +97,12 @@ class TrainingConfig:
     lr_final: float = option(0.0, "learning rate at the end, as a share of its height")
     seed: int = option(0, "seed of every random draw")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    precision: str = option(
+        "float32",
+        "numbers that the networks compute with while training; parameters, offsets and evaluation stay 32-bit or more",
+        ("float32", "bfloat16", "float16"),
+    )
+    prefetch: int = option(2, "batches that a thread draws ahead; 0 for none")
     engine: str = option(
         "auto",
         "kernels of the field: torch (anywhere), triton or tcnn (on CUDA); auto is the best that is installed",

@@ -22,11 +22,12 @@ from syncnerf.evaluation.report import write_report
 from syncnerf.evaluation.views import at_own_clock, evaluation_mode, render_views
 from syncnerf.offsets_file import read_offsets, write_offsets
 from syncnerf.options import write_config
-from syncnerf.sampling.rays import RaySampler
 from syncnerf.scene.scene import Scene
 from syncnerf.summary import result_table
 from syncnerf.test_time import OffsetFit, TestTimeOffsets
+from syncnerf.training.batches import BatchSampler
 from syncnerf.training.checkpoints import choose_checkpoint, list_checkpoints, load_checkpoint
+from syncnerf.training.ranks import Ranks, environment_ranks, join_ranks
 from syncnerf.training.trainer import Trainer, restore_model
 
 logger = logging.getLogger(__name__)
@@ -38,11 +39,17 @@ TIMES_AT_ONCE = 16
 def run(config: Config) -> int:
     """Carry out ``syncnerf train``; returns the exit code.
 
+    Of several processes that ``torchrun`` started, all train and the first alone does everything else.
+
     Raises:
         UserError: something of the user's is unfit; nothing half-written is left behind.
     """
+    writes = environment_ranks().writes
+    if not writes and (config.run.dry_run or not _trains(config)):
+        return 0
     scene = open_scene(config.scene)
-    choose_engine(config.training.engine, choose_device(config.training.device))
+    device = choose_device(config.training.device)
+    choose_engine(config.training.engine, device)
     check_start(config)
     if config.run.dry_run:
         print(write_config(config) + "\n" + scene.summary())
@@ -50,25 +57,34 @@ def run(config: Config) -> int:
     folder = Path(config.run.logdir) / config.run.expname
     checkpoint = _checkpoint(config, scene, folder)
     scene.frame_cache.prepare(scene.cameras)
-    assembly = assemble(config, scene, fresh=checkpoint is None)
-    sampler = make_sampler(config, assembly.spec, scene) if _trains(config) else None
+    if not _trains(config):
+        assembly = assemble(config, scene, fresh=False)
+        _make_folder(folder)
+        step = restore_model(assembly.synced, load_checkpoint(checkpoint, config.run.backend, scene.names), checkpoint)
+        return _finish(config, assembly, folder, step)
+    with join_ranks(device) as ranks:
+        assembly = assemble(config, scene, fresh=checkpoint is None)
+        sampler = make_sampler(config, assembly.spec, scene)
+        if writes:
+            _make_folder(folder)
+            _write_text(folder / "config.txt", write_config(config))
+        trainer = _trainer(config, assembly, sampler, folder, ranks)
+        if checkpoint is not None:
+            trainer.restore(checkpoint)
+        stopped_by = trainer.fit()
+    if writes:
+        _write_offsets(folder, assembly, [])
+    if stopped_by is not None:
+        logger.warning("stopped at step %d and saved; continue with --resume", trainer.step)
+        return 128 + stopped_by
+    return _finish(config, assembly, folder, trainer.step) if writes else 0
+
+
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be made ({error.strerror}); choose another --logdir") from error
-    if sampler is None:
-        step = restore_model(assembly.synced, load_checkpoint(checkpoint, config.run.backend, scene.names), checkpoint)
-        return _finish(config, assembly, folder, step)
-    _write_text(folder / "config.txt", write_config(config))
-    trainer = _trainer(config, assembly, sampler, folder)
-    if checkpoint is not None:
-        trainer.restore(checkpoint)
-    stopped_by = trainer.fit()
-    _write_offsets(folder, assembly, [])
-    if stopped_by is not None:
-        logger.warning("stopped at step %d and saved; continue with --resume", trainer.step)
-        return 128 + stopped_by
-    return _finish(config, assembly, folder, trainer.step)
 
 
 def _trains(config: Config) -> bool:
@@ -88,7 +104,7 @@ def _checkpoint(config: Config, scene: Scene, folder: Path) -> Path | None:
     return checkpoint
 
 
-def _trainer(config: Config, assembly: Assembly, sampler: RaySampler, folder: Path) -> Trainer:
+def _trainer(config: Config, assembly: Assembly, sampler: BatchSampler, folder: Path, ranks: Ranks) -> Trainer:
     scene = assembly.scene
     return Trainer(
         assembly.synced,
@@ -100,6 +116,7 @@ def _trainer(config: Config, assembly: Assembly, sampler: RaySampler, folder: Pa
         scene.frame_interval,
         assembly.device,
         preview=lambda: _preview(config, assembly),
+        ranks=ranks,
     )
 
 

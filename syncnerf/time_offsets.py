@@ -99,7 +99,8 @@ class TimeOffsets(nn.Module):
     def after_backward(self, decay: float = 0.98) -> None:
         """Take each camera's gradient into running means (of it and of its square), for the logs."""
         if self.learned and self.shifts.grad is not None:
-            gradient = self.shifts.grad.detach()
+            # In 16-bit training now and then a step overflows; it is left out.
+            gradient = self.shifts.grad.detach().nan_to_num(0.0, 0.0, 0.0)
             self.gradient_mean.lerp_(gradient, 1 - decay)
             self.gradient_square.lerp_(gradient.square(), 1 - decay)
 

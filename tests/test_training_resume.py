@@ -15,6 +15,7 @@ from syncnerf.errors import UserError
 from syncnerf.options import parse
 from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint
 from syncnerf.training.interruption import Interruption
+from syncnerf.training.ranks import Ranks
 from syncnerf.training.trainer import Trainer
 
 STEPS = 14
@@ -26,7 +27,7 @@ VARIANTS = [
 """Field, sampler, and the step that the first part of the run stops after (8: a checkpoint is written there anyway)."""
 
 
-def make_trainer(arguments: list[str], folder, fresh: bool = True, **changes) -> Trainer:
+def make_trainer(arguments: list[str], folder, fresh: bool = True, ranks: Ranks | None = None, **changes) -> Trainer:
     """A trainer assembled as the command does it."""
     overrides = {
         "steps": STEPS,
@@ -43,7 +44,7 @@ def make_trainer(arguments: list[str], folder, fresh: bool = True, **changes) ->
     sampler = make_sampler(config, assembly.spec, scene)
     return Trainer(
         assembly.synced, sampler, config.training, folder, assembly.spec.name, scene.names, scene.frame_interval,
-        assembly.device,
+        assembly.device, ranks=ranks,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Rays as tensors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -27,8 +28,12 @@ class Rays:
 
     def __getitem__(self, index) -> "Rays":
         """Rays chosen by a slice, an index tensor or a mask over the first dimension."""
-        return Rays(self.origins[index], self.directions[index], self.near[index], self.far[index])
+        return self.apply(lambda tensor: tensor[index])
+
+    def apply(self, change: Callable[[Tensor], Tensor]) -> "Rays":
+        """The rays with ``change`` applied to each of their tensors."""
+        return Rays(change(self.origins), change(self.directions), change(self.near), change(self.far))
 
     def to(self, device: torch.device | str) -> "Rays":
         """The same rays on another device."""
-        return Rays(self.origins.to(device), self.directions.to(device), self.near.to(device), self.far.to(device))
+        return self.apply(lambda tensor: tensor.to(device))

@@ -1,0 +1,82 @@
+"""The supply of batches: drawn ahead by a thread while a step runs, and resumed exactly."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from syncnerf.backend import RayBatch
+from syncnerf.training.ranks import Ranks
+
+
+class BatchSampler(Protocol):
+    """What supplies the steps."""
+
+    def draw(self, generator: torch.Generator, step: int) -> RayBatch:
+        """One batch on the CPU, a function of the generator and of the step alone."""
+
+
+class BatchSupply:
+    """Hands out each step's batch on the device, this process's rays alone.
+
+    What is handed out does not depend on how far ahead batches are drawn: the state that goes into a checkpoint is
+    that of the next batch to be handed out, whatever else has been drawn.
+
+    Args:
+        sampler: draws batches, always of all processes' rays.
+        seed: of the batches' generator.
+        device: where batches go; for CUDA they are copied from pinned memory.
+        ranks: this process among the others.
+        ahead: batches drawn in advance; 0 draws each when it is asked for.
+    """
+
+    def __init__(self, sampler: BatchSampler, seed: int, device: torch.device, ranks: Ranks, ahead: int):
+        self.sampler, self.device, self.ranks, self.ahead = sampler, device, ranks, ahead
+        self._generator = torch.Generator().manual_seed(seed)
+        self._state = self._generator.get_state()
+        self._pending: deque[tuple[int, Future]] = deque()
+        self._thread = ThreadPoolExecutor(1, "batches") if ahead else None
+
+    def take(self, step: int) -> tuple[RayBatch, float]:
+        """The batch of a step, and its share of all processes' rays."""
+        if self._thread is None:
+            batch, share, self._state = self._draw(step)
+        else:
+            if not self._pending or self._pending[0][0] != step:
+                self._restart()
+            while len(self._pending) <= self.ahead:
+                later = step + len(self._pending)
+                self._pending.append((later, self._thread.submit(self._draw, later)))
+            batch, share, self._state = self._pending.popleft()[1].result()
+        return batch.to(self.device), share
+
+    def state(self) -> Tensor:
+        """State of the generator from which the next batch is drawn."""
+        return self._state
+
+    def restore(self, state: Tensor) -> None:
+        """Go on from a state; what was drawn ahead is forgotten."""
+        self._state = state
+        self._restart()
+
+    def close(self) -> None:
+        """Forget what was drawn ahead and let the thread rest."""
+        self._restart()
+
+    def _restart(self) -> None:
+        for _, future in self._pending:
+            future.cancel()
+        if self._thread is not None:
+            self._thread.submit(lambda: None).result()  # whatever was under way has ended
+        self._pending.clear()
+        self._generator.set_state(self._state)
+
+    def _draw(self, step: int) -> tuple[RayBatch, float, Tensor]:
+        batch, share = self.ranks.part(self.sampler.draw(self._generator, step))
+        if self.device.type == "cuda":
+            batch = batch.apply(Tensor.pin_memory)
+        return batch, share, self._generator.get_state()

@@ -1,0 +1,69 @@
+"""What a training tells while it runs: the bar, TensorBoard's curves and pictures, ``offsets.csv``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+from tqdm import tqdm
+
+from syncnerf.config import TrainingConfig
+from syncnerf.time_offsets import TimeOffsets
+from syncnerf.training.monitor import Monitor, peak_signal_to_noise
+from syncnerf.training.offset_log import OffsetLog
+
+
+class Journal:
+    """Keeps the records of a training from a step on.
+
+    Args:
+        run: the run's folder.
+        config: length of the training, rhythm of the pictures.
+        names: the cameras in order.
+        frame_interval: seconds per frame, for the curves.
+        step: finished steps; later records of an earlier try are dropped.
+        preview: makes pictures for TensorBoard, by name; None for none.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        config: TrainingConfig,
+        names: list[str],
+        frame_interval: float,
+        step: int,
+        preview: Callable[[], dict[str, Tensor]] | None,
+    ):
+        self.log = OffsetLog(run / "offsets.csv", names, step)
+        self.monitor = Monitor(run, names, frame_interval, step)
+        self.progress = tqdm(total=config.steps, initial=step, desc="training", unit="step")
+        self.image_every, self.preview = config.image_every, preview
+        self._since, self._rays = time.perf_counter(), 0
+
+    def advance(self, done: int, rays: int) -> None:
+        """Note a step of so many rays, the ``done``-th, and make its pictures where they are due."""
+        self._rays += rays
+        self.progress.update()
+        if self.preview is not None and self.image_every and done % self.image_every == 0:
+            for name, picture in self.preview().items():
+                self.monitor.image(done, name, picture)
+
+    def write(self, step: int, losses: dict[str, float], offsets: TimeOffsets, rates: dict[str, float]) -> None:
+        """A line of ``offsets.csv`` and a point of every curve: losses, offsets, learning rates, speed."""
+        psnr = peak_signal_to_noise(losses["photometric"])
+        self.log.add(step, offsets.values().detach())
+        self.monitor.offsets(step, offsets)
+        self.monitor.scalars(step, "loss", losses)
+        self.monitor.scalars(step, "learning_rate", rates)
+        now = time.perf_counter()
+        speed = self._rays / (now - self._since)
+        self.monitor.scalars(step, "training", {"psnr": psnr, "rays_per_second": speed})
+        self._since, self._rays = now, 0
+        self.progress.set_postfix(psnr=f"{psnr:.2f}", refresh=False)
+
+    def close(self) -> None:
+        """Close the bar and the event file."""
+        self.progress.close()
+        self.monitor.close()

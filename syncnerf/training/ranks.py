@@ -1,0 +1,153 @@
+"""Several processes that train one field together, on one machine or on many (started by ``torchrun``).
+
+Every process draws the same batch from the same generator and renders its own part of the rays; gradients are summed
+over all processes, so that each takes the step that one process with the whole batch would take.
+
+This is what DistributedDataParallel does, placed by hand: its wrapper expects one ``forward``, a field here is asked
+through several methods, and its main service, sending early gradients while later ones are still computed, has little
+to give: nearly all numbers of a field are its planes or tables, whose gradients come at the very end of the backward
+pass.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import chain
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from syncnerf.backend import RayBatch
+from syncnerf.errors import UserError
+
+PATIENCE = timedelta(hours=12)
+"""How long a process waits for another that decodes videos or renders a preview; dead ones are noticed at once."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together; alone by default, and then nothing is sent or changed.
+
+    Attributes:
+        rank: number of this process, from 0.
+        count: number of processes.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files, shows progress and evaluates: only the first does."""
+        return self.rank == 0
+
+    def part(self, batch: RayBatch) -> tuple[RayBatch, float]:
+        """This process's rays of a batch, and their share of it.
+
+        Every ``count``-th ray, since batches are sorted by camera and frame.
+
+        Raises:
+            UserError: there are fewer rays than processes.
+        """
+        total = len(batch.rays)
+        if total < self.count:
+            raise UserError(f"batch_size = {total}: is less than the number of processes, {self.count}; raise it")
+        if self.count == 1:
+            return batch, 1.0
+        mine = batch.apply(lambda tensor: tensor[self.rank :: self.count])
+        return mine, len(mine.rays) / total
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Replace every gradient by its sum over the processes, in one message per number type.
+
+        A parameter without a gradient here gets one where another process has one.
+        """
+        if self.count == 1:
+            return
+        present = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.uint8)
+        _exchange(dist.all_reduce, present, op=dist.ReduceOp.MAX)
+        by_type: dict[torch.dtype, list[nn.Parameter]] = {}
+        for parameter, needed in zip(parameters, present.tolist(), strict=True):
+            if needed:
+                by_type.setdefault(parameter.dtype, []).append(parameter)
+        for group in by_type.values():
+            gradients = [torch.zeros_like(item) if item.grad is None else item.grad for item in group]
+            flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+            _exchange(dist.all_reduce, flat)
+            for parameter, gradient in zip(group, flat.split([item.numel() for item in group]), strict=True):
+                parameter.grad = gradient.view_as(parameter)
+
+    def mean(self, values: dict[str, float], weight: float) -> dict[str, float]:
+        """Mean of numbers over the processes, by each one's weight."""
+        if self.count == 1:
+            return values
+        totals = weight * torch.tensor([*values.values(), 1.0], dtype=torch.float64)
+        _exchange(dist.all_reduce, totals)
+        return dict(zip(values, (totals[:-1] / totals[-1]).tolist(), strict=True))
+
+    def largest(self, value: int) -> int:
+        """The largest of the processes' numbers."""
+        if self.count == 1:
+            return value
+        numbers = torch.tensor([value])
+        _exchange(dist.all_reduce, numbers, op=dist.ReduceOp.MAX)
+        return int(numbers)
+
+    @torch.no_grad()
+    def share_state(self, module: nn.Module) -> None:
+        """Give every process the first one's parameters and buffers."""
+        if self.count == 1:
+            return
+        for tensor in chain(module.parameters(), module.buffers()):
+            sent = tensor.detach().contiguous()
+            _exchange(dist.broadcast, sent, src=0)
+            tensor.copy_(sent)
+
+
+@contextmanager
+def join_ranks(device: torch.device) -> Iterator[Ranks]:
+    """Meet the other processes that ``torchrun`` started, for as long as the block runs; alone without it.
+
+    Gradients travel over NCCL between GPUs and over gloo between CPUs. With GPUs, each process of a machine takes the
+    one of its own number.
+
+    Raises:
+        UserError: the others cannot be reached, or there are more processes than GPUs.
+    """
+    ranks = environment_ranks()
+    if ranks.count == 1:
+        yield ranks
+        return
+    transport = "gloo"
+    if device.type == "cuda":
+        local, gpus = int(os.environ.get("LOCAL_RANK", ranks.rank)), torch.cuda.device_count()
+        if device.index is not None or local >= gpus:
+            raise UserError(f"process {local} of this machine has no GPU of its own ({gpus} here); use --device cuda "
+                            "and as many processes as GPUs")  # fmt: skip
+        torch.cuda.set_device(local)
+        transport = "cpu:gloo,cuda:nccl"
+    _exchange(dist.init_process_group, transport, timeout=PATIENCE)
+    try:
+        yield ranks
+    finally:
+        dist.destroy_process_group()
+
+
+def environment_ranks() -> Ranks:
+    """The place that ``torchrun`` gave this process, by the variables RANK and WORLD_SIZE; alone without them."""
+    if "RANK" not in os.environ:
+        return Ranks()
+    return Ranks(int(os.environ["RANK"]), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+def _exchange(operation, *arguments, **options) -> Tensor | None:
+    try:
+        return operation(*arguments, **options)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"another process of this run cannot be reached ({reason}); see its own message") from error

@@ -1,0 +1,39 @@
+"""Steps of a training with every gradient noted; started by ``torchrun`` too, one process per rank.
+
+python rank_recorder.py FOLDER STEPS [options of syncnerf train ...]
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from test_training_resume import make_trainer
+
+from syncnerf.training.ranks import Ranks, join_ranks
+
+
+def record_steps(folder: Path, steps: int, arguments: list[str], ranks: Ranks) -> dict:
+    """Losses and gradients of every step without jitter, and the parameters and buffers at the end."""
+    trainer = make_trainer(arguments, folder, ranks=ranks)
+    trainer._jitter = lambda step: None
+    names = {parameter: name for name, parameter in trainer.synced.named_parameters()}
+    gradients: list[dict[str, torch.Tensor]] = []
+
+    def note(*_) -> None:
+        gradients.append({names[p]: p.grad.clone() for p in trainer.trained if p.grad is not None})
+
+    trainer.optimizer.register_step_pre_hook(note)
+    losses = []
+    for _ in range(steps):
+        terms, rays = trainer.train_step()
+        losses.append(ranks.mean({name: value.item() for name, value in terms.items()}, rays))
+    state = {name: value.clone() for name, value in trainer.synced.state_dict().items()}
+    return {"gradients": gradients, "losses": losses, "state": state, "rays": rays}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    target = Path(sys.argv[1])
+    with join_ranks(torch.device("cpu")) as this:
+        result = record_steps(target / f"run_{this.rank}", int(sys.argv[2]), sys.argv[3:], this)
+        torch.save(result, target / f"rank_{this.rank}.pt")
