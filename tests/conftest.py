@@ -14,6 +14,9 @@ from syncnerf.options import parse
 # The tests' tensors are tiny: threads would only wait for each other, here and in the processes that tests start.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+# Triton reads this when it is first imported: without a GPU its kernels run in its interpreter.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from torch import Tensor
 from syncnerf.backend import Backend, RayBatch, Rendering, SceneGeometry
 from syncnerf.rendering.compositing import composite, render_weights
 from syncnerf.rendering.occupancy import OccupancyGrid
+from syncnerf.rendering.phases import phase
 from syncnerf.rendering.ray_samples import RaySamples, clip_to_box, uniform_samples
 from syncnerf.rendering.space import FieldSpace
 from syncnerf.scene.rays import Rays
@@ -31,7 +32,7 @@ class KPlanesBackend(Backend):
         time_resolution = config.time_resolution or max(2, geometry.frame_count // 2)
         self.cells_per_frame = (time_resolution - 1) * config.time_span / max(geometry.frame_count - 1, 1)
         resolutions = [config.plane_resolution * scale for scale in config.integers("plane_scales")]
-        planes = PlaneGrid(resolutions, time_resolution, config.plane_channels)
+        planes = PlaneGrid(resolutions, time_resolution, config.plane_channels, geometry.engine)
         if config.field == "kplanes":
             decoder = HybridDecoder(planes.width, config.hidden_width)
         else:
@@ -49,7 +50,9 @@ class KPlanesBackend(Backend):
                 config.integers("proposal_samples"), config.field_samples, config.anneal_steps, config.proposal_warmup
             )
             for resolution in config.integers("proposal_resolutions"):
-                self.proposal_fields.append(DensityField(resolution, time_resolution, config.proposal_channels))
+                self.proposal_fields.append(
+                    DensityField(resolution, time_resolution, config.proposal_channels, geometry.engine)
+                )
         side = float((geometry.bounds[1] - geometry.bounds[0]).max())
         self.march_step = side / config.occupancy_steps
 
@@ -71,8 +74,10 @@ class KPlanesBackend(Backend):
         """Render N rays at one time each; see :meth:`syncnerf.backend.Backend.render`."""
         native = self.native_times(times)
         warped = self.space.warp(rays)
-        samples, levels = self._sample(warped, native, generator)
-        rgb, depth, weights = self._shade(rays, warped, native, samples)
+        with phase("sampling"):
+            samples, levels = self._sample(warped, native, generator)
+        with phase("field"):
+            rgb, depth, weights = self._shade(rays, warped, native, samples)
         extras: dict[str, Any] = {"samples": samples, "weights": weights, "levels": levels}
         if self.decompose:
             extras["static_rgb"] = self._shade(rays, warped, native, samples, static=True)[0]

@@ -30,7 +30,7 @@ class HybridDecoder(nn.Module):
 
     def colour(self, geometry: Tensor, view: Tensor) -> Tensor:
         """Colours in [0, 1], shape [N, 3], from geometry features [N, 15] and each sample's :meth:`view` [N, 16]."""
-        return torch.sigmoid(self.colour_network(torch.cat([geometry, view], dim=-1)))
+        return torch.sigmoid(self.colour_network(torch.cat([geometry, view], dim=-1)).float())
 
 
 class ExplicitDecoder(nn.Module):
@@ -81,9 +81,9 @@ class KPlanesField(nn.Module):
 class DensityField(nn.Module):
     """A density-only plane field, the proposal network of K-Planes (section 3.4)."""
 
-    def __init__(self, resolution: int, time_resolution: int, channels: int):
+    def __init__(self, resolution: int, time_resolution: int, channels: int, engine: str = "torch"):
         super().__init__()
-        self.planes = PlaneGrid([resolution], time_resolution, channels)
+        self.planes = PlaneGrid([resolution], time_resolution, channels, engine)
         self.network = mlp(channels, 1, 64, hidden_layers=1)
 
     def forward(self, points: Tensor, times: Tensor) -> Tensor:

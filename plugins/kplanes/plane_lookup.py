@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from syncnerf.encodings.engines import missing
 from syncnerf.encodings.native import compile_native
 
 PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -18,21 +20,26 @@ LANES = 8
 """The fused kernel takes channels in multiples of this."""
 
 
-def plane_features(coordinates: Tensor, planes: list[Tensor]) -> Tensor:
+def plane_features(coordinates: Tensor, planes: list[Tensor], engine: str = "torch") -> Tensor:
     """Sample multi-scale planes at points and multiply (differentiable in both arguments).
 
     Args:
         coordinates: x y z t in [-1, 1] (beyond, the border's value), float32, shape [N, 4].
         planes: channels-last planes, scale by scale in the order of :data:`PAIRS`; each of shape
             [second axis, first axis, channels], at least 2 cells per axis, corners aligned.
+        engine: ``torch``; any other runs Triton's kernel where that can run. On a CPU, ``torch`` means a kernel in C.
 
     Returns:
         The product over the six planes of a scale, scales concatenated, shape [N, scales * channels].
     """
-    channels = planes[0].shape[-1]
-    fused = coordinates.device.type == "cpu" and channels % LANES == 0 and _library() is not None
-    if fused and coordinates.dtype == torch.float32:
-        return _FusedLookup.apply(coordinates, *planes)
+    device = coordinates.device
+    if coordinates.dtype == torch.float32:
+        if engine != "torch" and missing("triton", device) is None:
+            from syncnerf_kplanes.plane_lookup_triton import TritonLookup
+
+            return TritonLookup.apply(plane_sizes(planes), coordinates, *planes)
+        if device.type == "cpu" and planes[0].shape[-1] % LANES == 0 and _library() is not None:
+            return _FusedLookup.apply(coordinates, *planes)
     return plane_features_torch(coordinates, planes)
 
 
@@ -49,6 +56,15 @@ def plane_features_torch(coordinates: Tensor, planes: list[Tensor]) -> Tensor:
             product = product * sample[0, :, :, 0].T
         scales.append(product)
     return torch.cat(scales, dim=-1)
+
+
+def plane_sizes(planes: Sequence[Tensor]) -> tuple[int, ...]:
+    """Cells along x y z t at each scale, read off the planes xy and zt."""
+    sizes: list[int] = []
+    for start in range(0, len(planes), len(PAIRS)):
+        xy, zt = planes[start], planes[start + 5]
+        sizes += [xy.shape[1], xy.shape[0], zt.shape[1], zt.shape[0]]
+    return tuple(sizes)
 
 
 class _FusedLookup(torch.autograd.Function):
@@ -120,9 +136,5 @@ def _pointers(tensors) -> ctypes.Array:
 
 
 def _sizes(planes) -> ctypes.Array:
-    """Cells along x y z t at each scale, read off the planes xy and zt."""
-    sizes: list[int] = []
-    for start in range(0, len(planes), len(PAIRS)):
-        xy, zt = planes[start], planes[start + 5]
-        sizes += [xy.shape[1], xy.shape[0], zt.shape[1], zt.shape[0]]
+    sizes = plane_sizes(planes)
     return (ctypes.c_int * len(sizes))(*sizes)

@@ -17,10 +17,12 @@ class PlaneGrid(nn.Module):
         resolutions: cells per side of the spatial axes, one number per scale.
         time_resolution: cells along time, the same at every scale.
         channels: features per plane.
+        engine: what the planes are sampled with, see :func:`syncnerf_kplanes.plane_lookup.plane_features`.
     """
 
-    def __init__(self, resolutions: list[int], time_resolution: int, channels: int):
+    def __init__(self, resolutions: list[int], time_resolution: int, channels: int, engine: str = "torch"):
         super().__init__()
+        self.engine = engine
         self.scales = len(resolutions)
         self.channels = channels
         planes = []
@@ -46,7 +48,7 @@ class PlaneGrid(nn.Module):
             static: leave the space-time planes out (all ones): the static part of the decomposition.
         """
         coordinates = torch.cat([points, times[:, None].to(points.dtype)], dim=-1)
-        return plane_features(coordinates, self.effective_planes(static))
+        return plane_features(coordinates, self.effective_planes(static), self.engine)
 
     def effective_planes(self, static: bool = False) -> list[Tensor]:
         """The planes as they are sampled: space-time ones blurred along time where a blur is set, or all ones."""

@@ -41,5 +41,5 @@ class _TruncatedExponential(torch.autograd.Function):
 
 def truncated_exponential(x: Tensor) -> Tensor:
     """``exp(min(x, 15))`` whose gradient is the value itself, so that it neither overflows nor dies at the clamp
-    (the density activation of instant-ngp and K-Planes)."""
-    return _TruncatedExponential.apply(x)
+    (the density activation of instant-ngp and K-Planes). Half numbers become 32-bit ones."""
+    return _TruncatedExponential.apply(x.to(torch.promote_types(x.dtype, torch.float32)))
