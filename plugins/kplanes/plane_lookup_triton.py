@@ -179,6 +179,7 @@ class TritonLookup(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, upstream: Tensor):
+        """Gradients to the coordinates and to every plane, each only where it is asked for."""
         coordinates, *planes = ctx.saved_tensors
         shape = _Shape(coordinates, planes)
         of_coordinates, of_planes = ctx.needs_input_grad[1], any(ctx.needs_input_grad[2:])
