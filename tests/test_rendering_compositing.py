@@ -33,6 +33,13 @@ def rays():
     return densities, lengths
 
 
+def test_a_wall_keeps_the_weight_of_what_stands_before_it():
+    densities = torch.tensor([[0.7, 1.3, 3e6, 2.0]])
+    lengths = torch.tensor([[0.3, 0.2, 0.5, 0.4]])
+    expected = slow_weights(densities.double().numpy(), lengths.double().numpy())
+    np.testing.assert_allclose(render_weights(densities, lengths).numpy(), expected, rtol=1e-6, atol=1e-12)
+
+
 def test_weights_and_pixels_are_those_of_a_loop_over_samples(rays):
     densities, lengths = rays
     weights = render_weights(densities, lengths)

@@ -61,6 +61,7 @@ class MixVoxelsConfig:
         for name in ("density_ranks", "appearance_ranks", "variation_ranks"):
             if len(self.integers(name)) != 3 or min(self.integers(name)) < 1:
                 raise UserError(f"{name} = {getattr(self, name)}: should be three positive whole numbers")
+        self.integers("upsample_steps")
         if self.final_resolution < self.grid_resolution:
             raise UserError(f"final_resolution = {self.final_resolution}: should be at least grid_resolution")
 

@@ -15,7 +15,8 @@ def render_weights(densities: Tensor, lengths: Tensor) -> Tensor:
         Weights, shape [..., S]; their sum is the ray's opacity, ``1 - exp(-sum(densities * lengths))``.
     """
     optical_depth = densities * lengths
-    before = torch.cumsum(optical_depth, dim=-1) - optical_depth
+    # Shifted rather than subtracted: behind a wall of 1e6 a float would have forgotten what stands before it.
+    before = torch.nn.functional.pad(torch.cumsum(optical_depth, dim=-1)[..., :-1], (1, 0))
     return torch.exp(-before) * -torch.expm1(-optical_depth)
 
 
