@@ -23,7 +23,7 @@ def write_offsets(
     stderr: Tensor,
     source: Source,
     reasons: Mapping[str, str] | None = None,
-    extra: Mapping[str, Mapping[str, float]] | None = None,
+    extra: Mapping[str, Mapping[str, float | str]] | None = None,
 ) -> None:
     """Write offsets as json, atomically.
 
@@ -35,7 +35,8 @@ def write_offsets(
         stderr: their standard errors in seconds, shape [C]; NaN (written as null) where unknown.
         source: what computed them.
         reasons: by name, why a camera is not determined.
-        extra: by name, further finite numbers of a camera (a clock's rate, ...).
+        extra: by name, further entries of a camera (a clock's rate, a warning, ...), numbers finite. ``rate_ppm`` means
+            that frame k was exposed at ``k / fps * (1 + 1e-6 rate_ppm) + offset``, and the file says so.
     """
     cameras = {}
     for name, offset, error in zip(names, offsets.tolist(), stderr.tolist(), strict=True):
@@ -45,6 +46,8 @@ def write_offsets(
             entry["reason"] = (reasons or {}).get(name, "not determined")
         cameras[name] = entry | dict((extra or {}).get(name, {}))
     record = {"unit": "seconds", "reference": reference, "cameras": cameras, "source": source}
+    if any("rate_ppm" in entry for entry in cameras.values()):
+        record["time_of_frame"] = "k / fps * (1 + 1e-6 * rate_ppm) + offset"
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

@@ -6,7 +6,8 @@ import torch
 
 from syncnerf.sync.drift import window_lags
 from syncnerf.sync.epipolar import resample
-from syncnerf.sync.landscape import correlate, find_peak, line_slices, refine, sensitivity, stand_out
+from syncnerf.sync.frame_products import frame_products
+from syncnerf.sync.landscape import correlate, find_peak, line_slices, refine, stand_out
 
 INTERVAL = 1 / 30
 
@@ -123,7 +124,8 @@ def test_pull_predicts_the_lag_without_a_stretch():
         return refine(values, int(values.argmax()))[0] - 20
 
     whole = lag_of(range(90))
-    pull = sensitivity(first, second, whole * INTERVAL, INTERVAL)
+    products = frame_products(first, second, whole * INTERVAL, INTERVAL)
+    pull = products.pull(torch.full((90,), whole * INTERVAL, dtype=torch.float64))
     block = torch.arange(90) // 15
     predicted = pull.shifts_without(block, 6) / INTERVAL
     for index in range(6):
@@ -152,8 +154,9 @@ def test_lags_in_windows_follow_a_clock_that_drifts():
 
     own = np.arange(480.0)
     first, second = signals(own), signals((own - 5.0) / 1.004)
-    windows = window_lags(first, second, 6.0 * INTERVAL, INTERVAL)
-    assert len(windows.times) == 8
+    windows = window_lags(frame_products(first, second, 6.0 * INTERVAL, INTERVAL))
+    assert len(windows.times) == 12
+    assert windows.length == 480
     expected = 5.0 + 0.004 * windows.times / INTERVAL
     np.testing.assert_allclose(windows.lags / INTERVAL, expected, atol=0.1)
     assert (windows.deviations > 0).all()
@@ -161,4 +164,19 @@ def test_lags_in_windows_follow_a_clock_that_drifts():
 
 def test_windows_without_motion_say_nothing():
     silent = torch.zeros(20, 240)
-    assert len(window_lags(silent, silent, 0.0, INTERVAL).lags) == 0
+    assert window_lags(frame_products(silent, silent, 0.0, INTERVAL)).lags.isnan().all()
+
+
+@pytest.mark.parametrize("lag", [0.0, 7.4, -21.0])
+def test_landscapes_of_parts_match_a_loop(lag):
+    generator = np.random.default_rng(0)
+    first = torch.from_numpy(generator.normal(size=(12, 50))).float()
+    second = torch.from_numpy(generator.normal(size=(12, 64))).float()
+    part = torch.arange(50) // 25
+    found = frame_products(first, second, lag * INTERVAL, INTERVAL).within(part, 2)
+    for index, shift in ((0, -8), (0, 3), (1, 0), (1, 8)):
+        inside = [t for t in range(25 * index, 25 * index + 25) if 0 <= t + round(lag) + shift < 64]
+        a, b = first[:, inside].double(), second[:, [t + round(lag) + shift for t in inside]].double()
+        whole = first[:, 25 * index : 25 * index + 25].double()
+        expected = float((a * b).sum() / (whole.square().sum() * b.square().sum()).sqrt().clamp_min(1e-9))
+        assert float(found[index, shift + 8]) == pytest.approx(expected, abs=1e-5)

@@ -204,7 +204,8 @@ def test_clock_rates_are_recovered_with_honest_errors():
                 other = (times * (1 + rates[i]) + offsets[i] - offsets[j]) / (1 + rates[j])
                 lag = other - times + generator.normal(0, 0.001, 8)
                 lag[generator.integers(8)] += 0.15 if (i + j) % 3 == 0 else 0.0
-                pairs.append((i, j, WindowLags(*(torch.from_numpy(x) for x in (times, lag, np.full(8, 0.01))))))
+                columns = [torch.from_numpy(x) for x in (times, lag, np.full(8, 0.01))]
+                pairs.append((i, j, WindowLags(*columns, 0.0, 2400)))
         clocks = fit_clocks(pairs, torch.from_numpy(offsets), reference=0)
         assert clocks.rates[0] == 0.0
         assert clocks.offsets[0] == 0.0
@@ -218,5 +219,18 @@ def test_clock_rates_are_recovered_with_honest_errors():
 
 
 def test_no_windows_no_rates():
-    empty = WindowLags(*(torch.zeros(0, dtype=torch.float64),) * 3)
-    assert fit_clocks([(0, 1, empty)], torch.zeros(2, dtype=torch.float64), 0) is None
+    empty, lost = torch.zeros(0, dtype=torch.float64), torch.full((8,), torch.nan, dtype=torch.float64)
+    for windows in (WindowLags(empty, empty, empty, 0.0, 2400), WindowLags(torch.arange(8.0), lost, lost, 0.0, 2400)):
+        assert fit_clocks([(0, 1, windows)], torch.zeros(2, dtype=torch.float64), 0) is None
+
+
+def test_camera_seen_for_a_moment_has_no_rate():
+    times = torch.linspace(5, 75, 8, dtype=torch.float64)
+    steady = WindowLags(times, torch.zeros_like(times), torch.full_like(times, 0.01), 0.0, 2400)
+    brief = torch.where(torch.arange(8) < 2, 0.3, torch.nan).double()
+    pairs = [(0, 1, steady), (0, 2, steady), (1, 2, steady)]
+    pairs += [(i, 3, WindowLags(times, brief, torch.full_like(times, 0.01), 0.0, 2400)) for i in range(3)]
+    clocks = fit_clocks(pairs, torch.tensor([0.0, 0.0, 0.0, -0.3], dtype=torch.float64), 0)
+    assert clocks.known.tolist() == [True, True, True, False]
+    assert clocks.rates[3].isnan()
+    np.testing.assert_allclose(clocks.rates[:3], 0.0, atol=1e-9)

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         names = result.names
         reference = names[result.reference]
         out = arguments.out or Path("offsets.json")
-        write_offsets(out, names, reference, result.offsets, result.stderr, "sync", result.reasons, _rates(result))
+        write_offsets(out, names, reference, result.offsets, result.stderr, "sync", result.reasons, _further(result))
     print(table(scene, result))
     if arguments.plots is not None:
         # Imported here: matplotlib is slow to load, and only these pictures need it.
@@ -79,15 +79,19 @@ def table(scene: Scene, result: SyncResult) -> str:
         lines.append(
             f"{name:{width}}  {offset:+11.5f}  {error:8.5f}  {offset * fps:+8.3f}  {error * fps:6.3f}  {used}{mark}"
         )
+        if name in result.warnings:
+            lines.append(f"{'':{width}}  warning: {result.warnings[name]}")
     return "\n".join(lines)
 
 
-def _rates(result: SyncResult) -> dict[str, dict[str, float]]:
-    """By camera name the clock's rate and its standard error in parts per million; empty without ``--drift``."""
-    if result.rates is None:
-        return {}
-    return {
-        name: {"rate_ppm": float(result.rates[index]) * 1e6, "rate_ppm_stderr": float(result.rates_stderr[index]) * 1e6}
-        for index, name in enumerate(result.names)
-        if name not in result.reasons
-    }
+def _further(result: SyncResult) -> dict[str, dict[str, float | str]]:
+    """By camera name its warning, and with ``--drift`` its clock's rate and standard error in parts per million."""
+    further = {}
+    for index, name in enumerate(result.names):
+        entry = {"warning": result.warnings[name]} if name in result.warnings else {}
+        if result.rates is not None:
+            entry["rate_ppm"] = float(result.rates[index]) * 1e6
+            entry["rate_ppm_stderr"] = float(result.rates_stderr[index]) * 1e6
+        if name not in result.reasons:
+            further[name] = entry
+    return further

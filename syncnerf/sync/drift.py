@@ -1,20 +1,23 @@
 """Clocks that run at slightly different rates: lags in windows of time, and a rate per camera fitted to them."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
+from syncnerf.sync.frame_products import FrameProducts
 from syncnerf.sync.landscape import refine
-from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design, robust_fit
+from syncnerf.sync.offsets import locking_column
+from syncnerf.sync.solve import Lags, connected, offset_design, robust_fit
+from syncnerf.sync.uncertainty import LEAST_BLOCKS, MOST_BLOCKS, SYSTEMATIC, blended
 
-MOST_WINDOWS = 8
+MOST_WINDOWS = 12
 """Windows that a video is cut into."""
-LEAST_WINDOW = 30
+LEAST_WINDOW = 15
 """Samples that a window holds at least."""
-REACH = 8
-"""Samples on either side of the whole video's lag in which a window's lag is sought."""
+LEAST_SAMPLES = 60
+"""Shorter videos tell no rate worth having: two seconds are good for about a thousandth."""
 
 
 @dataclass(frozen=True)
@@ -23,66 +26,54 @@ class WindowLags:
 
     Attributes:
         times: middle of each window on the first camera's clock, seconds, float64, shape [W].
-        lags: when the second camera's clock shows what the first's shows then, minus that; seconds, float64, shape [W].
+        lags: when the second camera's clock shows what the first's shows then, minus that; seconds, float64, shape [W];
+            NaN for a window whose landscape has no peak within 6 samples of the whole videos' lag.
         deviations: standard errors up to a common factor, seconds, float64, shape [W].
+        samples: seconds between samples if the lags are drawn to whole samples, else 0.
+        length: samples in the whole video.
     """
 
     times: Tensor
     lags: Tensor
     deviations: Tensor
+    samples: float
+    length: int
 
 
-def window_lags(first: Tensor, second: Tensor, lag: float, interval: float) -> WindowLags:
-    """Lags of two signal matrices in windows of time.
+def window_lags(products: FrameProducts, samples: float = 0.0) -> WindowLags:
+    """Lags of a pair in windows of time.
 
     Args:
-        first: signals, shape [L, T1].
-        second: signals, shape [L, T2].
-        lag: of the whole videos, seconds.
-        interval: seconds per sample.
-
-    Returns:
-        Of those windows in which both signals move and the peak is not at the edge of the search.
+        products: what each frame contributes near the whole videos' lag.
+        samples: see :class:`WindowLags`.
     """
-    whole, length = round(lag / interval), first.shape[1]
+    length, interval = len(products.values), products.interval
     count = min(MOST_WINDOWS, length // LEAST_WINDOW)
-    times, lags, deviations = [], [], []
-    for begin, end in zip(*_edges(length, count), strict=True):
-        reach = slice(begin + whole - REACH, end + whole + REACH)
-        inside = slice(max(0, reach.start), max(0, min(reach.stop, second.shape[1])))
-        if inside.stop - inside.start < (end - begin) // 2 + 2 * REACH:
-            continue
-        near = pad(second[:, inside], (inside.start - reach.start, reach.stop - inside.stop))
-        shifted = near.unfold(1, end - begin, 1)
-        part = first[:, begin:end]
-        products = torch.einsum("lt,lst->s", part, shifted).double()
-        power = part.square().sum().double() * shifted.square().sum((0, 2)).double()
-        values = products / power.sqrt().clamp_min(1e-9)
+    window = torch.arange(length) * count // length
+    rows = []
+    for index, values in enumerate(products.within(window, count)):
         best = int(values.argmax())
-        if not 2 <= best <= 2 * REACH - 2:
+        middle = float(products.times[window == index].mean())
+        if not 2 <= best <= len(values) - 3:
+            rows.append((middle, math.nan, math.nan))
             continue
         place, height, bend = refine(values, best)
         height = min(max(height, 1e-3), 0.999)
-        variance = (1 - height**2) / (height * max(bend, 1e-9)) / (end - begin)
-        times.append(0.5 * (begin + end) * interval)
-        lags.append((whole + place - REACH) * interval)
-        deviations.append(variance**0.5 * interval)
-    return WindowLags(*(torch.tensor(values, dtype=torch.float64) for values in (times, lags, deviations)))
-
-
-def _edges(length: int, count: int) -> tuple[list[int], list[int]]:
-    edges = [round(k * length / max(count, 1)) for k in range(count + 1)]
-    return edges[:-1], edges[1:]
+        variance = (1 - height**2) / (height * max(bend, 1e-9)) / float((window == index).sum())
+        lag = (products.whole + place - len(values) // 2) * interval
+        rows.append((middle, lag, variance**0.5 * interval))
+    return WindowLags(*torch.tensor(rows, dtype=torch.float64).reshape(-1, 3).T, samples, length)
 
 
 @dataclass(frozen=True)
 class Clocks:
-    """Each camera's clock: scene time is ``own time * (1 + rate) + offset``.
+    """Each camera's clock: scene time is ``own time * (1 + rate) + offset``, own time counting from its frame 0.
 
     Attributes:
         known: which cameras are determined, bool, shape [C].
         offsets: seconds, NaN where not determined, float64, shape [C].
-        offsets_stderr: in the free gauge, likewise.
+        offsets_stderr: in the free gauge, likewise; those of frame 0, at one end of what the rate was fitted to, and so
+            two or three times as large as without rates.
         rates: against the reference's clock, no unit (1e-6: one part per million), likewise.
         rates_stderr: in the free gauge, likewise.
     """
@@ -94,63 +85,86 @@ class Clocks:
     rates_stderr: Tensor
 
 
-def fit_clocks(pairs: list[tuple[int, int, WindowLags]], offsets: Tensor, reference: int) -> Clocks | None:
+def fit_clocks(
+    pairs: list[tuple[int, int, WindowLags]], offsets: Tensor, reference: int, locking: float = 0.0
+) -> Clocks | None:
     """Offsets and rates from all pairs' window lags, robustly.
 
     At time u of camera i's clock and v = u + lag of camera j's, both see the same: ``lag = offset_i - offset_j +
-    rate_i u - rate_j v`` to first order. The standard errors are cluster-robust: errors within a window of scene time
-    may be alike in all pairs.
+    rate_i u - rate_j v`` to first order. Errors within a window of scene time are alike in all pairs of a camera, so
+    the standard errors come from leaving out stretches of scene time, as those of offsets alone do.
 
     Args:
         pairs: camera indices and window lags.
         offsets: without drift, seconds, float64, shape [C]; NaN cameras stay out.
         reference: global index of the camera whose offset and rate are zero.
+        locking: samples by which lags are drawn to whole samples at most (:func:`locking_column`), undone here.
 
     Returns:
         None where the windows do not determine any rate.
     """
+    pairs = [pair for pair in pairs if pair[2].length >= LEAST_SAMPLES]
     measured = [
-        (i, j, *values)
+        (i, j, windows.samples, *values)
         for i, j, windows in pairs
         for values in zip(windows.times.tolist(), windows.lags.tolist(), windows.deviations.tolist(), strict=True)
+        if math.isfinite(values[1])
     ]
     count = len(offsets)
-    if not measured:
+    table = torch.tensor(measured, dtype=torch.float64).reshape(-1, 6)
+    lags, times = Lags(table[:, 0].long(), table[:, 1].long(), table[:, 4], table[:, 5], table[:, 2]), table[:, 3]
+    stretch = _stretches(times + offsets[lags.first])
+    inside = _spread_in_time(lags, stretch, count)
+    known = connected(lags.first[inside], lags.second[inside], count, reference)
+    inside &= known[lags.first]
+    lags, times, stretch = lags.keep(inside), times[inside], stretch[inside]
+    if int(known.sum()) < 2:
         return None
-    table = torch.tensor(measured, dtype=torch.float64)
-    lags, times = Lags(table[:, 0].long(), table[:, 1].long(), table[:, 3], table[:, 4]), table[:, 2]
-    known = connected(lags.first, lags.second, count, reference)
-    inside = known[lags.first]
-    lags, times = lags.keep(inside), times[inside]
-    span = float(times.max() - times.min())
-    if span <= 0 or int(known.sum()) < 2:
-        return None
+    values = lags.values - locking * locking_column(lags)
     # Rates enter as seconds over the whole span, so that all unknowns have one unit.
+    span = float(times.max() - times.min())
     start = offsets[known].nan_to_num(0.0)
     plain = offset_design(lags, count)[:, known]
-    drifting = plain.clamp_min(0) * times[:, None] + plain.clamp_max(0) * (times + lags.values)[:, None]
+    drifting = plain.clamp_min(0) * times[:, None] + plain.clamp_max(0) * (times + values)[:, None]
     design = torch.cat([plain, drifting / span], dim=1)
     ones, zeros = torch.ones_like(start), torch.zeros_like(start)
     gauge = torch.stack([torch.cat([ones, zeros]), torch.cat([start, span * ones])])
-    fit = robust_fit(design, lags.values, lags.deviations, gauge, torch.cat([start, zeros]))
-    scene_times = times + offsets[lags.first]
-    length = float(scene_times.max() - scene_times.min()) / MOST_WINDOWS
-    clusters = ((scene_times - scene_times.min()) / max(length, 1e-9)).long()
-    covariance = _clustered(
-        design / lags.deviations[:, None], fit.residuals / lags.deviations, fit.used, clusters, gauge
-    )
-    errors = torch.maximum(covariance.diagonal(), 0.25 * fit.covariance.diagonal()).sqrt()
+    fit = robust_fit(design, values, lags.deviations, gauge, torch.cat([start, zeros]))
+    rows, seen = design / lags.deviations[:, None], values / lags.deviations
+    keep = [fit.used & (stretch != left_out) for left_out in stretch.unique().tolist()]
+    solved = torch.stack([_solution(rows[part], seen[part], gauge) for part in keep], dim=1)
+    stderr, half = fit.covariance.diagonal().sqrt(), len(start)
+    errors = torch.cat([blended(solved[part], stderr[part]) for part in (slice(0, half), slice(half, None))])
+    errors = errors.square().add((SYSTEMATIC * float(lags.samples.max())) ** 2).sqrt()
     return _referred(fit.unknowns, errors, span, known, int(known[:reference].sum()))
 
 
-def _clustered(rows: Tensor, residuals: Tensor, used: Tensor, clusters: Tensor, gauge: Tensor) -> Tensor:
-    """Cluster-robust (sandwich) covariance of a least-squares solution, shape [U, U]."""
-    rows, residuals, clusters = rows[used], residuals[used], clusters[used]
-    count = len(clusters.unique())
-    scores = torch.zeros(int(clusters.max()) + 1, rows.shape[1], dtype=torch.float64)
-    scores.index_add_(0, clusters, rows * residuals[:, None])
-    bread = inner_inverse(rows.T @ rows, gauge)
-    return bread @ (scores.T @ scores) @ bread * (count / max(count - 2, 1))
+def _stretches(times: Tensor) -> Tensor:
+    """Which stretch of scene time each lag belongs to, int64, shape [M]."""
+    if len(times) == 0:
+        return times.long()
+    since = times - times.min()
+    return (since / since.max().clamp_min(1e-9) * MOST_BLOCKS).long().clamp_max(MOST_BLOCKS - 1)
+
+
+def _spread_in_time(lags: Lags, stretch: Tensor, count: int) -> Tensor:
+    """Which lags are between cameras whose lags lie in enough stretches of time to tell rates, bool, shape [M]."""
+    inside = torch.ones(len(stretch), dtype=torch.bool)
+    while True:
+        seen = torch.zeros(count, MOST_BLOCKS, dtype=torch.bool)
+        seen[lags.first[inside], stretch[inside]] = True
+        seen[lags.second[inside], stretch[inside]] = True
+        enough = seen.sum(1) >= LEAST_BLOCKS
+        kept = inside & enough[lags.first] & enough[lags.second]
+        if torch.equal(kept, inside):
+            return inside
+        inside = kept
+
+
+def _solution(rows: Tensor, seen: Tensor, gauge: Tensor) -> Tensor:
+    """Least squares in the inner gauge, whose directions these rows hardly see, shape [U]."""
+    fixed = torch.linalg.qr(gauge.T)[0].T * torch.linalg.matrix_norm(rows)
+    return torch.linalg.pinv(torch.cat([rows, fixed]))[:, : len(rows)] @ seen
 
 
 def _referred(unknowns: Tensor, errors: Tensor, span: float, known: Tensor, reference: int) -> Clocks:

@@ -10,9 +10,9 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison
-from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import MotionEnergy, motion_energy
-from syncnerf.sync.landscape import Landscape, condition, correlate, find_peak, line_slices, sensitivity
+from syncnerf.sync.frame_products import frame_products
+from syncnerf.sync.landscape import Landscape, condition, correlate, find_peak, line_slices
 from syncnerf.sync.pencils import LEAST_BASELINE, View, line_signals, view_of
 from syncnerf.sync.workers import in_parallel
 
@@ -90,9 +90,7 @@ def prepare_cameras(scene: Scene) -> EpipolarCameras:
     return EpipolarCameras(energies, views, [camera.fps for camera in scene.cameras], LEAST_BASELINE * span)
 
 
-def compare_pair(
-    cameras: EpipolarCameras, first: int, second: int, max_offset: float | None, drift: bool = False
-) -> Comparison:
+def compare_pair(cameras: EpipolarCameras, first: int, second: int, max_offset: float | None) -> Comparison:
     """The landscape of two static cameras.
 
     Where fine signals (a line per pixel, changes from frame to frame) show no distinct peak, as in strongly compressed
@@ -103,7 +101,6 @@ def compare_pair(
         first: global index of the one camera.
         second: global index of the other.
         max_offset: largest lag between two cameras that is considered, seconds; None for what the videos allow.
-        drift: also find the lags in windows of time.
     """
     views = cameras.views
     if float((views[first].centre - views[second].centre).norm()) <= cameras.least_baseline:
@@ -130,9 +127,9 @@ def compare_pair(
     else:
         return tried[0]
     one, two = line_slices(len(signals[0]), peak.line_shift)
-    aligned = signals[0][one], signals[1][two], peak.lag, step
-    windows = window_lags(*aligned) if drift else None
+    products = frame_products(signals[0][one], signals[1][two], peak.lag, step)
+    pull = products.pull(torch.full((len(products.values),), peak.lag, dtype=torch.float64))
     # Coarse signals are smooth enough between samples; with unequal frame rates the samples never coincide for long.
     locked = not coarse and cameras.rates[first] == cameras.rates[second]
     samples = step if locked else 0.0
-    return replace(tried[-1], sensitivity=sensitivity(*aligned), windows=windows, samples=samples)
+    return replace(tried[-1], sensitivity=pull, products=products, samples=samples)

@@ -5,6 +5,7 @@ import logging
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,8 +30,9 @@ def export_aligned(scene: Scene, result: SyncResult, folder: Path) -> None:
 
     The trim is accurate to the frame (frames are decoded and encoded again: same codec, size, pixel format, frame rate
     and quality or bit rate); sound is copied as it is. ``alignment.json`` holds what is left below a frame:
-    each camera's ``remainder``, seconds by which its first frame lies after the common beginning. The folder appears
-    only when it is complete.
+    each camera's ``remainder``, seconds by which its first frame lies after the common beginning. Where clocks have
+    rates, each frame of a copy is the nearest in time, and the file names the frames left out and repeated for that
+    (the sound keeps its own clock). The folder appears only when it is complete.
 
     Raises:
         UserError: the folder exists and is not empty, a camera's frames are no video, or nothing is common to all.
@@ -47,17 +49,13 @@ def export_aligned(scene: Scene, result: SyncResult, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
         record = {}
-        with tqdm(total=sum(part.frames for part in parts), desc="aligning", unit="frame", leave=False) as progress:
+        with tqdm(
+            total=sum(len(part.frames) for part in parts), desc="aligning", unit="frame", leave=False
+        ) as progress:
             for part, source in zip(parts, sources, strict=True):
                 fps = scene.cameras[part.camera].fps
-                trim_video(source, scratch / source.name, part.first_frame, part.frames, fps, progress)
-                record[scene.names[part.camera]] = {
-                    "file": source.name,
-                    "first_frame": part.first_frame,
-                    "frames": part.frames,
-                    "fps": fps,
-                    "remainder": part.remainder,
-                }
+                trim_video(source, scratch / source.name, part.frames, fps, progress)
+                record[scene.names[part.camera]] = _entry(part, source, fps, result)
         (scratch / "alignment.json").write_text(
             json.dumps({"unit": "seconds", "cameras": record}, indent=1) + "\n", encoding="utf-8"
         )
@@ -72,6 +70,21 @@ def export_aligned(scene: Scene, result: SyncResult, folder: Path) -> None:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _entry(part: Cut, source: Path, fps: float, result: SyncResult) -> dict:
+    """What ``alignment.json`` says of one camera."""
+    entry = {
+        "file": source.name,
+        "first_frame": part.frames[0],
+        "frames": len(part.frames),
+        "fps": fps,
+        "remainder": part.remainder,
+    }
+    if result.rates is not None:
+        rate = float(result.rates[part.camera]) * 1e6
+        entry |= {"rate_ppm": rate, "left_out": part.left_out, "repeated": part.repeated}
+    return entry
+
+
 def _video(scene: Scene, part: Cut) -> Path:
     camera = scene.cameras[part.camera]
     source = scene.frame_cache.sources[camera.name]
@@ -80,14 +93,13 @@ def _video(scene: Scene, part: Cut) -> Path:
     return source.path
 
 
-def trim_video(source: Path, target: Path, first: int, count: int, fps: float, progress: tqdm | None = None) -> None:
-    """Copy ``count`` frames of a video from frame ``first`` on, with the sound that belongs to them.
+def trim_video(source: Path, target: Path, frames: Sequence[int], fps: float, progress: tqdm | None = None) -> None:
+    """Copy some frames of a video, with the sound that belongs to them.
 
     Args:
         source: video to read.
         target: video to write.
-        first: index of the first frame to keep.
-        count: frames to keep.
+        frames: indices of the frames to show, in ascending order; equal ones show a frame again.
         fps: frames per second of the copy (the camera's rate).
         progress: bar to advance by one per frame.
 
@@ -105,17 +117,18 @@ def trim_video(source: Path, target: Path, first: int, count: int, fps: float, p
             sound = reader.streams.audio[0] if reader.streams.audio else None
             copied = writer.add_stream_from_template(sound) if sound is not None else None
             streams = [stream for stream in (video, sound) if stream is not None]
-            index = 0
-            begin, end = first / fps, (first + count) / fps
+            index, shown = 0, 0
+            begin, end = frames[0] / fps, (frames[-1] + 1) / fps
             for packet in reader.demux(streams):
                 if packet.stream is sound:
                     _copy_sound(packet, copied, begin, end, writer)
                     continue
                 for frame in packet.decode():
-                    if first <= index < first + count:
+                    while shown < len(frames) and frames[shown] == index:
                         frame.pict_type = av.video.frame.PictureType.NONE
-                        frame.time_base, frame.pts = 1 / rate, index - first
+                        frame.time_base, frame.pts = 1 / rate, shown
                         writer.mux(output.encode(frame))
+                        shown += 1
                         if progress is not None:
                             progress.update()
                     index += 1

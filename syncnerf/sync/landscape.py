@@ -7,8 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, conv1d, pad
 
-from syncnerf.sync.uncertainty import Sensitivity
-
 DETREND = 1.5
 """Deviation, in samples, of the smooth trend that is taken out: what is left carries the timing."""
 COARSE_LINES, COARSE_BLUR, COARSE_DETREND = 3, 1.0, 4.0
@@ -256,7 +254,7 @@ def refine(values: Tensor, best: int, steps: int = 16, taps: int = 8) -> tuple[f
     """
     offsets = torch.arange(-steps, steps + 1, dtype=torch.float64) / steps
     padded = pad(values[None, None], (taps, taps), mode="replicate")[0, 0]
-    fine = _interpolation(offsets, taps) @ padded[best : best + 2 * taps + 1]
+    fine = interpolation(offsets, taps) @ padded[best : best + 2 * taps + 1]
     top = int(fine[1:-1].argmax()) + 1
     before, at, after = fine[top - 1 : top + 2].tolist()
     bend = before - 2 * at + after
@@ -265,32 +263,8 @@ def refine(values: Tensor, best: int, steps: int = 16, taps: int = 8) -> tuple[f
     return best + float(offsets[top]) + shift / steps, at - 0.25 * (before - after) * shift, -bend * steps**2
 
 
-def _interpolation(offsets: Tensor, taps: int) -> Tensor:
-    """Windowed-sinc weights of the samples -taps .. taps at places between -1 and 1, shape [K, 2 taps + 1]."""
+def interpolation(offsets: Tensor, taps: int) -> Tensor:
+    """Windowed-sinc weights of the samples -taps .. taps at offsets between -1 and 1, shape [K, 2 taps + 1]."""
     distance = offsets[:, None] - torch.arange(-taps, taps + 1, dtype=torch.float64)
     window = torch.cos(torch.pi * distance / (2 * (taps + 1))).square()
     return torch.sinc(distance) * window
-
-
-def sensitivity(first: Tensor, second: Tensor, lag: float, interval: float, taps: int = 8) -> Sensitivity:
-    """How each sample of the first signals pulls at the lag.
-
-    Args:
-        first: signals, shape [L, T1].
-        second: signals, shape [L, T2].
-        lag: where the landscape peaks, seconds.
-        interval: seconds per sample.
-        taps: samples on either side that the interpolation uses, as in :func:`refine`.
-    """
-    whole = round(lag / interval)
-    length = first.shape[1]
-    before, after = max(0, taps - whole), max(0, whole + length + taps - second.shape[1])
-    padded = pad(second, (before, after))
-    shifted = padded.unfold(1, length, 1)[:, whole - taps + before :][:, : 2 * taps + 1]
-    products = torch.einsum("lt,lst->st", first, shifted).double()
-    step = 1 / 16
-    place = lag / interval - whole + step * torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)
-    low, middle, high = _interpolation(place, taps) @ products
-    return Sensitivity(
-        (high - low) / (2 * step * interval), (high - 2 * middle + low) / (step * interval) ** 2, interval
-    )

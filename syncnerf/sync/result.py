@@ -47,7 +47,8 @@ class SyncResult:
         reference: global index of the camera whose offset is exactly 0.
         method: what was compared.
         offsets: seconds, float64, shape [C]; frame k of camera c was exposed at ``k / fps_c * (1 + rates_c) +
-            offsets_c``. NaN for cameras that could not be determined.
+            offsets_c``: the offset is that of the camera's frame 0, with rates as without. NaN for cameras that could
+            not be determined.
         stderr: standard errors of the offsets in seconds, float64, shape [C]; NaN where the offset is. They hold for
             each camera against all cameras together (the free gauge: compare errors after subtracting their median or
             mean), so the reference camera has one as well.
@@ -57,6 +58,9 @@ class SyncResult:
         pairs: every pair of cameras, used or not.
         landscapes: agreement against shift of every pair that could be compared.
         reasons: by name, why a camera's offset is not determined.
+        warnings: by name, what speaks against a camera's offset although it is determined; its error is wide then.
+        locking: samples by which the pairs' lags were found to be drawn to whole samples at most; the offsets are rid
+            of it (see :func:`~syncnerf.sync.offsets.locking_column`).
     """
 
     names: list[str]
@@ -69,3 +73,5 @@ class SyncResult:
     rates: Tensor | None = None
     rates_stderr: Tensor | None = None
     reasons: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict)
+    locking: float = 0.0

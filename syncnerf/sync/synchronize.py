@@ -1,6 +1,7 @@
 """The public entry: a scene in, offsets with standard errors out."""
 
 import logging
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,9 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison, compare_all
-from syncnerf.sync.drift import fit_clocks
+from syncnerf.sync.drift import WindowLags, fit_clocks, window_lags
 from syncnerf.sync.epipolar import compare_pair, prepare_cameras
+from syncnerf.sync.jumps import clock_wander
 from syncnerf.sync.offsets import fit_offsets
 from syncnerf.sync.result import PairLag, SyncResult
 from syncnerf.sync.solve import Lags
@@ -59,7 +61,7 @@ def synchronize(
         moving = any(camera.is_moving for camera in scene.cameras)
         method = "tracks" if moving or tracks is not None else "epipolar"
     if method == "epipolar":
-        compare = partial(compare_pair, prepare_cameras(scene), max_offset=max_offset, drift=drift)
+        compare = partial(compare_pair, prepare_cameras(scene), max_offset=max_offset)
     elif drift:
         raise UserError(f"{scene.root}: --drift needs the method epipolar, and that needs cameras that stand still")
     else:
@@ -68,22 +70,26 @@ def synchronize(
     if all(comparison.reason.startswith("no baseline") for comparison in comparisons):
         raise UserError(f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart")
     result = resolve(scene, method, comparisons)
-    return with_drift(scene, result, comparisons) if drift else result
+    if method == "tracks":
+        return result
+    used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
+    windows = [
+        (c.first, c.second, window_lags(c.products, c.samples)) for c in comparisons if (c.first, c.second) in used
+    ]
+    return with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
 
 
-def with_drift(scene: Scene, result: SyncResult, comparisons: list[Comparison]) -> SyncResult:
-    """The result with a rate for each clock, from the lags in windows of time.
+def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:
+    """The result with a rate for each clock, from the pairs' lags in windows of time.
 
     Raises:
         UserError: the videos are too short to tell a rate.
     """
-    used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
-    windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
-    clocks = fit_clocks(windows, result.offsets, scene.reference) if windows else None
+    clocks = fit_clocks(windows, result.offsets, scene.reference, result.locking)
     if clocks is None:
         raise UserError(f"{scene.root}: the videos are too short to estimate clock rates; leave out --drift")
     reasons = {
-        name: result.reasons.get(name, "too few windows of time with shared motion to estimate its clock's rate")
+        name: result.reasons.get(name, "too little shared motion to estimate its clock's rate")
         for name, known in zip(scene.names, clocks.known.tolist(), strict=True)
         if not known
     }
@@ -95,6 +101,24 @@ def with_drift(scene: Scene, result: SyncResult, comparisons: list[Comparison]) 
         rates_stderr=clocks.rates_stderr,
         reasons=reasons,
     )
+
+
+def with_jumps(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:
+    """The result with wider errors, and a warning, for cameras whose offset differs from window to window of time."""
+    rates = torch.zeros_like(result.offsets) if result.rates is None else result.rates
+    wander = clock_wander(windows, result.offsets, rates, scene.frame_interval)
+    if not wander.any():
+        return result
+    warnings = {
+        name: f"its clock jumps, or another's that it is compared with, by {own:.3f} s (frames lost?)"
+        for name, own, offset in zip(scene.names, wander.tolist(), result.offsets.tolist(), strict=True)
+        if own > 0 and not math.isnan(offset)
+    }
+    stderr = torch.hypot(result.stderr, wander)
+    rates_stderr = result.rates_stderr
+    if rates_stderr is not None:
+        rates_stderr = torch.hypot(rates_stderr, wander / (0.5 * min(camera.duration for camera in scene.cameras)))
+    return replace(result, stderr=stderr, rates_stderr=rates_stderr, warnings=warnings)
 
 
 def check_scene(scene: Scene, method: str, max_offset: float | None) -> None:
@@ -131,7 +155,9 @@ def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncRes
         for camera in (~known).nonzero()[:, 0].tolist()
     }
     landscapes = [comparison.landscape for comparison in comparisons if comparison.landscape is not None]
-    return SyncResult(scene.names, reference, method, offsets, stderr, pairs, landscapes, reasons=reasons)
+    return SyncResult(
+        scene.names, reference, method, offsets, stderr, pairs, landscapes, reasons=reasons, locking=solution.locking
+    )
 
 
 def _pair_lag(comparison: Comparison, offsets: Tensor, outliers: set[tuple[int, int]], known: Tensor) -> PairLag:

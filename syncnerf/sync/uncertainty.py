@@ -8,6 +8,8 @@ from torch.nn.functional import pad
 
 MOST_BLOCKS = 8
 """Stretches of time that are left out in turn."""
+LEAST_BLOCKS = 3
+"""Fewer stretches tell nothing."""
 LEAST_BLOCK = 6
 """Frames that a stretch holds at least."""
 SYSTEMATIC = 0.01
@@ -53,9 +55,7 @@ def jackknife(
 
     The residuals of the global fit cannot see errors that all pairs of a camera share (what only this camera sees,
     moving at the wrong moment); these change from one stretch of time to the next, so leaving stretches out shows
-    them. With few blocks each camera's own figure is rough: half of its variance is taken from it, half from the
-    residuals' figure scaled so that both agree over all cameras; and it is never below the residuals' figure (wrong
-    matches of tracks stay wrong whichever stretch is left out).
+    them.
 
     Args:
         design: of the used lags and, after them, of anything known beforehand; float64, shape [M or more, U]. The first
@@ -68,22 +68,49 @@ def jackknife(
     Returns:
         Standard errors in seconds in the free gauge, float64, shape [C].
     """
-    ends = [float(start) + len(s.slope) * s.interval for start, s in zip(starts, sensitivities, strict=True)]
-    begin, length = float(starts.min()), max(ends) - float(starts.min())
-    frames = max(len(s.slope) for s in sensitivities)
-    count = min(MOST_BLOCKS, frames // LEAST_BLOCK)
-    if count < 3:
+    blocks, count = scene_blocks(sensitivities, starts)
+    if count < LEAST_BLOCKS:
         return stderr
-    shifts = []
-    for start, sensitivity in zip(starts.tolist(), sensitivities, strict=True):
-        times = start - begin + (torch.arange(len(sensitivity.slope), dtype=torch.float64) + 0.5) * sensitivity.interval
-        block = (times / length * count).long().clamp(0, count - 1)
-        shifts.append(sensitivity.shifts_without(block, count))
+    shifts = [pull.shifts_without(block, count) for pull, block in zip(sensitivities, blocks, strict=True)]
     # Rows beyond the lags state what was known beforehand, whichever stretch is left out.
     moved = pad(torch.stack(shifts), (0, 0, 0, len(design) - len(shifts)))
-    solved = (torch.linalg.pinv(design / deviations[:, None]) @ (moved / deviations[:, None]))[: len(stderr)]
-    spread = (solved - solved.mean(dim=1, keepdim=True)).square().sum(dim=1)
-    own = (count - 1) / count * spread
-    shared = stderr.square() * own.mean() / stderr.square().mean().clamp_min(1e-30)
+    solved = torch.linalg.pinv(design / deviations[:, None]) @ (moved / deviations[:, None])
     systematic = SYSTEMATIC * max(s.interval for s in sensitivities)
-    return torch.maximum(0.5 * own + 0.5 * shared, stderr.square()).add(systematic**2).sqrt()
+    return blended(solved[: len(stderr)], stderr).square().add(systematic**2).sqrt()
+
+
+def scene_blocks(pulls: list[Sensitivity], starts: Tensor) -> tuple[list[Tensor], int]:
+    """Which stretch of scene time each frame of each pair belongs to.
+
+    Args:
+        pulls: of the pairs, M of them.
+        starts: offset of the first camera of each, seconds, float64, shape [M].
+
+    Returns:
+        Stretches, int64, shape [T] each, and their number; fewer than 3 are of no use.
+    """
+    ends = [float(start) + len(s.slope) * s.interval for start, s in zip(starts, pulls, strict=True)]
+    begin, length = float(starts.min()), max(ends) - float(starts.min())
+    count = min(MOST_BLOCKS, max(len(s.slope) for s in pulls) // LEAST_BLOCK)
+    blocks = []
+    for start, pull in zip(starts.tolist(), pulls, strict=True):
+        times = start - begin + (torch.arange(len(pull.slope), dtype=torch.float64) + 0.5) * pull.interval
+        blocks.append((times / length * count).long().clamp(0, count - 1))
+    return blocks, count
+
+
+def blended(solved: Tensor, stderr: Tensor) -> Tensor:
+    """Standard errors from solutions without each stretch of time and from the residuals.
+
+    With few stretches each unknown's own figure is rough: half of its variance is taken from it, half from the
+    residuals' figure scaled so that both agree over all cameras; and it is never below the residuals' figure (wrong
+    matches of tracks stay wrong whichever stretch is left out).
+
+    Args:
+        solved: what each unknown would be without each stretch, float64, shape [C, stretches].
+        stderr: standard errors from the residuals, in the same unit, float64, shape [C].
+    """
+    count = solved.shape[1]
+    own = (count - 1) / count * (solved - solved.mean(dim=1, keepdim=True)).square().sum(dim=1)
+    shared = stderr.square() * own.mean() / stderr.square().mean().clamp_min(1e-30)
+    return torch.maximum(0.5 * own + 0.5 * shared, stderr.square()).sqrt()

@@ -1,0 +1,94 @@
+"""What each frame contributes to a pair's landscape near its peak: pulls, windows of time and clocks that drift."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from syncnerf.sync.landscape import interpolation
+from syncnerf.sync.uncertainty import Sensitivity
+
+TAPS = 8
+"""Samples on either side that the interpolation between shifts uses, as in ``refine``."""
+REACH = 8
+"""Samples on either side of the pair's lag in which lags of parts are sought."""
+
+
+@dataclass(frozen=True)
+class FrameProducts:
+    """Products of two cameras' line signals, frame by frame, at the shifts around the lag of the whole videos.
+
+    Attributes:
+        values: sum over lines of the first's frame times the second's at shifts -16 .. 16 about ``whole``, float32,
+            shape [T, 33].
+        first_power: sum over lines of the first's squares, float32, shape [T].
+        second_power: likewise of the second's at each shift, a view, float32, shape [T, 33].
+        whole: shift in samples to which the middle column belongs.
+        interval: seconds per sample.
+    """
+
+    values: Tensor
+    first_power: Tensor
+    second_power: Tensor
+    whole: int
+    interval: float
+
+    @property
+    def times(self) -> Tensor:
+        """Middles of the samples on the first camera's clock, seconds, float64, shape [T]."""
+        return (torch.arange(len(self.values), dtype=torch.float64) + 0.5) * self.interval
+
+    def pull(self, lags: Tensor) -> Sensitivity:
+        """How each frame pulls at a lag of its own.
+
+        Args:
+            lags: seconds, shape [T]; beyond 8 samples from ``whole`` those 8 are taken.
+        """
+        step = 1 / 16
+        place = (lags / self.interval - self.whole).clamp(-REACH, REACH)
+        nearest = place.round().long()
+        around = torch.arange(2 * TAPS + 1)
+        near = self.values.gather(1, nearest[:, None] + REACH + around).double()
+        low, middle, high = (
+            (interpolation(place - nearest + shift, TAPS) * near).sum(1) for shift in (-step, 0.0, step)
+        )
+        return Sensitivity(
+            (high - low) / (2 * step * self.interval),
+            (high - 2 * middle + low) / (step * self.interval) ** 2,
+            self.interval,
+        )
+
+    def within(self, part: Tensor, count: int) -> Tensor:
+        """Landscapes of parts of the video: correlation at every shift of -8 .. 8 about ``whole``.
+
+        Args:
+            part: which part each frame belongs to, int64, shape [T].
+            count: number of parts.
+
+        Returns:
+            float64, shape [count, 17]; zeros where a part does not move in both videos.
+        """
+        inner = slice(TAPS, TAPS + 2 * REACH + 1)
+        products, power = torch.zeros(2, count, 2 * REACH + 1, dtype=torch.float64)
+        products.index_add_(0, part, self.values[:, inner].double())
+        power.index_add_(0, part, self.second_power[:, inner].double())
+        own = torch.zeros(count, dtype=torch.float64).index_add_(0, part, self.first_power.double())
+        return products / (power * own[:, None]).sqrt().clamp_min(1e-9)
+
+
+def frame_products(first: Tensor, second: Tensor, lag: float, interval: float) -> FrameProducts:
+    """The products of two signal matrices around a lag.
+
+    Args:
+        first: signals, shape [L, T1].
+        second: signals, shape [L, T2].
+        lag: where the landscape peaks, seconds.
+        interval: seconds per sample.
+    """
+    whole, length, widest = round(lag / interval), first.shape[1], TAPS + REACH
+    before, after = max(0, widest - whole), max(0, whole + length + widest - second.shape[1])
+    shifted = pad(second, (before, after))[:, whole - widest + before :]
+    columns = [(first * shifted[:, k : k + length]).sum(0) for k in range(2 * widest + 1)]
+    power = shifted.square().sum(0).unfold(0, length, 1)[: 2 * widest + 1].T
+    return FrameProducts(torch.stack(columns, dim=1), first.square().sum(0), power, whole, interval)

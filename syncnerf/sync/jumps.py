@@ -1,0 +1,71 @@
+"""Clocks that jump: frames lost without a trace, found by offsets that differ from window to window of time."""
+
+import torch
+from torch import Tensor
+
+from syncnerf.sync.drift import WindowLags
+from syncnerf.sync.solve import Lags, connected, offset_design, robust_fit
+
+LEAST_JUMP = 0.6
+"""Samples by which an offset must differ in a window; frames are lost whole."""
+SURE = 4.0
+"""Standard errors by which it must, as well."""
+MANY = 0.25
+"""If this share of the clocks jumps, the others' steadiness, which is judged against them, is not sure either."""
+
+
+def clock_wander(pairs: list[tuple[int, int, WindowLags]], offsets: Tensor, rates: Tensor, interval: float) -> Tensor:
+    """How far apart each camera's offset is in different windows of time, where that is sure.
+
+    A clock that lost frames has no one offset. In each window the offsets are fitted to all pairs' lags anew, robustly,
+    so that it is the camera that stands out, not those it is compared with.
+
+    Args:
+        pairs: camera indices and window lags.
+        offsets: of the cameras, seconds, float64, shape [C]; NaN cameras stay out.
+        rates: of their clocks, no unit, float64, shape [C].
+        interval: seconds per sample.
+
+    Returns:
+        Seconds, float64, shape [C]; 0 for a clock that does not jump. Where many jump, the others get what is usual
+        among those.
+    """
+    low, high = torch.zeros(2, len(offsets), dtype=torch.float64)
+    for index in range(max((len(windows.times) for *_, windows in pairs), default=0)):
+        rows = [
+            (i, j, windows.lags[index], windows.deviations[index], windows.times[index])
+            for i, j, windows in pairs
+            if windows.lags[index : index + 1].isfinite().any()
+        ]
+        table = torch.tensor(rows, dtype=torch.float64).reshape(-1, 5)
+        lags = Lags(table[:, 0].long(), table[:, 1].long(), table[:, 2], table[:, 3])
+        drifted = rates[lags.first] * table[:, 4] - rates[lags.second] * (table[:, 4] + lags.values)
+        residuals = lags.values - (offsets[lags.first] - offsets[lags.second]) - drifted
+        found, sure = _deviations(Lags(lags.first, lags.second, residuals, lags.deviations), len(offsets))
+        jumped = (found.abs() > LEAST_JUMP * interval) & (found.abs() > SURE * sure)
+        low = torch.where(jumped, torch.minimum(low, found), low)
+        high = torch.where(jumped, torch.maximum(high, found), high)
+    wander = high - low
+    jumping = wander > 0
+    if jumping.sum() >= MANY * (~offsets.isnan()).sum():
+        wander = torch.where(jumping, wander, wander[jumping].square().mean().sqrt())
+    return wander
+
+
+def _deviations(lags: Lags, count: int) -> tuple[Tensor, Tensor]:
+    """What the offsets of one window differ by, from their median, and standard errors; 0 where not determined."""
+    found, errors = torch.zeros(2, count, dtype=torch.float64)
+    if len(lags.values) == 0:
+        return found, errors
+    start = int(torch.cat([lags.first, lags.second]).mode().values)
+    known = connected(lags.first, lags.second, count, start)
+    lags = lags.keep(known[lags.first])
+    cameras = int(known.sum())
+    if len(lags.values) <= cameras:
+        return found, errors
+    gauge = torch.ones(1, cameras, dtype=torch.float64)
+    zeros = torch.zeros(cameras, dtype=torch.float64)
+    fit = robust_fit(offset_design(lags, count)[:, known], lags.values, lags.deviations, gauge, zeros)
+    found[known] = fit.unknowns - fit.unknowns.median()
+    errors[known] = fit.covariance.diagonal().sqrt()
+    return found, errors
