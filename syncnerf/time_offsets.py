@@ -48,17 +48,23 @@ class TimeOffsets(nn.Module):
         self.camera_count = camera_count
         self.reference = reference
         self.trained = [camera for camera in range(camera_count) if camera not in untrained]
-        self.start_step = round(config.offset_start * steps)
         self.freeze_step = round(config.offset_freeze * steps)
         if self.learned:
             start = torch.zeros(camera_count, dtype=torch.float64) if initial is None else initial.double().clone()
             start -= start[reference].clone()
             self.shifts = nn.Parameter(start)
             rate = (config.offset_lr if initial is None else config.offset_refine_lr) * duration
+            first_step = round((config.offset_start if initial is None else config.offset_refine_start) * steps)
             # In the checkpoint: a resumed run has no initial offsets to tell it which of the two it began with.
             self.register_buffer("learning_rate", torch.tensor(rate, dtype=torch.float64))
+            self.register_buffer("start_step", torch.tensor(first_step))
+            self._first_step: int | None = None  # of that buffer, read once: reading it waits for the GPU
             self.register_buffer("gradient_mean", torch.zeros_like(start))
             self.register_buffer("gradient_square", torch.zeros_like(start))
+
+    def _load_from_state_dict(self, *args) -> None:
+        super()._load_from_state_dict(*args)
+        self._first_step = None
 
     @property
     def learned(self) -> bool:
@@ -94,7 +100,9 @@ class TimeOffsets(nn.Module):
     def before_step(self, step: int) -> None:
         """Let the offsets move in [start_step, freeze_step), hold them otherwise; a function of the step alone."""
         if self.learned:
-            self.shifts.requires_grad_(self.start_step <= step < self.freeze_step)
+            if self._first_step is None:
+                self._first_step = int(self.start_step)
+            self.shifts.requires_grad_(self._first_step <= step < self.freeze_step)
 
     def after_backward(self, decay: float = 0.98) -> None:
         """Take each camera's gradient into running means (of it and of its square), for the logs."""

@@ -18,8 +18,8 @@ from syncnerf_mixvoxels.time_query import TimeLatents, TimeNetwork, TimeSeries
 
 SMALL = {
     "grid_resolution": 10, "final_resolution": 20, "upsample_steps": "4,8", "hidden_width": 16, "query_width": 12,
-    "query_hidden_width": 16, "time_octaves": 4, "ray_steps": 20, "mask_resolution": 8, "mask_start": 2, "mask_every": 2,
-    "shrink_step": 6, "ray_threshold": 0.5, "point_threshold": 0.5, "colour_threshold": 0.0,
+    "query_hidden_width": 16, "time_octaves": 4, "ray_steps": 20, "mask_resolution": 8, "mask_start": 2,
+    "mask_every": 2, "shrink_step": 6, "ray_threshold": 0.5, "point_threshold": 0.5, "colour_threshold": 0.0,
 }  # fmt: skip
 
 

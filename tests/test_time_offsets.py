@@ -107,6 +107,19 @@ def test_start_and_freeze_are_functions_of_the_step(start, freeze):
         assert offsets.shifts.requires_grad == (round(start * 90) <= step < round(freeze * 90))
 
 
+def test_offsets_that_only_need_refining_have_a_start_of_their_own_and_keep_it():
+    config, initial = OffsetsConfig(offset_start=0.1, offset_refine_start=0.5), torch.zeros(3)
+    offsets, resumed = TimeOffsets(config, 3, 0, 1.0, 90, initial), TimeOffsets(config, 3, 0, 1.0, 90)
+    for step in (9, 44, 45):
+        resumed.before_step(step)
+        assert resumed.shifts.requires_grad, "without initial offsets the other start holds"
+    resumed.load_state_dict(offsets.state_dict())
+    for item in (offsets, resumed):
+        for step in (46, 9, 44, 45):
+            item.before_step(step)
+            assert item.shifts.requires_grad == (step >= 45)
+
+
 def test_offsets_rest_before_their_start_and_after_the_freeze(tmp_path):
     """Bit for bit: not even Adam's momentum may carry them on."""
     scene = wave_scene(tmp_path, PLANTED)
