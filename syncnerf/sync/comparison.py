@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 
-from syncnerf.sync.frame_products import FrameProducts
+from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.landscape import Landscape, Peak
 from syncnerf.sync.uncertainty import Sensitivity
 from syncnerf.sync.workers import in_parallel
@@ -21,7 +21,7 @@ class Comparison:
         peak: its best shift; None likewise.
         reason: why the pair should not be used; empty if it may be.
         sensitivity: how each frame pulls at the lag; None where the pair is not used.
-        products: what each frame contributes near the peak; None where the pair is not used, and for tracks.
+        windows: lags in windows of time; None where the pair is not used, and for tracks.
         samples: seconds between the samples of the compared signals if these draw the lag to whole samples, else 0.
     """
 
@@ -31,7 +31,7 @@ class Comparison:
     peak: Peak | None
     reason: str
     sensitivity: Sensitivity | None = None
-    products: FrameProducts | None = None
+    windows: WindowLags | None = None
     samples: float = 0.0
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison
+from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import MotionEnergy, motion_energy
 from syncnerf.sync.frame_products import frame_products
 from syncnerf.sync.landscape import Landscape, condition, correlate, find_peak, line_slices
@@ -132,4 +133,4 @@ def compare_pair(cameras: EpipolarCameras, first: int, second: int, max_offset: 
     # Coarse signals are smooth enough between samples; with unequal frame rates the samples never coincide for long.
     locked = not coarse and cameras.rates[first] == cameras.rates[second]
     samples = step if locked else 0.0
-    return replace(tried[-1], sensitivity=pull, products=products, samples=samples)
+    return replace(tried[-1], sensitivity=pull, windows=window_lags(products, samples), samples=samples)

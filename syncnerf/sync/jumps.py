@@ -41,6 +41,8 @@ def clock_wander(pairs: list[tuple[int, int, WindowLags]], offsets: Tensor, rate
         lags = Lags(table[:, 0].long(), table[:, 1].long(), table[:, 2], table[:, 3])
         drifted = rates[lags.first] * table[:, 4] - rates[lags.second] * (table[:, 4] + lags.values)
         residuals = lags.values - (offsets[lags.first] - offsets[lags.second]) - drifted
+        if not _suspicious(lags, residuals, len(offsets), 0.5 * LEAST_JUMP * interval):
+            continue
         found, sure = _deviations(Lags(lags.first, lags.second, residuals, lags.deviations), len(offsets))
         jumped = (found.abs() > LEAST_JUMP * interval) & (found.abs() > SURE * sure)
         low = torch.where(jumped, torch.minimum(low, found), low)
@@ -50,6 +52,17 @@ def clock_wander(pairs: list[tuple[int, int, WindowLags]], offsets: Tensor, rate
     if jumping.sum() >= MANY * (~offsets.isnan()).sum():
         wander = torch.where(jumping, wander, wander[jumping].square().mean().sqrt())
     return wander
+
+
+def _suspicious(lags: Lags, residuals: Tensor, count: int, least: float) -> bool:
+    """Whether for any camera half of the residuals are larger than ``least``: a quick look, most windows are quiet."""
+    large = (residuals.abs() > least).double()
+    ones = torch.ones_like(large)
+    total, off = (
+        torch.zeros(count, dtype=torch.float64).index_add_(0, lags.first, v).index_add_(0, lags.second, v)
+        for v in (ones, large)
+    )
+    return bool((off[total > 0] >= 0.5 * total[total > 0]).any())
 
 
 def _deviations(lags: Lags, count: int) -> tuple[Tensor, Tensor]:

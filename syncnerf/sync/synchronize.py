@@ -12,7 +12,7 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison, compare_all
-from syncnerf.sync.drift import WindowLags, fit_clocks, window_lags
+from syncnerf.sync.drift import WindowLags, fit_clocks
 from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.jumps import clock_wander
 from syncnerf.sync.offsets import fit_offsets
@@ -73,9 +73,7 @@ def synchronize(
     if method == "tracks":
         return result
     used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
-    windows = [
-        (c.first, c.second, window_lags(c.products, c.samples)) for c in comparisons if (c.first, c.second) in used
-    ]
+    windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
     return with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
 
 
