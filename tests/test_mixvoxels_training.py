@@ -1,0 +1,104 @@
+"""MixVoxels through the shared trainer: stopped and resumed across its schedule, trained, fitted, scored, rendered."""
+
+import json
+import signal
+
+import pytest
+import torch
+from test_training_resume import assert_same, make_trainer, stop_after
+
+from syncnerf.cli import main
+from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint
+
+OPTIONS = (
+    "--backend=mixvoxels", "--grid-resolution=8", "--final-resolution=14", "--upsample-steps=5,8",
+    "--density-ranks=4,4,4", "--appearance-ranks=8,4,4", "--variation-ranks=4,4,4", "--hidden-width=16", "--query-width=16",
+    "--query-hidden-width=16", "--time-octaves=3", "--ray-steps=24", "--mask-resolution=16", "--mask-start=3",
+    "--mask-every=2", "--mask-threshold=0.01", "--shrink-step=7", "--variation-steps=2", "--dynamic-reach=1",
+    "--dynamic-share=0.5", "--batch-size=48", "--time-frames=5", "--device=cpu",
+)  # fmt: skip
+STEPS = 14
+
+
+@pytest.fixture
+def arguments(tiny_scene, tmp_path) -> list[str]:
+    """Command line of a MixVoxels training on the tiny scene, offsets from zero."""
+    return [f"--datadir={tiny_scene}", f"--logdir={tmp_path / 'runs'}", "--offset-init=zero", *OPTIONS]
+
+
+@pytest.mark.parametrize("field", ["mixvoxels", "mixvoxels_latents"])
+@pytest.mark.parametrize("stop", [1, 6, 8, 9])
+def test_resumed_run_equals_the_uninterrupted_one(arguments, tmp_path, field, stop):
+    """Stopped while the variation field learns, and right after each replacement of the grids."""
+    arguments = [*arguments, f"--field={field}", "--time-octaves-start=1"]
+    straight = make_trainer(arguments, tmp_path / "straight")
+    assert straight.fit() is None
+    first = make_trainer(arguments, tmp_path / "stopped")
+    stop_after(first, stop)
+    assert first.fit() == signal.SIGTERM
+    second = make_trainer(arguments, tmp_path / "stopped", fresh=False)
+    second.restore(list_checkpoints(tmp_path / "stopped" / "checkpoints")[-1])
+    assert second.step == stop
+    assert second.fit() is None
+    ends = [
+        load_checkpoint(list_checkpoints(tmp_path / name / "checkpoints")[-1], "mixvoxels", straight.names)
+        for name in ("straight", "stopped")
+    ]
+    assert ends[0]["step"] == STEPS
+    assert_same(*ends)
+    cells = [len(line) for line in straight.synced.backend.static_field.density_grid.lines]
+    assert sum(cells) > 3 * 8, "the schedule was not reached"
+
+
+def test_the_optimizer_is_made_anew_for_the_new_grids(arguments, tmp_path):
+    trainer = make_trainer(arguments, tmp_path / "run")
+    for step in range(STEPS):
+        before = trainer.optimizer
+        trainer.train_step()
+        assert (trainer.optimizer is not before) == (step in (5, 7, 8))
+        held = {id(parameter) for group in trainer.optimizer.param_groups for parameter in group["params"]}
+        assert held == {id(parameter) for parameter in trainer.synced.parameters()}
+
+
+def test_offsets_are_learned_through_the_time_query(arguments, tmp_path):
+    trainer = make_trainer([*arguments, "--variation-steps=0"], tmp_path / "run")
+    trainer.train_step()
+    gradient = trainer.synced.offsets.shifts.grad
+    trained = list(trainer.synced.offsets.trained)
+    assert torch.isfinite(gradient).all()
+    assert (gradient[trained] != 0).all()
+    assert (trainer.synced.offsets.values()[trained[1:]] != 0).all()
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_scene, tmp_path_factory):
+    """The folder of a short finished run, with the test-time fit."""
+    logs = tmp_path_factory.mktemp("runs")
+    arguments = [f"--datadir={tiny_scene}", f"--logdir={logs}", "--expname=mix", "--offset-init=zero", *OPTIONS]
+    arguments += ["--render-frames=2", "--test-pixels=64", "--test-steps=2"]
+    assert main(["train", *arguments, "--steps=60", "--test-optim", "--image-every=50"]) == 0
+    return logs / "mix", arguments
+
+
+def test_a_run_leaves_everything_that_a_run_leaves(finished):
+    folder, _ = finished
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["step"] == 60
+    assert metrics["mean"]["psnr"] > 10
+    assert set(metrics["offsets"]["cameras"]) == {"cam01", "cam02", "cam03"}
+    offsets = json.loads((folder / "offsets.json").read_text())
+    assert offsets["source"] == "test-optim"
+    assert offsets["cameras"]["cam01"]["offset"] == 0.0
+    assert (folder / "report.html").stat().st_size > 1000
+    assert {path.name for path in (folder / "renders").glob("*.mp4")} >= {"test_cam00.mp4", "path_moving.mp4"}
+
+
+def test_it_is_evaluated_and_rendered_without_training(finished):
+    folder, arguments = finished
+    before = json.loads((folder / "metrics.json").read_text())
+    assert main(["train", *arguments, "--steps=60", "--validate-only", "--test-optim"]) == 0
+    after = json.loads((folder / "metrics.json").read_text())
+    assert after["mean"]["psnr"] == pytest.approx(before["mean"]["psnr"], abs=1e-6)
+    (folder / "renders" / "test_cam00.mp4").unlink()
+    assert main(["train", *arguments, "--steps=60", "--render-only"]) == 0
+    assert (folder / "renders" / "test_cam00.mp4").exists()
