@@ -1,10 +1,10 @@
-# make install | demo | test | test-slow | lint
+# make install | demo | demo-mixvoxels | demo-from-zero | test | test-slow | lint
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := syncnerf/data/demo
 
-.PHONY: install demo demo-from-zero test test-slow lint clean
+.PHONY: install demo demo-mixvoxels demo-from-zero test test-slow lint clean
 
 install: $(VENV)/.installed
 
@@ -17,7 +17,12 @@ demo: install
 	rm -rf runs/demo
 	$(BIN)/syncnerf train --config configs/kplanes/demo.txt --datadir $(DEMO)
 
-# The same without synchronisation from motion: offsets are learned from zero.
+# The same scene with the other backend.
+demo-mixvoxels: install
+	rm -rf runs/demo_mixvoxels
+	$(BIN)/syncnerf train --config configs/mixvoxels/demo.txt --datadir $(DEMO)
+
+# The first again, without synchronisation from motion: offsets are learned from zero.
 demo-from-zero: install
 	rm -rf runs/demo_from_zero
 	$(BIN)/syncnerf train --config configs/kplanes/demo.txt --datadir $(DEMO) --expname demo_from_zero --offset-init zero
