@@ -14,6 +14,7 @@ SMALL = {
     "plane_resolution": 8, "plane_scales": "1,2", "plane_channels": 8, "time_resolution": 6, "hidden_width": 16,
     "basis_width": 16, "proposal_samples": "16", "proposal_resolutions": "8", "field_samples": 8,
     "occupancy_resolution": 12, "occupancy_steps": 24, "occupancy_start": 2, "occupancy_every": 2,
+    "hash_levels": 3, "hash_table": 9, "hash_coarsest": 4, "hash_finest": 12, "proposal_levels": 2, "proposal_table": 9,
     "grid_resolution": 12, "final_resolution": 12, "distortion_weight": 0.01, "density_weight": 0.01, "time_blur": 2.0,
 }  # fmt: skip
 """Sizes for a test, of whichever backend knows the option."""

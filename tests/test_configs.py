@@ -20,7 +20,7 @@ def ids() -> list[str]:
 
 
 def test_the_promised_configurations_are_there():
-    assert {"demo", "blender", "blender_explicit", "n3v", "n3v_explicit"} <= {
+    assert {"demo", "blender", "blender_explicit", "n3v", "n3v_explicit", "blender_hash", "n3v_hash", "demo_hash"} <= {
         path.stem for path in CONFIGS if path.parent.name == "kplanes"
     }
     assert {"demo", "blender", "n3v_t", "n3v_s", "n3v_m", "n3v_l"} <= {

@@ -133,7 +133,7 @@ def test_gradients_of_the_twin_are_those_of_finite_differences():
 def test_blur_is_scipys_gaussian_along_time():
     plane = torch.rand(15, 4, 3, generator=torch.Generator().manual_seed(0))
     grid = PlaneGrid([4], 15, 8)
-    grid.set_blur(1.7)
+    grid.set_blur(1.7 / 7)  # 14 cells over [-1, 1]
     radius = len(grid.blur) // 2
     expected = scipy.ndimage.gaussian_filter1d(plane.numpy(), 1.7, axis=0, mode="nearest", radius=radius)
     np.testing.assert_allclose(blur_along_time(plane, grid.blur).numpy(), expected, atol=1e-5)

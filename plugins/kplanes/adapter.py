@@ -12,14 +12,14 @@ from syncnerf.rendering.phases import phase
 from syncnerf.rendering.ray_samples import RaySamples, clip_to_box, uniform_samples
 from syncnerf.rendering.space import FieldSpace
 from syncnerf.scene.rays import Rays
-from syncnerf_kplanes.field import DensityField, ExplicitDecoder, HybridDecoder, KPlanesField
-from syncnerf_kplanes.planes import PlaneGrid
+from syncnerf_kplanes.construction import make_field, make_proposals
+from syncnerf_kplanes.field import DensityField
 from syncnerf_kplanes.proposal import ProposalSampler, distortion_loss, histogram_loss
 from syncnerf_kplanes.spec import KPlanesConfig
 
 
 class KPlanesBackend(Backend):
-    """K-Planes with proposal networks or an occupancy grid in front of the field.
+    """A field of planes or hash grids behind proposal networks or an occupancy grid.
 
     Scene time maps to the field's [-1, 1] so that the video covers [-time_span, time_span]; what offsets push beyond
     it finds the margins.
@@ -29,15 +29,8 @@ class KPlanesBackend(Backend):
         super().__init__()
         self.config, self.geometry = config, geometry
         self.space = FieldSpace(geometry)
-        time_resolution = config.time_resolution or max(2, geometry.frame_count // 2)
-        self.cells_per_frame = (time_resolution - 1) * config.time_span / max(geometry.frame_count - 1, 1)
-        resolutions = [config.plane_resolution * scale for scale in config.integers("plane_scales")]
-        planes = PlaneGrid(resolutions, time_resolution, config.plane_channels, geometry.engine)
-        if config.field == "kplanes":
-            decoder = HybridDecoder(planes.width, config.hidden_width)
-        else:
-            decoder = ExplicitDecoder(planes.width, config.basis_width)
-        self.field = KPlanesField(planes, decoder)
+        self.frame_length = 2 * config.time_span / max(geometry.frame_count - 1, 1)
+        self.field = make_field(config, geometry)
         self.occupancy: OccupancyGrid | None = None
         self.proposal_fields = torch.nn.ModuleList()
         if config.sampler == "occupancy" or geometry.occupied is not None:
@@ -49,10 +42,7 @@ class KPlanesBackend(Backend):
             self.sampler = ProposalSampler(
                 config.integers("proposal_samples"), config.field_samples, config.anneal_steps, config.proposal_warmup
             )
-            for resolution in config.integers("proposal_resolutions"):
-                self.proposal_fields.append(
-                    DensityField(resolution, time_resolution, config.proposal_channels, geometry.engine)
-                )
+            self.proposal_fields.extend(make_proposals(config, geometry))
         side = float((geometry.bounds[1] - geometry.bounds[0]).max())
         self.march_step = side / config.occupancy_steps
 
@@ -146,7 +136,7 @@ class KPlanesBackend(Backend):
     # -- training ------------------------------------------------------------------------------------------------
 
     def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
-        """Photometric, histogram and plane losses, weighted (K-Planes, section 3.4 and appendix)."""
+        """Photometric, histogram and feature losses, weighted (K-Planes, section 3.4 and appendix)."""
         config, extras = self.config, rendering.extras
         terms = {"photometric": (rendering.rgb - batch.rgb).square().mean()}
         samples, weights = extras["samples"], extras["weights"]
@@ -159,33 +149,30 @@ class KPlanesBackend(Backend):
         if config.density_weight:
             terms["density"] = config.density_weight * (weights * (1.0 - weights)).sum(dim=-1).mean()
         if step % config.regularize_every == 0:
-            terms.update(self._plane_losses())
+            terms.update(self._penalties())
         return terms
 
-    def _plane_losses(self) -> dict[str, Tensor]:
+    def _penalties(self) -> dict[str, Tensor]:
+        """Regularisers of the features, of those kinds that the field's features have."""
         config = self.config
         weights = {
-            "total_variation": (config.tv_weight, config.proposal_tv_weight, PlaneGrid.total_variation),
-            "time_smoothness": (
-                config.time_smoothness_weight,
-                config.proposal_time_smoothness_weight,
-                PlaneGrid.time_smoothness,
-            ),
-            "static": (config.static_weight, config.proposal_static_weight, PlaneGrid.distance_from_static),
+            "total_variation": (config.tv_weight, config.proposal_tv_weight),
+            "time_smoothness": (config.time_smoothness_weight, config.proposal_time_smoothness_weight),
+            "static": (config.static_weight, config.proposal_static_weight),
+            "decay": (config.decay_weight, config.proposal_decay_weight),
         }
-        terms = {}
-        for name, (field_weight, proposal_weight, loss) in weights.items():
-            total = [field_weight * loss(self.field.planes)] if field_weight else []
-            if proposal_weight:
-                total += [proposal_weight * loss(field.planes) for field in self.proposal_fields]
-            if total:
-                terms[name] = config.regularize_every * torch.stack(total).sum()
+        terms: dict[str, Tensor] = {}
+        for features, role in [(self.field.features, 0), *((field.features, 1) for field in self.proposal_fields)]:
+            for name, penalty in features.penalties().items():
+                if weights[name][role]:
+                    value = config.regularize_every * weights[name][role] * penalty()
+                    terms[name] = terms[name] + value if name in terms else value
         return terms
 
     def param_groups(self, base_lr: float) -> list[dict[str, Any]]:
-        """Planes, decoder and proposal fields, all at the base learning rate."""
+        """Features, decoder and proposal fields, all at the base learning rate."""
         groups = [
-            {"name": "planes", "params": list(self.field.planes.parameters()), "lr": base_lr},
+            {"name": "features", "params": list(self.field.features.parameters()), "lr": base_lr},
             {"name": "decoder", "params": list(self.field.decoder.parameters()), "lr": base_lr},
         ]
         if len(self.proposal_fields):
@@ -198,9 +185,9 @@ class KPlanesBackend(Backend):
             self.sampler.before_step(step)
         if self.config.time_blur:
             left = 1.0 - step / max(self.config.time_blur_until * self.geometry.steps, 1)
-            width = self.config.time_blur * max(left, 0.0) * self.cells_per_frame
-            for planes in (self.field.planes, *(field.planes for field in self.proposal_fields)):
-                planes.set_blur(width)
+            width = self.config.time_blur * max(left, 0.0) * self.frame_length
+            for field in (self.field, *self.proposal_fields):
+                field.features.set_blur(width)
 
     def after_step(self, step: int) -> bool:
         """Look at the occupied cells now and then."""

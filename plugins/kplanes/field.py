@@ -1,12 +1,15 @@
-"""The field: density and colour of a space-time point, from plane features."""
+"""The field: density and colour of a space-time point, from features of planes or hash grids."""
+
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from syncnerf.encodings.fused_mlp import FusedMLP
 from syncnerf.encodings.mlp import mlp
-from syncnerf.encodings.spherical_harmonics import WIDTH, spherical_harmonics
+from syncnerf.encodings.spherical_harmonics import WIDTH, SphericalHarmonics
 from syncnerf.rendering.compositing import truncated_exponential
-from syncnerf_kplanes.planes import PlaneGrid
 
 GEOMETRY_FEATURES = 15
 
@@ -14,10 +17,11 @@ GEOMETRY_FEATURES = 15
 class HybridDecoder(nn.Module):
     """Two small networks: features to density and geometry, those and the direction to colour (section 3.3)."""
 
-    def __init__(self, features: int, width: int):
+    def __init__(self, features: int, width: int, engine: str = "torch"):
         super().__init__()
-        self.density_network = mlp(features, 1 + GEOMETRY_FEATURES, width, hidden_layers=1)
-        self.colour_network = mlp(GEOMETRY_FEATURES + WIDTH, 3, width, hidden_layers=2)
+        self.density_network = FusedMLP(features, 1 + GEOMETRY_FEATURES, width, 1, engine)
+        self.harmonics = SphericalHarmonics(engine)
+        self.colour_network = FusedMLP(GEOMETRY_FEATURES + WIDTH, 3, width, 2, engine)
 
     def density(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Densities [N] and what the colour needs, [N, 15]."""
@@ -26,7 +30,7 @@ class HybridDecoder(nn.Module):
 
     def view(self, directions: Tensor) -> Tensor:
         """What a ray's colours need of its unit direction [R, 3]: spherical harmonics, [R, 16]."""
-        return spherical_harmonics(directions)
+        return self.harmonics(directions)
 
     def colour(self, geometry: Tensor, view: Tensor) -> Tensor:
         """Colours in [0, 1], shape [N, 3], from geometry features [N, 15] and each sample's :meth:`view` [N, 16]."""
@@ -54,17 +58,32 @@ class ExplicitDecoder(nn.Module):
         return torch.sigmoid((view.reshape(len(view), 3, -1) * geometry[:, None]).sum(dim=-1))
 
 
-class KPlanesField(nn.Module):
-    """Planes and a decoder."""
+class Features(Protocol):
+    """What a field looks points up in: :class:`PlaneGrid` or :class:`MaskedHashGrid`, which say more."""
 
-    def __init__(self, planes: PlaneGrid, decoder: HybridDecoder | ExplicitDecoder):
+    width: int
+
+    def __call__(self, points: Tensor, times: Tensor, static: bool = False) -> Tensor:
+        """Features, shape [N, width], of points in [-1, 1]^3 and times in [-1, 1]; the static part of them alone."""
+
+    def set_blur(self, width: float) -> None:
+        """Tell no more of time than a blur of this standard deviation leaves, on the axis [-1, 1]; 0 for none."""
+
+    def penalties(self) -> dict[str, Callable[[], Tensor]]:
+        """Regularisers by the name of their weight."""
+
+
+class Field(nn.Module):
+    """Features and a decoder."""
+
+    def __init__(self, features: Features, decoder: HybridDecoder | ExplicitDecoder):
         super().__init__()
-        self.planes = planes
+        self.features = features
         self.decoder = decoder
 
     def density(self, points: Tensor, times: Tensor, static: bool = False) -> tuple[Tensor, Tensor]:
         """Densities [N] and what the colour needs, at points in [-1, 1]^3 [N, 3] and times in [-1, 1] [N]."""
-        return self.decoder.density(self.planes(points, times, static))
+        return self.decoder.density(self.features(points, times, static))
 
     def colour(self, geometry: Tensor, directions: Tensor, ray: Tensor) -> Tensor:
         """Colours in [0, 1], shape [N, 3].
@@ -79,13 +98,13 @@ class KPlanesField(nn.Module):
 
 
 class DensityField(nn.Module):
-    """A density-only plane field, the proposal network of K-Planes (section 3.4)."""
+    """A field of density alone, the proposal network of K-Planes (section 3.4)."""
 
-    def __init__(self, resolution: int, time_resolution: int, channels: int, engine: str = "torch"):
+    def __init__(self, features: Features, engine: str = "torch"):
         super().__init__()
-        self.planes = PlaneGrid([resolution], time_resolution, channels, engine)
-        self.network = mlp(channels, 1, 64, hidden_layers=1)
+        self.features = features
+        self.network = FusedMLP(features.width, 1, 64, 1, engine)
 
     def forward(self, points: Tensor, times: Tensor) -> Tensor:
         """Densities, shape [N], at points in [-1, 1]^3 [N, 3] and times in [-1, 1] [N]."""
-        return truncated_exponential(self.network(self.planes(points, times))[:, 0])
+        return truncated_exponential(self.network(self.features(points, times))[:, 0])

@@ -1,5 +1,7 @@
 """Six planes per scale, and the losses that keep them smooth."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -25,9 +27,10 @@ class PlaneGrid(nn.Module):
         self.engine = engine
         self.scales = len(resolutions)
         self.channels = channels
+        self.time_resolution = max(2, time_resolution)
         planes = []
         for resolution in resolutions:
-            sides = (resolution, resolution, resolution, max(2, time_resolution))
+            sides = (resolution, resolution, resolution, self.time_resolution)
             for first, second in PAIRS:
                 shape = (sides[second], sides[first], channels)
                 planes.append(nn.Parameter(torch.ones(shape) if second == 3 else torch.empty(shape).uniform_(0.1, 0.5)))
@@ -63,16 +66,25 @@ class PlaneGrid(nn.Module):
         return result
 
     def set_blur(self, width: float) -> None:
-        """Blur the space-time planes along time by a Gaussian of this standard deviation, in cells; 0 for none.
+        """Blur the space-time planes along time by a Gaussian of this standard deviation, on [-1, 1]; 0 for none.
 
         Wide at the start and narrowing, it makes time coarse to fine: offsets far from the truth still feel a slope.
         """
         self.blur = None
-        if width > 0.05:
-            radius = max(1, int(3 * width + 0.5))
+        cells = 0.5 * width * (self.time_resolution - 1)
+        if cells > 0.05:
+            radius = max(1, int(3 * cells + 0.5))
             ticks = torch.arange(-radius, radius + 1, device=self.planes[0].device, dtype=torch.float32)
-            kernel = torch.exp(-0.5 * (ticks / width) ** 2)
+            kernel = torch.exp(-0.5 * (ticks / cells) ** 2)
             self.blur = kernel / kernel.sum()
+
+    def penalties(self) -> dict[str, Callable[[], Tensor]]:
+        """Losses of the planes by the name of their weight."""
+        return {
+            "total_variation": self.total_variation,
+            "time_smoothness": self.time_smoothness,
+            "static": self.distance_from_static,
+        }
 
     def total_variation(self) -> Tensor:
         """Mean squared difference of neighbours, over all planes along space (K-Planes, equation 5)."""

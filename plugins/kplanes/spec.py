@@ -12,12 +12,25 @@ class KPlanesConfig:
     """Options of the K-Planes field, its samplers and its losses."""
 
     field: str = option(
-        "kplanes", "decoder: kplanes (hybrid: two small networks) or kplanes_explicit", ("kplanes", "kplanes_explicit")
+        "kplanes",
+        "kplanes (planes, two small networks), kplanes_explicit (planes, a linear decoder) or hash (masked space-time "
+        "hash grids, two small networks)",
+        ("kplanes", "kplanes_explicit", "hash"),
     )
     plane_resolution: int = option(64, "cells per side of the coarsest spatial planes")
     plane_scales: str = option("1,2,4,8", "multiples of plane_resolution, comma-separated")
     plane_channels: int = option(32, "features per plane and scale")
-    time_resolution: int = option(0, "cells of the space-time planes along time; 0 for half the frames")
+    hash_levels: int = option(16, "grids of the static and of the dynamic hash, coarse to fine")
+    hash_features: int = option(2, "features per level: 1, 2, 4 or 8")
+    hash_table: int = option(19, "binary logarithm of the most entries of a level")
+    hash_coarsest: int = option(16, "cells per side of the coarsest level")
+    hash_finest: int = option(2048, "cells per side of the finest level")
+    hash_interpolation: str = option(
+        "linear", "between a cell's corners; smoothstep has a slope without steps", ("linear", "smoothstep")
+    )
+    time_resolution: int = option(
+        0, "cells along time, of the space-time planes or of the finest hash level; 0 for half the frames"
+    )
     time_span: float = option(
         0.8, "the video covers [-time_span, time_span] of the field's time [-1, 1]; the rest is for offsets"
     )
@@ -29,8 +42,12 @@ class KPlanesConfig:
         ("proposal", "occupancy"),
     )
     proposal_samples: str = option("256,128", "samples per proposal network, comma-separated")
-    proposal_resolutions: str = option("64,128", "cells per side of each proposal network's planes")
+    proposal_resolutions: str = option(
+        "64,128", "cells per side of each proposal network's planes or finest hash level"
+    )
     proposal_channels: int = option(8, "features of the proposal planes")
+    proposal_levels: int = option(5, "grids of the proposal hashes")
+    proposal_table: int = option(17, "binary logarithm of the most entries of a proposal hash's level")
     proposal_warmup: int = option(5000, "steps after which proposals are updated only every 5th")
     anneal_steps: int = option(1000, "steps over which proposal weights sharpen")
     field_samples: int = option(48, "samples per ray that the field sees, with sampler proposal")
@@ -48,13 +65,15 @@ class KPlanesConfig:
     proposal_tv_weight: float = option(1e-4, "the same for the proposal planes")
     time_smoothness_weight: float = option(1e-2, "weight of the space-time planes' second difference along time")
     proposal_time_smoothness_weight: float = option(1e-3, "the same for the proposal planes")
-    static_weight: float = option(1e-4, "weight of the space-time planes' distance from 1 (1 is static)")
-    proposal_static_weight: float = option(1e-4, "the same for the proposal planes")
+    static_weight: float = option(1e-4, "weight of the distance from static: of space-time planes from 1, of masks")
+    proposal_static_weight: float = option(1e-4, "the same for the proposals")
+    decay_weight: float = option(0.0, "weight of the hash tables' mean square, summed over levels")
+    proposal_decay_weight: float = option(0.0, "the same for the proposals")
     histogram_weight: float = option(1.0, "weight of the proposal networks' loss")
     distortion_weight: float = option(0.0, "weight of mip-NeRF 360's distortion loss")
     density_weight: float = option(0.0, "weight of the mean density in empty-looking space")
     regularize_every: int = option(1, "steps between plane regularisers, whose weights grow to match")
-    time_blur: float = option(0.0, "blur of the space-time planes along time at the start, in frames; narrows to none")
+    time_blur: float = option(0.0, "blur of the features along time at the start, in frames; narrows to none")
     time_blur_until: float = option(0.5, "share of the training at which that blur is gone")
 
     def __post_init__(self) -> None:
@@ -63,8 +82,23 @@ class KPlanesConfig:
             self.integers(name)
         if len(self.integers("proposal_samples")) != len(self.integers("proposal_resolutions")):
             raise UserError("proposal_samples and proposal_resolutions should have equally many numbers")
+        if self.hidden_width not in (16, 32, 64, 128):
+            raise UserError(f"hidden_width = {self.hidden_width}: should be 16, 32, 64 or 128")
+        self._check_hash()
         if not 0.0 < self.time_span <= 1.0:
             raise UserError(f"time_span = {self.time_span}: should lie in (0, 1]")
+
+    def _check_hash(self) -> None:
+        if self.hash_features not in (1, 2, 4, 8):
+            raise UserError(f"hash_features = {self.hash_features}: should be 1, 2, 4 or 8")
+        for name in ("hash_table", "proposal_table"):
+            if not 3 <= getattr(self, name) <= 28:
+                raise UserError(f"{name} = {getattr(self, name)}: a binary logarithm, should lie in [3, 28]")
+        for name, least in (("hash_levels", 1), ("proposal_levels", 1), ("hash_coarsest", 2)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} = {getattr(self, name)}: should be at least {least}")
+        if self.hash_finest < self.hash_coarsest:
+            raise UserError(f"hash_finest = {self.hash_finest}: should be at least hash_coarsest")
 
     def integers(self, name: str) -> list[int]:
         """An option of comma-separated positive whole numbers, as a list."""
@@ -77,7 +111,7 @@ class KPlanesConfig:
 
 SPEC = BackendSpec(
     name="kplanes",
-    summary="K-Planes: six planes per scale, hybrid or explicit decoder",
+    summary="K-Planes: six planes per scale, or hash grids, with the same sampling and losses",
     config=KPlanesConfig,
     adapter="syncnerf_kplanes.adapter:KPlanesBackend",
     batch="rays",

@@ -63,3 +63,10 @@ def _import_failure(module: str) -> str | None:
     except Exception as error:  # it raises what it likes where no kernel fits the device
         return f"the package {module} is there but does not import ({error})"
     return None
+
+
+def compute_type(device: torch.device) -> torch.dtype:
+    """The number type that encodings and small networks answer in: autocast's inside it, else float32."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return torch.float32

@@ -1,7 +1,10 @@
 """Real spherical harmonics of a direction."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from syncnerf.encodings.engines import compute_type
+from syncnerf.encodings.tcnn import TcnnModule
 
 WIDTH = 16
 
@@ -38,3 +41,24 @@ def spherical_harmonics(directions: Tensor) -> Tensor:
         ],
         dim=-1,
     )
+
+
+class SphericalHarmonics(nn.Module):
+    """:func:`spherical_harmonics` on an engine, see :func:`syncnerf.encodings.engines.choose_engine`."""
+
+    def __init__(self, engine: str = "torch"):
+        super().__init__()
+        self.engine = engine
+        self.tcnn = TcnnModule("Encoding", (3,), {"otype": "SphericalHarmonics", "degree": 4}, 0, WIDTH)
+
+    def forward(self, directions: Tensor) -> Tensor:
+        """Values, shape [N, 16], of unit vectors [N, 3]; float32, or autocast's type inside it."""
+        kind = compute_type(directions.device)
+        if self.engine == "tcnn":
+            # tiny-cuda-nn takes directions in [0, 1].
+            return self.tcnn(0.5 * directions + 0.5, directions.new_empty(0), kind)
+        if self.engine == "triton":
+            from syncnerf.encodings.spherical_harmonics_triton import triton_harmonics
+
+            return triton_harmonics(directions, kind)
+        return spherical_harmonics(directions).to(kind)

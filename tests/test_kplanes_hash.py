@@ -1,0 +1,148 @@
+"""The hash field: what its parts compute, time, options, and moving between engines."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from test_kplanes_times import build, some_rays
+
+from syncnerf.errors import UserError
+from syncnerf_kplanes.hash_features import HashSizes, MaskedHashGrid
+from syncnerf_kplanes.spec import KPlanesConfig
+
+HASH = {
+    "field": "hash", "hash_levels": 4, "hash_features": 4, "hash_table": 11, "hash_coarsest": 4, "hash_finest": 16,
+    "proposal_levels": 2, "proposal_table": 10, "time_resolution": 8,
+}  # fmt: skip
+SIZES = HashSizes(4, 2, 10, 4, 24, 6, smooth=False)
+
+
+def stirred(module: torch.nn.Module, size: float = 0.5) -> torch.nn.Module:
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(size * torch.randn(parameter.shape, generator=generator))
+    return module
+
+
+def some_moments(count: int = 50) -> tuple[torch.Tensor, torch.Tensor]:
+    draws = 2 * torch.rand(count, 4, generator=torch.Generator().manual_seed(4)) - 1
+    return draws[:, :3], draws[:, 3]
+
+
+def set_mask(features: MaskedHashGrid, value: float) -> None:
+    with torch.no_grad():
+        features.mask.table.fill_(value)
+
+
+def test_the_mask_chooses_between_static_and_dynamic():
+    features, (points, times) = stirred(MaskedHashGrid(SIZES)), some_moments()
+    unit, moment = 0.5 * points + 0.5, (0.5 * times + 0.5) * 6 / 24
+    dynamic = features.dynamic(torch.cat([unit, moment[:, None]], dim=-1))
+    mask = torch.sigmoid(features.mask(unit).sum(dim=-1, keepdim=True))
+    assert 0 < mask.min() < 0.45 < 0.55 < mask.max() < 1
+    expected = mask * features.static(unit) + (1 - mask) * dynamic
+    torch.testing.assert_close(features(points, times), expected)
+    set_mask(features, 50.0)
+    torch.testing.assert_close(features(points, times), features.static(unit))
+    set_mask(features, -50.0)
+    torch.testing.assert_close(features(points, times), dynamic)
+
+
+def test_static_leaves_time_out():
+    features, (points, times) = stirred(MaskedHashGrid(SIZES)), some_moments()
+    assert torch.equal(features(points, times, static=True), features(points, -times, static=True))
+    assert not torch.allclose(features(points, times), features(points, -times))
+
+
+def test_beyond_the_cube_is_the_border():
+    features, (points, times) = stirred(MaskedHashGrid(SIZES)), some_moments()
+    far = (2 * points, 2 * times)
+    torch.testing.assert_close(features(*far), features(far[0].clamp(-1, 1), far[1].clamp(-1, 1)))
+
+
+def test_time_has_cells_of_its_own():
+    """Of the finest level as many as asked for; never more than along space."""
+    grids = SIZES.layout(4).grids
+    assert grids[-1].scale * SIZES.time_scale == pytest.approx(6, rel=0.05)
+    assert grids[0].side == 4
+    assert HashSizes(4, 2, 10, 4, 24, 100, smooth=False).time_scale == 1.0
+
+
+def test_blur_fades_levels_fine_ones_first():
+    features, (points, times) = stirred(MaskedHashGrid(SIZES)), some_moments()
+    set_mask(features, -50.0)
+    sharp = features(points, times)
+    features.set_blur(0.15)
+    weights = (features(points, times) / sharp).median(dim=0).values.reshape(4, 2)
+    torch.testing.assert_close(weights[:, 0], weights[:, 1])
+    assert (weights[1:, 0] < weights[:-1, 0]).all()
+    # A level's fastest wave has a period of two cells; a Gaussian of deviation s leaves exp(-2 (pi s / period)^2).
+    cell = 2.0 / (SIZES.layout(4).grids[-1].scale * 0.25)
+    waves = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    gaussian = torch.exp(-0.5 * (waves / 0.15) ** 2)
+    left = (gaussian * torch.cos(torch.pi * waves / cell)).sum() / gaussian.sum()
+    assert weights[-1, 0].item() == pytest.approx(left.item(), rel=1e-3)
+    features.set_blur(0.0)
+    assert torch.equal(features(points, times), sharp)
+
+
+def test_penalties_against_their_formulas():
+    features = stirred(MaskedHashGrid(SIZES))
+    mask = features.mask.table.detach().double().numpy()
+    penalties = {name: penalty().item() for name, penalty in features.penalties().items()}
+
+    assert penalties["static"] == pytest.approx(np.mean(-np.log(1 / (1 + np.exp(-mask)))), rel=1e-5)
+    expected = 0.0
+    for grid in (features.static, features.dynamic):
+        entries = grid.table.detach().double().numpy().reshape(-1, 2)
+        for level in grid.layout.grids:
+            expected += np.mean(entries[level.offset : level.offset + level.size] ** 2)
+    assert penalties["decay"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("sampler", ["occupancy", "proposal"])
+@pytest.mark.parametrize("blur", [0.0, 1.0])
+def test_time_gradient_is_that_of_finite_differences(sampler, blur):
+    """Smoothstep, so that no level's cells give the slope a step; proposals hold still, and so do samples."""
+    backend = build(**HASH, sampler=sampler, time_blur=blur, hash_interpolation="smoothstep").eval()
+    backend.before_step(10)
+    stirred(backend.field.features)
+    times = 2.0 * torch.rand(30, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    times.requires_grad_()
+    rays = some_rays(30)
+    upstream = torch.rand(30, 3, generator=torch.Generator().manual_seed(6))
+    (backend.render(rays, times).rgb * upstream).sum().backward()
+    step = 0.001
+    with torch.no_grad():
+        ahead, behind = (backend.render(rays, times + sign * step).rgb.double() for sign in (1, -1))
+    slopes = ((ahead - behind) * upstream).sum(dim=-1) / (2 * step)
+    assert slopes.abs().max() > 1e-2
+    error = (times.grad - slopes).norm() / slopes.norm()
+    assert error < 0.03, error
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+@pytest.mark.parametrize("sampler", ["occupancy", "proposal"])
+def test_a_checkpoint_of_one_engine_runs_with_another(sampler):
+    trained, other = (build(**HASH, sampler=sampler, engine=engine).eval() for engine in ("torch", "triton"))
+    stirred(trained)
+    other.load_state_dict(trained.state_dict())
+    times = 2.0 * torch.rand(12, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    with torch.no_grad():
+        found, expected = (backend.render(some_rays(12), times) for backend in (other, trained))
+    torch.testing.assert_close(found.rgb, expected.rgb, rtol=1e-4, atol=1e-4)
+    assert expected.rgb.std() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("hash_features", 3), ("hash_table", 2), ("proposal_table", 40), ("hash_levels", 0), ("hash_finest", 8),
+        ("hidden_width", 48),
+    ],
+)  # fmt: skip
+def test_sizes_that_cannot_be_are_refused_in_one_line(option, value):
+    with pytest.raises(UserError, match=option):
+        KPlanesConfig(**{option: value})
