@@ -25,6 +25,10 @@ from syncnerf.time_offsets import TimeOffsets
 
 logger = logging.getLogger(__name__)
 
+MOMENTS_AT_ONCE = 64
+PIXELS_AT_ONCE = 2**24
+"""Pixels of rendered images, with all that is kept of each (44 bytes), that are in memory at a time."""
+
 
 @dataclass(frozen=True)
 class Assembly:
@@ -34,6 +38,14 @@ class Assembly:
     spec: BackendSpec
     synced: SyncedBackend
     device: torch.device
+
+    @property
+    def times_at_once(self) -> int:
+        """Moments to ask of a ray in one call while evaluating: as many as their images may be held at once."""
+        if self.spec.batch != "time_series":
+            return 1
+        sizes = [self.scene.cameras[index].intrinsics for index in self.scene.test]
+        return max(1, min(MOMENTS_AT_ONCE, PIXELS_AT_ONCE // max(size.width * size.height for size in sizes)))
 
 
 def open_scene(config: SceneConfig) -> Scene:

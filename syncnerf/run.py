@@ -32,9 +32,6 @@ from syncnerf.training.trainer import Trainer, restore_model
 
 logger = logging.getLogger(__name__)
 
-TIMES_AT_ONCE = 16
-"""Moments that a time-series backend is asked for at once."""
-
 
 def run(config: Config) -> int:
     """Carry out ``syncnerf train``; returns the exit code.
@@ -149,7 +146,7 @@ def _finish(config: Config, assembly: Assembly, folder: Path, step: int) -> int:
     synced, scene, device = assembly.synced, assembly.scene, assembly.device
     renders = folder / "renders"
     renders.mkdir(parents=True, exist_ok=True)
-    times_at_once = TIMES_AT_ONCE if assembly.spec.batch == "time_series" else 1
+    times_at_once = assembly.times_at_once
     settings = config.evaluation
     if settings.render_only:
         _recall_fits(assembly, folder)

@@ -20,7 +20,6 @@ from finished_run import load_run
 from syncnerf.cli import report_user_errors
 from syncnerf.errors import UserError
 from syncnerf.options import parse
-from syncnerf.run import TIMES_AT_ONCE
 
 COLUMNS = (
     "configuration",
@@ -71,8 +70,11 @@ def measure(config: Path, datadir: str, logdir: Path, more: list[str]) -> tuple[
     test = [camera["error_frames"] for camera in offsets.get("test", {}).values()]
     run = load_run(logdir / name)
     scene = run.assembly.scene
-    at_once = TIMES_AT_ONCE if run.assembly.spec.batch == "time_series" else 1
-    render = run.seconds_per_frame(list(range(scene.cameras[scene.test[0]].frame_count))[:16], at_once)
+    frames = list(range(scene.cameras[scene.test[0]].frame_count))
+    # A few are enough where each is rendered alone.
+    render = run.seconds_per_frame(
+        frames if run.assembly.times_at_once > 1 else frames[::8], run.assembly.times_at_once
+    )
     return (
         name.replace("-", " / "),
         f"{metrics['mean']['psnr']:.2f}",

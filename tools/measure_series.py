@@ -3,7 +3,7 @@
     python tools/measure_series.py runs/demo_mixvoxels
 
 Takes the folder of a finished run of a time-series backend and renders the first test camera's frames: one at a time,
-as evaluation does (16 at a time), and all at once; then all at once with every sample sent through the dynamic field.
+16 at a time, and all at once; then all at once with every sample sent through the dynamic field.
 """
 
 import argparse
@@ -32,10 +32,11 @@ def main() -> int:
         raise UserError(f"backend '{spec.name}' renders one moment at a time: there is nothing to compare")
     frames = list(range(scene.cameras[scene.test[0]].frame_count))
     alone = run.seconds_per_frame(frames[:: max(1, len(frames) // FEW)], 1)
+    some = min(16, len(frames))
     together = run.seconds_per_frame(frames, len(frames))
     result = {
         "seconds_per_frame_alone": alone,
-        "seconds_per_frame_16_at_once": run.seconds_per_frame(frames, 16),
+        f"seconds_per_frame_{some}_at_once": run.seconds_per_frame(frames, some),
         f"seconds_per_frame_{len(frames)}_at_once": together,
         "ratio": together / alone,
         "dynamic_share_of_samples": dynamic_share(run),
