@@ -179,7 +179,9 @@ def _score(
     before = evaluate(synced, scene, protocol.without_fit(), **shared, renders=None if fits_wanted else renders)
     if not fits_wanted:
         return before, None, []
-    optimizer = TestTimeOffsets(synced, scene, config.test_time, device, seed=config.training.seed)
+    optimizer = TestTimeOffsets(
+        synced, scene, config.test_time, device, seed=config.training.seed, times_at_once=times_at_once
+    )
     fits = []
     for index in scene.test:
         size = scene.cameras[index].intrinsics

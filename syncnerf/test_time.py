@@ -74,6 +74,8 @@ class TestTimeOffsets:
         device: where rays are rendered.
         chunk: rays rendered at once.
         seed: choice of the pixel subset.
+        times_at_once: candidate offsets that the backend answers in one call; more than one suits a ``time_series``
+            backend.
     """
 
     __test__ = False  # pytest: not a test, whatever its name begins with
@@ -86,9 +88,11 @@ class TestTimeOffsets:
         device: torch.device | str = "cpu",
         chunk: int = 4096,
         seed: int = 0,
+        times_at_once: int = 1,
     ):
         self.synced, self.scene, self.config = synced, scene, config
         self.device, self.chunk, self.seed = torch.device(device), chunk, seed
+        self.times_at_once = times_at_once
         offsets = synced.offsets.values().detach().cpu()
         self.first_seen = min(offsets[i].item() for i in scene.train)
         self.last_seen = max(offsets[i].item() + scene.cameras[i].duration for i in scene.train)
@@ -140,22 +144,36 @@ class TestTimeOffsets:
             rays.to(self.device), camera.frame_times[frame].to(self.device), rgb.to(self.device), frame.to(self.device)
         )
 
-    def _residuals(self, pixels: _Pixels, offset: float, slopes: bool) -> tuple[Tensor, Tensor | None]:
+    def _residuals(self, pixels: _Pixels, offset: float) -> tuple[Tensor, Tensor]:
         """Rendered minus true colours [N, 3], and their derivatives by the offset [N, 3] per second."""
         residuals, derivatives = [], []
         for part in torch.arange(len(pixels.rays), device=self.device).split(self.chunk):
-            times = (pixels.times[part] + offset).requires_grad_(slopes)
-            with torch.set_grad_enabled(slopes):
-                rgb = self.synced.render_moments(pixels.rays[part], times).rgb
+            times = (pixels.times[part] + offset).requires_grad_()
+            rgb = self.synced.render_moments(pixels.rays[part], times).rgb
             residuals.append((rgb - pixels.rgb[part]).detach().double())
-            if slopes:
-                channels = [torch.autograd.grad(rgb[:, c].sum(), times, retain_graph=c < 2)[0] for c in range(3)]
-                derivatives.append(torch.stack(channels, dim=-1).double())
-        return torch.cat(residuals), torch.cat(derivatives) if slopes else None
+            channels = [torch.autograd.grad(rgb[:, c].sum(), times, retain_graph=c < 2)[0] for c in range(3)]
+            derivatives.append(torch.stack(channels, dim=-1).double())
+        return torch.cat(residuals), torch.cat(derivatives)
 
-    def _seen(self, pixels: _Pixels, offset: float) -> Tensor:
-        """Pixels whose corrected time lies in what the training cameras saw, bool, shape [N]."""
-        times = pixels.times + offset
+    @torch.no_grad()
+    def _errors(self, pixels: _Pixels, offsets: Tensor) -> Tensor:
+        """Mean squared errors at candidate offsets [G], over the pixels that each leaves in the seen time, shape [G].
+
+        NaN where it leaves too few of them.
+        """
+        times = pixels.times[:, None] + offsets.to(self.device)
+        seen = self._seen(times)
+        judged = seen.float().mean(dim=0) >= LEAST_SHARE
+        totals = torch.zeros(len(offsets), dtype=torch.float64, device=self.device)
+        for part in (seen & judged).any(dim=1).nonzero()[:, 0].split(max(1, self.chunk // len(offsets))):
+            asked = times[part] if self.times_at_once > 1 else times[part, 0]
+            rgb = self.synced.render_moments(pixels.rays[part], asked).rgb.reshape(*times[part].shape, 3)
+            squares = (rgb - pixels.rgb[part, None]).double().square().mean(dim=-1)
+            totals += (squares * seen[part]).sum(dim=0)
+        return torch.where(judged, totals / seen.sum(dim=0), torch.nan).cpu()
+
+    def _seen(self, times: Tensor) -> Tensor:
+        """Which corrected times lie in what the training cameras saw, bool, same shape."""
         return (times >= self.first_seen) & (times <= self.last_seen)
 
     # -- the methods ---------------------------------------------------------------------------------------------
@@ -166,20 +184,17 @@ class TestTimeOffsets:
         spacing = 1.0 / camera.fps
         count = int(reach / spacing + 1e-6)  # 0.6 s are 6 frames of 0.1 s, whatever floats say
         grid = torch.arange(-count, count + 1, dtype=torch.float64) * spacing
-        errors = torch.full_like(grid, torch.nan)
         coarse = pixels[: self.config.test_pixels]
-        for place, offset in enumerate(tqdm(grid.tolist(), desc="searching offset", leave=False)):
-            seen = self._seen(coarse, offset)
-            if seen.float().mean() >= LEAST_SHARE:
-                errors[place] = self._residuals(coarse[seen], offset, slopes=False)[0].square().mean()
+        blocks = tqdm(grid.split(self.times_at_once), desc="searching offset", leave=False)
+        errors = torch.cat([self._errors(coarse, block) for block in blocks])
         start = grid[errors.nan_to_num(torch.inf).argmin()].item()
-        offset, stderr, steps = self._gauss_newton(pixels[self._seen(pixels, start)], start, spacing)
+        offset, stderr, steps = self._gauss_newton(pixels[self._seen(pixels.times + start)], start, spacing)
         return OffsetFit(index, offset, stderr, grid, errors, steps)
 
     def _gauss_newton(self, pixels: _Pixels, offset: float, spacing: float) -> tuple[float, float, int]:
         """Damped Gauss-Newton from a start within a frame of the valley's bottom; returns offset, error, steps."""
         damping = 0.0
-        residuals, slopes = self._residuals(pixels, offset, slopes=True)
+        residuals, slopes = self._residuals(pixels, offset)
         steps = 0
         while steps < self.config.test_steps:
             steps += 1
@@ -187,7 +202,7 @@ class TestTimeOffsets:
             step = -(slopes * residuals).sum().item() / (curvature * (1.0 + damping) + 1e-30)
             step = max(-spacing, min(spacing, step))
             trial = offset + step
-            new_residuals, new_slopes = self._residuals(pixels, trial, slopes=True)
+            new_residuals, new_slopes = self._residuals(pixels, trial)
             if new_residuals.square().sum() <= residuals.square().sum():
                 offset, residuals, slopes, damping = trial, new_residuals, new_slopes, 0.1 * damping
             else:
@@ -202,10 +217,10 @@ class TestTimeOffsets:
         optimizer = torch.optim.Adam([offset], lr=self.config.test_adam_lr * self.scene.cameras[index].duration)
         coarse = pixels[: self.config.test_pixels]
         for _ in tqdm(range(self.config.test_adam_steps), desc="fitting offset (Adam)", leave=False):
-            residuals, slopes = self._residuals(coarse, offset.item(), slopes=True)
+            residuals, slopes = self._residuals(coarse, offset.item())
             offset.grad = (2 * residuals * slopes).mean().cpu()
             optimizer.step()
-        residuals, slopes = self._residuals(pixels, offset.item(), slopes=True)
+        residuals, slopes = self._residuals(pixels, offset.item())
         stderr = standard_error(residuals, slopes, pixels.frames)
         nothing = torch.empty(0, dtype=torch.float64)
         return OffsetFit(index, offset.item(), stderr, nothing, nothing, self.config.test_adam_steps)

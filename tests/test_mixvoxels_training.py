@@ -7,8 +7,12 @@ import pytest
 import torch
 from test_training_resume import assert_same, make_trainer, stop_after
 
+from syncnerf.assembly import assemble, open_scene
 from syncnerf.cli import main
+from syncnerf.options import parse
+from syncnerf.test_time import TestTimeOffsets
 from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint
+from syncnerf.training.trainer import restore_model
 
 OPTIONS = (
     "--backend=mixvoxels", "--grid-resolution=8", "--final-resolution=14", "--upsample-steps=5,8",
@@ -91,6 +95,24 @@ def test_a_run_leaves_everything_that_a_run_leaves(finished):
     assert offsets["cameras"]["cam01"]["offset"] == 0.0
     assert (folder / "report.html").stat().st_size > 1000
     assert {path.name for path in (folder / "renders").glob("*.mp4")} >= {"test_cam00.mp4", "path_moving.mp4"}
+
+
+def test_candidate_offsets_are_answered_together_as_one_by_one(finished):
+    folder, arguments = finished
+    config = parse([*arguments, "--steps=60"])
+    scene = open_scene(config.scene)
+    assembly = assemble(config, scene, fresh=False)
+    newest = list_checkpoints(folder / "checkpoints")[-1]
+    restore_model(assembly.synced, load_checkpoint(newest, "mixvoxels", scene.names), newest)
+    mask = torch.ones(32, 32, dtype=torch.bool)
+    together, alone = (
+        TestTimeOffsets(assembly.synced, scene, config.test_time, times_at_once=at_once).fit(0, mask)
+        for at_once in (assembly.times_at_once, 1)
+    )
+    assert assembly.times_at_once > 8
+    torch.testing.assert_close(together.errors, alone.errors, rtol=1e-5, atol=1e-7, equal_nan=True)
+    assert together.errors.isfinite().sum() > 5
+    assert together.seconds == pytest.approx(alone.seconds, abs=1e-6)
 
 
 def test_it_is_evaluated_and_rendered_without_training(finished):
