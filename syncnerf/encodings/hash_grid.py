@@ -125,7 +125,10 @@ def hash_grid_features(coordinates: Tensor, table: Tensor, layout: GridLayout) -
         if layout.smooth:
             fraction = fraction.square() * (3.0 - 2.0 * fraction)
         vertices = lower.long()[:, None] + bits
-        weights = torch.where(bits.bool(), fraction[:, None], 1.0 - fraction[:, None]).prod(dim=-1)
+        weights = torch.ones_like(position[:, :1])
+        for axis in range(layout.dimensions):
+            along = fraction[:, axis, None]
+            weights = weights * torch.where(bits[:, axis] == 1, along, 1.0 - along)
         sample = entries.index_select(0, _entry_indices(vertices, level, layout.factors(level)).reshape(-1))
         weighted = weights[..., None].to(table.dtype) * sample.reshape(*weights.shape, layout.features)
         features.append(weighted.sum(dim=1))
