@@ -105,7 +105,8 @@ def test_imports_of_the_core_point_one_way(path):
         assert not rooms(names) & ABOVE
         assert not [name for name in names if name == "tensorboard" or name.startswith("torch.utils.tensorboard")]
     if room == "scene":
-        assert not rooms(names) - {"scene", "errors"}
+        compiling = {name for name in names if name.startswith("syncnerf.encodings.native")}
+        assert not rooms(names - compiling) - {"scene", "errors"}
     if path.name == "backend.py":
         assert not rooms(names) - {"scene", "errors", "config", "backend"}
     if room != "cli.py" and room != "__main__.py":

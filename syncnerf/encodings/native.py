@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import torch
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,11 @@ def compile_native(source: Path) -> ctypes.CDLL | None:
         reason = getattr(error, "stderr", b"") or str(error).encode()
         logger.warning("%s runs as plain torch: compiling it failed (%s)", source.stem, reason.decode(errors="replace"))
         return None
+
+
+def address(array: np.ndarray) -> ctypes.c_void_p:
+    """Where an array begins, as an argument of a kernel; keeps the array alive as long as itself."""
+    return array.ctypes.data_as(ctypes.c_void_p)
 
 
 def _torch_openmp() -> list[str]:

@@ -17,9 +17,7 @@ def recentred(poses: Tensor) -> Tensor:
     backward = normalize(poses[:, :3, 2].mean(0), dim=0)
     right = normalize(torch.linalg.cross(poses[:, :3, 1].mean(0), backward), dim=0)
     average = torch.eye(4, dtype=poses.dtype)
-    average[:3] = torch.stack(
-        [right, torch.linalg.cross(backward, right), backward, poses[:, :3, 3].mean(0)], dim=-1
-    )
+    average[:3] = torch.stack([right, torch.linalg.cross(backward, right), backward, poses[:, :3, 3].mean(0)], dim=-1)
     return torch.linalg.inv(average) @ poses
 
 

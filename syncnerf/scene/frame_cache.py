@@ -18,13 +18,15 @@ from tqdm import tqdm
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera, Intrinsics
-from syncnerf.scene.exclusive_file import exclusive_file, partial_path, reserve
+from syncnerf.scene.exclusive_file import exclusive_file, leave_memory, partial_path, reserve
 from syncnerf.scene.transforms import one_line
 
 logger = logging.getLogger(__name__)
 
 CACHE_VERSION = 2
 CACHE_NAME = ".syncnerf_cache"
+LEAVE_BYTES = 32 * 2**20
+"""Bytes of a file after which what has reached the disk leaves the system's memory."""
 
 
 class FrameSource(Protocol):
@@ -156,6 +158,7 @@ class FrameCache:
 
     def _write_frames(self, camera: Camera, file, progress: tqdm | None) -> None:
         count, source, shape = 0, self.sources[camera.name], _shape(camera)
+        kept_from = file.tell()
         for image in source.decode(camera.intrinsics):
             self._check_stop()
             count += 1
@@ -164,6 +167,9 @@ class FrameCache:
             if image.shape != shape[1:]:
                 raise UserError(f"{source.path}: frame {count - 1} has shape {image.shape}; encode it again")
             file.write(np.ascontiguousarray(image).data)
+            if file.tell() - kept_from >= LEAVE_BYTES:
+                kept_from = file.tell()
+                leave_memory(file)
             if progress is not None:
                 progress.update()
         if count != camera.frame_count:

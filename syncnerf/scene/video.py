@@ -95,15 +95,16 @@ class VideoSource:
                     if number == 0 and frame.rotation:
                         raise UserError(f"{self.path}: is marked as rotated; encode it again upright")
                     # Averaging over areas keeps small images free of aliases. Not FAST_BILINEAR, not even at full size:
-                    # it shifts the chroma of 4:4:4 videos by a pixel.
-                    image = _pixels(scaler.reformat(frame, width, height, "rgb24", interpolation="AREA"))
+                    # it shifts the chroma of 4:4:4 videos by a pixel. One thread, as for decoding.
+                    scaled = scaler.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
+                    image = _pixels(scaled)
                     yield image if undistort is None else undistort(image)
         except (av.error.FFmpegError, ValueError) as error:
             raise UserError(f"{self.path}: decoding failed ({one_line(error)}); copy or encode it again") from error
 
 
 def _pixels(frame: av.VideoFrame) -> np.ndarray:
-    """An RGB frame's pixels, uint8, shape [height, width, 3], without the padding of its lines."""
+    """A view of an RGB frame's pixels, uint8, shape [height, width, 3], without the padding of its lines."""
     plane = frame.planes[0]
     lines = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)[: frame.height, : 3 * frame.width]
-    return np.ascontiguousarray(lines).reshape(frame.height, frame.width, 3)
+    return lines.reshape(frame.height, frame.width, 3)
