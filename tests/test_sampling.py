@@ -8,14 +8,10 @@ from format_scenes import CAMERAS, FORMATS, FRAMES, HEIGHT, WIDTH
 from syncnerf.config import SamplingConfig
 from syncnerf.errors import UserError
 from syncnerf.sampling import importance, pixel_reader, rays
-from syncnerf.sampling.importance import (
-    ImportanceSettings,
-    importance_weights,
-    isg_weights,
-    ist_weights,
-    lower_median,
-    window_extreme,
-)
+from syncnerf.sampling import importance_weights as importance_weights_module
+from syncnerf.sampling.importance import ImportanceSettings, ImportanceWeights, importance_weights
+from syncnerf.sampling.importance_draws import ImportanceDraws
+from syncnerf.sampling.importance_weights import isg_weights, ist_weights, lower_median, window_extreme
 from syncnerf.sampling.permutation import EpochOrder
 from syncnerf.sampling.rays import RaySampler
 from syncnerf.scene import load_scene
@@ -33,6 +29,21 @@ def scene(tmp_path):
         noise[:, :4] = 77
         np.save(scene.frame_cache.path_of(scene.cameras[index]), noise)
     return load_scene(tmp_path)
+
+
+@pytest.fixture(params=["kernels", "twins"])
+def native(request, monkeypatch):
+    """Both ways of computing: with the C kernels and with their twins in numpy."""
+    caches = (pixel_reader._library, importance_weights_module.importance_library)
+    if request.param == "twins":
+        monkeypatch.setenv("SYNCNERF_NATIVE", "0")
+    for cache in caches:
+        cache.cache_clear()
+    if request.param == "kernels" and caches[0]() is None:
+        pytest.skip("no C compiler")
+    yield
+    for cache in caches:
+        cache.cache_clear()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100, 1021, 4096, 70_000])
@@ -82,7 +93,7 @@ def closed_ist(frames, shift, floor):
     return largest.mean(dim=-1).clamp_min(floor)
 
 
-def test_weights_are_those_of_the_formulas():
+def test_weights_are_those_of_the_formulas(native):
     frames = np.random.default_rng(1).integers(0, 256, (12, 50, 3), dtype=np.uint8)
     frames[:, :20] = 100 + np.random.default_rng(2).integers(0, 6, (12, 20, 3), dtype=np.uint8)
     half_step = 0.51 / 255
@@ -94,8 +105,50 @@ def test_weights_are_those_of_the_formulas():
         np.testing.assert_allclose(found, closed_ist(frames, shift, floor).numpy(), atol=half_step)
 
 
+@pytest.mark.parametrize(("count", "pixels"), [(1, 5), (2, 128), (50, 129), (51, 300), (120, 40), (300, 7)])
+def test_kernels_and_twins_give_the_same_weights(count, pixels, monkeypatch):
+    if importance_weights_module.importance_library() is None:
+        pytest.skip("no C compiler")
+    generator = np.random.default_rng(count)
+    frames = generator.integers(0, 256, (count, pixels, 3), dtype=np.uint8)
+    frames[:, ::3] = generator.integers(120, 126, frames[:, ::3].shape)
+    frames = frames[:, 1:]  # rows of a mapping are not contiguous, either
+    computed = []
+    for _ in range(2):
+        ist = [ist_weights(frames, reach, floor) for reach, floor in ((1, 0.1), (3, 0.0), (25, 0.1), (60, 0.0))]
+        computed.append([isg_weights(frames, 2e-2), isg_weights(frames, 0.3), *ist])
+        monkeypatch.setattr(importance_weights_module, "importance_library", lambda: None)
+    for kernel, twin in zip(*computed, strict=True):
+        np.testing.assert_array_equal(kernel, twin)
+
+
+def test_draws_over_several_cameras_fall_in_proportion(native, tmp_path):
+    """More segments than a block, a camera without any weight, one that is shorter than a block."""
+    generator = np.random.default_rng(0)
+    flat = [generator.integers(0, 4, 256 * 700, dtype=np.uint8), np.zeros(512, dtype=np.uint8)]
+    flat += [generator.integers(0, 256, 256 * 256, dtype=np.uint8), generator.integers(0, 2, 256, dtype=np.uint8)]
+    flat[0][256:90_000] = 0
+    cameras = []
+    for number, weights in enumerate(flat):
+        path = tmp_path / f"{number}.npy"
+        np.save(path, weights)
+        sums = weights.reshape(-1, 256).sum(axis=1, dtype=np.uint64).cumsum(dtype=np.uint64)
+        cameras.append(ImportanceWeights(np.load(path, mmap_mode="r"), sums, path))
+    draws = ImportanceDraws(cameras)
+    everything = np.concatenate(flat)
+    assert draws.total == everything.sum(dtype=np.int64)
+    places = np.unique(np.append(generator.integers(0, draws.total, 3000), [0, draws.total - 1]))
+    owner = np.searchsorted(everything.cumsum(dtype=np.int64), places, side="right")
+    camera, found = draws.locate(places)
+    np.testing.assert_array_equal(np.cumsum([0, *map(len, flat)])[camera] + found, owner)
+    assert set(camera.tolist()) == {0, 2, 3}
+    cameras[0].path.write_bytes(b"cut")
+    with pytest.raises(UserError, match="importance cannot be read"):
+        draws.locate(places)
+
+
 @pytest.mark.parametrize("kind", ["isg", "ist"])
-def test_files_hold_the_weights_whatever_the_bands(scene, kind, monkeypatch):
+def test_files_hold_the_weights_whatever_the_bands(scene, kind, monkeypatch, native):
     settings = ImportanceSettings(kind, shift=2)
     monkeypatch.setattr(importance, "BAND_BYTES", FRAMES * WIDTH * 3 * 5)
     weights = importance_weights(scene, 1, settings)
@@ -108,7 +161,9 @@ def test_files_hold_the_weights_whatever_the_bands(scene, kind, monkeypatch):
     drawn = np.random.default_rng(0).integers(0, weights.total, 2000)
     drawn[:2] = 0, weights.total - 1
     owner = np.searchsorted(expected.reshape(-1).cumsum(dtype=np.int64), drawn, side="right")
-    np.testing.assert_array_equal(weights.locate(drawn), owner)
+    camera, found = ImportanceDraws([weights]).locate(drawn)
+    np.testing.assert_array_equal(found, owner)
+    assert not camera.any()
 
 
 def test_spoilt_importance_files_are_made_anew(scene):
@@ -141,10 +196,7 @@ def test_a_batch_is_what_the_scene_shows(scene):
     assert {camera for camera, _, _ in drawn} <= set(scene.train)
 
 
-@pytest.mark.parametrize("native", ["1", "0"])
 def test_large_scenes_are_read_without_mapping_and_alike(scene, native, monkeypatch):
-    monkeypatch.setenv("SYNCNERF_NATIVE", native)
-    pixel_reader._library.cache_clear()
     config = SamplingConfig(batch_size=500, dynamic_share=0.3, importance="isg-ist")
     mapped = RaySampler(scene, config).draw(torch.Generator().manual_seed(1), 3)
     monkeypatch.setattr(rays, "RESIDENT_BYTES", 0)
@@ -156,7 +208,6 @@ def test_large_scenes_are_read_without_mapping_and_alike(scene, native, monkeypa
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="cannot be read to its end"):
         sampler.draw(torch.Generator().manual_seed(1), 4)
-    pixel_reader._library.cache_clear()
 
 
 def test_uniform_draws_do_not_repeat_within_an_epoch(scene):
@@ -197,7 +248,7 @@ def test_importance_is_drawn_in_proportion_and_switched_by_step(scene):
         batch = sampler.draw(torch.Generator().manual_seed(0), step)
         still = (batch.rgb * 255).round().eq(77).all(dim=-1).double().mean().item()
         if expected_share is None:
-            weights = sampler.importance["ist"]
+            weights = sampler.importance["ist"].cameras
             quiet = sum(w.weights[: FRAMES * HEIGHT * WIDTH].reshape(FRAMES, -1)[:, : 4 * WIDTH].sum() for w in weights)
             expected_share = quiet / sum(w.total for w in weights)
             assert expected_share > 0.02

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from syncnerf.errors import UserError
+from syncnerf.sampling.importance_weights import SEGMENT, isg_weights, ist_weights, segment_sums
 from syncnerf.scene.exclusive_file import exclusive_file
 from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.scene import Scene
@@ -16,8 +17,6 @@ from syncnerf.scene.transforms import one_line
 
 BAND_BYTES = 32 * 2**20
 """Frames are looked at in bands of rows of about this size."""
-SEGMENT = 256
-"""Weights are summed over so many neighbours, so that a draw looks at one segment only."""
 
 
 @dataclass(frozen=True)
@@ -58,23 +57,17 @@ class ImportanceWeights:
     Attributes:
         weights: in 1/255, uint8, memory-mapped, shape [T * height * width], padded with zeros to whole segments.
         sums: cumulative sums of the segments' weights, uint64, memory-mapped, shape [segments].
+        path: the file of the weights.
     """
 
     weights: np.ndarray
     sums: np.ndarray
+    path: Path
 
     @property
     def total(self) -> int:
         """Sum of all weights."""
         return int(self.sums[-1])
-
-    def locate(self, places: np.ndarray) -> np.ndarray:
-        """Flat indices frame * pixels + pixel of ``places`` in 0 .. total-1, int64; each weight owns so many places."""
-        places = places.astype(np.uint64)
-        segment = np.searchsorted(self.sums, places, side="right")
-        before = np.where(segment > 0, self.sums[np.maximum(segment, 1) - 1], np.uint64(0))
-        inside = self.weights.reshape(-1, SEGMENT)[segment].cumsum(axis=1, dtype=np.uint32)
-        return segment * SEGMENT + (inside <= (places - before)[:, None].astype(np.uint32)).sum(axis=1)
 
 
 def prepare_importance(scene: Scene, settings: list[ImportanceSettings]) -> None:
@@ -109,7 +102,6 @@ def importance_weights(scene: Scene, camera: int, settings: ImportanceSettings) 
         with exclusive_file(path, lambda: _mapped(path, _length(scene, camera)) is not None, _keep_waiting) as file:
             if file is not None:
                 _write_weights(file, scene.frames(camera), settings)
-        release_pages(scene.frames(camera))
         weights = np.load(path, mmap_mode="r", allow_pickle=False)
         with exclusive_file(_sums_path(path), lambda: False, _keep_waiting) as file:
             np.save(file, _segment_sums(weights))
@@ -119,63 +111,7 @@ def importance_weights(scene: Scene, camera: int, settings: ImportanceSettings) 
             f"{path.parent}: cannot write the importance of pixels ({one_line(error)}); "
             "free some space or name another folder with --cache-dir"
         ) from error
-    return ImportanceWeights(weights, np.load(_sums_path(path), mmap_mode="r", allow_pickle=False))
-
-
-def isg_weights(frames: np.ndarray, gamma: float) -> np.ndarray:
-    """Importance by the global median, in 1/255, uint8, shape [T, N], of uint8 colours [T, N, 3].
-
-    The median of an even number of frames is the lower of the middle two, so that it is a colour that occurs.
-    """
-    distance = np.arange(256, dtype=np.float64) / 255.0
-    # In 1/256 of the result's unit, so that the sum of three channels just fits 16 bits.
-    table = np.rint(255.0 * 256.0 / 3.0 * distance**2 / (distance**2 + gamma**2)).astype(np.uint16)
-    median = lower_median(frames)
-    difference = np.maximum(frames, median) - np.minimum(frames, median)
-    share = table[difference]
-    total = share[..., 0] + share[..., 1] + share[..., 2]
-    return ((total + np.uint16(128)) >> np.uint16(8)).astype(np.uint8)
-
-
-def ist_weights(frames: np.ndarray, shift: int, floor: float) -> np.ndarray:
-    """Importance by temporal difference, in 1/255, uint8, shape [T, N], of uint8 colours [T, N, 3].
-
-    The largest difference from any frame in reach is the larger of those from the window's extremes.
-    """
-    highest, lowest = window_extreme(frames, shift, np.maximum), window_extreme(frames, shift, np.minimum)
-    difference = np.maximum(highest - frames, frames - lowest)
-    mean = difference.sum(axis=-1, dtype=np.uint16).astype(np.float32) / 3.0
-    return np.rint(np.maximum(mean, 255.0 * floor)).astype(np.uint8)
-
-
-def lower_median(values: np.ndarray) -> np.ndarray:
-    """Lower median of uint8 values over the first axis, found bit by bit without sorting."""
-    rank = (len(values) - 1) // 2
-    median = np.zeros(values.shape[1:], dtype=np.uint8)
-    for bit in reversed(range(8)):
-        candidate = median | np.uint8(1 << bit)
-        below = np.zeros(values.shape[1:], dtype=np.uint16 if len(values) < 2**16 else np.uint32)
-        for frame in values:
-            below += frame < candidate
-        median = np.where(below <= rank, candidate, median)
-    return median
-
-
-def window_extreme(values: np.ndarray, reach: int, extreme: np.ufunc) -> np.ndarray:
-    """Maximum or minimum over the frames at most ``reach`` away along the first axis; windows end with the video."""
-    return extreme(_extreme_ahead(values, reach, extreme), _extreme_ahead(values[::-1], reach, extreme)[::-1])
-
-
-def _extreme_ahead(values: np.ndarray, reach: int, extreme: np.ufunc) -> np.ndarray:
-    """Extreme over the frames t .. t + reach; two windows of n give one of 2n, so about log2(reach) passes suffice."""
-    result, size = values.copy(), 1
-    while size < min(reach + 1, len(values)):
-        step = min(size, reach + 1 - size)
-        kept = len(values) - step
-        # The right half must be the old one: numpy copies where input and output overlap.
-        result[:kept] = extreme(result[:kept], result[step:])
-        size += step
-    return result
+    return ImportanceWeights(weights, np.load(_sums_path(path), mmap_mode="r", allow_pickle=False), path)
 
 
 def _write_weights(file, frames: np.ndarray, settings: ImportanceSettings) -> None:
@@ -187,7 +123,7 @@ def _write_weights(file, frames: np.ndarray, settings: ImportanceSettings) -> No
     file.truncate(start + header["shape"][0])  # what is not written, the padding, reads as zeros
     rows = max(1, BAND_BYTES // (count * width * 3))
     for first in range(0, height, rows):
-        band = np.ascontiguousarray(frames[:, first : first + rows]).reshape(count, -1, 3)
+        band = frames[:, first : first + rows].reshape(count, -1, 3)
         if settings.kind == "isg":
             weights = isg_weights(band, settings.gamma)
         else:
@@ -195,13 +131,14 @@ def _write_weights(file, frames: np.ndarray, settings: ImportanceSettings) -> No
         for frame, row in enumerate(weights):
             file.seek(start + (frame * height + first) * width)
             file.write(row.data)
+        release_pages(frames)
 
 
 def _segment_sums(weights: np.ndarray) -> np.ndarray:
     """Cumulative sums of segments, uint64, in chunks."""
     segments = weights.reshape(-1, SEGMENT)
     step = BAND_BYTES // SEGMENT
-    parts = [segments[k : k + step].sum(axis=1, dtype=np.uint32) for k in range(0, len(segments), step)]
+    parts = [segment_sums(segments[k : k + step]) for k in range(0, len(segments), step)]
     return np.concatenate(parts).cumsum(dtype=np.uint64)
 
 
@@ -209,7 +146,7 @@ def _load(scene: Scene, camera: int, settings: ImportanceSettings) -> Importance
     """The cached weights, or None where they are missing or not what they should be."""
     path, length = _path(scene, camera, settings), _length(scene, camera)
     weights, sums = _mapped(path, length), _mapped(_sums_path(path), length // SEGMENT)
-    return None if weights is None or sums is None else ImportanceWeights(weights, sums)
+    return None if weights is None or sums is None else ImportanceWeights(weights, sums, path)
 
 
 def _mapped(path: Path, length: int) -> np.ndarray | None:

@@ -47,14 +47,14 @@ class EpochOrder:
         top, bottom = values // width, values % width
         for number, key in enumerate(keys):
             if number % 2:
-                bottom = (bottom + _mixed(top, key) % width) % width
+                bottom = (bottom + _mixed(top, key)) % width
             else:
-                top = (top + _mixed(bottom, key) % height) % height
+                top = (top + _mixed(bottom, key)) % height
         return top * width + bottom
 
 
 def _mixed(values: np.ndarray, key: np.uint64) -> np.ndarray:
-    """A hash of 64-bit values (the finaliser of splitmix64, Steele et al. 2014)."""
+    """A hash of 64-bit values, below 2^63 (the finaliser of splitmix64, Steele et al. 2014)."""
     mixed = values + key
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

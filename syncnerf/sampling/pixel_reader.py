@@ -2,13 +2,14 @@
 
 import ctypes
 import functools
+import itertools
 import os
 import weakref
 from pathlib import Path
 
 import numpy as np
 
-from syncnerf.encodings.native import compile_native
+from syncnerf.encodings.native import address, compile_native
 from syncnerf.errors import UserError
 
 SOURCE = Path(__file__).with_name("read_pixels.c")
@@ -27,12 +28,17 @@ class PixelReader:
     """
 
     def __init__(self, path: Path, frames: np.memmap):
-        self.path, self.start = path, frames.offset
+        self.path, self.start, self.end = path, frames.offset, frames.offset + frames.nbytes
         self.pixels = frames.shape[1] * frames.shape[2]
-        self._file = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._file)
+        self.file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.file)
         if hasattr(os, "posix_fadvise"):  # fetch single pages, not what follows them
-            os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_RANDOM)
+            os.posix_fadvise(self.file, 0, 0, os.POSIX_FADV_RANDOM)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file is still as long as it was."""
+        return os.fstat(self.file).st_size >= self.end
 
     def read(self, frames: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         """Colours of pixels (row * width + column) at frames, both int64 [N]; uint8, shape [N, 3].
@@ -40,22 +46,41 @@ class PixelReader:
         Raises:
             UserError: the file has been cut meanwhile.
         """
-        offsets = np.ascontiguousarray(self.start + CHANNELS * (frames * self.pixels + pixels), dtype=np.int64)
-        library = _library()
-        if library is None:
-            data = b"".join([os.pread(self._file, CHANNELS, offset) for offset in offsets.tolist()])
-            whole = len(data) == CHANNELS * len(offsets)
-            colours = np.frombuffer(data, dtype=np.uint8) if whole else None
-        else:
-            colours = np.empty(CHANNELS * len(offsets), dtype=np.uint8)
-            failed = library.read_pieces(
-                self._file, ctypes.c_void_p(offsets.ctypes.data), ctypes.c_int64(len(offsets)),
-                ctypes.c_int64(CHANNELS), ctypes.c_void_p(colours.ctypes.data),
-            )  # fmt: skip
-            whole = failed == 0
-        if not whole:
-            raise UserError(f"{self.path}: cannot be read to its end; remove it and start again")
-        return colours.reshape(-1, CHANNELS)
+        return read_pixels([self], np.zeros(len(frames), dtype=np.int64), frames, pixels)
+
+
+def read_pixels(readers: list[PixelReader], cameras: np.ndarray, frames: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Colours of pixels of several cameras, uint8, shape [N, 3].
+
+    Args:
+        readers: one per camera.
+        cameras: which reader's, int64, shape [N].
+        frames: number of the frame, int64, shape [N].
+        pixels: row * width + column, int64, shape [N].
+
+    Raises:
+        UserError: a file has been cut meanwhile.
+    """
+    table = np.array([(reader.file, reader.start, reader.pixels) for reader in readers], dtype=np.int64)
+    files, starts, counts = table[cameras].T
+    offsets = starts + CHANNELS * (frames * counts + pixels)
+    library = _library()
+    colours = np.empty((len(offsets), CHANNELS), dtype=np.uint8)
+    if library is None:
+        pieces = map(os.pread, files.tolist(), itertools.repeat(CHANNELS), offsets.tolist())
+        data = b"".join(pieces)
+        whole = len(data) == colours.size
+        if whole:
+            colours[:] = np.frombuffer(data, dtype=np.uint8).reshape(-1, CHANNELS)
+    else:
+        files = files.astype(np.int32)
+        whole = not library.read_pieces(
+            address(files), address(offsets), ctypes.c_int64(len(offsets)), ctypes.c_int64(CHANNELS), address(colours)
+        )
+    if not whole:
+        cut = next((reader.path for reader in readers if not reader.is_whole), readers[0].path)
+        raise UserError(f"{cut}: cannot be read to its end; remove it and start again")
+    return colours
 
 
 @functools.cache

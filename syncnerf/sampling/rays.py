@@ -10,17 +10,15 @@ import torch
 from syncnerf.backend import RayBatch
 from syncnerf.config import SamplingConfig
 from syncnerf.sampling.importance import ImportanceSettings, importance_weights, prepare_importance
+from syncnerf.sampling.importance_draws import ImportanceDraws
 from syncnerf.sampling.permutation import EpochOrder
-from syncnerf.sampling.pixel_reader import PixelReader
+from syncnerf.sampling.pixel_reader import PixelReader, read_pixels
 from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.camera import intrinsics_table, pixel_rays
-from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.scene import Scene
 
 RESIDENT_BYTES = 2 * 2**30
 """Frames larger than this in all are read pixel by pixel instead of being mapped into the process's memory."""
-RELEASE_EVERY = 8
-"""Steps between handing back the mapped weights of large scenes: 4096 draws bring in at most 256 MB of pages."""
 BACKGROUND_TOLERANCE = 10 / 255
 """A pixel whose mean differs less from the background, and which never changes, is plain background."""
 
@@ -42,14 +40,18 @@ class RaySampler:
         self.switch_step = round(config.importance_switch * steps)
         self.cameras = torch.tensor(scene.train)
         self.intrinsics = intrinsics_table([scene.cameras[i] for i in scene.train])
-        self.poses = [scene.cameras[i].camera_to_world for i in scene.train]
-        self.times = [scene.cameras[i].frame_times for i in scene.train]
+        # One after the other: a moving camera has a pose per frame, another a single one.
+        poses = [scene.cameras[i].camera_to_world.reshape(-1, 4, 4) for i in scene.train]
+        self.poses, self.first_poses = torch.cat(poses), _starts([len(part) for part in poses])
+        self.moves = np.array([scene.cameras[i].is_moving for i in scene.train])
+        self.times = torch.cat([scene.cameras[i].frame_times for i in scene.train])
         self.frames = [scene.frames(i) for i in scene.train]
         self.readers = None
         if sum(video.nbytes for video in self.frames) > RESIDENT_BYTES:
             paths = [scene.frame_cache.path_of(scene.cameras[i]) for i in scene.train]
             self.readers = [PixelReader(path, video) for path, video in zip(paths, self.frames, strict=True)]
         self.frame_counts = np.array([len(video) for video in self.frames])
+        self.first_frames = _starts(self.frame_counts)
         self.pixel_counts = np.array([video.shape[1] * video.shape[2] for video in self.frames])
         self.uniform: list[np.ndarray | None] = [None] * len(self.frames)
         self.dynamic: list[np.ndarray] = []
@@ -58,8 +60,8 @@ class RaySampler:
         counts = self.pixel_counts if self.uniform[0] is None else np.array([len(part) for part in self.uniform])
         self.uniform_ends = (self.frame_counts * counts).cumsum()
 
-    def _prepare_importance(self) -> dict[str, list]:
-        """Weights of every camera by kind, where the configuration asks for them."""
+    def _prepare_importance(self) -> dict[str, ImportanceDraws]:
+        """Draws by kind of importance, where the configuration asks for them."""
         config = self.config
         if config.importance == "changing" or config.dynamic_share == 0:
             return {}
@@ -68,7 +70,8 @@ class RaySampler:
             for kind in config.importance.split("-")
         ]
         prepare_importance(self.scene, settings)
-        return {item.kind: [importance_weights(self.scene, i, item) for i in self.scene.train] for item in settings}
+        weights = {item.kind: [importance_weights(self.scene, i, item) for i in self.scene.train] for item in settings}
+        return {kind: ImportanceDraws(cameras) for kind, cameras in weights.items()}
 
     def _classify_pixels(self) -> None:
         """Find the pixels that change, and those for uniform draws where plain background is thinned out."""
@@ -128,11 +131,7 @@ class RaySampler:
         draws = torch.rand(3, size, generator=generator, dtype=torch.float64).numpy()
         if self.importance:
             kinds = list(self.importance)
-            weights = self.importance[kinds[-1] if step >= self.switch_step else kinds[0]]
-            if self.readers is not None and step % RELEASE_EVERY == 0:
-                for item in weights:
-                    release_pages(item.weights)
-            return self._draw_important(weights, draws)
+            return self._draw_important(self.importance[kinds[-1] if step >= self.switch_step else kinds[0]], draws[0])
         changing = np.array([camera for camera, pixels in enumerate(self.dynamic) if len(pixels)])
         if not len(changing):
             return None
@@ -145,40 +144,31 @@ class RaySampler:
             pixels[mine] = self.dynamic[camera][places[mine]]
         return local, (draws[2] * self.frame_counts[local]).astype(np.int64), pixels
 
-    def _draw_important(self, cameras: list, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        ends = np.array([weights.total for weights in cameras]).cumsum()
-        if ends[-1] == 0:
+    def _draw_important(
+        self, important: ImportanceDraws, draws: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        if important.total == 0:
             return None
-        places = (draws[0] * ends[-1]).astype(np.int64)
-        local = np.searchsorted(ends, places, side="right")
-        inside = places - np.concatenate([[0], ends[:-1]])[local]
-        flat = np.empty(len(places), dtype=np.int64)
-        for camera, weights in enumerate(cameras):
-            mine = local == camera
-            if mine.any():
-                flat[mine] = weights.locate(inside[mine])
+        local, flat = important.locate(np.sort((draws * important.total).astype(np.int64)))
         frames, pixels = np.divmod(flat, self.pixel_counts[local])
         return local, frames, pixels
 
     def _gather(self, local: np.ndarray, frames: np.ndarray, pixels: np.ndarray) -> RayBatch:
         """Rays, times and colours; ``local`` is sorted."""
-        rgb = np.empty((len(local), 3), dtype=np.uint8)
-        times = torch.empty(len(local), dtype=torch.float64)
-        poses = torch.empty(len(local), 4, 4, dtype=torch.float64)
-        starts = np.searchsorted(local, np.arange(len(self.frames) + 1)).tolist()
-        for camera, (start, end) in enumerate(itertools.pairwise(starts)):
-            if start == end:
-                continue
-            part = slice(start, end)
-            video = self.frames[camera]
-            if self.readers is None:
+        if self.readers is None:
+            rgb = np.empty((len(local), 3), dtype=np.uint8)
+            starts = np.searchsorted(local, np.arange(len(self.frames) + 1)).tolist()
+            for video, part in zip(self.frames, itertools.starmap(slice, itertools.pairwise(starts)), strict=True):
                 rgb[part] = video.reshape(len(video), -1, 3)[frames[part], pixels[part]]
-            else:
-                rgb[part] = self.readers[camera].read(frames[part], pixels[part])
-            frame = torch.from_numpy(frames[part])
-            times[part] = self.times[camera][frame]
-            pose = self.poses[camera]
-            poses[part] = pose[frame] if pose.ndim == 3 else pose
+        else:
+            rgb = read_pixels(self.readers, local, frames, pixels)
+        times = self.times[torch.from_numpy(self.first_frames[local] + frames)]
+        poses = self.poses[torch.from_numpy(self.first_poses[local] + frames * self.moves[local])]
         cameras, pixels = torch.from_numpy(local), torch.from_numpy(pixels)
         rays = pixel_rays(self.intrinsics, poses, cameras, pixels, self.scene.near, self.scene.far)
         return RayBatch(rays, self.cameras[cameras], times, torch.from_numpy(rgb).float() / 255.0)
+
+
+def _starts(counts: list[int] | np.ndarray) -> np.ndarray:
+    """Where each part begins when parts of these lengths are laid end to end."""
+    return np.cumsum([0, *counts])[:-1]
