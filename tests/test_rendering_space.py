@@ -73,11 +73,11 @@ def test_device_coordinates_are_the_perspective_map_of_points_on_the_ray():
         parameter = (expected[:, 2] - warped.origins[:, 2]) / warped.directions[:, 2]
         found = warped.origins + parameter[:, None] * warped.directions
         torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
-        assert ((parameter >= 0) & (parameter <= 1)).all()
+        assert ((parameter >= 0) & (parameter <= warped.far)).all()
     torch.testing.assert_close(warped.origins[:, 2], -ones)
-    torch.testing.assert_close((warped.origins + warped.directions)[:, 2], ones)
+    torch.testing.assert_close(warped.directions.norm(dim=-1), ones)
+    torch.testing.assert_close((warped.origins + warped.far[:, None] * warped.directions)[:, 2], ones)
     assert (warped.near == 0).all()
-    assert (warped.far == 1).all()
 
 
 def test_clipping_agrees_with_stepping_along_the_ray():

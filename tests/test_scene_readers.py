@@ -88,7 +88,7 @@ def test_the_box_in_device_coordinates_holds_all_rays(formats):
     reference = NormalizedDeviceCoordinates(size.width, size.height, size.focal_x)
     for camera in scene.cameras:
         rays = to_ndc(camera.all_rays(scene.near, scene.far), reference)
-        for end in (rays.origins, rays.origins + rays.directions):
+        for end in (rays.origins, rays.origins + rays.far[:, None] * rays.directions):
             assert (end >= box[0]).all()
             assert (end <= box[1]).all()
     torch.testing.assert_close(box[:, 2], torch.tensor([-1.04, 1.04]))

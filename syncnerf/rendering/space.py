@@ -23,7 +23,7 @@ def to_ndc(rays: Rays, camera: NormalizedDeviceCoordinates, near: float = 1.0) -
     A ray's point at distance infinity lands at z = 1, at the near plane (``z = -near`` in the world) at z = -1.
 
     Returns:
-        Rays with near 0 and far 1; their directions are not unit vectors.
+        Rays with unit directions that begin at the near plane (near 0) and end at infinity (far: their length there).
     """
     shift = -(near + rays.origins[:, 2]) / rays.directions[:, 2]
     origins = rays.origins + shift[:, None] * rays.directions
@@ -38,7 +38,8 @@ def to_ndc(rays: Rays, camera: NormalizedDeviceCoordinates, near: float = 1.0) -
         ],
         dim=-1,
     )
-    return Rays(warped_origins, warped_directions, torch.zeros_like(rays.near), torch.ones_like(rays.far))
+    length = warped_directions.norm(dim=-1)
+    return Rays(warped_origins, warped_directions / length[:, None], torch.zeros_like(length), length)
 
 
 class FieldSpace(nn.Module):
