@@ -8,12 +8,11 @@ from torch import Tensor
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera, Intrinsics
-from syncnerf.scene.frame_cache import FrameCache, cache_directory
+from syncnerf.scene.footage import footage_scene
 from syncnerf.scene.images import ImageSource, probe_images
-from syncnerf.scene.placement import footage_bounds
-from syncnerf.scene.read_options import ReadOptions, choose_cameras
+from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms import matrix_of, positive, read_json_object, read_true_offsets, rigid_matrix
+from syncnerf.scene.transforms import matrix_of, positive, read_json_object, rigid_matrix
 from syncnerf.scene.video import check_same_shape
 
 FPS = 30.0
@@ -40,25 +39,10 @@ def read_panoptic(root: Path, options: ReadOptions) -> Scene:
     found = _read_meta(path, root, options)
     own_test = _read_meta(test_path, root, options) if test_path.exists() else []
     everything = [*found, *own_test]
+    by_name = {camera.name: (camera, source) for camera, source in everything}
     names = [camera.name for camera, _ in everything]
-    kept, test = choose_cameras(names, options, path, tuple(camera.name for camera, _ in own_test))
-    true_offsets = read_true_offsets(root, names)
-    cameras = tuple(everything[i][0] for i in kept)
-    sources = {camera.name: source for camera, source in everything}
-    bounds, near, far = footage_bounds(cameras)
-    return Scene(
-        root=root,
-        format="panoptic",
-        cameras=cameras,
-        frame_cache=FrameCache(cache_directory(root, options.cache_dir), sources),
-        test=test,
-        bounds=bounds,
-        near=near,
-        far=far,
-        space="contraction",
-        background=None,
-        true_offsets=None if true_offsets is None else true_offsets[kept],
-    )
+    test = tuple(camera.name for camera, _ in own_test)
+    return footage_scene(path, root, "panoptic", names, by_name.__getitem__, options, test)
 
 
 def _read_meta(path: Path, root: Path, options: ReadOptions) -> list[tuple[Camera, ImageSource]]:

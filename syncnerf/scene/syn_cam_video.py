@@ -8,12 +8,11 @@ from torch import Tensor
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera, Intrinsics
-from syncnerf.scene.frame_cache import FrameCache, cache_directory
+from syncnerf.scene.footage import footage_scene
 from syncnerf.scene.panoptic import OPENCV_TO_OPENGL
-from syncnerf.scene.placement import footage_bounds
-from syncnerf.scene.read_options import ReadOptions, choose_cameras
+from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms import matrix_of, read_json_object, read_true_offsets, rigid_matrix
+from syncnerf.scene.transforms import matrix_of, read_json_object, rigid_matrix
 from syncnerf.scene.video import VideoSource, probe_video
 
 EXTRINSICS = Path("cameras") / "camera_extrinsics.json"
@@ -47,37 +46,21 @@ def read_syn_cam_video(root: Path, options: ReadOptions) -> Scene:
     missing = [*(name for name in videos if name not in first), *(name for name in first if name not in videos)]
     if missing:
         raise UserError(f"{path}: camera '{missing[0]}' has a pose but no video in videos/, or the reverse; add it")
-    kept, test = choose_cameras(names, options, path)
-    true_offsets = read_true_offsets(root, names)
     engine = {name: _static_pose(record, name, path) for name in names}
     to_first = torch.linalg.inv(engine[names[0]])
-    cameras, sources = [], {}
-    for name in (names[k] for k in kept):
+
+    def read(name: str) -> tuple[Camera, VideoSource]:
         pose = OPENCV_TO_OPENGL @ to_first @ engine[name] @ OPENCV_TO_OPENGL
         pose[:3, 3] *= METRES
         pose = rigid_matrix(pose.tolist(), f"{path}: {name}")
         properties = probe_video(videos[name])
-        size = options.size(properties.width, properties.height)
         width, height = properties.width, properties.height
         focal = FOCAL_PER_WIDTH * width
         intrinsics = Intrinsics(width, height, focal, focal, width / 2, height / 2)
-        cameras.append(Camera(name, intrinsics, pose, properties.fps or FPS, properties.frame_count).resized(*size))
-        sources[name] = VideoSource(videos[name])
-    cameras = tuple(cameras)
-    bounds, near, far = footage_bounds(cameras)
-    return Scene(
-        root=root,
-        format="syncam",
-        cameras=cameras,
-        frame_cache=FrameCache(cache_directory(root, options.cache_dir), sources),
-        test=test,
-        bounds=bounds,
-        near=near,
-        far=far,
-        space="contraction",
-        background=None,
-        true_offsets=None if true_offsets is None else true_offsets[kept],
-    )
+        camera = Camera(name, intrinsics, pose, properties.fps or FPS, properties.frame_count)
+        return camera.resized(*options.size(width, height)), VideoSource(videos[name])
+
+    return footage_scene(path, root, "syncam", names, read, options)
 
 
 def _static_pose(record: dict[str, Any], name: str, path: Path) -> Tensor:
