@@ -1,15 +1,40 @@
-"""Which pixels a step sees when all of a pixel's frames come together."""
+"""Which pixels are worth looking at: those that change, and the others without too much plain background."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from syncnerf.config import SamplingConfig
 from syncnerf.sampling.permutation import EpochOrder
-from syncnerf.sampling.rays import BACKGROUND_TOLERANCE
 from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.scene import Scene
+
+BACKGROUND_TOLERANCE = 10 / 255
+"""A pixel whose mean differs less from the background, and which never changes, is plain background."""
+
+
+def classify_pixels(scene: Scene, camera: int, config: SamplingConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (row * width + column) of a camera that change, and those for uniform draws, both int64 and ascending.
+
+    The latter are all, or all but some of the plain background where that is thinned out (``empty_share``).
+    """
+    statistics = pixel_statistics(scene, camera)
+    changes = statistics.deviation.reshape(-1) > config.dynamic_threshold
+    if not thins_background(scene, config):
+        return np.flatnonzero(changes), np.arange(len(changes))
+    difference = np.abs(statistics.mean - np.asarray(scene.background, dtype=np.float32)).max(axis=-1).reshape(-1)
+    plain = (difference < BACKGROUND_TOLERANCE) & ~changes
+    if config.empty_share > 0:
+        plain[np.flatnonzero(plain)[:: max(1, round(1.0 / config.empty_share))]] = False
+    return np.flatnonzero(changes), np.flatnonzero(~plain)
+
+
+def thins_background(scene: Scene, config: SamplingConfig) -> bool:
+    """Whether plain background is known and drawn more rarely than its share."""
+    return scene.background is not None and config.empty_share < 1.0
 
 
 class PixelChoice:
@@ -22,18 +47,8 @@ class PixelChoice:
 
     def __init__(self, scene: Scene, config: SamplingConfig):
         self.config = config
-        every = max(1, round(1.0 / config.empty_share)) if config.empty_share > 0 else 0
-        uniform, changing = [], []
-        for index in scene.train:
-            statistics = pixel_statistics(scene, index)
-            changes = statistics.deviation.reshape(-1) > config.dynamic_threshold
-            changing.append(np.flatnonzero(changes))
-            plain = np.zeros_like(changes)
-            if scene.background is not None and every != 1:
-                distance = np.abs(statistics.mean - np.asarray(scene.background, dtype=np.float32)).max(axis=-1)
-                plain = (distance.reshape(-1) < BACKGROUND_TOLERANCE) & ~changes
-            filled, empty = np.flatnonzero(~plain), np.flatnonzero(plain)
-            uniform.append(np.concatenate([filled, empty[::every]]) if every else filled)
+        classified = [classify_pixels(scene, index, config) for index in scene.train]
+        changing, uniform = zip(*classified, strict=True)
         self.uniform, self.changing = _Listed(uniform), _Listed(changing)
 
     def draw(self, generator: torch.Generator, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +71,7 @@ class PixelChoice:
 class _Listed:
     """Pixels of several cameras, one after the other."""
 
-    def __init__(self, pixels: list[np.ndarray]):
+    def __init__(self, pixels: Sequence[np.ndarray]):
         self.pixels = np.concatenate(pixels)
         self.ends = np.array([len(part) for part in pixels]).cumsum()
         self.size = len(self.pixels)

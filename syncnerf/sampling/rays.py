@@ -12,15 +12,13 @@ from syncnerf.config import SamplingConfig
 from syncnerf.sampling.importance import ImportanceSettings, importance_weights, prepare_importance
 from syncnerf.sampling.importance_draws import ImportanceDraws
 from syncnerf.sampling.permutation import EpochOrder
+from syncnerf.sampling.pixel_choice import classify_pixels, thins_background
 from syncnerf.sampling.pixel_reader import PixelReader, read_pixels
-from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.camera import intrinsics_table, pixel_rays
 from syncnerf.scene.scene import Scene
 
 RESIDENT_BYTES = 2 * 2**30
 """Frames larger than this in all are read pixel by pixel instead of being mapped into the process's memory."""
-BACKGROUND_TOLERANCE = 10 / 255
-"""A pixel whose mean differs less from the background, and which never changes, is plain background."""
 
 
 class RaySampler:
@@ -75,20 +73,14 @@ class RaySampler:
 
     def _classify_pixels(self) -> None:
         """Find the pixels that change, and those for uniform draws where plain background is thinned out."""
-        config, background = self.config, self.scene.background
-        thins = background is not None and config.empty_share < 1.0
-        if not thins and (self.importance or config.dynamic_share == 0):
+        thins = thins_background(self.scene, self.config)
+        if not thins and (self.importance or self.config.dynamic_share == 0):
             return
-        every = max(1, round(1.0 / config.empty_share)) if config.empty_share > 0 else 0
         for place, index in enumerate(self.scene.train):
-            statistics = pixel_statistics(self.scene, index)
-            changes = statistics.deviation.reshape(-1) > config.dynamic_threshold
-            self.dynamic.append(np.flatnonzero(changes))
+            changing, kept = classify_pixels(self.scene, index, self.config)
+            self.dynamic.append(changing)
             if thins:
-                difference = np.abs(statistics.mean - np.asarray(background, dtype=np.float32)).max(axis=-1).reshape(-1)
-                plain = (difference < BACKGROUND_TOLERANCE) & ~changes
-                filled, empty = np.flatnonzero(~plain), np.flatnonzero(plain)
-                self.uniform[place] = np.concatenate([filled, empty[::every]]) if every else filled
+                self.uniform[place] = kept
 
     def draw(self, generator: torch.Generator, step: int | None = None) -> RayBatch:
         """One batch of ``batch_size`` rays.
