@@ -19,6 +19,15 @@ def check_choices(config: Any) -> None:
             raise UserError(f"{item.name} = {getattr(config, item.name)}: should be one of {', '.join(choices)}")
 
 
+def whole_numbers(config: Any, name: str, least: int = 1) -> list[int]:
+    """An option of comma-separated whole numbers, as a list; raises UserError where one is none or below ``least``."""
+    text = str(getattr(config, name))
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdigit() and int(part) >= least for part in parts):
+        raise UserError(f"{name} = {text}: should be whole numbers from {least}, with commas between")
+    return [int(part) for part in parts]
+
+
 @dataclass(frozen=True)
 class SceneConfig:
     """Where the videos are and how they are read."""

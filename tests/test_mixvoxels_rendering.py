@@ -289,8 +289,8 @@ def test_unbounded_and_forward_facing_space_render(space):
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("density_ranks", "16,4", "three positive whole numbers"),
-        ("appearance_ranks", "16,0,4", "three positive whole numbers"),
+        ("density_ranks", "16,4", "three whole numbers"),
+        ("appearance_ranks", "16,0,4", "whole numbers from 1"),
         ("upsample_steps", "soon", "whole numbers"),
         ("final_resolution", 5, "at least grid_resolution"),
         ("static_target", "mode", "mean, median"),

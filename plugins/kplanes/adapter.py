@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.backend import Backend, RayBatch, Rendering, SceneGeometry
+from syncnerf.config import whole_numbers
 from syncnerf.rendering.compositing import composite, render_weights
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.phases import phase
@@ -40,7 +41,10 @@ class KPlanesBackend(Backend):
             )
         if config.sampler == "proposal":
             self.sampler = ProposalSampler(
-                config.integers("proposal_samples"), config.field_samples, config.anneal_steps, config.proposal_warmup
+                whole_numbers(config, "proposal_samples"),
+                config.field_samples,
+                config.anneal_steps,
+                config.proposal_warmup,
             )
             self.proposal_fields.extend(make_proposals(config, geometry))
         side = float((geometry.bounds[1] - geometry.bounds[0]).max())
@@ -81,7 +85,9 @@ class KPlanesBackend(Backend):
         unbounded = self.geometry.contraction
         if not unbounded and self.geometry.ndc is None:
             near, far = clip_to_box(rays, self.space.bounds if self.occupancy is None else self.occupancy.box)
-        first = uniform_samples(near, far, self.config.integers("proposal_samples")[0], generator, disparity=unbounded)
+        first = uniform_samples(
+            near, far, whole_numbers(self.config, "proposal_samples")[0], generator, disparity=unbounded
+        )
         scale = rays.directions.norm(dim=-1, keepdim=True)
 
         def densities(field: DensityField):

@@ -1,6 +1,7 @@
 """From options to a field and its proposals."""
 
 from syncnerf.backend import SceneGeometry
+from syncnerf.config import whole_numbers
 from syncnerf_kplanes.field import DensityField, ExplicitDecoder, Features, Field, HybridDecoder
 from syncnerf_kplanes.hash_features import HashSizes, MaskedHashGrid
 from syncnerf_kplanes.planes import PlaneGrid
@@ -12,7 +13,7 @@ def make_field(config: KPlanesConfig, geometry: SceneGeometry) -> Field:
     if config.field == "hash":
         features: Features = _hash_grid(config, geometry, config.hash_levels, config.hash_table, config.hash_finest)
     else:
-        resolutions = [config.plane_resolution * scale for scale in config.integers("plane_scales")]
+        resolutions = [config.plane_resolution * scale for scale in whole_numbers(config, "plane_scales")]
         features = PlaneGrid(resolutions, _time_cells(config, geometry), config.plane_channels, geometry.engine)
     if config.field == "kplanes_explicit":
         return Field(features, ExplicitDecoder(features.width, config.basis_width))
@@ -22,7 +23,7 @@ def make_field(config: KPlanesConfig, geometry: SceneGeometry) -> Field:
 def make_proposals(config: KPlanesConfig, geometry: SceneGeometry) -> list[DensityField]:
     """The proposal networks' fields, of the same kind of features."""
     fields = []
-    for resolution in config.integers("proposal_resolutions"):
+    for resolution in whole_numbers(config, "proposal_resolutions"):
         if config.field == "hash":
             table = config.proposal_table
             features: Features = _hash_grid(config, geometry, config.proposal_levels, table, resolution)

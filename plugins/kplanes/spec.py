@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from syncnerf.backend import BackendSpec
-from syncnerf.config import check_choices, option
+from syncnerf.config import check_choices, option, whole_numbers
 from syncnerf.errors import UserError
 
 
@@ -79,8 +79,8 @@ class KPlanesConfig:
     def __post_init__(self) -> None:
         check_choices(self)
         for name in ("plane_scales", "proposal_samples", "proposal_resolutions"):
-            self.integers(name)
-        if len(self.integers("proposal_samples")) != len(self.integers("proposal_resolutions")):
+            whole_numbers(self, name)
+        if len(whole_numbers(self, "proposal_samples")) != len(whole_numbers(self, "proposal_resolutions")):
             raise UserError("proposal_samples and proposal_resolutions should have equally many numbers")
         if self.hidden_width not in (16, 32, 64, 128):
             raise UserError(f"hidden_width = {self.hidden_width}: should be 16, 32, 64 or 128")
@@ -99,14 +99,6 @@ class KPlanesConfig:
                 raise UserError(f"{name} = {getattr(self, name)}: should be at least {least}")
         if self.hash_finest < self.hash_coarsest:
             raise UserError(f"hash_finest = {self.hash_finest}: should be at least hash_coarsest")
-
-    def integers(self, name: str) -> list[int]:
-        """An option of comma-separated positive whole numbers, as a list."""
-        text = str(getattr(self, name))
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        if not parts or not all(part.isdigit() and int(part) > 0 for part in parts):
-            raise UserError(f"{name} = {text}: should be whole numbers with commas between")
-        return [int(part) for part in parts]
 
 
 SPEC = BackendSpec(

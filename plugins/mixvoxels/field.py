@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from syncnerf.config import whole_numbers
 from syncnerf.encodings.mlp import mlp
 from syncnerf.encodings.spherical_harmonics import WIDTH, spherical_harmonics
 from syncnerf_mixvoxels.spec import MixVoxelsConfig
@@ -17,8 +18,8 @@ class VoxelField(nn.Module):
 
     def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int]):
         super().__init__()
-        self.density_grid = VMGrid(resolution, config.integers("density_ranks"))
-        self.appearance_grid = VMGrid(resolution, config.integers("appearance_ranks"))
+        self.density_grid = VMGrid(resolution, whole_numbers(config, "density_ranks"))
+        self.appearance_grid = VMGrid(resolution, whole_numbers(config, "appearance_ranks"))
         self.basis = nn.Linear(self.appearance_grid.width, config.appearance_features, bias=False)
         self.shift, self.scale = config.density_shift, config.density_scale
 
@@ -78,7 +79,7 @@ class VariationField(nn.Module):
 
     def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int]):
         super().__init__()
-        self.grid = VMGrid(resolution, config.integers("variation_ranks"))
+        self.grid = VMGrid(resolution, whole_numbers(config, "variation_ranks"))
         self.bias = nn.Parameter(torch.tensor(4.0))
 
     def forward(self, points: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from syncnerf.backend import BackendSpec
-from syncnerf.config import check_choices, option
+from syncnerf.config import check_choices, option, whole_numbers
 from syncnerf.errors import UserError
 
 
@@ -59,23 +59,15 @@ class MixVoxelsConfig:
     def __post_init__(self) -> None:
         check_choices(self)
         for name in ("density_ranks", "appearance_ranks", "variation_ranks"):
-            if len(self.integers(name)) != 3 or min(self.integers(name)) < 1:
-                raise UserError(f"{name} = {getattr(self, name)}: should be three positive whole numbers")
-        self.integers("upsample_steps")
+            if len(whole_numbers(self, name)) != 3:
+                raise UserError(f"{name} = {getattr(self, name)}: should be three whole numbers")
+        whole_numbers(self, "upsample_steps", least=0)
         if self.final_resolution < self.grid_resolution:
             raise UserError(f"final_resolution = {self.final_resolution}: should be at least grid_resolution")
 
-    def integers(self, name: str) -> list[int]:
-        """An option of comma-separated whole numbers, as a list."""
-        text = str(getattr(self, name))
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        if not parts or not all(part.isdigit() for part in parts):
-            raise UserError(f"{name} = {text}: should be whole numbers with commas between")
-        return [int(part) for part in parts]
-
     def resolution(self, step: int) -> int:
         """Cells per side (of a cube) after a step: grid_resolution to final_resolution, evenly in logarithm."""
-        steps = [place for place in self.integers("upsample_steps") if place > 0]
+        steps = [place for place in whole_numbers(self, "upsample_steps", least=0) if place > 0]
         done = sum(step >= place for place in steps)
         if not steps:
             return self.grid_resolution
