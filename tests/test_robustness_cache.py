@@ -220,3 +220,15 @@ def test_names_that_are_no_file_names(tmp_path, cameras):
     np.testing.assert_array_equal(cache.open(camera), cache.sources[camera.name].pictures())
     assert cache.path_of(camera).parent == tmp_path / "cache"
     assert partial_path(cache.path_of(camera)).parent == tmp_path / "cache"
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_frames_that_have_left_memory_are_all_on_the_disk(cameras, tmp_path, monkeypatch, offered):
+    monkeypatch.setattr(frame_cache, "LEAVE_BYTES", 2 * HEIGHT * WIDTH * 3)
+    if not offered:  # as on systems without advice on files
+        monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    sources = {f"cam{k}": CountedSource(tmp_path, k) for k in range(COUNT)}
+    cache = FrameCache(tmp_path / "cache", sources)
+    cache.prepare(cameras)
+    for k, camera in enumerate(cameras):
+        np.testing.assert_array_equal(cache.open(camera), sources[f"cam{k}"].pictures())
