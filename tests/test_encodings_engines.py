@@ -7,10 +7,13 @@ import types
 import pytest
 import torch
 
+from syncnerf.assembly import assemble, make_sampler, open_scene
 from syncnerf.config import TrainingConfig
 from syncnerf.encodings import engines
 from syncnerf.encodings.engines import ENGINES, choose_engine
 from syncnerf.errors import UserError
+from syncnerf.options import parse
+from syncnerf.training.trainer import Trainer
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -79,3 +82,25 @@ def test_triton_on_a_cpu_is_for_its_interpreter_alone(installed, monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert choose_engine("triton", CPU) == "triton"
     assert choose_engine("auto", CPU) == "torch"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+def test_a_training_step_is_the_same_on_every_engine(tiny_arguments, tmp_path):
+    """From the option to the kernels; Triton's in its interpreter."""
+    losses = {}
+    for engine in ("torch", "triton"):
+        options = ["--field=hash", "--sampler=occupancy", "--hash-levels=2", "--hash-table=8", "--hash-finest=16"]
+        config = parse([*tiny_arguments, *options, f"--engine={engine}"])
+        scene = open_scene(config.scene)
+        scene.frame_cache.prepare(scene.cameras)
+        assembly = assemble(config, scene, fresh=True)
+        assert assembly.synced.backend.field.features.static.engine == engine
+        sampler = make_sampler(config, assembly.spec, scene)
+        trainer = Trainer(
+            assembly.synced, sampler, config.training, tmp_path, assembly.spec.name, scene.names, scene.frame_interval,
+            assembly.device,
+        )  # fmt: skip
+        losses[engine] = [trainer.train_step()[0]["photometric"].item() for _ in range(3)]
+        trainer.supply.close()
+    assert losses["triton"] == pytest.approx(losses["torch"], rel=1e-4)
+    assert losses["torch"][2] != losses["torch"][0]
