@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 CACHE_VERSION = 2
 CACHE_NAME = ".syncnerf_cache"
-LEAVE_BYTES = 8 * 2**20
+LEAVE_BYTES = 4 * 2**20
 """Bytes of a file after which what has reached the disk leaves the system's memory."""
 
 
