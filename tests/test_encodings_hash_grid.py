@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from syncnerf.encodings import hash_grid_native
-from syncnerf.encodings.hash_grid import PRIMES, GridLayout, HashGrid, hash_grid_features
+from syncnerf.encodings.hash_grid import HashGrid, hash_grid_features
+from syncnerf.encodings.hash_grid_layout import PRIMES, GridLayout
 from syncnerf.encodings.hash_grid_native import native_features
 
 needs_kernel = pytest.mark.skipif(hash_grid_native._library() is None, reason="no C compiler")

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.special import sph_harm_y
 
-from syncnerf.encodings.fused_mlp import FusedMLP, mlp_values
+from syncnerf.encodings.fused_mlp import FusedMLP
+from syncnerf.encodings.mlp_weights import mlp_values
 from syncnerf.encodings.spherical_harmonics import SphericalHarmonics
 
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")

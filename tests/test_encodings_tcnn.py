@@ -8,7 +8,8 @@ import torch
 
 from syncnerf.encodings.engines import missing
 from syncnerf.encodings.fused_mlp import FusedMLP
-from syncnerf.encodings.hash_grid import GridLayout, HashGrid
+from syncnerf.encodings.hash_grid import HashGrid
+from syncnerf.encodings.hash_grid_layout import GridLayout
 from syncnerf.encodings.spherical_harmonics import SphericalHarmonics
 from syncnerf.errors import UserError
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from syncnerf.encodings.hash_grid import GridLayout, HashGrid
+from syncnerf.encodings.hash_grid import HashGrid
+from syncnerf.encodings.hash_grid_layout import GridLayout
 
 MASK_LEVELS, MASK_FINEST = 4, 64
 """The mask is smoother than what it chooses from."""

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from syncnerf.encodings.fused_mlp import split_weights
+from syncnerf.encodings.mlp_weights import split_weights
 
 BLOCK = 64
 """Points of a program."""
@@ -113,7 +113,7 @@ class _Network(torch.autograd.Function):
 
 
 def triton_mlp(values: Tensor, weights: Tensor, inputs: int, outputs: int, shapes: list[tuple[int, int]]) -> Tensor:
-    """The same as :func:`syncnerf.encodings.fused_mlp.mlp_values`; computes and answers in the values' number type."""
+    """The same as :func:`syncnerf.encodings.mlp_weights.mlp_values`; in the number type of the values."""
     return _Network.apply(values, weights, inputs, outputs, shapes)
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from syncnerf.encodings.hash_grid_layout import GridLayout
 from syncnerf.encodings.native import compile_native
-
-if TYPE_CHECKING:
-    from syncnerf.encodings.hash_grid import GridLayout
 
 
 def native_is_there(coordinates: Tensor, table: Tensor) -> bool:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from syncnerf.encodings.hash_grid import GridLayout
+from syncnerf.encodings.hash_grid_layout import GridLayout
 
 BLOCK = 64
 """Points of a program, of one level each."""

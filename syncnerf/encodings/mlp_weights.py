@@ -1,0 +1,27 @@
+"""A small network from one flat tensor of weights, with plain torch."""
+
+import torch
+from torch import Tensor, nn
+
+
+def mlp_values(values: Tensor, weights: Tensor, inputs: int, outputs: int, shapes: list[tuple[int, int]]) -> Tensor:
+    """The network with plain torch: what the other engines are tested against.
+
+    Args:
+        values: shape [N, inputs].
+        weights: flat, of the values' type.
+        inputs: width of the input without padding.
+        outputs: width of the output without padding.
+        shapes: [outputs, inputs] of every matrix, padded.
+    """
+    first, *hidden, last = split_weights(weights, shapes)
+    values = torch.relu(nn.functional.linear(values, first[:, :inputs], first[:, inputs:].sum(dim=1)))
+    for matrix in hidden:
+        values = torch.relu(nn.functional.linear(values, matrix))
+    return nn.functional.linear(values, last[:outputs])
+
+
+def split_weights(weights: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:
+    """The matrices of a flat tensor of weights."""
+    parts = weights.split([rows * columns for rows, columns in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
