@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.encodings.engines import missing
-from syncnerf.encodings.native import compile_native
+from syncnerf.encodings.native import addresses, compile_native
 
 PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """Axes of the six planes: xy xz yz (space), xt yt zt (space-time)."""
@@ -78,7 +78,7 @@ class _FusedLookup(torch.autograd.Function):
         channels, scales = planes[0].shape[-1], len(planes) // len(PAIRS)
         features = coordinates.new_empty(len(coordinates), scales * channels)
         _library().plane_lookup_forward(
-            _pointer(coordinates), len(coordinates), _pointers(planes), _sizes(planes), scales, channels,
+            _pointer(coordinates), len(coordinates), addresses(planes), _sizes(planes), scales, channels,
             _pointer(features), _threads(len(coordinates)),
         )  # fmt: skip
         return features
@@ -94,8 +94,8 @@ class _FusedLookup(torch.autograd.Function):
         if any(ctx.needs_input_grad[1:]):
             of_planes = [[torch.zeros_like(plane) for plane in planes] for _ in range(threads)]
         _library().plane_lookup_backward(
-            _pointer(coordinates), len(coordinates), _pointers(planes), _sizes(planes), scales, channels,
-            _pointer(upstream), _pointers([p for part in of_planes for p in part]) if of_planes else None,
+            _pointer(coordinates), len(coordinates), addresses(planes), _sizes(planes), scales, channels,
+            _pointer(upstream), addresses([p for part in of_planes for p in part]) if of_planes else None,
             None if of_coordinates is None else _pointer(of_coordinates), threads,
         )  # fmt: skip
         for part in of_planes[1:]:
@@ -129,10 +129,6 @@ def _threads(points: int, gradient_numbers: int = 0) -> int:
 
 def _pointer(tensor: Tensor) -> int:
     return tensor.data_ptr()
-
-
-def _pointers(tensors) -> ctypes.Array:
-    return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
 
 
 def _sizes(planes) -> ctypes.Array:

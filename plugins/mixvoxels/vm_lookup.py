@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from syncnerf.encodings.native import compile_native
+from syncnerf.encodings.native import addresses, compile_native
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 """Axes of the three planes."""
@@ -67,7 +67,7 @@ class _FusedLookup(torch.autograd.Function):
         ctx.save_for_backward(points, *grids)
         features = points.new_empty(len(points), sum(plane.shape[-1] for plane in grids[:3]))
         _library().vm_lookup_forward(
-            points.data_ptr(), len(points), _pointers(grids), *_sizes(grids), features.data_ptr(),
+            points.data_ptr(), len(points), addresses(grids), *_sizes(grids), features.data_ptr(),
             _threads(len(points)),
         )  # fmt: skip
         return features
@@ -79,8 +79,8 @@ class _FusedLookup(torch.autograd.Function):
         threads = _threads(len(points), sum(grid.numel() for grid in grids))
         sums = [[torch.zeros_like(grid) for grid in grids] for _ in range(threads)]
         _library().vm_lookup_backward(
-            points.data_ptr(), len(points), _pointers(grids), *_sizes(grids), upstream.data_ptr(),
-            _pointers([grid for part in sums for grid in part]), threads,
+            points.data_ptr(), len(points), addresses(grids), *_sizes(grids), upstream.data_ptr(),
+            addresses([grid for part in sums for grid in part]), threads,
         )  # fmt: skip
         for part in sums[1:]:
             torch._foreach_add_(sums[0], part)
@@ -106,10 +106,6 @@ def _threads(points: int, gradient_numbers: int = 0) -> int:
     if gradient_numbers:
         useful = min(useful, 64 * points // gradient_numbers + 1)
     return max(1, min(torch.get_num_threads(), useful))
-
-
-def _pointers(tensors) -> ctypes.Array:
-    return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
 
 
 def _sizes(grids) -> tuple[ctypes.Array, ctypes.Array]:

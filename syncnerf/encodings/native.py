@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,12 @@ def compile_native(source: Path) -> ctypes.CDLL | None:
 def address(array: np.ndarray) -> ctypes.c_void_p:
     """Where an array begins, as an argument of a kernel; keeps the array alive as long as itself."""
     return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def addresses(tensors: Iterable[torch.Tensor]) -> ctypes.Array:
+    """Where contiguous tensors begin, as an array of pointers for a kernel; the caller keeps the tensors alive."""
+    pointers = [tensor.data_ptr() for tensor in tensors]
+    return (ctypes.c_void_p * len(pointers))(*pointers)
 
 
 def _torch_openmp() -> list[str]:
