@@ -1,5 +1,7 @@
 """Which pixels are drawn: epochs without repetition, importance by the closed formulas, resumable at any step."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -208,6 +210,35 @@ def test_large_scenes_are_read_without_mapping_and_alike(scene, native, monkeypa
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="cannot be read to its end"):
         sampler.draw(torch.Generator().manual_seed(1), 4)
+
+
+def test_pieces_are_read_wherever_they_lie(native, tmp_path):
+    content = np.random.default_rng(0).integers(0, 256, (2, 40_000), dtype=np.uint8)
+    files = []
+    for number, data in enumerate(content):
+        (tmp_path / str(number)).write_bytes(data.tobytes())
+        files.append(os.open(tmp_path / str(number), os.O_RDONLY))
+    which = np.random.default_rng(1).integers(0, 2, 3000)
+    offsets = np.random.default_rng(2).integers(0, 40_000 - 5, 3000)
+    offsets[1500:], which[1500:] = np.sort(offsets[1500:]), np.sort(which[1500:])
+    expected = content[which[:, None], offsets[:, None] + np.arange(5)]
+    np.testing.assert_array_equal(pixel_reader.read_pieces(np.array(files)[which], offsets, 5), expected)
+    offsets[7] = 40_000 - 4
+    assert pixel_reader.read_pieces(np.array(files)[which], offsets, 5) is None
+    for file in files:
+        os.close(file)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 1023, 1024, 5000])
+def test_an_epoch_of_groups_visits_all_but_three_pixels(scene, size):
+    sampler = RaySampler(scene, SamplingConfig(batch_size=8))
+    sampler.uniform_ends = np.array([size])
+    whole = size - size % min(size, 4)
+    visited = sampler._uniform_indices(0, whole, seed=1)
+    assert len(np.unique(visited)) == whole
+    assert 0 <= visited.min() <= visited.max() < size
+    pieces = [sampler._uniform_indices(start, min(start + 7, whole), seed=1) for start in range(0, whole, 7)]
+    np.testing.assert_array_equal(np.concatenate(pieces), visited)
 
 
 def test_uniform_draws_do_not_repeat_within_an_epoch(scene):

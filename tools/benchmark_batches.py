@@ -69,7 +69,9 @@ def milliseconds(sampler: RaySampler, batches: int) -> tuple[list[float], list[f
     """Time of each batch as it comes, and once more right after, when its pages are in the system's cache for sure."""
     generator, first, again = torch.Generator().manual_seed(0), [], []
     for step in range(batches):
+        state = generator.get_state()
         for times in (first, again):
+            generator.set_state(state)
             start = time.perf_counter()
             sampler.draw(generator, step)
             times.append(1000.0 * (time.perf_counter() - start))

@@ -1,10 +1,8 @@
 /* Importance of pixels: the weights of a band of an image over all frames, and where draws among them fall. */
 
-#define _POSIX_C_SOURCE 200809L
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Colour values looked at together over all frames: three per pixel, and few enough to stay in a core's cache. */
 enum { LANES = 384, SEGMENT = 256, COARSE = 256 };
@@ -118,31 +116,35 @@ void segment_sums(const uint8_t *weights, int64_t segments, uint32_t *sums) {
     }
 }
 
-/* Where draws fall: the first weight whose cumulative sum exceeds targets[k], among those of one camera.
+/* Which segments draws fall into: the first whose cumulative sum exceeds targets[k], among those of one camera.
 
-   For draw k: files[k] and starts[k], the camera's weights and where they begin there; sums[k], the cumulative sums of
-   its segments (of all, from the first); from blocks[k], of COARSE segments, on to the camera's last, the segment is
-   searched. Returns the number of draws whose segment could not be read. */
-int locate_draws(const int *files, const int64_t *starts, const uint64_t *const *sums, const int64_t *blocks,
-                 const int64_t *segments, const uint64_t *targets, int64_t count, int64_t *places) {
-    int failed = 0;
-#pragma omp parallel for schedule(static) reduction(+ : failed)
+   For draw k: sums[k], the cumulative sums of its camera's segments (of all, from the first), of which there are
+   segments[k]; the search begins with blocks[k], in units of COARSE segments. Gives the segment, and what is left of
+   the target within it. */
+void find_segments(const uint64_t *const *sums, const int64_t *blocks, const int64_t *segments,
+                   const uint64_t *targets, int64_t count, int64_t *found, int64_t *rest) {
+#pragma omp parallel for schedule(static)
     for (int64_t k = 0; k < count; ++k) {
         int64_t low = blocks[k] * COARSE, high = low + COARSE < segments[k] ? low + COARSE : segments[k];
-        while (low < high) { /* the first segment whose sum exceeds the target */
+        while (low < high) {
             const int64_t middle = (low + high) / 2;
             if (sums[k][middle] > targets[k])
                 high = middle;
             else
                 low = middle + 1;
         }
-        uint8_t weights[SEGMENT];
-        failed += pread(files[k], weights, SEGMENT, starts[k] + low * SEGMENT) != SEGMENT;
-        uint64_t rest = targets[k] - (low ? sums[k][low - 1] : 0);
-        int place = 0;
-        while (place < SEGMENT - 1 && rest >= weights[place])
-            rest -= weights[place++];
-        places[k] = low * SEGMENT + place;
+        found[k] = low;
+        rest[k] = targets[k] - (low ? sums[k][low - 1] : 0);
     }
-    return failed;
+}
+
+/* The first of a segment's weights whose cumulative sum exceeds rest[k]. */
+void find_weights(const uint8_t *segments, const int64_t *rest, int64_t count, int64_t *places) {
+    for (int64_t k = 0; k < count; ++k) {
+        int64_t left = rest[k];
+        int place = 0;
+        while (place < SEGMENT - 1 && left >= segments[k * SEGMENT + place])
+            left -= segments[k * SEGMENT + place++];
+        places[k] = place;
+    }
 }

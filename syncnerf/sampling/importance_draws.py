@@ -10,6 +10,7 @@ from syncnerf.encodings.native import address
 from syncnerf.errors import UserError
 from syncnerf.sampling.importance import ImportanceWeights
 from syncnerf.sampling.importance_weights import SEGMENT, importance_library
+from syncnerf.sampling.pixel_reader import read_pieces
 
 COARSE = 256
 """Every so many segments' sum is kept in memory, so that a search looks at few pages of the file; the kernel's, too."""
@@ -59,33 +60,35 @@ class ImportanceDraws:
         places = places.astype(np.uint64)
         block = np.searchsorted(self._blocks, places, side="right")
         camera = np.searchsorted(self._first_blocks, block, side="right") - 1
-        block -= self._first_blocks[camera]
         targets = places - self._before[camera]
-        library = importance_library()
-        found = np.empty(len(places), dtype=np.int64)
-        if library is None:
-            failed = self._locate_plainly(camera, targets, found)
-        else:
-            columns = [self._files, self._starts, self._sums]
-            failed = library.locate_draws(
-                *(address(column[camera]) for column in columns), address(block), address(self._segments[camera]),
-                address(targets), ctypes.c_int64(len(places)), address(found),
-            )  # fmt: skip
-        if failed:
+        segment, rest = self._segments_of(camera, block - self._first_blocks[camera], targets)
+        pieces = read_pieces(self._files[camera], self._starts[camera] + SEGMENT * segment, SEGMENT)
+        if pieces is None:
             raise UserError(f"{self.cameras[0].path.parent}: importance cannot be read; remove it and start again")
-        return camera, found
+        return camera, SEGMENT * segment + _first_beyond(pieces, rest)
 
-    def _locate_plainly(self, camera: np.ndarray, targets: np.ndarray, found: np.ndarray) -> int:
-        """The kernel's twin: fills ``found`` and returns how many reads failed."""
+    def _segments_of(self, camera: np.ndarray, block: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The segment that each target falls into, and what is left of the target within it, both int64 [N]."""
+        segment, rest = np.empty(len(targets), dtype=np.int64), np.empty(len(targets), dtype=np.int64)
+        library = importance_library()
+        if library is not None:
+            library.find_segments(
+                address(self._sums[camera]), address(block), address(self._segments[camera]), address(targets),
+                ctypes.c_int64(len(targets)), address(segment), address(rest),
+            )  # fmt: skip
+            return segment, rest
         for index in np.unique(camera):
             mine, sums = np.flatnonzero(camera == index), self.cameras[index].sums
-            segment = np.searchsorted(sums, targets[mine], side="right")
-            before = np.where(segment > 0, sums[np.maximum(segment, 1) - 1], np.uint64(0))
-            start, file = int(self._starts[index]), int(self._files[index])
-            data = b"".join([os.pread(file, SEGMENT, start + SEGMENT * place) for place in segment.tolist()])
-            if len(data) != SEGMENT * len(mine):
-                return 1
-            inside = np.frombuffer(data, dtype=np.uint8).reshape(-1, SEGMENT).cumsum(axis=1, dtype=np.uint32)
-            rest = (targets[mine] - before).astype(np.uint32)
-            found[mine] = segment * SEGMENT + (inside <= rest[:, None]).sum(axis=1)
-        return 0
+            segment[mine] = found = np.searchsorted(sums, targets[mine], side="right")
+            rest[mine] = targets[mine] - np.where(found > 0, sums[np.maximum(found, 1) - 1], np.uint64(0))
+        return segment, rest
+
+
+def _first_beyond(weights: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """The first weight of each segment [N, SEGMENT] whose cumulative sum exceeds ``rest`` [N], int64 [N]."""
+    library = importance_library()
+    if library is None:
+        return (weights.cumsum(axis=1, dtype=np.int64) <= rest[:, None]).sum(axis=1)
+    places = np.empty(len(rest), dtype=np.int64)
+    library.find_weights(address(weights), address(rest), ctypes.c_int64(len(rest)), address(places))
+    return places

@@ -63,24 +63,31 @@ def read_pixels(readers: list[PixelReader], cameras: np.ndarray, frames: np.ndar
     """
     table = np.array([(reader.file, reader.start, reader.pixels) for reader in readers], dtype=np.int64)
     files, starts, counts = table[cameras].T
-    offsets = starts + CHANNELS * (frames * counts + pixels)
-    library = _library()
-    colours = np.empty((len(offsets), CHANNELS), dtype=np.uint8)
-    if library is None:
-        pieces = map(os.pread, files.tolist(), itertools.repeat(CHANNELS), offsets.tolist())
-        data = b"".join(pieces)
-        whole = len(data) == colours.size
-        if whole:
-            colours[:] = np.frombuffer(data, dtype=np.uint8).reshape(-1, CHANNELS)
-    else:
-        files = files.astype(np.int32)
-        whole = not library.read_pieces(
-            address(files), address(offsets), ctypes.c_int64(len(offsets)), ctypes.c_int64(CHANNELS), address(colours)
-        )
-    if not whole:
+    colours = read_pieces(files, starts + CHANNELS * (frames * counts + pixels), CHANNELS)
+    if colours is None:
         cut = next((reader.path for reader in readers if not reader.is_whole), readers[0].path)
         raise UserError(f"{cut}: cannot be read to its end; remove it and start again")
     return colours
+
+
+def read_pieces(files: np.ndarray, offsets: np.ndarray, size: int) -> np.ndarray | None:
+    """Short pieces of files, uint8, shape [N, size]; None where a file ends before one of them.
+
+    Args:
+        files: descriptors of open files, shape [N].
+        offsets: where each piece begins, int64, shape [N]; neighbours that lie close together are read at once.
+        size: bytes of a piece.
+    """
+    library = _library()
+    if library is None:
+        data = b"".join(map(os.pread, files.tolist(), itertools.repeat(size), offsets.tolist()))
+        whole = len(data) == size * len(offsets)
+        return np.frombuffer(bytearray(data), dtype=np.uint8).reshape(-1, size) if whole else None
+    pieces, files, offsets = np.empty((len(offsets), size), dtype=np.uint8), files.astype(np.int32), offsets.copy()
+    failed = library.read_pieces(
+        address(files), address(offsets), ctypes.c_int64(len(offsets)), ctypes.c_int64(size), address(pieces)
+    )
+    return None if failed else pieces
 
 
 @functools.cache

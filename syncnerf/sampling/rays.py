@@ -19,12 +19,18 @@ from syncnerf.scene.scene import Scene
 
 RESIDENT_BYTES = 2 * 2**30
 """Frames larger than this in all are read pixel by pixel instead of being mapped into the process's memory."""
+TOGETHER = 4
+"""So many rays of a batch come from one stretch of an image, so that they can be read together: reading is what a batch
+takes longest for, from memory and all the more from a disk."""
+STRETCH = 1024
+"""Pixels of such a stretch; those drawn together uniformly are a quarter of it apart."""
 
 
 class RaySampler:
     """Draws rays over all training cameras: a share where the video changes, the rest anywhere.
 
-    The rest visits every pixel of every frame once before any comes again. The other share is drawn from the pixels
+    The rest visits every pixel of every frame (but for three at most) once before any comes again. Rays come in small
+    groups from the same stretch of an image; each by itself is as likely to be any as it should be. The other share is drawn from the pixels
     that change at all, or in proportion to an importance (:mod:`syncnerf.sampling.importance`).
 
     Args:
@@ -95,14 +101,25 @@ class RaySampler:
         wanted = round(self.config.dynamic_share * size)
         chosen = self._draw_dynamic(wanted, generator, step) if wanted else None
         rest = size if chosen is None else size - wanted
-        order = EpochOrder(int(self.uniform_ends[-1]), generator.initial_seed())
-        parts = [self._uniform_places(order[step * rest : (step + 1) * rest])]
+        parts = [self._uniform_places(self._uniform_indices(step * rest, (step + 1) * rest, generator.initial_seed()))]
         if chosen is not None:
             parts.append(chosen)
         local, frames, pixels = (np.concatenate(item) for item in zip(*parts, strict=True))
         # Neighbours in the batch are neighbours on the disk.
         by_camera = np.argsort((local * self.frame_counts.max() + frames) * self.pixel_counts.max() + pixels)
         return self._gather(local[by_camera], frames[by_camera], pixels[by_camera])
+
+    def _uniform_indices(self, start: int, stop: int, seed: int) -> np.ndarray:
+        """Positions start .. stop of the endless sequence of epochs; the last three pixels of all may be left out."""
+        size = int(self.uniform_ends[-1])
+        together = min(TOGETHER, size)
+        order = EpochOrder(size // together, seed)[start // together : -(-stop // together)]
+        indices = (order[:, None] * together + np.arange(together)).reshape(-1)
+        indices = indices[start % together :][: stop - start]
+        # Members of a group are taken from the quarters of a stretch; the incomplete stretch at the end stays in order.
+        stretch, inside = np.divmod(indices, STRETCH)
+        spread = stretch * STRETCH + inside % TOGETHER * (STRETCH // TOGETHER) + inside // TOGETHER
+        return np.where((stretch + 1) * STRETCH <= size, spread, indices)
 
     def _uniform_places(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Local camera, frame and pixel of indices over all that may be drawn uniformly."""
@@ -123,7 +140,7 @@ class RaySampler:
         draws = torch.rand(3, size, generator=generator, dtype=torch.float64).numpy()
         if self.importance:
             kinds = list(self.importance)
-            return self._draw_important(self.importance[kinds[-1] if step >= self.switch_step else kinds[0]], draws[0])
+            return self._draw_important(self.importance[kinds[-1] if step >= self.switch_step else kinds[0]], draws)
         changing = np.array([camera for camera, pixels in enumerate(self.dynamic) if len(pixels)])
         if not len(changing):
             return None
@@ -141,7 +158,11 @@ class RaySampler:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         if important.total == 0:
             return None
-        local, flat = important.locate(np.sort((draws * important.total).astype(np.int64)))
+        # Cells of equal weight, as much as a stretch of the images has on average; a few draws from each chosen cell.
+        cells = max(1, int(self.frame_counts @ self.pixel_counts) // STRETCH)
+        chosen = np.repeat((draws[0, : -(-draws.shape[1] // TOGETHER)] * cells).astype(np.int64), TOGETHER)
+        places = ((chosen[: draws.shape[1]] + draws[1]) * (important.total / cells)).astype(np.int64)
+        local, flat = important.locate(np.sort(places.clip(max=important.total - 1)))
         frames, pixels = np.divmod(flat, self.pixel_counts[local])
         return local, frames, pixels
 
