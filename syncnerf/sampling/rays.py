@@ -29,9 +29,10 @@ STRETCH = 1024
 class RaySampler:
     """Draws rays over all training cameras: a share where the video changes, the rest anywhere.
 
-    The rest visits every pixel of every frame (but for three at most) once before any comes again. Rays come in small
-    groups from the same stretch of an image; each by itself is as likely to be any as it should be. The other share is drawn from the pixels
-    that change at all, or in proportion to an importance (:mod:`syncnerf.sampling.importance`).
+    The rest visits every pixel of every frame (but for three at most) once before any comes again. The other share is
+    drawn from the pixels that change at all, or in proportion to an importance (:mod:`syncnerf.sampling.importance`).
+    Uniform and important rays come in small groups from one stretch of an image; each by itself is as likely to be any
+    as if it came alone.
 
     Args:
         scene: the scene.
