@@ -3,12 +3,17 @@
     python tools/benchmark.py --config configs/kplanes/demo.txt --datadir syncnerf/data/demo
 
 Every option of `syncnerf train` can be given as well. Prints one JSON object.
+
+    python tools/benchmark.py --compare --datadir syncnerf/data/demo
+
+prints the engines side by side instead: steps of the published sizes (or of a --config) split into their phases,
+memory, shares of the measured copy and matrix rates, and the fused plane lookup against separate samples. With --small
+as well, it only shows that everything runs.
 """
 
 import argparse
 import json
 import platform
-import resource
 import statistics
 import sys
 import tempfile
@@ -16,6 +21,7 @@ import time
 from pathlib import Path
 
 import torch
+from compare_engines import compare, peak_memory, waiting
 
 from syncnerf.assembly import Assembly, assemble, make_sampler, open_scene
 from syncnerf.cli import report_user_errors
@@ -30,7 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--measure-warmup", type=int, default=10, help="steps before the clock starts (default 10)")
     parser.add_argument("--measure-steps", type=int, default=50, help="timed steps (default 50)")
     parser.add_argument("--measure-frames", type=int, default=5, help="timed frames of the test view (default 5)")
+    parser.add_argument("--compare", action="store_true", help="the engines side by side, as tables")
+    parser.add_argument("--small", action="store_true", help="with --compare: tiny sizes, to see that all of it runs")
     own, rest = parser.parse_known_args(arguments)
+    torch.set_flush_denormal(True)
+    if own.compare:
+        print("\n".join(compare(rest, own.measure_warmup, own.measure_steps, own.small)))
+        return 0
     config = parse(rest)
     scene = open_scene(config.scene)
     scene.frame_cache.prepare(scene.cameras)
@@ -54,8 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
         "rays_per_second": rays / median,
         "render_seconds_per_frame": {"median": statistics.median(frames), "min": min(frames), "max": max(frames)},
         "frame_size": [scene.cameras[scene.test[0]].intrinsics.width, scene.cameras[scene.test[0]].intrinsics.height],
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "peak_device_memory_bytes": torch.cuda.max_memory_allocated(assembly.device) if cuda else None,
+        "peak_memory_bytes": peak_memory(torch.device("cpu")),
+        "peak_device_memory_bytes": peak_memory(assembly.device) if cuda else None,
     }
     print(json.dumps(result, indent=1))
     return 0
@@ -63,11 +75,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def time_steps(trainer: Trainer, warmup: int, count: int) -> tuple[list[float], int]:
     """Seconds of each of ``count`` steps after ``warmup`` ones, and rays per step."""
-    rays, seconds = 0, []
+    rays, seconds, wait = 0, [], waiting(trainer.device)
     for index in range(warmup + count):
         start = time.perf_counter()
         rays = trainer.train_step()[1]
-        _wait(trainer.device)
+        wait()
         if index >= warmup:
             seconds.append(time.perf_counter() - start)
     return seconds, rays
@@ -87,14 +99,9 @@ def time_frames(assembly: Assembly, chunk: int, count: int) -> list[float]:
                 scene.far, chunk=chunk, device=assembly.device, times_at_once=1, description="timing",
             )  # fmt: skip
             next(iter(views))
-            _wait(assembly.device)
+            waiting(assembly.device)()
             seconds.append(time.perf_counter() - start)
     return seconds[1:]
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 if __name__ == "__main__":

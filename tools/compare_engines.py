@@ -1,0 +1,227 @@
+"""The engines side by side: what a step spends its time on, its memory, and how near it comes to the hardware's rates.
+
+Run by ``python tools/benchmark.py --compare``; see there.
+"""
+
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from syncnerf.assembly import assemble, choose_device, make_sampler, open_scene
+from syncnerf.config import Config
+from syncnerf.encodings.engines import ENGINES, missing
+from syncnerf.options import parse
+from syncnerf.rendering.phases import timed_phases
+from syncnerf.training.trainer import Trainer
+from syncnerf_kplanes.plane_lookup import plane_features, plane_features_torch
+from syncnerf_kplanes.planes import PlaneGrid
+
+CONFIGS = Path(__file__).parent.parent / "configs" / "kplanes"
+PHASES = ("batch", "sampling", "field", "losses", "backward", "optimizer")
+REFERENCE = (
+    "--sampler=proposal", "--batch-size=1024", "--proposal-samples=64", "--proposal-resolutions=64",
+    "--field-samples=32",
+)  # fmt: skip
+WORKLOADS = {
+    "reference step for two CPU cores: 1024 rays, 64+32 samples": (CONFIGS / "demo.txt", REFERENCE),
+    "hybrid K-Planes as published: 4096 rays, 256+128 -> 48 samples": (CONFIGS / "blender.txt", ()),
+    "hash field: 4096 rays, 256+128 -> 48 samples": (CONFIGS / "blender_hash.txt", ()),
+}
+SMALL = (
+    "--batch-size=64", "--proposal-samples=16,8", "--proposal-resolutions=8,8", "--field-samples=8",
+    "--plane-resolution=8", "--hash-table=8", "--proposal-table=8", "--hash-levels=4", "--hash-finest=32",
+    "--occupancy-resolution=16",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the device does at best, measured: bytes copied (read and written) and products added, per second."""
+
+    copied_bytes: float
+    matrix_flops: float
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One engine's training step: seconds in all and by phase, peak bytes, and the least work that it has to do."""
+
+    seconds: float
+    phases: dict[str, float]
+    memory: int
+    state_bytes: int
+
+
+def compare(arguments: Sequence[str], warmup: int, steps: int, small: bool) -> list[str]:
+    """Measure every engine and return the lines to print.
+
+    Args:
+        arguments: options of ``syncnerf train``; the scene at least. Where they name a configuration, that one is
+            measured instead of :data:`WORKLOADS`.
+        warmup: steps before the clock starts.
+        steps: timed steps.
+        small: sizes at which everything takes moments: shows that it runs, measures nothing.
+    """
+    device = choose_device(parse(arguments).training.device)
+    rates = measure_rates(device, small)
+    lines = [
+        f"device: {device_name(device)}; copies {rates.copied_bytes / 1e9:.1f} GB/s, "
+        f"multiplies {rates.matrix_flops / 1e12:.3f} Tflop/s (32-bit)",
+        "",
+        *lookup_lines(device, rates, small),
+    ]
+    own = any(argument.split("=")[0] == "--config" for argument in arguments)
+    workloads = {"the given configuration": (None, ())} if own else WORKLOADS
+    for title, (path, options) in workloads.items():
+        given = ([f"--config={path}"] if path else []) + [*options, *(SMALL if small else ()), *arguments]
+        if small and "--proposal-samples=64" in options:
+            given += ["--proposal-samples=16", "--proposal-resolutions=8"]
+        lines += ["", title, *step_lines(given, device, rates, warmup, steps)]
+    return lines
+
+
+def step_lines(arguments: Sequence[str], device: torch.device, rates: Rates, warmup: int, steps: int) -> list[str]:
+    """A table of the engines' steps of one configuration."""
+    flops = count_flops(parse([*arguments, "--engine=torch"]))
+    lines = [
+        "| engine | step | " + " | ".join(PHASES) + " | other | memory | of copy rate | of matrix rate |",
+        "|" + "---|" * (len(PHASES) + 6),
+    ]
+    for engine in reversed(ENGINES):
+        reason = missing(engine, device)
+        if reason is not None:
+            lines.append(f"| {engine} | cannot run: {reason} |" + " |" * (len(PHASES) + 4))
+            continue
+        cost = measure_step(parse([*arguments, f"--engine={engine}"]), warmup, steps)
+        parts = [cost.phases.get(name, 0.0) for name in PHASES]
+        numbers = [cost.seconds, *parts, max(0.0, cost.seconds - sum(parts))]
+        cells = [f"{1e3 * number:.2f} ms" for number in numbers]
+        cells += [f"{cost.memory / 2**20:.0f} MiB"]
+        cells += [f"{100 * cost.state_bytes / cost.seconds / rates.copied_bytes:.1f} %"]
+        cells += [f"{100 * flops / cost.seconds / rates.matrix_flops:.1f} %"]
+        lines.append(f"| {engine} | " + " | ".join(cells) + " |")
+    lines += [
+        f"{flops / 1e9:.2f} Gflop of matrix products in a step; of copy rate: bytes that parameters, gradients and "
+        "Adam's moments must move at least; phases are timed with waits between them, the step without."
+    ]
+    return lines
+
+
+def make_trainer(config: Config, folder: Path) -> Trainer:
+    """A trainer as the command makes it, offsets from zero and without records."""
+    scene = open_scene(config.scene)
+    scene.frame_cache.prepare(scene.cameras)
+    assembly = assemble(config, scene, fresh=True)
+    return Trainer(
+        assembly.synced, make_sampler(config, assembly.spec, scene), config.training, folder, assembly.spec.name,
+        scene.names, scene.frame_interval, assembly.device,
+    )  # fmt: skip
+
+
+def count_flops(config: Config) -> int:
+    """Floating-point operations of the matrix products in one step, forward and backward."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = make_trainer(config, Path(folder))
+        with FlopCounterMode(display=False) as counter:
+            trainer.train_step()
+        trainer.supply.close()
+    return counter.get_total_flops()
+
+
+def measure_step(config: Config, warmup: int, steps: int) -> StepCost:
+    """Median seconds of a step, and mean seconds of its phases, of one engine."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = make_trainer(config, Path(folder))
+        wait = waiting(trainer.device)
+        if trainer.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(trainer.device)
+        for _ in range(warmup):
+            trainer.train_step()
+        seconds = median_seconds(trainer.train_step, steps, wait)
+        with timed_phases(wait) as phases:
+            for _ in range(steps):
+                trainer.train_step()
+        trainer.supply.close()
+        # A parameter is read, its gradient written; Adam reads both and two moments, and writes all but the gradient.
+        state = 9 * sum(item.numel() * item.element_size() for item in trainer.trained)
+        memory = peak_memory(trainer.device)
+    return StepCost(seconds, {name: total / steps for name, total in phases.items()}, memory, state)
+
+
+def lookup_lines(device: torch.device, rates: Rates, small: bool) -> list[str]:
+    """The fused plane lookup against one ``grid_sample`` per plane, forward and backward."""
+    points, resolutions, channels = (64 * 8, [8, 16], 8) if small else (4096 * 48, [64, 128, 256, 512], 32)
+    torch.manual_seed(0)
+    grid = PlaneGrid(resolutions, 30, channels).to(device)
+    planes = [plane.detach().requires_grad_() for plane in grid.planes]
+    coordinates = (2 * torch.rand(points, 4, device=device) - 1).requires_grad_()
+    upstream = torch.rand(points, len(resolutions) * channels, device=device)
+
+    def seconds(lookup: Callable) -> float:
+        def once() -> None:
+            torch.autograd.grad(lookup(coordinates, planes), [coordinates, *planes], upstream)
+
+        once()
+        return median_seconds(once, 3 if device.type == "cpu" else 20, waiting(device))
+
+    separate = seconds(plane_features_torch)
+    fused = seconds(lambda *a: plane_features(*a, engine="triton"))
+    # Four corners of six planes: read forward, read again and added to (read and written) backward.
+    moved = 4 * 4 * len(planes) * points * channels * 4
+    return [
+        f"plane lookup, {points} points, {len(resolutions)} scales, {channels} features, forward and backward:",
+        f"grid_sample {1e3 * separate:.2f} ms, fused {1e3 * fused:.2f} ms ({separate / fused:.1f} times faster; "
+        f"corners move {moved / 1e9:.2f} GB, much of it in caches: {moved / fused / rates.copied_bytes:.1f} times the "
+        "copy rate)",
+    ]
+
+
+def measure_rates(device: torch.device, small: bool) -> Rates:
+    """Copy bandwidth and 32-bit matrix rate of the device, the best of several tries."""
+    numbers, side = (2**18, 128) if small else (2**26, 2048 if device.type == "cpu" else 8192)
+    source, target = torch.rand(numbers, device=device), torch.empty(numbers, device=device)
+    matrix = torch.rand(side, side, device=device)
+    wait = waiting(device)
+    copying = min(timed(lambda: target.copy_(source), wait) for _ in range(5))
+    multiplying = min(timed(lambda: matrix @ matrix, wait) for _ in range(5))
+    return Rates(2 * 4 * numbers / copying, 2 * side**3 / multiplying)
+
+
+def timed(work: Callable[[], object], wait: Callable[[], None]) -> float:
+    """Seconds that a piece of work takes until the device has done it."""
+    wait()
+    start = time.perf_counter()
+    work()
+    wait()
+    return time.perf_counter() - start
+
+
+def median_seconds(work: Callable[[], object], count: int, wait: Callable[[], None]) -> float:
+    """Median seconds of several repetitions."""
+    return statistics.median(timed(work, wait) for _ in range(count))
+
+
+def waiting(device: torch.device) -> Callable[[], None]:
+    """What returns when a device has done all that it was told."""
+    return (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes allocated on a GPU; on a CPU the most that the process has held so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
