@@ -18,6 +18,11 @@ from syncnerf_kplanes.field import DensityField
 from syncnerf_kplanes.proposal import ProposalSampler, distortion_loss, histogram_loss
 from syncnerf_kplanes.spec import KPlanesConfig
 
+OPAQUE = 7.0
+"""Optical depth at which a ray ends where no gradient is asked for: what lies behind adds less than a 1000th."""
+STEPS_AT_ONCE = 16
+"""Samples of a ray between looks at whether it has ended."""
+
 
 class KPlanesBackend(Backend):
     """A field of planes or hash grids behind proposal networks or an occupancy grid.
@@ -116,16 +121,12 @@ class KPlanesBackend(Backend):
     def _shade(self, rays: Rays, warped: Rays, native: Tensor, samples: RaySamples, static: bool = False):
         """Colours [N, 3], depths [N] and weights [N, S] of the samples."""
         middles = samples.middles
-        points, at = self._points(warped, native, samples)
-        density, geometry = self.field.density(points, at, static)
-        scale = warped.directions.norm(dim=-1, keepdim=True)
-        if samples.inside is None:
-            dense = density.reshape(middles.shape)
-            flat = torch.arange(middles.numel(), device=middles.device)
+        lengths = samples.lengths * warped.directions.norm(dim=-1, keepdim=True)
+        if torch.is_grad_enabled():
+            flat, dense, geometry = self._densities(warped, native, samples, static)
         else:
-            flat = samples.inside.reshape(-1).nonzero()[:, 0]
-            dense = torch.zeros_like(middles).reshape(-1).index_put((flat,), density).reshape(middles.shape)
-        weights = render_weights(dense, samples.lengths * scale)
+            flat, dense, geometry = self._visible_densities(warped, native, samples, lengths, static)
+        weights = render_weights(dense, lengths)
         seen = (weights.detach().reshape(-1)[flat] > self.config.colour_threshold).nonzero()[:, 0]
         ray = flat[seen] // middles.shape[1]
         colours = self.field.colour(geometry.index_select(0, seen), rays.directions, ray)
@@ -135,6 +136,38 @@ class KPlanesBackend(Backend):
         rgb = rgb + (1.0 - opacity)[:, None] * self._background(rgb)
         depth = composite(weights, middles) + (1.0 - opacity) * warped.far
         return rgb, depth, weights
+
+    def _densities(
+        self, rays: Rays, native: Tensor, samples: RaySamples, static: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Places of the samples that may hold something in the flattened [N, S], densities [N, S], input of colours."""
+        middles = samples.middles
+        points, at = self._points(rays, native, samples)
+        density, geometry = self.field.density(points, at, static)
+        if samples.inside is None:
+            return torch.arange(middles.numel(), device=middles.device), density.reshape(middles.shape), geometry
+        flat = samples.inside.reshape(-1).nonzero()[:, 0]
+        dense = torch.zeros_like(middles).reshape(-1).index_put((flat,), density).reshape(middles.shape)
+        return flat, dense, geometry
+
+    def _visible_densities(self, rays: Rays, native: Tensor, samples: RaySamples, lengths: Tensor, static: bool):
+        """The same from near to far in parts, each ray only up to where hardly any light comes from."""
+        count = samples.middles.shape[1]
+        rows = torch.arange(len(rays), device=lengths.device) * count
+        depth = lengths.new_zeros(len(rays))
+        flats, parts, geometries = [], [], []
+        for start in range(0, count, STEPS_AT_ONCE):
+            stop = min(start + STEPS_AT_ONCE, count)
+            alive = (depth < OPAQUE)[:, None].expand(-1, stop - start)
+            inside = alive if samples.inside is None else alive & samples.inside[:, start:stop]
+            part = RaySamples(samples.edges[:, start : stop + 1], inside)
+            flat, dense, geometry = self._densities(rays, native, part, static)
+            depth = depth + (dense * lengths[:, start:stop]).sum(dim=-1)
+            ray, step = flat // (stop - start), flat % (stop - start)
+            flats.append(rows[ray] + start + step)
+            parts.append(dense)
+            geometries.append(geometry)
+        return torch.cat(flats), torch.cat(parts, dim=1), torch.cat(geometries)
 
     def _background(self, like: Tensor) -> Tensor:
         return like.new_tensor(self.geometry.background or (0.0, 0.0, 0.0))
