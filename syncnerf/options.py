@@ -13,8 +13,8 @@ import configargparse
 
 from syncnerf.backend import DEVELOPMENT_VARIABLE, discover_backends, find_backend
 from syncnerf.config import CONCERNS, Config
-from syncnerf.encodings.native import DISABLE_VARIABLE
 from syncnerf.errors import UserError, did_you_mean
+from syncnerf.native import DISABLE_VARIABLE
 
 PREFIX = "SYNCNERF_"
 ACTIONS = ("ckpt", "resume", "dry_run", "validate_only", "render_only")

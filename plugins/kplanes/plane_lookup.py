@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.encodings.engines import missing
-from syncnerf.encodings.native import addresses, compile_native
+from syncnerf.native import addresses, compile_native
 
 PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """Axes of the six planes: xy xz yz (space), xt yt zt (space-time)."""

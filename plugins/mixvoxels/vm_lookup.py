@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from syncnerf.encodings.native import addresses, compile_native
+from syncnerf.native import addresses, compile_native
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 """Axes of the three planes."""

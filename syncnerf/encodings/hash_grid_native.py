@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.encodings.hash_grid_layout import GridLayout
-from syncnerf.encodings.native import compile_native
+from syncnerf.native import compile_native
 
 
 def native_is_there(coordinates: Tensor, table: Tensor) -> bool:

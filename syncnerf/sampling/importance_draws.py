@@ -6,8 +6,8 @@ import weakref
 
 import numpy as np
 
-from syncnerf.encodings.native import address
 from syncnerf.errors import UserError
+from syncnerf.native import address
 from syncnerf.sampling.importance import ImportanceWeights
 from syncnerf.sampling.importance_weights import SEGMENT, importance_library
 from syncnerf.sampling.pixel_reader import read_pieces

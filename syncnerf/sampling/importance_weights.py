@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from syncnerf.encodings.native import address, compile_native
+from syncnerf.native import address, compile_native
 
 SOURCE = Path(__file__).with_name("importance.c")
 SEGMENT = 256

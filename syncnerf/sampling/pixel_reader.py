@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from syncnerf.encodings.native import address, compile_native
 from syncnerf.errors import UserError
+from syncnerf.native import address, compile_native
 
 SOURCE = Path(__file__).with_name("read_pixels.c")
 CHANNELS = 3

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from syncnerf.encodings.native import address, compile_native
+from syncnerf.native import address, compile_native
 from syncnerf.scene.camera import Intrinsics
 
 SOURCE = Path(__file__).with_name("resample_pixels.c")
