@@ -58,7 +58,7 @@ class OffsetsConfig:
     )
     offset_refine_lr: float = option(1e-4, "the same, where offsets start from sync or a file and only need refining")
     offset_start: float = option(0.0, "share of the training before which the offsets stay at their start")
-    offset_refine_start: float = option(0.0, "the same, where offsets start from sync or a file")
+    offset_refine_start: float = option(0.0, "the same if it is later, where offsets start from sync or a file")
     offset_freeze: float = option(1.0, "share of the training after which they no longer change (Sync-NeRF: 0.5556)")
     offset_l1: float = option(0.0, "weight of the penalty on the offsets' mean absolute value, per second")
 

@@ -54,7 +54,8 @@ class TimeOffsets(nn.Module):
             start -= start[reference].clone()
             self.shifts = nn.Parameter(start)
             rate = (config.offset_lr if initial is None else config.offset_refine_lr) * duration
-            first_step = round((config.offset_start if initial is None else config.offset_refine_start) * steps)
+            refines = 0.0 if initial is None else config.offset_refine_start
+            first_step = round(max(config.offset_start, refines) * steps)
             # In the checkpoint: a resumed run has no initial offsets to tell it which of the two it began with.
             self.register_buffer("learning_rate", torch.tensor(rate, dtype=torch.float64))
             self.register_buffer("start_step", torch.tensor(first_step))

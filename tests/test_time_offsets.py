@@ -110,9 +110,12 @@ def test_start_and_freeze_are_functions_of_the_step(start, freeze):
 def test_offsets_that_only_need_refining_have_a_start_of_their_own_and_keep_it():
     config, initial = OffsetsConfig(offset_start=0.1, offset_refine_start=0.5), torch.zeros(3)
     offsets, resumed = TimeOffsets(config, 3, 0, 1.0, 90, initial), TimeOffsets(config, 3, 0, 1.0, 90)
-    for step in (9, 44, 45):
+    later = TimeOffsets(OffsetsConfig(offset_start=0.6, offset_refine_start=0.5), 3, 0, 1.0, 90, initial)
+    for step in (9, 44, 45, 53, 54):
         resumed.before_step(step)
         assert resumed.shifts.requires_grad, "without initial offsets the other start holds"
+        later.before_step(step)
+        assert later.shifts.requires_grad == (step >= 54)
     resumed.load_state_dict(offsets.state_dict())
     for item in (offsets, resumed):
         for step in (46, 9, 44, 45):
