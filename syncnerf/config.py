@@ -112,7 +112,10 @@ class TrainingConfig:
         "numbers that the networks compute with while training; parameters, offsets and evaluation stay 32-bit or more",
         ("float32", "bfloat16", "float16"),
     )
-    prefetch: int = option(2, "batches that a thread draws ahead; 0 for none")
+    prefetch: int = option(
+        -1,
+        "batches that a thread draws ahead; 0 for none, -1 for 2 on a GPU and none on a busy CPU",
+    )
     engine: str = option(
         "auto",
         "kernels of the field: torch (anywhere), triton or tcnn (on CUDA); auto is the best that is installed",

@@ -59,7 +59,8 @@ class Trainer:
         self.device, self.preview = device, preview
         self.step = 0
         self.ranks = ranks or Ranks()
-        self.supply = BatchSupply(sampler, config.seed, device, self.ranks, config.prefetch)
+        ahead = config.prefetch if config.prefetch >= 0 else 2 * (device.type == "cuda")
+        self.supply = BatchSupply(sampler, config.seed, device, self.ranks, ahead)
         self.generator = torch.Generator(device)
         self.number_type = getattr(torch, config.precision)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.number_type == torch.float16)
