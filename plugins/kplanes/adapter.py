@@ -93,12 +93,11 @@ class KPlanesBackend(Backend):
         first = uniform_samples(
             near, far, whole_numbers(self.config, "proposal_samples")[0], generator, disparity=unbounded
         )
-        scale = rays.directions.norm(dim=-1, keepdim=True)
 
         def densities(field: DensityField):
             def of(samples: RaySamples) -> Tensor:
                 points, at = self._points(rays, native, samples)
-                return field(points, at).reshape(samples.middles.shape) * scale
+                return field(points, at).reshape(samples.middles.shape)
 
             return of
 
@@ -121,12 +120,11 @@ class KPlanesBackend(Backend):
     def _shade(self, rays: Rays, warped: Rays, native: Tensor, samples: RaySamples, static: bool = False):
         """Colours [N, 3], depths [N] and weights [N, S] of the samples."""
         middles = samples.middles
-        lengths = samples.lengths * warped.directions.norm(dim=-1, keepdim=True)
         if torch.is_grad_enabled():
             flat, dense, geometry = self._densities(warped, native, samples, static)
         else:
-            flat, dense, geometry = self._visible_densities(warped, native, samples, lengths, static)
-        weights = render_weights(dense, lengths)
+            flat, dense, geometry = self._visible_densities(warped, native, samples, static)
+        weights = render_weights(dense, samples.lengths)
         seen = (weights.detach().reshape(-1)[flat] > self.config.colour_threshold).nonzero()[:, 0]
         ray = flat[seen] // middles.shape[1]
         colours = self.field.colour(geometry.index_select(0, seen), rays.directions, ray)
@@ -150,9 +148,10 @@ class KPlanesBackend(Backend):
         dense = torch.zeros_like(middles).reshape(-1).index_put((flat,), density).reshape(middles.shape)
         return flat, dense, geometry
 
-    def _visible_densities(self, rays: Rays, native: Tensor, samples: RaySamples, lengths: Tensor, static: bool):
+    def _visible_densities(self, rays: Rays, native: Tensor, samples: RaySamples, static: bool):
         """The same from near to far in parts, each ray only up to where hardly any light comes from."""
-        count = samples.middles.shape[1]
+        lengths = samples.lengths
+        count = lengths.shape[1]
         rows = torch.arange(len(rays), device=lengths.device) * count
         depth = lengths.new_zeros(len(rays))
         flats, parts, geometries = [], [], []

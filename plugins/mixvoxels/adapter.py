@@ -76,8 +76,7 @@ class MixVoxelsBackend(Backend):
         ray = inside.nonzero()[:, 0]
         distances = samples.middles[inside]
         points = self._in_box(rays.origins[ray] + distances[:, None] * rays.directions[ray])
-        scale = rays.directions.norm(dim=-1).index_select(0, ray)
-        return PackedSamples(ray, points, distances, samples.lengths[inside] * scale, len(rays))
+        return PackedSamples(ray, points, distances, samples.lengths[inside], len(rays))
 
     # -- rendering -----------------------------------------------------------------------------------------------
 
