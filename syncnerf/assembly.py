@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.backend import BackendSpec, NormalizedDeviceCoordinates, SceneGeometry, find_backend
+from syncnerf.compilation import compilation_pays
 from syncnerf.config import Config, SceneConfig
 from syncnerf.encodings.engines import choose_engine
 from syncnerf.errors import UserError
@@ -92,7 +93,13 @@ def assemble(config: Config, scene: Scene, fresh: bool) -> Assembly:
     # A checkpoint brings its own cells: the field must then only have the place for them that it was saved with.
     everywhere = torch.ones(1, 1, 1, dtype=torch.bool) if can_be_carved(scene) else None
     hull = visual_hull(scene) if fresh else everywhere
-    backend = spec.build(config.field, scene_geometry(scene, config.training.steps, hull, engine))
+    geometry = replace(
+        scene_geometry(scene, config.training.steps, hull),
+        engine=engine,
+        fixed_shapes=device.type == "cuda",
+        compiled=compilation_pays(config.training.compile, config.training.steps),
+    )
+    backend = spec.build(config.field, geometry)
     # Cameras that are synchronised by construction have nothing to learn.
     offset_config = replace(config.offsets, offset_mode="off") if scene.synchronised else config.offsets
     offsets = TimeOffsets(
@@ -107,8 +114,8 @@ def assemble(config: Config, scene: Scene, fresh: bool) -> Assembly:
     return Assembly(scene, spec, SyncedBackend(offsets, backend).to(device), device)
 
 
-def scene_geometry(scene: Scene, steps: int, hull: Tensor | None, engine: str) -> SceneGeometry:
-    """What the backend may know of the scene: space and time, never a camera; and what its kernels run on."""
+def scene_geometry(scene: Scene, steps: int, hull: Tensor | None) -> SceneGeometry:
+    """What the backend may know of the scene: space and time, never a camera."""
     ndc = None
     if scene.space == "ndc":
         size = scene.cameras[0].intrinsics
@@ -125,7 +132,6 @@ def scene_geometry(scene: Scene, steps: int, hull: Tensor | None, engine: str) -
         ndc=ndc,
         background=scene.background,
         occupied=hull,
-        engine=engine,
     )
 
 

@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any, Literal
@@ -72,6 +72,9 @@ class SceneGeometry:
         background: colour behind the scene, or None for a backend to learn.
         occupied: cells of ``bounds`` that may hold something at some time, bool, shape [X, Y, Z], or None if unknown.
         engine: what the field's kernels run on, one of :data:`syncnerf.encodings.engines.ENGINES`.
+        fixed_shapes: in training, the device should not be waited for: no shape may depend on a tensor's numbers,
+            where the backend can help it.
+        compiled: ``torch.compile`` what gains by it.
     """
 
     bounds: Tensor
@@ -85,6 +88,8 @@ class SceneGeometry:
     background: tuple[float, float, float] | None = None
     occupied: Tensor | None = None
     engine: str = "torch"
+    fixed_shapes: bool = False
+    compiled: bool = False
 
 
 @dataclass
@@ -162,7 +167,14 @@ class Backend(nn.Module):
 
     @abstractmethod
     def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
-        """Weighted loss terms by name, their sum is minimised; the photometric one is called ``photometric``."""
+        """Weighted loss terms of the rays by name, means over them; the photometric one is called ``photometric``.
+
+        What is minimised is their sum and that of the :meth:`penalties`.
+        """
+
+    def penalties(self, step: int) -> dict[str, Tensor]:
+        """Weighted loss terms by name that depend on the parameters alone; other names than those of the losses."""
+        return {}
 
     @abstractmethod
     def param_groups(self, base_lr: float) -> list[dict[str, Any]]:
@@ -170,6 +182,14 @@ class Backend(nn.Module):
 
     def before_step(self, step: int) -> None:
         """Bring schedules to ``step``; called before each step, and once before evaluation."""
+
+    def step_kind(self, step: int) -> Hashable | None:
+        """What decides the operations of a step beside the numbers in tensors; None where that cannot be said.
+
+        Steps of equal kinds run the same operations with the same shapes on tensors at the same places in memory, never
+        wait for the device, and may be recorded once and replayed. Asked after :meth:`before_step`.
+        """
+        return None
 
     def after_step(self, step: int) -> bool:
         """Act on the finished step; True when parameters were replaced and the optimizer must be made anew."""

@@ -121,6 +121,13 @@ class TrainingConfig:
         "kernels of the field: torch (anywhere), triton or tcnn (on CUDA); auto is the best that is installed",
         ("auto", "torch", "triton", "tcnn"),
     )
+    compile: str = option(
+        "auto",
+        "torch.compile what gains by it (the regularisers): takes about 20 s at first and a C++ compiler, or Triton "
+        "on CUDA; auto compiles for trainings of 10,000 steps and more",
+        ("auto", "on", "off"),
+    )
+    cuda_graphs: bool = option(True, "record steps of fixed shapes as CUDA graphs and replay them; nothing on a CPU")
     log_every: int = option(50, "steps between lines of TensorBoard and offsets.csv")
     save_every: int = option(5000, "steps between checkpoints; the last two are kept")
     image_every: int = option(5000, "steps between TensorBoard images of the test view; 0 for none")

@@ -1,5 +1,7 @@
 """The injection: offsets between the rays and the backend."""
 
+from collections.abc import Hashable
+
 import torch
 from torch import Tensor, nn
 
@@ -30,12 +32,21 @@ class SyncedBackend(nn.Module):
         return self.render_moments(rays, self.offsets(cameras, frame_times))
 
     def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
-        """Loss terms of the backend and of the offsets."""
-        return {**self.backend.losses(rendering, batch, step), **self.offsets.losses()}
+        """Loss terms of the rays."""
+        return self.backend.losses(rendering, batch, step)
+
+    def penalties(self, step: int) -> dict[str, Tensor]:
+        """Loss terms of the parameters alone, the backend's and the offsets'."""
+        return {**self.backend.penalties(step), **self.offsets.penalties()}
 
     def param_groups(self, base_lr: float) -> list[dict]:
         """Parameter groups of both."""
         return self.backend.param_groups(base_lr) + self.offsets.param_groups()
+
+    def step_kind(self, step: int) -> Hashable | None:
+        """What decides the operations of a step, see :meth:`syncnerf.backend.Backend.step_kind`."""
+        kind = self.backend.step_kind(step)
+        return None if kind is None else (kind, self.offsets.moving)
 
     def before_step(self, step: int) -> None:
         """Bring both schedules to ``step``."""

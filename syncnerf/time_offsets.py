@@ -113,7 +113,12 @@ class TimeOffsets(nn.Module):
             self.gradient_mean.lerp_(gradient, 1 - decay)
             self.gradient_square.lerp_(gradient.square(), 1 - decay)
 
-    def losses(self) -> dict[str, Tensor]:
+    @property
+    def moving(self) -> bool:
+        """Whether the offsets move in the step that :meth:`before_step` was told of."""
+        return self.learned and self.shifts.requires_grad
+
+    def penalties(self) -> dict[str, Tensor]:
         """The optional L1 penalty on the training cameras' offsets."""
         if not self.learned or self.config.offset_l1 == 0:
             return {}

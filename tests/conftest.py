@@ -25,6 +25,8 @@ def clean_environment(monkeypatch):
     for variable in list(os.environ):
         if variable.startswith("SYNCNERF_"):
             monkeypatch.delenv(variable)
+    # Compiling takes longer than any training here; what tests it asks for it.
+    monkeypatch.setenv("SYNCNERF_COMPILE", "off")
 
 
 @pytest.fixture(scope="session")

@@ -15,14 +15,14 @@ from syncnerf.training.ranks import Ranks, join_ranks
 def record_steps(folder: Path, steps: int, arguments: list[str], ranks: Ranks) -> dict:
     """Losses and gradients of every step without jitter, and the parameters and buffers at the end."""
     trainer = make_trainer(arguments, folder, ranks=ranks)
-    trainer._jitter = lambda step: None
+    trainer.recordings.generator = None
     names = {parameter: name for name, parameter in trainer.synced.named_parameters()}
     gradients: list[dict[str, torch.Tensor]] = []
 
     def note(*_) -> None:
-        gradients.append({names[p]: p.grad.clone() for p in trainer.trained if p.grad is not None})
+        gradients.append({names[p]: p.grad.clone() for p in trainer.work.trained if p.grad is not None})
 
-    trainer.optimizer.register_step_pre_hook(note)
+    trainer.work.optimizer.register_step_pre_hook(note)
     losses = []
     for _ in range(steps):
         terms, rays = trainer.train_step()

@@ -85,7 +85,7 @@ def some_batch(spec) -> RayBatch:
 def test_it_is_a_backend_with_the_contracts_signatures(make):
     backend = make()
     assert isinstance(backend, Backend)
-    for method in ("render", "losses", "param_groups", "before_step", "after_step"):
+    for method in ("render", "losses", "penalties", "param_groups", "before_step", "after_step", "step_kind"):
         expected = inspect.signature(getattr(Backend, method)).parameters
         assert list(inspect.signature(getattr(type(backend), method)).parameters) == list(expected)
     names = {p for m in vars(type(backend)).values() if callable(m) for p in inspect.signature(m).parameters}
@@ -135,8 +135,10 @@ def test_gradients_reach_the_times_and_every_parameter(make):
     backend, batch = make(), some_batch(make.spec)
     times = batch.frame_times.requires_grad_()
     rendering = backend.render(batch.rays, times, torch.Generator().manual_seed(0))
-    losses = backend.losses(rendering, batch, 0)
+    losses, penalties = backend.losses(rendering, batch, 0), backend.penalties(0)
     assert "photometric" in losses
+    assert not losses.keys() & penalties.keys()
+    losses |= penalties
     assert all(value.ndim == 0 and torch.isfinite(value) for value in losses.values())
     sum(losses.values()).backward()
     assert times.grad.dtype == torch.float64
@@ -176,7 +178,7 @@ def train(backend: Backend, spec, steps: range) -> None:
         backend.before_step(step)
         rendering = backend.render(batch.rays, batch.frame_times, torch.Generator().manual_seed(step))
         optimizer.zero_grad()
-        sum(backend.losses(rendering, batch, step).values()).backward()
+        sum((backend.losses(rendering, batch, step) | backend.penalties(step)).values()).backward()
         optimizer.step()
         backend.after_step(step)
 
@@ -209,7 +211,7 @@ def test_schedules_are_functions_of_the_step_alone(make):
         results = []
         for backend in (straight, wandering):
             rendering = backend.render(batch.rays, batch.frame_times)
-            losses = backend.losses(rendering, batch, step)
+            losses = backend.losses(rendering, batch, step) | backend.penalties(step)
             results.append((rendering.rgb, {name: value.item() for name, value in losses.items()}))
         assert torch.equal(results[0][0], results[1][0])
         assert results[0][1] == results[1][1]

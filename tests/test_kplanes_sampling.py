@@ -115,7 +115,7 @@ def test_annealing_and_update_rhythm_are_functions_of_the_step():
     for step in (2000, 0, 250, 1000, 0):
         sampler.before_step(step)
         share = min(step / 1000, 1.0)
-        assert sampler.anneal == pytest.approx(10 * share / (9 * share + 1))
+        assert sampler.anneal.item() == pytest.approx(10 * share / (9 * share + 1))
     early, late = [], []
     for step in range(50):
         sampler.before_step(step)

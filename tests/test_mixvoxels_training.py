@@ -57,10 +57,10 @@ def test_resumed_run_equals_the_uninterrupted_one(arguments, tmp_path, field, st
 def test_the_optimizer_is_made_anew_for_the_new_grids(arguments, tmp_path):
     trainer = make_trainer(arguments, tmp_path / "run")
     for step in range(STEPS):
-        before = trainer.optimizer
+        before = trainer.work.optimizer
         trainer.train_step()
-        assert (trainer.optimizer is not before) == (step in (5, 7, 8))
-        held = {id(parameter) for group in trainer.optimizer.param_groups for parameter in group["params"]}
+        assert (trainer.work.optimizer is not before) == (step in (5, 7, 8))
+        held = {id(parameter) for group in trainer.work.optimizer.param_groups for parameter in group["params"]}
         assert held == {id(parameter) for parameter in trainer.synced.parameters()}
 
 

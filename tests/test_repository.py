@@ -26,7 +26,7 @@ ABOVE = {
     "summary",
     "time_offsets",
 }
-FOR_PLUGINS = ("backend", "rendering", "encodings", "scene", "config", "errors", "native")
+FOR_PLUGINS = ("backend", "rendering", "encodings", "scene", "config", "errors", "native", "compilation")
 
 
 def relative(path: Path) -> str:

@@ -170,11 +170,11 @@ def test_cameras_that_are_not_trained_keep_their_start(tmp_path):
 
 def test_penalty_is_the_mean_size_and_pulls_to_zero():
     offsets = TimeOffsets(OffsetsConfig(offset_l1=0.5), 3, 0, 1.0, 10, torch.tensor([0.0, 0.3, -0.6]).double())
-    loss = offsets.losses()["offset_l1"]
+    loss = offsets.penalties()["offset_l1"]
     assert loss.item() == pytest.approx(0.5 * 0.9 / 3)
     loss.backward()
     assert offsets.shifts.grad[1] > 0 > offsets.shifts.grad[2]
-    assert TimeOffsets(OffsetsConfig(), 3, 0, 1.0, 10).losses() == {}
+    assert TimeOffsets(OffsetsConfig(), 3, 0, 1.0, 10).penalties() == {}
 
 
 def test_gradient_statistics_tell_agreement_from_noise():

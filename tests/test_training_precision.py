@@ -30,12 +30,12 @@ def test_a_step_that_overflows_changes_nothing_but_the_scale(tiny_arguments, tmp
     trainer = make_trainer([*tiny_arguments, "--precision=float16"], tmp_path)
     losses_of(trainer, 2)
     before = {name: value.detach().clone() for name, value in trainer.synced.named_parameters()}
-    scale = trainer.scaler.get_scale()
+    scale = trainer.work.scaler.get_scale()
     handle = next(trainer.synced.backend.field.decoder.parameters()).register_hook(lambda g: g * torch.inf)
     losses_of(trainer, 1)
     handle.remove()
     assert all(torch.equal(value, before[name]) for name, value in trainer.synced.named_parameters())
-    assert trainer.scaler.get_scale() == scale / 2
+    assert trainer.work.scaler.get_scale() == scale / 2
     losses_of(trainer, 1)
     assert not all(torch.equal(value, before[name]) for name, value in trainer.synced.named_parameters())
 
@@ -53,6 +53,6 @@ def test_scaled_run_resumes_exactly_however_far_ahead_batches_were_drawn(tiny_ar
     losses_of(second, 4)
     assert_same(dict(second.synced.state_dict()), dict(straight.synced.state_dict()))
     assert torch.equal(second.supply.state(), straight.supply.state())
-    assert second.scaler.state_dict() == straight.scaler.state_dict()
+    assert second.work.scaler.state_dict() == straight.work.scaler.state_dict()
     for trainer in (first, second):
         trainer.supply.close()

@@ -43,7 +43,7 @@ def test_every_group_follows_the_schedule_from_its_own_height(tmp_path):
     trainer = make_trainer(tmp_path)
     for step in range(20):
         trainer.train_step()
-        rates = {group["name"]: group["lr"] for group in trainer.optimizer.param_groups}
+        rates = trainer.work.rates
         factor = learning_rate_factor(trainer.config, step)
         assert rates["waves"] == pytest.approx(0.02 * factor)
         # In seconds: its share of the video's 1.9 seconds.

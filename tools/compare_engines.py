@@ -150,7 +150,7 @@ def measure_step(config: Config, warmup: int, steps: int) -> StepCost:
                 trainer.train_step()
         trainer.supply.close()
         # A parameter is read, its gradient written; Adam reads both and two moments, and writes all but the gradient.
-        state = 9 * sum(item.numel() * item.element_size() for item in trainer.trained)
+        state = 9 * sum(item.numel() * item.element_size() for item in trainer.work.trained)
         memory = peak_memory(trainer.device)
     return StepCost(seconds, {name: total / steps for name, total in phases.items()}, memory, state)
 

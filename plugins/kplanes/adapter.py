@@ -1,27 +1,29 @@
 """The K-Planes backend: rays and times in, pixels out."""
 
+import logging
+import math
+from collections.abc import Hashable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from syncnerf.backend import Backend, RayBatch, Rendering, SceneGeometry
+from syncnerf.compilation import compiled
 from syncnerf.config import whole_numbers
-from syncnerf.rendering.compositing import composite, render_weights
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.phases import phase
 from syncnerf.rendering.ray_samples import RaySamples, clip_to_box, uniform_samples
+from syncnerf.rendering.selection import SampleBudget, Selection
 from syncnerf.rendering.space import FieldSpace
 from syncnerf.scene.rays import Rays
 from syncnerf_kplanes.construction import make_field, make_proposals
 from syncnerf_kplanes.field import DensityField
 from syncnerf_kplanes.proposal import ProposalSampler, distortion_loss, histogram_loss
+from syncnerf_kplanes.shading import Shader, sample_points
 from syncnerf_kplanes.spec import KPlanesConfig
 
-OPAQUE = 7.0
-"""Optical depth at which a ray ends where no gradient is asked for: what lies behind adds less than a 1000th."""
-STEPS_AT_ONCE = 16
-"""Samples of a ray between looks at whether it has ended."""
+logger = logging.getLogger(__name__)
 
 
 class KPlanesBackend(Backend):
@@ -35,6 +37,8 @@ class KPlanesBackend(Backend):
         super().__init__()
         self.config, self.geometry = config, geometry
         self.space = FieldSpace(geometry)
+        background = torch.tensor(geometry.background or (0.0, 0.0, 0.0))
+        self.register_buffer("background", background, persistent=False)
         self.frame_length = 2 * config.time_span / max(geometry.frame_count - 1, 1)
         self.field = make_field(config, geometry)
         self.occupancy: OccupancyGrid | None = None
@@ -54,6 +58,9 @@ class KPlanesBackend(Backend):
             self.proposal_fields.extend(make_proposals(config, geometry))
         side = float((geometry.bounds[1] - geometry.bounds[0]).max())
         self.march_step = side / config.occupancy_steps
+        self.march_count = math.ceil(float((geometry.bounds[1] - geometry.bounds[0]).norm()) / self.march_step)
+        self.budget = SampleBudget()
+        self._weighted_penalties = compiled(self._penalties, geometry.compiled)
 
     # -- time and space ------------------------------------------------------------------------------------------
 
@@ -76,16 +83,19 @@ class KPlanesBackend(Backend):
         with phase("sampling"):
             samples, levels = self._sample(warped, native, generator)
         with phase("field"):
-            rgb, depth, weights = self._shade(rays, warped, native, samples)
+            asked = (rays, warped, native, samples, self._select(samples), self.background)
+            shader = Shader(self.field, self.space, self.config.colour_threshold)
+            rgb, depth, weights = shader.shade(*asked)
         extras: dict[str, Any] = {"samples": samples, "weights": weights, "levels": levels}
         if self.decompose:
-            extras["static_rgb"] = self._shade(rays, warped, native, samples, static=True)[0]
-            extras["dynamic_rgb"] = (self._background(rgb) + rgb - extras["static_rgb"]).clamp(0.0, 1.0)
+            extras["static_rgb"] = shader.shade(*asked, static=True)[0]
+            extras["dynamic_rgb"] = (self.background + rgb - extras["static_rgb"]).clamp(0.0, 1.0)
         return Rendering(rgb, depth, weights.sum(dim=-1), extras)
 
     def _sample(self, rays: Rays, native: Tensor, generator: torch.Generator | None):
         if self.config.sampler == "occupancy":
-            return self.occupancy.march(rays, native, self.march_step, generator), []
+            count = self.march_count if self._fixed else None
+            return self.occupancy.march(rays, native, self.march_step, generator, count), []
         near, far = rays.near, rays.far
         unbounded = self.geometry.contraction
         if not unbounded and self.geometry.ndc is None:
@@ -96,8 +106,8 @@ class KPlanesBackend(Backend):
 
         def densities(field: DensityField):
             def of(samples: RaySamples) -> Tensor:
-                points, at = self._points(rays, native, samples)
-                return field(points, at).reshape(samples.middles.shape)
+                every = Selection(*samples.middles.shape)
+                return every.spread(field(*sample_points(self.space, rays, native, samples, every)))
 
             return of
 
@@ -107,74 +117,27 @@ class KPlanesBackend(Backend):
             samples.inside = self.occupancy.contains(points, native[:, None])
         return samples, levels
 
-    def _points(self, rays: Rays, native: Tensor, samples: RaySamples) -> tuple[Tensor, Tensor]:
-        """Field coordinates and times of the samples that may hold something, [M, 3] and [M]."""
-        middles = samples.middles
-        if samples.inside is None:
-            points = rays.origins[:, None] + middles[..., None] * rays.directions[:, None]
-            return self.space.normalize(points.reshape(-1, 3)), native[:, None].expand(middles.shape).reshape(-1)
-        ray = samples.inside.nonzero()[:, 0]
-        points = rays.origins[ray] + middles[samples.inside][:, None] * rays.directions[ray]
-        return self.space.normalize(points), native.index_select(0, ray)
+    @property
+    def _fixed(self) -> bool:
+        """Whether shapes must be known without looking at the numbers: in training, where the device wants that."""
+        return self.training and self.geometry.fixed_shapes
 
-    def _shade(self, rays: Rays, warped: Rays, native: Tensor, samples: RaySamples, static: bool = False):
-        """Colours [N, 3], depths [N] and weights [N, S] of the samples."""
-        middles = samples.middles
-        if torch.is_grad_enabled():
-            flat, dense, geometry = self._densities(warped, native, samples, static)
-        else:
-            flat, dense, geometry = self._visible_densities(warped, native, samples, static)
-        weights = render_weights(dense, samples.lengths)
-        seen = (weights.detach().reshape(-1)[flat] > self.config.colour_threshold).nonzero()[:, 0]
-        ray = flat[seen] // middles.shape[1]
-        colours = self.field.colour(geometry.index_select(0, seen), rays.directions, ray)
-        weighted = weights.reshape(-1).index_select(0, flat[seen])[:, None] * colours
-        rgb = torch.zeros(len(rays), 3, device=middles.device).index_add(0, ray, weighted)
-        opacity = weights.sum(dim=-1)
-        rgb = rgb + (1.0 - opacity)[:, None] * self._background(rgb)
-        depth = composite(weights, middles) + (1.0 - opacity) * warped.far
-        return rgb, depth, weights
-
-    def _densities(
-        self, rays: Rays, native: Tensor, samples: RaySamples, static: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Places of the samples that may hold something in the flattened [N, S], densities [N, S], input of colours."""
-        middles = samples.middles
-        points, at = self._points(rays, native, samples)
-        density, geometry = self.field.density(points, at, static)
-        if samples.inside is None:
-            return torch.arange(middles.numel(), device=middles.device), density.reshape(middles.shape), geometry
-        flat = samples.inside.reshape(-1).nonzero()[:, 0]
-        dense = torch.zeros_like(middles).reshape(-1).index_put((flat,), density).reshape(middles.shape)
-        return flat, dense, geometry
-
-    def _visible_densities(self, rays: Rays, native: Tensor, samples: RaySamples, static: bool):
-        """The same from near to far in parts, each ray only up to where hardly any light comes from."""
-        lengths = samples.lengths
-        count = lengths.shape[1]
-        rows = torch.arange(len(rays), device=lengths.device) * count
-        depth = lengths.new_zeros(len(rays))
-        flats, parts, geometries = [], [], []
-        for start in range(0, count, STEPS_AT_ONCE):
-            stop = min(start + STEPS_AT_ONCE, count)
-            alive = (depth < OPAQUE)[:, None].expand(-1, stop - start)
-            inside = alive if samples.inside is None else alive & samples.inside[:, start:stop]
-            part = RaySamples(samples.edges[:, start : stop + 1], inside)
-            flat, dense, geometry = self._densities(rays, native, part, static)
-            depth = depth + (dense * lengths[:, start:stop]).sum(dim=-1)
-            ray, step = flat // (stop - start), flat % (stop - start)
-            flats.append(rows[ray] + start + step)
-            parts.append(dense)
-            geometries.append(geometry)
-        return torch.cat(flats), torch.cat(parts, dim=1), torch.cat(geometries)
-
-    def _background(self, like: Tensor) -> Tensor:
-        return like.new_tensor(self.geometry.background or (0.0, 0.0, 0.0))
+    def _select(self, samples: RaySamples) -> Selection | None:
+        """Samples to ask the field at; None to find out while following the rays."""
+        inside, shape = samples.inside, samples.middles.shape
+        if not torch.is_grad_enabled():
+            return None
+        if self._fixed:
+            if self.config.sampler == "occupancy":
+                return self.budget.select(inside)
+            # Proposals put most samples where something is: asking at all of them costs little.
+            return Selection(*shape, mask=inside, fixed=True)
+        return Selection(*shape) if inside is None else Selection.marked(inside)
 
     # -- training ------------------------------------------------------------------------------------------------
 
     def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
-        """Photometric, histogram and feature losses, weighted (K-Planes, section 3.4 and appendix)."""
+        """Photometric and histogram losses, weighted (K-Planes, section 3.4 and appendix)."""
         config, extras = self.config, rendering.extras
         terms = {"photometric": (rendering.rgb - batch.rgb).square().mean()}
         samples, weights = extras["samples"], extras["weights"]
@@ -186,12 +149,13 @@ class KPlanesBackend(Backend):
             terms["distortion"] = config.distortion_weight * distortion_loss(samples, weights)
         if config.density_weight:
             terms["density"] = config.density_weight * (weights * (1.0 - weights)).sum(dim=-1).mean()
-        if step % config.regularize_every == 0:
-            terms.update(self._penalties())
         return terms
 
+    def penalties(self, step: int) -> dict[str, Tensor]:
+        """Regularisers of the features, weighted, of those kinds that the field's features have."""
+        return {} if step % self.config.regularize_every else self._weighted_penalties()
+
     def _penalties(self) -> dict[str, Tensor]:
-        """Regularisers of the features, of those kinds that the field's features have."""
         config = self.config
         weights = {
             "total_variation": (config.tv_weight, config.proposal_tv_weight),
@@ -217,6 +181,14 @@ class KPlanesBackend(Backend):
             groups.append({"name": "proposals", "params": list(self.proposal_fields.parameters()), "lr": base_lr})
         return groups
 
+    def step_kind(self, step: int) -> Hashable | None:
+        """See :meth:`syncnerf.backend.Backend.step_kind`; None where shapes depend on the numbers."""
+        if not self._fixed:
+            return None
+        trains = self.config.sampler == "proposal" and self.sampler.trains
+        blurs = tuple(field.features.blur_kind for field in (self.field, *self.proposal_fields))
+        return trains, step % self.config.regularize_every == 0, blurs, self.budget.limit
+
     def before_step(self, step: int) -> None:
         """Bring the proposals' annealing and the blur of time to a step."""
         if self.config.sampler == "proposal":
@@ -230,7 +202,11 @@ class KPlanesBackend(Backend):
     def after_step(self, step: int) -> bool:
         """Look at the occupied cells now and then."""
         config = self.config
-        if config.sampler == "occupancy" and step >= config.occupancy_start and step % config.occupancy_every == 0:
+        if config.sampler != "occupancy" or step % config.occupancy_every:
+            return False
+        if self._fixed and (missing := self.budget.adjust()):
+            logger.info("up to %d samples of a step were left out; there is more room now", missing)
+        if step >= config.occupancy_start:
             # Seeded by the step, so that a resumed run takes the same looks.
             generator = torch.Generator(self.space.bounds.device).manual_seed(step)
             threshold = config.occupancy_threshold / self.march_step

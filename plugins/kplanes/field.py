@@ -1,6 +1,6 @@
 """The field: density and colour of a space-time point, from features of planes or hash grids."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 import torch
@@ -10,6 +10,7 @@ from syncnerf.encodings.fused_mlp import FusedMLP
 from syncnerf.encodings.mlp import mlp
 from syncnerf.encodings.spherical_harmonics import WIDTH, SphericalHarmonics
 from syncnerf.rendering.compositing import truncated_exponential
+from syncnerf.rendering.selection import Selection
 
 GEOMETRY_FEATURES = 15
 
@@ -62,6 +63,7 @@ class Features(Protocol):
     """What a field looks points up in: :class:`PlaneGrid` or :class:`MaskedHashGrid`, which say more."""
 
     width: int
+    blur_kind: Hashable
 
     def __call__(self, points: Tensor, times: Tensor, static: bool = False) -> Tensor:
         """Features, shape [N, width], of points in [-1, 1]^3 and times in [-1, 1]; the static part of them alone."""
@@ -85,16 +87,15 @@ class Field(nn.Module):
         """Densities [N] and what the colour needs, at points in [-1, 1]^3 [N, 3] and times in [-1, 1] [N]."""
         return self.decoder.density(self.features(points, times, static))
 
-    def colour(self, geometry: Tensor, directions: Tensor, ray: Tensor) -> Tensor:
-        """Colours in [0, 1], shape [N, 3].
+    def colour(self, geometry: Tensor, directions: Tensor, selection: Selection) -> Tensor:
+        """Colours in [0, 1], shape [M, 3].
 
         Args:
-            geometry: of the samples, shape [N, ...].
-            directions: unit directions of the rays, shape [R, 3]; what depends on them alone is computed once a ray.
-            ray: which ray each sample lies on, int64, shape [N].
+            geometry: of the samples, shape [M, ...].
+            directions: unit directions of the rays, shape [N, 3]; what depends on them alone is computed once a ray.
+            selection: which samples of those rays they are.
         """
-        # index_select, here and in the adapter: the backward pass of plain indexing is many times slower on a CPU.
-        return self.decoder.colour(geometry, self.decoder.view(directions).index_select(0, ray))
+        return self.decoder.colour(geometry, selection.of_rays(self.decoder.view(directions)))
 
 
 class DensityField(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import torch
@@ -72,7 +72,12 @@ class MaskedHashGrid(nn.Module):
         self.dynamic = HashGrid(sizes.layout(4), engine)
         self.mask = HashGrid(sizes.mask_layout(), engine)
         self.width = self.static.layout.width
-        self.level_weights: Tensor | None = None
+        # Cells of the time axis [-1, 1] at each level, and each feature's share while a blur is set: tensors that stay
+        # where they are, for a recorded step reads what they hold by then.
+        cells = [2.0 / (grid.scale * sizes.time_scale) for grid in self.dynamic.layout.grids]
+        self.register_buffer("time_cells", torch.tensor(cells), persistent=False)
+        self.register_buffer("level_weights", torch.ones(self.width), persistent=False)
+        self.blurred = False
 
     def forward(self, points: Tensor, times: Tensor, static: bool = False) -> Tensor:
         """Features of points, shape [N, width].
@@ -89,7 +94,7 @@ class MaskedHashGrid(nn.Module):
             return kept
         moment = (0.5 * times + 0.5).clamp(0.0, 1.0) * self.sizes.time_scale
         dynamic = self.dynamic(torch.cat([unit, moment[:, None].to(unit.dtype)], dim=-1))
-        if self.level_weights is not None:
+        if self.blurred:
             dynamic = dynamic * self.level_weights.to(dynamic.dtype)
         return kept + (1.0 - mask) * dynamic
 
@@ -100,12 +105,15 @@ class MaskedHashGrid(nn.Module):
             width: standard deviation of the blur, in units of the time axis [-1, 1]; 0 for none. A level fades as
                 the fastest wave does that its grid can hold.
         """
-        self.level_weights = None
-        if width > 0:
-            cells = torch.tensor([2.0 / (grid.scale * self.sizes.time_scale) for grid in self.dynamic.layout.grids])
-            weights = torch.exp(-0.5 * (math.pi * width / cells).square())
-            weights = weights.repeat_interleave(self.sizes.features)
-            self.level_weights = weights.to(self.dynamic.table.device)
+        self.blurred = width > 0
+        if self.blurred:
+            weights = torch.exp(-0.5 * (math.pi * width / self.time_cells).square())
+            self.level_weights.view(-1, self.sizes.features).copy_(weights[:, None])
+
+    @property
+    def blur_kind(self) -> Hashable:
+        """What decides the operations of the blur, beside its numbers."""
+        return self.blurred
 
     def penalties(self) -> dict[str, Callable[[], Tensor]]:
         """Losses of the grids by the name of their weight."""

@@ -1,6 +1,6 @@
 """Six planes per scale, and the losses that keep them smooth."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ class PlaneGrid(nn.Module):
                 planes.append(nn.Parameter(torch.ones(shape) if second == 3 else torch.empty(shape).uniform_(0.1, 0.5)))
         self.planes = nn.ParameterList(planes)
         self.blur: Tensor | None = None
+        self._kernels: dict[tuple[int, torch.device], Tensor] = {}
 
     @property
     def width(self) -> int:
@@ -76,7 +77,14 @@ class PlaneGrid(nn.Module):
             radius = max(1, int(3 * cells + 0.5))
             ticks = torch.arange(-radius, radius + 1, device=self.planes[0].device, dtype=torch.float32)
             kernel = torch.exp(-0.5 * (ticks / cells) ** 2)
-            self.blur = kernel / kernel.sum()
+            # One place in memory per length: a recorded step reads what it holds by then.
+            self.blur = self._kernels.setdefault((radius, kernel.device), torch.empty_like(kernel))
+            torch.div(kernel, kernel.sum(), out=self.blur)
+
+    @property
+    def blur_kind(self) -> Hashable:
+        """What decides the operations of the blur, beside its numbers."""
+        return 0 if self.blur is None else len(self.blur)
 
     def penalties(self) -> dict[str, Callable[[], Tensor]]:
         """Losses of the planes by the name of their weight."""

@@ -25,12 +25,14 @@ class ProposalSampler(nn.Module):
         super().__init__()
         self.counts = [*counts[1:], final_count]
         self.anneal_steps, self.warmup = anneal_steps, warmup
-        self.anneal, self.trains = 1.0, True
+        self.trains = True
+        # A tensor: a recorded step reads what it holds by then.
+        self.register_buffer("anneal", torch.tensor(1.0), persistent=False)
 
     def before_step(self, step: int) -> None:
         """Bring annealing and the update rhythm to a step."""
         fraction = min(step / max(self.anneal_steps, 1), 1.0)
-        self.anneal = 10.0 * fraction / (9.0 * fraction + 1.0)
+        self.anneal.fill_(10.0 * fraction / (9.0 * fraction + 1.0))
         every = 1 + round(4 * min(step / max(self.warmup, 1), 1.0))
         self.trains = step % every == 0
 

@@ -123,20 +123,23 @@ class MixVoxelsBackend(Backend):
     # -- training ------------------------------------------------------------------------------------------------
 
     def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
-        """Photometric loss, the static field's and the variation field's, and the grids' (MixVoxels, section 3.4)."""
+        """Photometric loss, the static field's and the variation field's (MixVoxels, section 3.4)."""
         config, extras = self.config, rendering.extras
         statistics = batch.statistics
         target = statistics["mean"] if config.static_target == "mean" else batch.rgb.median(dim=1).values
         changes = statistics["deviation"] > config.variation_deviation
-        terms = {
+        return {
             "photometric": (rendering.rgb - batch.rgb).square().mean(),
             "static": config.static_weight * (extras["still"] - target).square().mean(),
             "variation": config.variation_weight
             * variation_loss(extras["change"], changes, config.variation_still_weight),
         }
-        if step % config.regularize_every == 0:
-            terms.update(grid_losses(config, self.static_field, self.dynamic_field, self.variation))
-        return terms
+
+    def penalties(self, step: int) -> dict[str, Tensor]:
+        """Total variation and sparsity of the grids, weighted."""
+        if step % self.config.regularize_every:
+            return {}
+        return grid_losses(self.config, self.static_field, self.dynamic_field, self.variation)
 
     def param_groups(self, base_lr: float) -> list[dict[str, Any]]:
         """Grids at the base learning rate, networks and the time query at shares of it."""

@@ -12,6 +12,8 @@ from syncnerf.scene.rays import Rays
 class OccupancyGrid(nn.Module):
     """Occupied cells of a box over time, from a visual hull at first and from the field's density later.
 
+    Its tensors keep their places in memory: what was recorded with them stays valid.
+
     Args:
         bounds: corners of the box, float32, shape [2, 3].
         resolution: cells per side.
@@ -50,7 +52,9 @@ class OccupancyGrid(nn.Module):
         ]
         return self.occupied.reshape(-1)[flat] & inside
 
-    def march(self, rays: Rays, times: Tensor, step: float, generator: torch.Generator | None) -> RaySamples:
+    def march(
+        self, rays: Rays, times: Tensor, step: float, generator: torch.Generator | None, count: int | None = None
+    ) -> RaySamples:
         """Steps of equal length through the box of occupied cells; those outside occupied cells are marked as such.
 
         Args:
@@ -58,9 +62,12 @@ class OccupancyGrid(nn.Module):
             times: in [-1, 1], shape [N].
             step: length of a step.
             generator: shifts each ray's steps by a random part of one; None for half a step.
+            count: number of steps, enough for the longest way through the bounds; None for no more than these rays
+                need, which waits for the device.
         """
         enter, leave = clip_to_box(rays, self.box)
-        count = max(1, int(((leave - enter).max() / step).ceil())) if len(rays) else 1
+        if count is None:
+            count = max(1, int(((leave - enter).max() / step).ceil())) if len(rays) else 1
         if generator is None:
             shift = torch.full_like(enter, 0.5)
         else:
@@ -69,10 +76,9 @@ class OccupancyGrid(nn.Module):
         steps = torch.arange(count + 1, device=enter.device)[None] + (shift[:, None] - 0.5)
         samples = RaySamples(enter[:, None] + step * steps)
         middles = samples.middles
-        samples.inside = (middles < leave[:, None]) & (middles > enter[:, None])
-        ray = samples.inside.nonzero()[:, 0]
-        points = rays.origins[ray] + middles[samples.inside][:, None] * rays.directions[ray]
-        samples.inside[samples.inside.clone()] = self.contains(points, times[ray])
+        points = rays.origins[:, None] + middles[..., None] * rays.directions[:, None]
+        in_box = (middles < leave[:, None]) & (middles > enter[:, None])
+        samples.inside = in_box & self.contains(points, times[:, None])
         return samples
 
     @torch.no_grad()
@@ -102,7 +108,7 @@ class OccupancyGrid(nn.Module):
             spread = torch.nn.functional.max_pool3d(dense[:, None], 3, stride=1, padding=1)[:, 0]
             flat = spread.reshape(self.time_bins, -1).T[:, None]
             spread = torch.nn.functional.max_pool1d(flat, 3, stride=1, padding=1)[:, 0].T.reshape(dense.shape)
-            self.occupied = (spread > 0) & self.possible
+            self.occupied.copy_((spread > 0) & self.possible)
             self._fit_box()
 
     def _fit_box(self) -> None:
@@ -110,4 +116,4 @@ class OccupancyGrid(nn.Module):
         if len(cells):
             size = (self.bounds[1] - self.bounds[0]) / self.resolution
             low, high = cells.amin(0), cells.amax(0) + 1
-            self.box = torch.stack([self.bounds[0] + low * size, self.bounds[0] + high * size])
+            self.box.copy_(torch.stack([self.bounds[0] + low * size, self.bounds[0] + high * size]))

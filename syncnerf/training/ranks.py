@@ -6,7 +6,7 @@ over all processes, so that each takes the step that one process with the whole 
 This is what DistributedDataParallel does, placed by hand: its wrapper expects one ``forward``, a field here is asked
 through several methods, and its main service, sending early gradients while later ones are still computed, has little
 to give: nearly all numbers of a field are its planes or tables, whose gradients come at the very end of the backward
-pass.
+pass. What does overlap with the sending are the penalties of the parameters, which every process computes alike.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from itertools import chain
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from syncnerf.backend import RayBatch
 from syncnerf.errors import UserError
@@ -62,12 +62,15 @@ class Ranks:
         mine = batch.apply(lambda tensor: tensor[self.rank :: self.count])
         return mine, len(mine.rays) / total
 
-    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replace every gradient by its sum over the processes, in one message per number type.
+    @contextmanager
+    def summing(self, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+        """Sum the gradients over the processes, in one message per number type, while the block runs.
 
-        A parameter without a gradient here gets one where another process has one.
+        The block adds to the gradients what every process computes alike, which is not sent. A parameter without a
+        gradient here gets one where another process has one.
         """
         if self.count == 1:
+            yield
             return
         present = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.uint8)
         _exchange(dist.all_reduce, present, op=dist.ReduceOp.MAX)
@@ -75,12 +78,19 @@ class Ranks:
         for parameter, needed in zip(parameters, present.tolist(), strict=True):
             if needed:
                 by_type.setdefault(parameter.dtype, []).append(parameter)
+        messages = []
         for group in by_type.values():
             gradients = [torch.zeros_like(item) if item.grad is None else item.grad for item in group]
             flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-            _exchange(dist.all_reduce, flat)
-            for parameter, gradient in zip(group, flat.split([item.numel() for item in group]), strict=True):
-                parameter.grad = gradient.view_as(parameter)
+            messages.append((group, flat, _exchange(dist.all_reduce, flat, async_op=True)))
+            for parameter in group:
+                parameter.grad = None
+        yield
+        for group, flat, message in messages:
+            _exchange(message.wait)
+            for parameter, sent in zip(group, flat.split([item.numel() for item in group]), strict=True):
+                alike, summed = parameter.grad, sent.view_as(parameter)
+                parameter.grad = summed if alike is None else alike.add_(summed)
 
     def mean(self, values: dict[str, float], weight: float) -> dict[str, float]:
         """Mean of numbers over the processes, by each one's weight."""
@@ -145,7 +155,7 @@ def environment_ranks() -> Ranks:
     return Ranks(int(os.environ["RANK"]), int(os.environ.get("WORLD_SIZE", "1")))
 
 
-def _exchange(operation, *arguments, **options) -> Tensor | None:
+def _exchange(operation, *arguments, **options):
     try:
         return operation(*arguments, **options)
     except (RuntimeError, ValueError) as error:

@@ -20,7 +20,8 @@ from syncnerf.training.checkpoints import load_checkpoint, save_checkpoint
 from syncnerf.training.interruption import Interruption
 from syncnerf.training.journal import Journal
 from syncnerf.training.ranks import Ranks
-from syncnerf.training.schedule import learning_rate_factor
+from syncnerf.training.recordings import CudaRecorder, Recordings
+from syncnerf.training.step import TrainingStep
 
 logger = logging.getLogger(__name__)
 
@@ -62,18 +63,11 @@ class Trainer:
         ahead = config.prefetch if config.prefetch >= 0 else 2 * (device.type == "cuda")
         self.supply = BatchSupply(sampler, config.seed, device, self.ranks, ahead)
         self.generator = torch.Generator(device)
-        self.number_type = getattr(torch, config.precision)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.number_type == torch.float16)
         self.ranks.share_state(synced)
-        self._make_optimizer()
-
-    def _make_optimizer(self) -> None:
-        groups = self.synced.param_groups(self.config.lr)
-        self.heights = {group["name"]: group["lr"] for group in groups}
-        self.trained = [parameter for group in groups for parameter in group["params"]]
-        # One pass over all numbers instead of a dozen: on a CPU, several times faster.
-        fused = self.device.type in ("cpu", "cuda")
-        self.optimizer = torch.optim.Adam(groups, lr=self.config.lr, eps=1e-15, fused=fused)
+        self.work = TrainingStep(synced, config, device, self.ranks)
+        # Messages between processes are not recorded.
+        records = config.cuda_graphs and device.type == "cuda" and self.ranks.count == 1
+        self.recordings = Recordings(self.work, self.generator, CudaRecorder(self.generator) if records else None)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -103,8 +97,7 @@ class Trainer:
                 values = self.ranks.mean({name: value.item() for name, value in losses.items()}, rays)
                 self._check(values)
                 if journal is not None:
-                    rates = {group["name"]: group["lr"] for group in self.optimizer.param_groups}
-                    journal.write(done - 1, values, self.synced.offsets, rates)
+                    journal.write(done - 1, values, self.synced.offsets, self.work.rates)
             if journal is not None:
                 journal.advance(done, rays * self.ranks.count)
             if config.save_every and done % config.save_every == 0 and done < config.steps:
@@ -116,36 +109,23 @@ class Trainer:
     def train_step(self) -> tuple[dict[str, Tensor], int]:
         """One step: draw, render, backward, update; returns the loss terms and the number of this process's rays."""
         synced, step = self.synced, self.step
-        factor = learning_rate_factor(self.config, step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.heights[group["name"]] * factor
+        self.work.set_rates(step)
         synced.before_step(step)
+        self._seed_jitter(step)
         with phase("batch"):
             batch, share = self.supply.take(step)
-        with torch.autocast(self.device.type, self.number_type, enabled=self.number_type != torch.float32):
-            rendering = synced.render_batch(batch, self._jitter(step))
-            with phase("losses"):
-                losses = synced.losses(rendering, batch, step)
-        with phase("backward"):
-            self.optimizer.zero_grad(set_to_none=True)
-            total = share * torch.stack([value.double() for value in losses.values()]).sum()
-            self.scaler.scale(total).backward()
-        with phase("optimizer"):
-            self.ranks.sum_gradients(self.trained)
-            self.scaler.unscale_(self.optimizer)
-            synced.offsets.after_backward()
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+        losses = self.recordings.run(synced.step_kind(step), batch, share, step)
         if synced.backend.after_step(step):
             self.ranks.share_state(synced)
-            self._make_optimizer()
+            self.work.make_optimizer()
+            self.recordings.forget()
         self.step = step + 1
-        return {name: value.detach() for name, value in losses.items()}, len(batch.rays)
+        return losses, len(batch.rays)
 
-    def _jitter(self, step: int) -> torch.Generator:
-        """The source of a step's jitter: a function of seed, step and process alone, so there is nothing to save."""
+    def _seed_jitter(self, step: int) -> None:
+        """Make a step's jitter a function of seed, step and process alone, so that there is nothing to save."""
         seed = np.random.SeedSequence((self.config.seed, step, self.ranks.rank)).generate_state(1, np.uint64)[0]
-        return self.generator.manual_seed(int(seed) >> 1)
+        self.generator.manual_seed(int(seed) >> 1)
 
     def _check(self, values: dict[str, float]) -> None:
         bad = [name for name, value in values.items() if not math.isfinite(value)]
@@ -171,8 +151,8 @@ class Trainer:
                 "backend": self.backend,
                 "cameras": self.names,
                 "model": self.synced.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
+                "optimizer": self.work.optimizer.state_dict(),
+                "scaler": self.work.scaler.state_dict(),
                 "batch_generator": self.supply.state(),
             },
         )
@@ -186,10 +166,9 @@ class Trainer:
         """
         record = load_checkpoint(path, self.backend, self.names)
         restore_model(self.synced, record, path)
-        self._make_optimizer()
-        self.optimizer.load_state_dict(record["optimizer"])
-        if record.get("scaler"):
-            self.scaler.load_state_dict(record["scaler"])
+        self.work.make_optimizer(record["optimizer"])
+        self.work.make_scaler(record.get("scaler"))
+        self.recordings.forget()
         self.supply.restore(record["batch_generator"])
         self.step = record["step"]
         if self.ranks.largest(self.step) != self.step:

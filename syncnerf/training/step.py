@@ -1,0 +1,98 @@
+"""What the device does in a training step: render, differentiate, update."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from syncnerf.backend import RayBatch
+from syncnerf.config import TrainingConfig
+from syncnerf.rendering.phases import phase
+from syncnerf.synced import SyncedBackend
+from syncnerf.training.ranks import Ranks
+from syncnerf.training.schedule import learning_rate_factor
+
+
+class TrainingStep:
+    """The optimizer, and the one computation that every step repeats.
+
+    Nothing in it waits for the device, so that it may be recorded where the backend says that it can be.
+
+    Args:
+        synced: offsets and field, on ``device``.
+        config: learning rates and number type.
+        device: where the step runs.
+        ranks: this process among those that train together.
+    """
+
+    def __init__(self, synced: SyncedBackend, config: TrainingConfig, device: torch.device, ranks: Ranks):
+        self.synced, self.config, self.device, self.ranks = synced, config, device, ranks
+        self.number_type = getattr(torch, config.precision)
+        self.make_scaler()
+        self.make_optimizer()
+
+    def make_scaler(self, state: dict | None = None) -> None:
+        """A gradient scaler for 16-bit training, idle in other types; from a state where one is given."""
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.number_type == torch.float16)
+        if state:
+            self.scaler.load_state_dict(state)
+
+    def make_optimizer(self, state: dict | None = None) -> None:
+        """Adam for the parameters that there are now; with the moments of a state where one is given."""
+        groups = self.synced.param_groups(self.config.lr)
+        self.heights = {group["name"]: group["lr"] for group in groups}
+        self.trained = [parameter for group in groups for parameter in group["params"]]
+        # One pass over all numbers instead of a dozen: on a CPU, several times faster.
+        fused, cuda = self.device.type in ("cpu", "cuda"), self.device.type == "cuda"
+        self.optimizer = torch.optim.Adam(groups, lr=self.config.lr, eps=1e-15, fused=fused, capturable=cuda)
+        if state:
+            self.optimizer.load_state_dict(state)
+        for group in self.optimizer.param_groups:
+            # A tensor: a recorded step reads what it holds by then. CUDA's kernel reads 32 bits.
+            kind = torch.float32 if cuda else torch.float64
+            group["lr"] = torch.tensor(float(group["lr"]), dtype=kind, device=self.device)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Learning rate of each group of parameters."""
+        return {group["name"]: float(group["lr"]) for group in self.optimizer.param_groups}
+
+    def set_rates(self, step: int) -> None:
+        """Bring the learning rates to a step."""
+        factor = learning_rate_factor(self.config, step)
+        for group in self.optimizer.param_groups:
+            group["lr"].fill_(self.heights[group["name"]] * factor)
+
+    def compute(self, batch: RayBatch, share: float, step: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Take a step along the gradient of all loss terms, and return them.
+
+        Args:
+            batch: this process's rays, on the device.
+            share: their share of all processes' rays.
+            step: number of the step.
+            generator: source of the jitter.
+        """
+        synced = self.synced
+        with torch.autocast(self.device.type, self.number_type, enabled=self.number_type != torch.float32):
+            rendering = synced.render_batch(batch, generator)
+            with phase("losses"):
+                losses = synced.losses(rendering, batch, step)
+        with phase("backward"):
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(share * _total(losses)).backward()
+        with self.ranks.summing(self.trained):
+            with phase("losses"):
+                penalties = synced.penalties(step)
+            if penalties:
+                with phase("backward"):
+                    self.scaler.scale(_total(penalties)).backward()
+        with phase("optimizer"):
+            self.scaler.unscale_(self.optimizer)
+            synced.offsets.after_backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        return {name: value.detach() for name, value in (losses | penalties).items()}
+
+
+def _total(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack([value.double() for value in terms.values()]).sum()
