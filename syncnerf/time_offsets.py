@@ -47,7 +47,8 @@ class TimeOffsets(nn.Module):
         self.config = config
         self.camera_count = camera_count
         self.reference = reference
-        self.trained = [camera for camera in range(camera_count) if camera not in untrained]
+        trained = [camera for camera in range(camera_count) if camera not in untrained]
+        self.register_buffer("trained", torch.tensor(trained, dtype=torch.int64), persistent=False)
         self.freeze_step = round(config.offset_freeze * steps)
         if self.learned:
             start = torch.zeros(camera_count, dtype=torch.float64) if initial is None else initial.double().clone()

@@ -68,7 +68,7 @@ def test_offsets_are_learned_through_the_time_query(arguments, tmp_path):
     trainer = make_trainer([*arguments, "--variation-steps=0"], tmp_path / "run")
     trainer.train_step()
     gradient = trainer.synced.offsets.shifts.grad
-    trained = list(trainer.synced.offsets.trained)
+    trained = trainer.synced.offsets.trained.tolist()
     assert torch.isfinite(gradient).all()
     assert (gradient[trained] != 0).all()
     assert (trainer.synced.offsets.values()[trained[1:]] != 0).all()

@@ -31,10 +31,11 @@ def test_engines_side_by_side(tiny_scene, monkeypatch):
     assert len(tables) == 3
     for start in tables:
         header = cells(lines[start])
-        assert header[1:8] == ["step", "batch", "sampling", "field", "losses", "backward", "optimizer"]
+        phases = ["batch", "sampling", "field", "losses", "backward", "optimizer"]
+        assert header[1:9] == ["step", "one by one", *phases]
         rows = {cells(line)[0]: cells(line) for line in lines[start + 2 : start + 5]}
         assert list(rows) == ["torch", "triton", "tcnn"]
-        times = [float(cell.removesuffix(" ms")) for cell in rows["torch"][1:8]]
+        times = [float(cell.removesuffix(" ms")) for cell in rows["torch"][1:9]]
         assert all(time > 0 for time in times)
         shares = dict(zip(header, rows["torch"], strict=True))
         assert 0 < float(shares["of matrix rate"].removesuffix(" %")) < 100

@@ -51,9 +51,16 @@ class Rates:
 
 @dataclass(frozen=True)
 class StepCost:
-    """One engine's training step: seconds in all and by phase, peak bytes, and the least work that it has to do."""
+    """One engine's training step: seconds in all and by phase, peak bytes, and the least work that it has to do.
+
+    Attributes:
+        seconds: as it is trained; on a GPU replayed from a recording, where it can be.
+        one_by_one: the same with every operation launched from Python; equal on a CPU.
+        phases: of the latter, with waits between them.
+    """
 
     seconds: float
+    one_by_one: float
     phases: dict[str, float]
     memory: int
     state_bytes: int
@@ -91,17 +98,17 @@ def step_lines(arguments: Sequence[str], device: torch.device, rates: Rates, war
     """A table of the engines' steps of one configuration."""
     flops = count_flops(parse([*arguments, "--engine=torch"]))
     lines = [
-        "| engine | step | " + " | ".join(PHASES) + " | other | memory | of copy rate | of matrix rate |",
-        "|" + "---|" * (len(PHASES) + 6),
+        "| engine | step | one by one | " + " | ".join(PHASES) + " | other | memory | of copy rate | of matrix rate |",
+        "|" + "---|" * (len(PHASES) + 7),
     ]
     for engine in reversed(ENGINES):
         reason = missing(engine, device)
         if reason is not None:
-            lines.append(f"| {engine} | cannot run: {reason} |" + " |" * (len(PHASES) + 4))
+            lines.append(f"| {engine} | cannot run: {reason} |" + " |" * (len(PHASES) + 5))
             continue
         cost = measure_step(parse([*arguments, f"--engine={engine}"]), warmup, steps)
         parts = [cost.phases.get(name, 0.0) for name in PHASES]
-        numbers = [cost.seconds, *parts, max(0.0, cost.seconds - sum(parts))]
+        numbers = [cost.seconds, cost.one_by_one, *parts, max(0.0, cost.one_by_one - sum(parts))]
         cells = [f"{1e3 * number:.2f} ms" for number in numbers]
         cells += [f"{cost.memory / 2**20:.0f} MiB"]
         cells += [f"{100 * cost.state_bytes / cost.seconds / rates.copied_bytes:.1f} %"]
@@ -109,7 +116,8 @@ def step_lines(arguments: Sequence[str], device: torch.device, rates: Rates, war
         lines.append(f"| {engine} | " + " | ".join(cells) + " |")
     lines += [
         f"{flops / 1e9:.2f} Gflop of matrix products in a step; of copy rate: bytes that parameters, gradients and "
-        "Adam's moments must move at least; phases are timed with waits between them, the step without."
+        "Adam's moments must move at least. A step is replayed from CUDA graphs where it can be; phases are of steps "
+        "launched operation by operation, with waits between them."
     ]
     return lines
 
@@ -144,15 +152,18 @@ def measure_step(config: Config, warmup: int, steps: int) -> StepCost:
             torch.cuda.reset_peak_memory_stats(trainer.device)
         for _ in range(warmup):
             trainer.train_step()
-        seconds = median_seconds(trainer.train_step, steps, wait)
+        seconds = one_by_one = median_seconds(trainer.train_step, steps, wait)
+        memory = peak_memory(trainer.device)
+        if trainer.recordings.recorder is not None:
+            trainer.recordings.recorder = None
+            one_by_one = median_seconds(trainer.train_step, steps, wait)
         with timed_phases(wait) as phases:
             for _ in range(steps):
                 trainer.train_step()
         trainer.supply.close()
         # A parameter is read, its gradient written; Adam reads both and two moments, and writes all but the gradient.
         state = 9 * sum(item.numel() * item.element_size() for item in trainer.work.trained)
-        memory = peak_memory(trainer.device)
-    return StepCost(seconds, {name: total / steps for name, total in phases.items()}, memory, state)
+    return StepCost(seconds, one_by_one, {name: total / steps for name, total in phases.items()}, memory, state)
 
 
 def lookup_lines(device: torch.device, rates: Rates, small: bool) -> list[str]:

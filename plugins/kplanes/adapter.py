@@ -146,7 +146,9 @@ class KPlanesBackend(Backend):
                 histogram_loss(samples, weights, *level) for level in extras["levels"]
             )
         if config.distortion_weight:
-            terms["distortion"] = config.distortion_weight * distortion_loss(samples, weights)
+            # Steps through occupied cells end where the batch's longest ray does: not a measure of anything.
+            longest = self.march_step * self.march_count if config.sampler == "occupancy" else None
+            terms["distortion"] = config.distortion_weight * distortion_loss(samples, weights, longest)
         if config.density_weight:
             terms["density"] = config.density_weight * (weights * (1.0 - weights)).sum(dim=-1).mean()
         return terms

@@ -49,7 +49,8 @@ def plane_features_torch(coordinates: Tensor, planes: list[Tensor]) -> Tensor:
     for start in range(0, len(planes), len(PAIRS)):
         product: Tensor | float = 1.0
         for pair, plane in zip(PAIRS, planes[start : start + len(PAIRS)], strict=True):
-            grid = coordinates[None, :, None, list(pair)]
+            # Not by a list: it would be copied to the device in every step.
+            grid = torch.stack([coordinates[:, axis] for axis in pair], dim=-1)[None, :, None]
             sample = torch.nn.functional.grid_sample(
                 plane.permute(2, 0, 1)[None], grid, align_corners=True, padding_mode="border"
             )

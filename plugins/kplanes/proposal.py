@@ -74,10 +74,16 @@ def histogram_loss(samples: RaySamples, weights: Tensor, level: RaySamples, leve
     return ((fixed - bound).clamp_min(0.0).square() / (fixed + 1e-5)).sum(dim=-1).mean()
 
 
-def distortion_loss(samples: RaySamples, weights: Tensor) -> Tensor:
-    """Spread of the weights along the ray (mip-NeRF 360, equation 15), distances scaled to [0, 1] over the ray."""
+def distortion_loss(samples: RaySamples, weights: Tensor, longest: float | None = None) -> Tensor:
+    """Spread of the weights along the ray (mip-NeRF 360, equation 15), distances scaled to [0, 1].
+
+    Args:
+        samples: the field's intervals [N, S].
+        weights: its weights [N, S].
+        longest: the distance that counts as 1; None for each ray's from its first interval to its last.
+    """
     low, high = samples.edges[:, :1], samples.edges[:, -1:]
-    scale = (high - low).clamp_min(1e-9)
+    scale = (high - low).clamp_min(1e-9) if longest is None else longest
     middles, lengths = (samples.middles - low) / scale, samples.lengths / scale
     total, moment = weights.cumsum(dim=-1), (weights * middles).cumsum(dim=-1)
     pairs = 2 * (weights * (middles * (total - weights) - (moment - weights * middles))).sum(dim=-1)

@@ -32,7 +32,7 @@ class Monitor:
         """One curve per trained camera: offset in frames, and how much its gradients agree."""
         frames = (offsets.values().detach() / self.frame_interval).tolist()
         signal = list(offsets.gradient_signal())
-        for camera in offsets.trained:
+        for camera in offsets.trained.tolist():
             name = self.names[camera]
             self.scalars(step, "offset_frames", {name: frames[camera]})
             if signal:

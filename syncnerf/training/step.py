@@ -83,7 +83,8 @@ class TrainingStep:
         with self.ranks.summing(self.trained):
             with phase("losses"):
                 penalties = synced.penalties(step)
-            if penalties:
+            # None at all, or none but those of parameters that are held still.
+            if any(value.requires_grad for value in penalties.values()):
                 with phase("backward"):
                     self.scaler.scale(_total(penalties)).backward()
         with phase("optimizer"):
