@@ -44,13 +44,11 @@ def _train(arguments: list[str]) -> int:
         os.environ["TQDM_DISABLE"] = "1"
         logging.getLogger().setLevel(logging.ERROR)
 
-    import torch
-
     from syncnerf.options import parse
+    from syncnerf.processor import settle_processor
     from syncnerf.run import run
 
-    # Features far from any surface fade into denormal numbers, which processors handle a hundred times slower.
-    torch.set_flush_denormal(True)
+    settle_processor()
     return run(parse(arguments))
 
 

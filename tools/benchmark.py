@@ -27,6 +27,7 @@ from syncnerf.assembly import Assembly, assemble, make_sampler, open_scene
 from syncnerf.cli import report_user_errors
 from syncnerf.evaluation.views import at_own_clock, evaluation_mode, render_views
 from syncnerf.options import parse
+from syncnerf.processor import settle_processor
 from syncnerf.training.trainer import Trainer
 
 
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--compare", action="store_true", help="the engines side by side, as tables")
     parser.add_argument("--small", action="store_true", help="with --compare: tiny sizes, to see that all of it runs")
     own, rest = parser.parse_known_args(arguments)
-    torch.set_flush_denormal(True)
+    settle_processor()
     if own.compare:
         print("\n".join(compare(rest, own.measure_warmup, own.measure_steps, own.small)))
         return 0
