@@ -19,6 +19,7 @@ from syncnerf.config import Config
 from syncnerf.encodings.engines import ENGINES, missing
 from syncnerf.options import parse
 from syncnerf.rendering.phases import timed_phases
+from syncnerf.training.ranks import Ranks
 from syncnerf.training.trainer import Trainer
 from syncnerf_kplanes.plane_lookup import plane_features, plane_features_torch
 from syncnerf_kplanes.planes import PlaneGrid
@@ -122,14 +123,14 @@ def step_lines(arguments: Sequence[str], device: torch.device, rates: Rates, war
     return lines
 
 
-def make_trainer(config: Config, folder: Path) -> Trainer:
-    """A trainer as the command makes it, offsets from zero and without records."""
+def make_trainer(config: Config, folder: Path, ranks: Ranks | None = None) -> Trainer:
+    """A trainer as the command makes it, without records."""
     scene = open_scene(config.scene)
     scene.frame_cache.prepare(scene.cameras)
     assembly = assemble(config, scene, fresh=True)
     return Trainer(
         assembly.synced, make_sampler(config, assembly.spec, scene), config.training, folder, assembly.spec.name,
-        scene.names, scene.frame_interval, assembly.device,
+        scene.names, scene.frame_interval, assembly.device, ranks=ranks,
     )  # fmt: skip
 
 

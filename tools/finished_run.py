@@ -8,6 +8,7 @@ from syncnerf.assembly import Assembly, assemble, open_scene
 from syncnerf.config import Config
 from syncnerf.evaluation.views import at_own_clock, evaluation_mode, render_views
 from syncnerf.options import parse
+from syncnerf.processor import settle_processor
 from syncnerf.training.checkpoints import choose_checkpoint, load_checkpoint
 from syncnerf.training.trainer import restore_model
 
@@ -40,6 +41,7 @@ class FinishedRun:
 
 def load_run(folder: Path) -> FinishedRun:
     """Load the newest checkpoint of a run's folder; raises UserError where there is none or the scene is gone."""
+    settle_processor()
     config = parse(["--config", str(folder / "config.txt")])
     scene = open_scene(config.scene)
     scene.frame_cache.prepare(scene.cameras)

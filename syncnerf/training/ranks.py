@@ -12,21 +12,26 @@ pass. What does overlap with the sending are the penalties of the parameters, wh
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from syncnerf.backend import RayBatch
 from syncnerf.errors import UserError
 
 PATIENCE = timedelta(hours=12)
 """How long a process waits for another that decodes videos or renders a preview; dead ones are noticed at once."""
+
+SMALL = 1024
+"""Numbers in a message that is kept for a while after it was sent."""
+_sent: deque[Tensor] = deque(maxlen=64)
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,12 @@ class Ranks:
     Attributes:
         rank: number of this process, from 0.
         count: number of processes.
+        pages: memory of messages that are sent again and again, by number type, device and length.
     """
 
     rank: int = 0
     count: int = 1
+    pages: dict[tuple, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def writes(self) -> bool:
@@ -72,25 +79,36 @@ class Ranks:
         if self.count == 1:
             yield
             return
+        # All that is sent is under way at once: on one machine most of an exchange is waiting for the other to answer.
         present = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.uint8)
-        _exchange(dist.all_reduce, present, op=dist.ReduceOp.MAX)
+        asked = _exchange(dist.all_reduce, present, op=dist.ReduceOp.MAX, async_op=True)
         by_type: dict[torch.dtype, list[nn.Parameter]] = {}
-        for parameter, needed in zip(parameters, present.tolist(), strict=True):
-            if needed:
-                by_type.setdefault(parameter.dtype, []).append(parameter)
+        for parameter in parameters:
+            by_type.setdefault(parameter.dtype, []).append(parameter)
         messages = []
         for group in by_type.values():
             gradients = [torch.zeros_like(item) if item.grad is None else item.grad for item in group]
-            flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+            flat = self._page(group[0], sum(item.numel() for item in group))
+            torch.cat([gradient.reshape(-1) for gradient in gradients], out=flat)
             messages.append((group, flat, _exchange(dist.all_reduce, flat, async_op=True)))
             for parameter in group:
                 parameter.grad = None
         yield
+        _exchange(asked.wait)
+        touched = {id(item) for item, flag in zip(parameters, present.tolist(), strict=True) if flag}
         for group, flat, message in messages:
             _exchange(message.wait)
             for parameter, sent in zip(group, flat.split([item.numel() for item in group]), strict=True):
                 alike, summed = parameter.grad, sent.view_as(parameter)
-                parameter.grad = summed if alike is None else alike.add_(summed)
+                if id(parameter) in touched:
+                    parameter.grad = summed if alike is None else alike.add_(summed)
+
+    def _page(self, like: Tensor, length: int) -> Tensor:
+        """Memory for a message of gradients, the same in every step: making and freeing it costs more than sending."""
+        key = (like.dtype, like.device, length)
+        if key not in self.pages:
+            self.pages[key] = like.new_empty(length)
+        return self.pages[key]
 
     def mean(self, values: dict[str, float], weight: float) -> dict[str, float]:
         """Mean of numbers over the processes, by each one's weight."""
@@ -102,11 +120,23 @@ class Ranks:
 
     def largest(self, value: int) -> int:
         """The largest of the processes' numbers."""
+        return self.ask_largest(lambda: value)()
+
+    def ask_largest(self, number: Callable[[], int]) -> Callable[[], int]:
+        """Ask for the largest of the processes' numbers; what is returned waits for the answer.
+
+        A process alone answers with what its number is by then.
+        """
         if self.count == 1:
-            return value
-        numbers = torch.tensor([value])
-        _exchange(dist.all_reduce, numbers, op=dist.ReduceOp.MAX)
-        return int(numbers)
+            return number
+        numbers = torch.tensor([number()])
+        message = _exchange(dist.all_reduce, numbers, op=dist.ReduceOp.MAX, async_op=True)
+
+        def answer() -> int:
+            _exchange(message.wait)
+            return int(numbers)
+
+        return answer
 
     @torch.no_grad()
     def share_state(self, module: nn.Module) -> None:
@@ -156,6 +186,9 @@ def environment_ranks() -> Ranks:
 
 
 def _exchange(operation, *arguments, **options):
+    # The thread that sends a tensor must not be the last to let go of it: it would need Python for that, which may be
+    # ending by then.
+    _sent.extend(item for item in arguments if isinstance(item, Tensor) and item.numel() <= SMALL)
     try:
         return operation(*arguments, **options)
     except (RuntimeError, ValueError) as error:

@@ -91,6 +91,8 @@ class Trainer:
     def _loop(self, journal: Journal | None, interruption: Interruption) -> int:
         config, signal_number = self.config, 0
         while self.step < config.steps and not signal_number:
+            # All processes stop after the same step, whichever of them a signal reached.
+            stop = self.ranks.ask_largest(lambda: interruption.signal_number or 0)
             losses, rays = self.train_step()
             done = self.step
             if (done - 1) % config.log_every == 0 or done == config.steps:
@@ -102,8 +104,7 @@ class Trainer:
                 journal.advance(done, rays * self.ranks.count)
             if config.save_every and done % config.save_every == 0 and done < config.steps:
                 self.save()
-            # All processes stop after the same step, whichever of them a signal reached.
-            signal_number = self.ranks.largest(interruption.signal_number or 0)
+            signal_number = stop()
         return signal_number
 
     def train_step(self) -> tuple[dict[str, Tensor], int]:
