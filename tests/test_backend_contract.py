@@ -221,6 +221,17 @@ def test_schedules_are_functions_of_the_step_alone(make):
             assert torch.equal(value, wandering.state_dict()[name]), name
 
 
+def test_kinds_of_steps_are_for_training_in_fixed_shapes(make):
+    """None means: not to be recorded. A backend may say so always, as MixVoxels does."""
+    assert make().step_kind(3) is None
+    backend = make(fixed_shapes=True)
+    backend.before_step(3)
+    kind = backend.step_kind(3)
+    assert hash(kind) == hash(backend.step_kind(3))
+    assert (kind is None) == (make.spec.name == "mixvoxels")
+    assert backend.eval().step_kind(3) is None
+
+
 def test_decomposition_is_there_when_it_is_asked_for(make):
     backend, times = make().eval(), some_times(make.spec)
     with torch.no_grad():

@@ -122,14 +122,6 @@ def test_recordings_end_with_the_optimizer_they_were_made_for(make):
     assert not trainer.recordings.kept
 
 
-def test_mixvoxels_steps_are_not_recorded(make):
-    """How many samples move is not known before they are looked at."""
-    trainer = make("one")
-    assert trainer.synced.step_kind(0) is not None
-    trainer.synced.eval()
-    assert trainer.synced.step_kind(0) is None
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("engine", ["torch", "triton"])
 @pytest.mark.parametrize("sampler", ["proposal", "occupancy"])

@@ -41,12 +41,12 @@ class Ranks:
     Attributes:
         rank: number of this process, from 0.
         count: number of processes.
-        pages: memory of messages that are sent again and again, by number type, device and length.
+        pages: memory of messages that are sent again and again, by number type.
     """
 
     rank: int = 0
     count: int = 1
-    pages: dict[tuple, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    pages: dict[torch.dtype, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def writes(self) -> bool:
@@ -105,10 +105,10 @@ class Ranks:
 
     def _page(self, like: Tensor, length: int) -> Tensor:
         """Memory for a message of gradients, the same in every step: making and freeing it costs more than sending."""
-        key = (like.dtype, like.device, length)
-        if key not in self.pages:
-            self.pages[key] = like.new_empty(length)
-        return self.pages[key]
+        page = self.pages.get(like.dtype)
+        if page is None or len(page) != length:
+            page = self.pages[like.dtype] = like.new_empty(length)
+        return page
 
     def mean(self, values: dict[str, float], weight: float) -> dict[str, float]:
         """Mean of numbers over the processes, by each one's weight."""
