@@ -30,6 +30,5 @@ def test_freed_memory_is_not_asked_for_again():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     (plain, before), (settled, after) = (line.split() for line in done.stdout.splitlines())
     assert (plain, settled) == ("True", "False")
-    # Sixteen megabytes are 4096 pages, twenty times: asked for each time, or never again.
-    assert int(before) > 20 * 1000
-    assert int(after) < 1000
+    # Sixteen megabytes, twenty times: asked for each time (page by page, or several at once), or never again.
+    assert int(after) < int(before) / 10

@@ -136,6 +136,15 @@ def test_checkpoint_of_another_configuration_is_refused_in_one_line(tiny_argumen
         trainer.restore(path)
 
 
+@pytest.fixture
+def listening():
+    """Whatever started the tests may have had Ctrl-C ignored, as shells do for what runs in the background."""
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, found)
+
+
+@pytest.mark.usefixtures("listening")
 def test_only_the_first_signal_is_taken_and_handlers_come_back():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with Interruption() as interruption:
