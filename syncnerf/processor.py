@@ -16,9 +16,8 @@ def settle_processor() -> None:
 
     Features far from any surface fade into denormal numbers, which processors handle a hundred times slower. And every
     step makes and frees the same large tensors, whose memory the GNU C library would give back to the system each
-    time, only to get it again page by page, cleared: a third of a step, and more than
-    half of one with 4096 rays. The most that a process holds grows
-    by some per cent, for what is free is in pieces.
+    time, only to get it again page by page, cleared: a third of a step, and more than half of one with 4096 rays. The
+    most that a process holds grows by some per cent, for what is free is in pieces.
     """
     torch.set_flush_denormal(True)
     if sys.platform == "linux":
