@@ -52,9 +52,13 @@ class Camera:
         intrinsics: the image it takes.
         camera_to_world: float64, OpenGL axes (+X right, +Y up, -Z view); shape [4, 4] for a static camera,
             [T, 4, 4] (a pose per frame) for a moving one.
-        fps: frames per second of its own clock.
+        fps: frames per second of its own clock; the median rate where ``given_times`` has no constant one.
         frame_count: number of frames T.
-        given_times: each frame's time in seconds on its own clock where it is not k / fps, float64, shape [T].
+        given_times: when each frame's exposure began, in seconds on its own clock, where that is not k / fps;
+            float64, shape [T], increasing.
+        row_time: seconds from reading the first row of a frame to reading its last (rolling shutter); negative for a
+            camera mounted upside down.
+        exposure: seconds for which a frame is exposed.
     """
 
     name: str
@@ -63,6 +67,8 @@ class Camera:
     fps: float
     frame_count: int
     given_times: Tensor | None = None
+    row_time: float = 0.0
+    exposure: float = 0.0
 
     @property
     def is_moving(self) -> bool:
@@ -72,14 +78,19 @@ class Camera:
     @property
     def duration(self) -> float:
         """The last frame's time in seconds on the camera's own clock, which starts at 0."""
-        return (self.frame_count - 1) / self.fps if self.given_times is None else float(self.given_times.max())
+        return float(self.frame_times[-1])
 
     @property
     def frame_times(self) -> Tensor:
-        """Each frame's time on the camera's own clock: k / fps seconds unless given, float64, shape [T]."""
-        if self.given_times is not None:
-            return self.given_times
-        return torch.arange(self.frame_count, dtype=torch.float64) / self.fps
+        """Each frame's time on the camera's own clock, float64, shape [T].
+
+        The middle of its exposure, and of its rows where they are read one after another: k / fps seconds unless
+        given, and half of the exposure.
+        """
+        begun = self.given_times
+        if begun is None:
+            begun = torch.arange(self.frame_count, dtype=torch.float64) / self.fps
+        return begun + 0.5 * self.exposure
 
     def pose(self, frame: int) -> Tensor:
         """Camera-to-world matrix at a frame, float64, shape [4, 4]."""

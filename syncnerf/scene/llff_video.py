@@ -120,5 +120,5 @@ def _camera(video: Path, pose: Tensor, size: Tensor, where: str, options: ReadOp
         raise UserError(f"{video}: has no frame rate; encode it again with one")
     stated = Intrinsics(max(round(width), 1), max(round(height), 1), focal, focal, width / 2, height / 2)
     standard = 2.0 if properties.width > FULL_WIDTH else 1.0
-    camera = Camera(video.stem, stated, pose, properties.fps, properties.frame_count)
+    camera = Camera(video.stem, stated, pose, properties.fps, properties.frame_count, properties.times)
     return camera.resized(*options.size(properties.width, properties.height, standard))

@@ -12,6 +12,7 @@ from syncnerf.scene.d_nerf import is_d_nerf, read_d_nerf
 from syncnerf.scene.llff_video import is_llff_video, read_llff_video
 from syncnerf.scene.panoptic import is_panoptic, read_panoptic
 from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.remarks import warn_of_untimed
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.syn_cam_video import is_syn_cam_video, read_syn_cam_video
 
@@ -57,4 +58,6 @@ def load_scene(root: Path | str, options: ReadOptions | None = None, dataset: st
             raise UserError(f"{root}: no known format in this folder (known: {', '.join(READERS)}); see --dataset")
     if dataset not in READERS:
         raise UserError(f"no dataset format '{dataset}'{did_you_mean(dataset, READERS)} (known: {', '.join(READERS)})")
-    return READERS[dataset].read(root, options or ReadOptions())
+    scene = READERS[dataset].read(root, options or ReadOptions())
+    warn_of_untimed(scene)
+    return scene

@@ -57,7 +57,7 @@ def read_syn_cam_video(root: Path, options: ReadOptions) -> Scene:
         width, height = properties.width, properties.height
         focal = FOCAL_PER_WIDTH * width
         intrinsics = Intrinsics(width, height, focal, focal, width / 2, height / 2)
-        camera = Camera(name, intrinsics, pose, properties.fps or FPS, properties.frame_count)
+        camera = Camera(name, intrinsics, pose, properties.fps or FPS, properties.frame_count, properties.times)
         return camera.resized(*options.size(width, height)), VideoSource(videos[name])
 
     return footage_scene(path, root, "syncam", names, read, options)

@@ -1,5 +1,6 @@
 """Cameras, bounds and the scene of a ``transforms.json``, whatever holds the frames."""
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,14 @@ from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms import matrix_of, number, positive, read_json_object, read_true_offsets, rigid_matrix
 from syncnerf.scene.video import VideoProperties, check_same_shape
 
+logger = logging.getLogger(__name__)
+
 BOUNDS = 1.3
 NEAR, FAR = 2.0, 6.0
 WHITE = (1.0, 1.0, 1.0)
+NOMINAL, JITTER = 1e-4, 0.02
+"""Relative difference between two statements of a frame rate that is no contradiction: for a constant rate (29.97 for
+30000 / 1001) and for the median of a varying one."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,7 @@ def entry_camera(
     values, where = entry.values, entry.where
     intrinsics = _intrinsics(values, where, properties, source)
     lens = Lens(*(number(values, key, where, 0.0) for key in ("k1", "k2", "p1", "p2")))
-    if "fps" in values:
-        fps = positive(values, "fps", where)
-    elif properties.fps > 0:
-        fps = properties.fps
-    else:
-        raise UserError(f"{source}: has no frame rate; give 'fps' in transforms.json")
+    fps, times = _clock(values, where, properties, source)
     if "transform_matrices" in values:
         poses = values["transform_matrices"]
         if not isinstance(poses, list) or len(poses) != properties.frame_count:
@@ -70,8 +71,35 @@ def entry_camera(
         pose = torch.stack([rigid_matrix(p, f"{where}.transform_matrices[{k}]") for k, p in enumerate(poses)])
     else:
         pose = rigid_matrix(values.get("transform_matrix"), f"{where}.transform_matrix")
-    camera = Camera(name, intrinsics, pose, fps, properties.frame_count)
+    exposure = number(values, "exposure", where, 0.0)
+    if exposure < 0:
+        raise UserError(f"{where}: 'exposure' should be 0 or more seconds, not {exposure:g}")
+    row_time = number(values, "row_time", where, 0.0)
+    camera = Camera(name, intrinsics, pose, fps, properties.frame_count, times, row_time, exposure)
     return camera.resized(*options.size(intrinsics.width, intrinsics.height)), lens
+
+
+def _clock(
+    values: dict[str, Any], where: str, properties: VideoProperties, source: Path
+) -> tuple[float, torch.Tensor | None]:
+    """Frames per second and the frames' times: the json's own ``frame_times``, else the file's, else the ``fps``."""
+    stated = positive(values, "fps", where) if "fps" in values else 0.0
+    if "frame_times" in values:
+        times = matrix_of(values["frame_times"], f"{where}: 'frame_times'")
+        if times.shape != (properties.frame_count,) or not (times.diff() > 0).all():
+            raise UserError(f"{where}: 'frame_times' should hold {properties.frame_count} increasing seconds")
+        return (1 / float(times.diff().median()) if len(times) > 1 else stated or properties.fps or 1.0), times
+    timed = not properties.untimed
+    rounding = NOMINAL if properties.times is None else JITTER
+    if timed and stated and abs(stated / properties.fps - 1) > rounding:
+        logger.warning(
+            "%s: its timestamps say %.6g frames per second and not %g as transforms.json does; they are believed "
+            "('frame_times' in its entry would overrule them)", source, properties.fps, stated,
+        )  # fmt: skip
+    fps = properties.fps if timed else stated or properties.fps
+    if fps <= 0:
+        raise UserError(f"{source}: has no frame rate; give 'fps' in transforms.json")
+    return fps, properties.times
 
 
 def _intrinsics(values: dict[str, Any], where: str, properties: VideoProperties, source: Path) -> Intrinsics:

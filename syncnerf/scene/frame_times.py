@@ -1,0 +1,45 @@
+"""When frames were taken: from timestamps, else from a constant rate."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_WHOLE_RATES = (24, 25, 30, 48, 50, 60, 90, 100, 120, 240)
+NOMINAL_RATES = tuple(rate * factor for rate in _WHOLE_RATES for factor in (1.0, 1000 / 1001))
+"""Frames per second that cameras are made for."""
+FINE_TICKS = 8
+"""Timestamps this many times finer than the frames' interval tell a constant rate that nothing states from a gap."""
+
+
+class FrameTiming(NamedTuple):
+    """Frames per second (the median rate where it varies), and the frames' times in seconds where it does.
+
+    The times are float64, shape [T], from the first frame's; None where they are k / fps.
+    """
+
+    fps: float
+    times: Tensor | None
+
+
+def timing(stamps: np.ndarray, tick: float, rates: Iterable[float]) -> FrameTiming:
+    """Frames' times from timestamps, which are rounded to the ticks of their clock.
+
+    Where a constant rate explains all timestamps within that rounding, the times are exactly k / fps.
+
+    Args:
+        stamps: presentation times in seconds, increasing, float64, shape [T], T at least 2.
+        tick: seconds between the moments that a timestamp can express.
+        rates: frames per second that something states, the most trusted one first; zeros are passed over.
+    """
+    times, count = stamps - stamps[0], np.arange(len(stamps))
+    fitted = 1 / float(np.polyfit(count, times, 1)[0])
+    fine = FINE_TICKS * tick * fitted < 1
+    # Rounding spreads the differences over less than a tick; arithmetic before the rounding, and a fit, add a little.
+    spread = 1.5 * tick if fine else (1 - 1e-6) * tick
+    for rate in (*rates, *((*NOMINAL_RATES, fitted) if fine else ())):
+        if rate > 0 and np.ptp(times - count / rate) < spread:
+            return FrameTiming(float(rate), None)
+    return FrameTiming(1.0 / float(np.median(np.diff(times))), torch.from_numpy(times))

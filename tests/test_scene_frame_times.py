@@ -1,0 +1,152 @@
+"""A frame's time is its presentation timestamp; a constant rate is exactly that; contradictions are said."""
+
+import logging
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from format_scenes import FORMATS, FRAMES, blender_video
+from odd_videos import MILLISECONDS, grey, write_timed
+from tiny_scene import edit_json
+
+from syncnerf.errors import UserError
+from syncnerf.scene import load_scene
+from syncnerf.scene.frame_times import timing
+from syncnerf.scene.video import VideoSource, probe_video
+
+GREYS = [grey(20 + 10 * k) for k in range(20)]
+
+
+def times_of(path):
+    """Frames' times that the file gives, in seconds."""
+    properties = probe_video(path)
+    if properties.times is None:
+        return np.arange(properties.frame_count) / properties.fps
+    return properties.times.numpy()
+
+
+@pytest.mark.parametrize("rate", [24, 25, 30, 50, 60, Fraction(30000, 1001), Fraction(24000, 1001), 15, 6, 119.88])
+@pytest.mark.parametrize("tick", [1 / 1000, 1 / 90000, 1 / 12288])
+@pytest.mark.parametrize("rounded", [np.round, np.floor])
+def test_a_constant_rate_is_seen_through_the_rounding(rate, tick, rounded):
+    stamps = rounded((np.arange(500) / float(rate) + 0.0137) / tick) * tick
+    fps, times = timing(stamps, tick, [0.0, 1000.0])
+    assert times is None
+    # A rate that nothing states is known from the last timestamp, which is rounded.
+    assert abs(499 / fps - 499 / float(rate)) < 1.5 * tick
+    assert timing(stamps, tick, [float(rate)]).fps == float(rate)
+
+
+def test_what_varies_is_kept():
+    generator = np.random.default_rng(1)
+    jittered = (np.arange(60) + generator.uniform(-0.2, 0.2, 60)) / 30
+    lost = np.delete(np.arange(60), [20, 33, 34]) / 30
+    for stamps in (jittered, lost, np.arange(60) / 30 + 0.004 * (np.arange(60) % 3 == 0)):
+        fps, times = timing(stamps + 2.5, 1 / 90000, [30.0, 28.5])
+        np.testing.assert_allclose(times.numpy(), stamps - stamps[0], atol=1e-12)
+        assert fps == pytest.approx(30, rel=0.05)
+    # Ticks as long as frames: a gap of one tick is a gap, and no slower rate.
+    _, times = timing(np.delete(np.arange(60), 30) / 30, 1 / 30, [30.0])
+    assert times is not None
+    assert timing(np.arange(60) / 30, 1 / 30, [30.0]) == (30.0, None)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "ts"])
+@pytest.mark.parametrize("b_frames", ["0", "2"])
+def test_times_of_files_are_those_of_their_frames(tmp_path, suffix, b_frames):
+    """Two frames lost, others a little late; the file starts 1.2 s after its clock."""
+    wanted = 1.2 + (np.delete(np.arange(20), [7, 12]) + 0.2 * np.sin(np.arange(18))) / 30
+    path = write_timed(tmp_path / f"odd.{suffix}", GREYS[:18], wanted, bf=b_frames)
+    found = times_of(path)
+    tick = 1 / 1000 if suffix == "mkv" else 1 / 90000
+    np.testing.assert_allclose(found, wanted - wanted[0], atol=1.01 * tick)
+    properties = probe_video(path)
+    assert properties.fps == pytest.approx(30, rel=0.03)
+    # Transport streams add the muxer's own delay.
+    assert properties.start_time == pytest.approx(wanted[0], abs=1.5 if suffix == "ts" else 0.001)
+    camera = load_and_decode(path, len(wanted))
+    assert [round((frame.mean() - 20) / 10) for frame in camera] == list(range(18))
+
+
+def load_and_decode(path, count):
+    """A file's frames, [T, height, width, 3]."""
+    from syncnerf.scene.camera import Intrinsics
+
+    frames = list(VideoSource(path).decode(Intrinsics(32, 24, 30.0, 30.0, 16.0, 12.0)))
+    assert len(frames) == probe_video(path).frame_count == count
+    return frames
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "avi"])
+def test_constant_files_have_exactly_constant_times(tmp_path, suffix):
+    rate = Fraction(30000, 1001)
+    base = MILLISECONDS if suffix == "mkv" else 1 / rate
+    path = write_timed(tmp_path / f"plain.{suffix}", GREYS, [k / rate for k in range(20)], base, rate, bf="0")
+    properties = probe_video(path)
+    assert properties.times is None
+    assert properties.fps == pytest.approx(30000 / 1001, rel=1e-6)
+
+
+def test_files_without_timestamps_go_by_their_rate_with_one_warning(tmp_path, caplog):
+    blender_video(tmp_path)
+    for k in (1, 2):
+        (tmp_path / f"cam{k:02d}.mp4").unlink()
+        path = write_timed(tmp_path / "raw.h264", [grey(99, 48, 32)] * FRAMES, np.arange(FRAMES) / 30)
+        path.rename(tmp_path / f"cam{k:02d}.mp4")
+    edit_json(tmp_path / "transforms.json", lambda record: record.update(fps=10))
+    with caplog.at_level(logging.WARNING):
+        scene = load_scene(tmp_path)
+    assert [camera.fps for camera in scene.cameras] == [10.0] * 4
+    assert all(camera.given_times is None for camera in scene.cameras)
+    warnings = [record.message for record in caplog.records]
+    assert len(warnings) == 1
+    assert "cam01.mp4, cam02.mp4" in warnings[0]
+
+
+def test_a_rate_that_the_timestamps_contradict_is_said_and_not_believed(tmp_path, caplog):
+    blender_video(tmp_path)
+    edit_json(tmp_path / "transforms.json", lambda record: record["frames"][2].update(fps=30))
+    with caplog.at_level(logging.WARNING):
+        scene = load_scene(tmp_path)
+    assert [camera.fps for camera in scene.cameras] == [10.0] * 4
+    assert len(caplog.records) == 1
+    assert "cam02.mp4" in caplog.text
+    caplog.clear()
+    edit_json(tmp_path / "transforms.json", lambda record: record["frames"][2].update(fps=10))
+    load_scene(tmp_path)
+    assert not caplog.records
+
+
+def test_times_of_the_json_overrule_the_files(tmp_path):
+    blender_video(tmp_path)
+    times = [0.0, 0.1, 0.4, 0.5, 0.62]
+    own = {"frame_times": times, "row_time": -0.012, "exposure": 0.008}
+    edit_json(tmp_path / "transforms.json", lambda record: record["frames"][1].update(own))
+    plain, camera = load_scene(tmp_path).cameras[:2]
+    torch.testing.assert_close(camera.frame_times, torch.tensor(times, dtype=torch.float64) + 0.004)
+    assert (camera.row_time, camera.exposure) == (-0.012, 0.008)
+    assert camera.duration == pytest.approx(0.624)
+    assert camera.fps == pytest.approx(10)
+    assert (plain.row_time, plain.exposure) == (0.0, 0.0)
+    torch.testing.assert_close(plain.frame_times, torch.arange(FRAMES, dtype=torch.float64) / 10, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "own", [{"frame_times": [0, 1, 2]}, {"frame_times": [0, 1, 1, 2, 3]}, {"exposure": -1}, {"row_time": "fast"}]
+)
+def test_unfit_times_are_refused(tmp_path, own):
+    blender_video(tmp_path)
+    edit_json(tmp_path / "transforms.json", lambda record: record["frames"][1].update(own))
+    with pytest.raises(UserError, match=rf"transforms\.json: frames\[1\].*{next(iter(own))}"):
+        load_scene(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["n3v", "syncam"])
+def test_every_format_of_videos_goes_by_timestamps(tmp_path, name):
+    FORMATS[name](tmp_path)
+    video = sorted(tmp_path.rglob("*.mp4"))[1]
+    times = [0.0, 0.1, 0.4, 0.5, 0.6]
+    write_timed(video, [grey(99, 48, 32)] * FRAMES, times)
+    camera = load_scene(tmp_path).cameras[1]
+    torch.testing.assert_close(camera.frame_times, torch.tensor(times, dtype=torch.float64), atol=1e-5, rtol=0)
