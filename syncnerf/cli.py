@@ -60,6 +60,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
+    from syncnerf.importers.command import add_parser as add_import
     from syncnerf.scene.info_command import add_parser as add_info
     from syncnerf.sync.command import add_parser as add_sync
 
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     # `train` has a parser of its own (its options depend on the backend): see _train.
     subparsers.add_parser("train", help="train, evaluate or render a field; syncnerf train --help", add_help=False)
+    add_import(subparsers)
     add_sync(subparsers)
     add_info(subparsers)
     return parser

@@ -177,6 +177,7 @@ def test_library_code_does_not_print():
     assert set(printing) <= {
         "syncnerf/cli.py",
         "syncnerf/run.py",
+        "syncnerf/importers/command.py",
         "syncnerf/sync/command.py",
         "syncnerf/scene/info_command.py",
     }

@@ -1,0 +1,1 @@
+"""Calibrations of other tools: read into one record, matched with videos, written as a scene."""

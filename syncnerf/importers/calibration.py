@@ -1,0 +1,224 @@
+"""The one record that every calibration format is read into."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from syncnerf.errors import UserError
+from syncnerf.scene.transforms import matrix_of
+
+PINHOLE, FISHEYE = "OPENCV", "OPENCV_FISHEYE"
+HALF_PIXEL = 0.5
+"""OpenCV puts the first pixel's centre at 0, this package at 0.5."""
+MILLIMETRE, CENTIMETRE, METRE = 1e-3, 1e-2, 1.0
+LENS_KEYS = {
+    PINHOLE: ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"),
+    FISHEYE: ("k1", "k2", "k3", "k4"),
+}
+"""Names of the distortion coefficients in OpenCV's order, by model."""
+FAR_FROM_RIGID = 1e-3
+"""Largest deviation of a rotation matrix from orthogonality; files hold six digits or more."""
+
+
+@dataclass(frozen=True)
+class CalibratedCamera:
+    """One camera of a calibration.
+
+    Attributes:
+        name: as the file calls it.
+        matrix: calibration matrix K in pixels, pixel centres at +0.5, float64, shape [3, 3].
+        rotation: world to camera, OpenCV axes (+X right, +Y down, +Z view), float64, shape [3, 3], or [T, 3, 3] for a
+            camera that moves.
+        translation: world to camera, in the file's unit, float64, shape [3] or [T, 3].
+        size: width and height in pixels of the images that were calibrated; None where the file does not say.
+        model: ``OPENCV`` or ``OPENCV_FISHEYE``.
+        distortion: coefficients in OpenCV's order (see ``LENS_KEYS``); missing ones are 0.
+    """
+
+    name: str
+    matrix: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    size: tuple[int, int] | None = None
+    model: Literal["OPENCV", "OPENCV_FISHEYE"] = PINHOLE
+    distortion: tuple[float, ...] = ()
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether it has a pose per frame."""
+        return self.rotation.ndim == 3
+
+    def camera_to_world(self, metres: float) -> np.ndarray:
+        """Camera-to-world in OpenGL axes, float64, shape [4, 4] or [T, 4, 4]; ``metres``: length of the unit."""
+        turned = np.swapaxes(self.rotation, -1, -2)
+        pose = np.zeros((*turned.shape[:-2], 4, 4))
+        pose[..., :3, :3] = turned * np.array([1.0, -1.0, -1.0])
+        pose[..., :3, 3] = -(turned @ self.translation[..., None])[..., 0] * metres
+        pose[..., 3, 3] = 1.0
+        return pose
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """All cameras of a calibration.
+
+    Attributes:
+        path: the file or folder it was read from.
+        format: the format's name.
+        cameras: in the file's order.
+        metres: length of the file's unit in metres; None where it is not known.
+        notes: what a person should know, one line each.
+    """
+
+    path: Path
+    format: str
+    cameras: tuple[CalibratedCamera, ...]
+    metres: float | None
+    notes: tuple[str, ...] = ()
+
+    def with_unit(self, metres: float) -> "Calibration":
+        """The same in another unit."""
+        return replace(self, metres=metres)
+
+
+@dataclass(frozen=True)
+class Importer:
+    """A format: how to recognise it and how to read it, from a file or a folder; ``read`` raises UserError."""
+
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path], Calibration]
+
+
+def calibrated_camera(
+    where: str,
+    name: str,
+    matrix: Any,
+    rotation: Any,
+    translation: Any,
+    size: Any = None,
+    distortion: Any = (),
+    model: Literal["OPENCV", "OPENCV_FISHEYE"] = PINHOLE,
+) -> CalibratedCamera:
+    """Check the parts of a camera in OpenCV's conventions (first pixel's centre at 0) and put them together.
+
+    Args:
+        where: file and entry, for the error's text.
+        name: the camera's.
+        matrix: 3 rows of 3.
+        rotation: 3 rows of 3, or a Rodrigues vector of 3 numbers (radians).
+        translation: 3 numbers.
+        size: width and height in pixels, or None.
+        distortion: coefficients in OpenCV's order.
+        model: of the lens.
+
+    Raises:
+        UserError: a part is missing, not finite or impossible.
+    """
+    if matrix is None or rotation is None or translation is None:
+        absent = "matrix" if matrix is None else "rotation" if rotation is None else "translation"
+        raise UserError(f"{where}: has no {absent}; calibrate this camera, or remove it from the file")
+    intrinsics = calibration_matrix(matrix, f"{where}: its matrix")
+    intrinsics[:2, 2] += HALF_PIXEL
+    return CalibratedCamera(
+        name,
+        intrinsics,
+        rotation_matrix(rotation, f"{where}: its rotation"),
+        vector(translation, f"{where}: its translation", 3),
+        None if size is None else image_size(size, f"{where}: its size"),
+        model,
+        coefficients(distortion, f"{where}: its distortion", model),
+    )
+
+
+def calibration_matrix(values: Any, where: str) -> np.ndarray:
+    """Check a matrix K, float64, shape [3, 3]; raises UserError."""
+    matrix = matrix_of(plain(values), where).numpy().copy()
+    if matrix.shape != (3, 3):
+        raise UserError(f"{where} has shape {matrix.shape}; give 3 rows of 3")
+    if not (matrix[0, 0] > 0 and matrix[1, 1] > 0) or abs(matrix[2] - np.array([0, 0, 1])).max() > 1e-6:
+        raise UserError(f"{where} is no calibration matrix (positive focal lengths, last row 0 0 1); is it transposed?")
+    return matrix
+
+
+def rotation_matrix(values: Any, where: str) -> np.ndarray:
+    """A rotation, float64, shape [3, 3], from its matrix or its Rodrigues vector; raises UserError."""
+    matrix = matrix_of(plain(values), where).numpy()
+    if matrix.size == 3:
+        return rodrigues(matrix.reshape(3))
+    if matrix.shape != (3, 3):
+        raise UserError(f"{where} has shape {matrix.shape}; give 3 rows of 3 or a vector of 3")
+    left, stretch, right = np.linalg.svd(matrix)
+    if np.abs(stretch - 1).max() > FAR_FROM_RIGID or np.linalg.det(matrix) < 0:
+        raise UserError(f"{where} is no rotation (determinant {np.linalg.det(matrix):.3f}); calibrate again")
+    return left @ right
+
+
+def rodrigues(turn: np.ndarray) -> np.ndarray:
+    """Rotation by |turn| radians about the direction of ``turn`` (Rodrigues' formula), float64, shape [3, 3]."""
+    angle = float(np.linalg.norm(turn))
+    x, y, z = turn
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    # sin(a)/a and (1 - cos(a))/a^2, which np.sinc gives without dividing by zero.
+    half = np.sinc(0.5 * angle / np.pi)
+    return np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * half**2 * cross @ cross
+
+
+def quaternion_matrix(quaternion: np.ndarray, where: str) -> np.ndarray:
+    """Rotation of a quaternion (w, x, y, z) of any length, float64, shape [3, 3]; raises UserError where it is 0."""
+    length = float(np.linalg.norm(quaternion))
+    if not np.isfinite(length) or length < 1e-9:
+        raise UserError(f"{where} is no rotation; calibrate again")
+    w, x, y, z = quaternion / length
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + 2 * w * cross + 2 * cross @ cross
+
+
+def vector(values: Any, where: str, length: int) -> np.ndarray:
+    """Numbers in a row or a column, float64, shape [length]; raises UserError."""
+    numbers = matrix_of(plain(values), where).numpy().reshape(-1)
+    if len(numbers) != length:
+        raise UserError(f"{where} holds {len(numbers)} numbers; give {length}")
+    return numbers
+
+
+def image_size(values: Any, where: str) -> tuple[int, int]:
+    """Width and height in whole pixels; raises UserError."""
+    width, height = vector(values, where, 2)
+    if min(width, height) < 1 or width % 1 or height % 1:
+        raise UserError(f"{where} is {width:g}x{height:g}; give width and height in pixels")
+    return int(width), int(height)
+
+
+def coefficients(values: Any, where: str, model: str) -> tuple[float, ...]:
+    """Distortion coefficients without the zeros at their end; raises UserError where OpenCV would not know them."""
+    numbers = matrix_of(plain(values if values is not None else ()), where).numpy().reshape(-1)
+    known = len(LENS_KEYS[model])
+    used = np.trim_zeros(numbers, "b")
+    if len(used) > known:
+        raise UserError(f"{where} has {len(used)} coefficients; {known} are supported ({', '.join(LENS_KEYS[model])})")
+    return tuple(used.tolist())
+
+
+def plain(values: Any) -> Any:
+    """Arrays as nested lists, everything else as it is."""
+    return values.tolist() if isinstance(values, np.ndarray) else values
+
+
+def checked(
+    path: Path,
+    format_name: str,
+    cameras: Sequence[CalibratedCamera],
+    metres: float | None,
+    notes: Sequence[str] = (),
+) -> Calibration:
+    """The calibration of a file; raises UserError where it holds no cameras or two of one name."""
+    if not cameras:
+        raise UserError(f"{path}: holds no calibrated camera; calibrate again")
+    names = [camera.name for camera in cameras]
+    repeated = [name for i, name in enumerate(names) if name in names[:i]]
+    if repeated:
+        raise UserError(f"{path}: two cameras are called '{repeated[0]}'; give each its own name")
+    return Calibration(path, format_name, tuple(cameras), metres, tuple(notes))

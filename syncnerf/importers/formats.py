@@ -1,0 +1,75 @@
+"""Which importer reads a calibration: by its content, or by name."""
+
+from pathlib import Path
+
+from syncnerf.errors import UserError, did_you_mean
+from syncnerf.importers.calibration import Calibration, Importer
+from syncnerf.importers.caliscope import CALISCOPE
+from syncnerf.importers.colmap import COLMAP
+from syncnerf.importers.easymocap import EASYMOCAP
+from syncnerf.importers.named_sections import ANIPOSE, FREEMOCAP, POSE2SIM
+from syncnerf.importers.nerfstudio import NERFSTUDIO
+from syncnerf.importers.opencap import OPENCAP
+from syncnerf.importers.opencv_yaml import OPENCV_YAML
+from syncnerf.importers.panoptic_studio import PANOPTIC_STUDIO
+from syncnerf.importers.qualisys import QUALISYS
+
+# In the order in which a path is tried: the more particular form first.
+IMPORTERS: dict[str, Importer] = {
+    "caliscope": CALISCOPE,
+    "freemocap": FREEMOCAP,
+    "pose2sim": POSE2SIM,
+    "anipose": ANIPOSE,
+    "qualisys": QUALISYS,
+    "easymocap": EASYMOCAP,
+    "panoptic-studio": PANOPTIC_STUDIO,
+    "opencap": OPENCAP,
+    "colmap": COLMAP,
+    "nerfstudio": NERFSTUDIO,
+    "opencv-yaml": OPENCV_YAML,
+}
+LARGEST_FOLDER = 200
+"""Files of a folder that are looked into."""
+
+
+def read_calibration(path: Path, name: str = "auto") -> Calibration:
+    """Read a calibration.
+
+    Args:
+        path: its file, or a folder that holds one.
+        name: a format's name, or ``auto`` to recognise it.
+
+    Raises:
+        UserError: there is none, it is of no known format, a folder holds several, or something in it is unfit.
+    """
+    if name != "auto" and name not in IMPORTERS:
+        raise UserError(
+            f"no calibration format '{name}'{did_you_mean(name, IMPORTERS)} (known: {', '.join(IMPORTERS)})"
+        )
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; name the calibration")
+    tried = IMPORTERS if name == "auto" else {name: IMPORTERS[name]}
+    found = _recognised(path, tried)
+    if found is None and path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file())[:LARGEST_FOLDER]
+        inside = [(file, importer) for file in files if (importer := _lenient(file, tried)) is not None]
+        if len(inside) > 1:
+            names = ", ".join(file.name for file, _ in inside[:4])
+            raise UserError(f"{path}: holds several calibrations ({names}); name one of them")
+        if inside:
+            path, found = inside[0]
+    if found is None:
+        raise UserError(f"{path}: holds no calibration of a known format (known: {', '.join(IMPORTERS)}); see --format")
+    return found.read(path)
+
+
+def _recognised(path: Path, importers: dict[str, Importer]) -> Importer | None:
+    return next((importer for importer in importers.values() if importer.recognises(path)), None)
+
+
+def _lenient(path: Path, importers: dict[str, Importer]) -> Importer | None:
+    """The importer of a file among others, any of which may be something else altogether."""
+    try:
+        return _recognised(path, importers)
+    except UserError:
+        return None

@@ -1,0 +1,145 @@
+"""A calibration and a folder of videos become a scene."""
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from syncnerf.errors import UserError
+from syncnerf.importers.calibration import LENS_KEYS, Calibration
+from syncnerf.importers.timestamps import TIMESTAMPS, read_timestamps
+from syncnerf.importers.videos import FilmedCamera, Fit, film, find_videos, match
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_UNIT = "the unit is not known (boards are mostly measured in millimetres): the file's numbers stay; see --unit"
+PLAUSIBLE_METRES = (0.02, 500.0)
+"""Distances between the cameras of a rig that need no remark."""
+
+
+@dataclass(frozen=True)
+class ImportedScene:
+    """What an import made: the scene's folder, its cameras and what a person should know, one line each."""
+
+    root: Path
+    cameras: tuple[FilmedCamera, ...]
+    notes: tuple[str, ...]
+
+
+def import_scene(calibration: Calibration, videos: Path, out: Path, fit: Fit = "scale") -> ImportedScene:
+    """Write ``transforms.json`` and links to the videos into a new folder, which appears only when it is complete.
+
+    Args:
+        calibration: from :func:`~syncnerf.importers.formats.read_calibration`; its unit becomes metres where known.
+        videos: folder of the videos; a ``timestamps.csv`` in it (caliscope's) gives every frame's time.
+        out: the scene's folder, new or empty.
+        fit: how a video of another size shows the calibrated image.
+
+    Raises:
+        UserError: videos and calibration do not fit, or the folder cannot be written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: already exists; name a new folder for the scene")
+    found = find_videos(videos)
+    pairs, notes = match(calibration, list(found))
+    filmed = [film(calibration, calibration.cameras[index], name, found[name], fit) for index, name in pairs]
+    times = _frame_times(videos / TIMESTAMPS, filmed)
+    metres = calibration.metres
+    notes = [*calibration.notes, *notes, *([UNKNOWN_UNIT] if metres is None else [])]
+    notes += [f"camera {camera.name}: {camera.note}" for camera in filmed if camera.note]
+    if times:
+        notes.append(f"every frame's time is that of {TIMESTAMPS}")
+    entries = [_entry(camera, metres or 1.0, times.get(camera.name)) for camera in filmed]
+    notes += _remark_on_size(entries, metres)
+    record = {"source": f"{calibration.format}: {calibration.path.name}", "frames": entries}
+    record["unit"] = "metres" if metres is not None else "unknown"
+    _write(out, record, filmed)
+    return ImportedScene(out, tuple(filmed), tuple(notes))
+
+
+def _frame_times(path: Path, filmed: list[FilmedCamera]) -> dict[str, np.ndarray]:
+    """Times by camera name, from the file if there is one; raises UserError where a camera's count differs."""
+    if not path.is_file():
+        return {}
+    times = read_timestamps(path)
+    for camera in filmed:
+        count = len(times.get(camera.name, ()))
+        if count != camera.properties.frame_count:
+            raise UserError(
+                f"{path}: holds {count} frames of {camera.name}, whose video has {camera.properties.frame_count}; "
+                "mend or remove the file"
+            )
+    return times
+
+
+def _entry(camera: FilmedCamera, metres: float, times: np.ndarray | None) -> dict[str, Any]:
+    """The camera's entry of ``transforms.json``."""
+    calibrated = camera.calibrated
+    width, height = calibrated.size
+    entry = {
+        "file_path": _link_name(camera),
+        "camera_model": calibrated.model,
+        "w": width,
+        "h": height,
+        "fl_x": float(calibrated.matrix[0, 0]),
+        "fl_y": float(calibrated.matrix[1, 1]),
+        "cx": float(calibrated.matrix[0, 2]),
+        "cy": float(calibrated.matrix[1, 2]),
+    }
+    entry |= dict(zip(LENS_KEYS[calibrated.model], calibrated.distortion, strict=False))
+    key = "transform_matrices" if calibrated.is_moving else "transform_matrix"
+    entry[key] = calibrated.camera_to_world(metres).tolist()
+    if times is not None:
+        entry["frame_times"] = times.tolist()
+    return entry
+
+
+def _remark_on_size(entries: list[dict[str, Any]], metres: float | None) -> list[str]:
+    """A warning where a rig in metres would be as large as a town or as small as a coin."""
+    if metres is None:
+        return []
+    places = np.stack(
+        [np.reshape(e.get("transform_matrix", e.get("transform_matrices")), (-1, 4, 4))[0] for e in entries]
+    )
+    reach = float(np.linalg.norm(np.ptp(places[:, :3, 3], axis=0)))
+    if PLAUSIBLE_METRES[0] <= reach <= PLAUSIBLE_METRES[1]:
+        return []
+    return [f"warning: the cameras stand {reach:.3g} m apart; if the file is in another unit, say so with --unit"]
+
+
+def _link_name(camera: FilmedCamera) -> str:
+    return camera.name + camera.video.suffix
+
+
+def _write(out: Path, record: dict[str, Any], filmed: list[FilmedCamera]) -> None:
+    scratch = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+        for camera in filmed:
+            _link(camera.video, scratch / _link_name(camera))
+        (scratch / "transforms.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        scratch.chmod(0o755)
+        if out.exists():
+            out.rmdir()
+        scratch.rename(out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror or error}); choose another place") from error
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _link(video: Path, link: Path) -> None:
+    """A symbolic link by a relative path; where these are not allowed (Windows), a hard one."""
+    target = os.path.relpath(video.resolve(), link.parent.resolve())
+    try:
+        link.symlink_to(target)
+    except (OSError, NotImplementedError):
+        os.link(video, link)
