@@ -171,6 +171,8 @@ def test_timestamps_of_the_recording_are_used(tmp_path):
     import_scene(read_calibration(FORMATS["caliscope"][0](tmp_path / "c")), videos, tmp_path / "scene")
     for k, entry in enumerate(entries_of(tmp_path / "scene")):
         np.testing.assert_allclose(entry["frame_times"], times[k] - 100.0, atol=1e-9)
+    for k, camera in enumerate(load_scene(tmp_path / "scene").cameras):
+        np.testing.assert_allclose(camera.frame_times.numpy(), times[k] - 100.0, atol=1e-9)
 
 
 def test_an_existing_folder_is_left_alone(videos, tmp_path):

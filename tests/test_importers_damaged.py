@@ -206,6 +206,7 @@ def test_there_are_many():
         (lambda folder: (folder / "timestamps.csv").write_text("cam_id,when\n"), "columns"),
         (lambda folder: (folder / "timestamps.csv").write_text("cam_id,frame_time\n0,x\n"), "line 2"),
         (lambda folder: (folder / "timestamps.csv").write_text("cam_id,frame_time\n0,1.5\n"), "1 frames"),
+        (lambda folder: (folder / "timestamps.csv").write_text("cam_id,frame_time\n0,1.5\n0,1.5\n"), "same time"),
     ],
 )  # fmt: skip
 def test_damaged_recordings(tmp_path, capsys, spoil, reason):

@@ -19,7 +19,7 @@ def read_timestamps(path: Path) -> dict[str, np.ndarray]:
     Videos are called ``cam_<cam_id>``, and so are the cameras here.
 
     Raises:
-        UserError: a column is missing, or a row holds no number.
+        UserError: a column is missing, a row holds no number, or two frames of a camera have one time.
     """
     rows = csv.DictReader(read_text(path).splitlines())
     columns = rows.fieldnames or []
@@ -38,4 +38,8 @@ def read_timestamps(path: Path) -> dict[str, np.ndarray]:
     if not times:
         raise UserError(f"{path}: holds no frame; write it again or remove it")
     begin = min(min(own) for own in times.values())
-    return {name: np.sort(np.array(own)) - begin for name, own in times.items()}
+    ordered = {name: np.sort(np.array(own)) - begin for name, own in times.items()}
+    for name, own in ordered.items():
+        if (np.diff(own) <= 0).any():
+            raise UserError(f"{path}: two frames of {name} have the same time; mend or remove the file")
+    return ordered
