@@ -60,6 +60,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
+    from syncnerf.export.command import add_parser as add_export
     from syncnerf.importers.command import add_parser as add_import
     from syncnerf.scene.info_command import add_parser as add_info
     from syncnerf.sync.command import add_parser as add_sync
@@ -74,5 +75,6 @@ def _parser() -> argparse.ArgumentParser:
     subparsers.add_parser("train", help="train, evaluate or render a field; syncnerf train --help", add_help=False)
     add_import(subparsers)
     add_sync(subparsers)
+    add_export(subparsers)
     add_info(subparsers)
     return parser

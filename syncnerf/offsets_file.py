@@ -77,19 +77,39 @@ def read_offsets(path: Path, names: Sequence[str]) -> Tensor:
         UserError: the file is missing or unreadable, lacks a camera, or holds something that is no number.
     """
     path = Path(path)
+    values = _by_name(path, _record(path), names)
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise UserError(f"{path}: has no offset for camera '{missing[0]}'; add it (has: {', '.join(values)})")
+    return torch.tensor([_seconds(path, name, values[name]) for name in names], dtype=torch.float64)
+
+
+def read_rates(path: Path, names: Sequence[str]) -> Tensor:
+    """Clock rates by camera name (1e-6: one part per million), float64, shape [C]; 0 where the file has none.
+
+    Raises:
+        UserError: the file is missing or unreadable, or a rate is no number.
+    """
+    path = Path(path)
+    record = _record(path)
+    cameras = record.get("cameras") if isinstance(record, dict) else None
+    entries = [cameras.get(name) if isinstance(cameras, dict) else None for name in names]
+    parts = [entry.get("rate_ppm", 0.0) if isinstance(entry, dict) else 0.0 for entry in entries]
+    for name, part in zip(names, parts, strict=True):
+        if isinstance(part, bool) or not isinstance(part, int | float) or not math.isfinite(part):
+            raise UserError(f"{path}: the rate of camera '{name}' should be a finite number, not {part!r}")
+    return 1e-6 * torch.tensor(parts, dtype=torch.float64)
+
+
+def _record(path: Path) -> object:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; write it with 'syncnerf sync --out'") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: is not valid json ({error}); write it again") from error
-    values = _by_name(path, record, names)
-    missing = [name for name in names if name not in values]
-    if missing:
-        raise UserError(f"{path}: has no offset for camera '{missing[0]}'; add it (has: {', '.join(values)})")
-    return torch.tensor([_seconds(path, name, values[name]) for name in names], dtype=torch.float64)
 
 
 def _by_name(path: Path, record: object, names: Sequence[str]) -> dict[str, object]:

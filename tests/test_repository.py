@@ -178,6 +178,7 @@ def test_library_code_does_not_print():
         "syncnerf/cli.py",
         "syncnerf/run.py",
         "syncnerf/importers/command.py",
+        "syncnerf/export/command.py",
         "syncnerf/sync/command.py",
         "syncnerf/scene/info_command.py",
     }

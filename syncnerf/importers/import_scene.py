@@ -1,10 +1,6 @@
 """A calibration and a folder of videos become a scene."""
 
 import json
-import logging
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +11,7 @@ from syncnerf.errors import UserError
 from syncnerf.importers.calibration import LENS_KEYS, Calibration
 from syncnerf.importers.timestamps import TIMESTAMPS, read_timestamps
 from syncnerf.importers.videos import FilmedCamera, Fit, film, find_videos, match
-
-logger = logging.getLogger(__name__)
+from syncnerf.scene.new_folder import link, new_folder
 
 UNKNOWN_UNIT = "the unit is not known (boards are mostly measured in millimetres): the file's numbers stay; see --unit"
 PLAUSIBLE_METRES = (0.02, 500.0)
@@ -44,8 +39,6 @@ def import_scene(calibration: Calibration, videos: Path, out: Path, fit: Fit = "
     Raises:
         UserError: videos and calibration do not fit, or the folder cannot be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: already exists; name a new folder for the scene")
     found = find_videos(videos)
     pairs, notes = match(calibration, list(found))
     filmed = [film(calibration, calibration.cameras[index], name, found[name], fit) for index, name in pairs]
@@ -118,28 +111,7 @@ def _link_name(camera: FilmedCamera) -> str:
 
 
 def _write(out: Path, record: dict[str, Any], filmed: list[FilmedCamera]) -> None:
-    scratch = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+    with new_folder(out) as scratch:
         for camera in filmed:
-            _link(camera.video, scratch / _link_name(camera))
+            link(camera.video, scratch / _link_name(camera))
         (scratch / "transforms.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        scratch.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        scratch.rename(out)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written ({error.strerror or error}); choose another place") from error
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _link(video: Path, link: Path) -> None:
-    """A symbolic link by a relative path; where these are not allowed (Windows), a hard one."""
-    target = os.path.relpath(video.resolve(), link.parent.resolve())
-    try:
-        link.symlink_to(target)
-    except (OSError, NotImplementedError):
-        os.link(video, link)

@@ -1,0 +1,89 @@
+"""``syncnerf export``: a synchronised scene in the forms that other tools read."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from syncnerf.errors import UserError, did_you_mean
+from syncnerf.export.aligned import write_aligned, write_freemocap
+from syncnerf.export.alignment import Alignment, read_alignment
+from syncnerf.export.ffmpeg_script import write_script
+from syncnerf.export.nerf_folders import write_n3v, write_transforms
+from syncnerf.export.pose2sim import write_pose2sim
+from syncnerf.export.timeline import write_final_cut, write_otio
+from syncnerf.export.timestamps import write_caliscope
+from syncnerf.scene import load_scene
+from syncnerf.scene.new_folder import new_folder
+from syncnerf.scene.read_options import ReadOptions
+
+FORMATS: dict[str, tuple[str, Callable[[Alignment, Path], list[str] | None]]] = {
+    "aligned": ("aligned", write_aligned),
+    "freemocap": ("synchronized_videos", write_freemocap),
+    "caliscope": ("caliscope", write_caliscope),
+    "transforms": ("transforms", write_transforms),
+    "n3v": ("n3v", write_n3v),
+    "otio": ("timeline.otio", write_otio),
+    "fcpxml": ("timeline.xml", write_final_cut),
+    "ffmpeg": ("align.sh", write_script),
+}
+"""By name: what it is called in the folder, and what writes it and returns notes."""
+POSE2SIM, POSE_FOLDER = "pose2sim", "pose-sync"
+NAMES = (*FORMATS, POSE2SIM)
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the subcommand ``export`` to the command line."""
+    parser = subparsers.add_parser(
+        "export",
+        help="write a synchronised scene in the forms that other tools read",
+        description="Writes a synchronised scene in the forms that other tools read, by sync's or training's offsets.",
+    )
+    add = parser.add_argument
+    add("--datadir", type=Path, required=True, help="folder of the scene")
+    add("--dataset", default="auto", help="format of the scene; auto recognises it from the folder")
+    add("--offsets", type=Path, default=Path("offsets.json"), help="offsets file (default: offsets.json here)")
+    add("--to", required=True, metavar="FORMATS", help=f"comma-separated: {', '.join(NAMES)}")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder to make, with a part for each format")
+    add(
+        "--poses", type=Path, metavar="DIR", help="for pose2sim: its folder 'pose' with a <camera>_json for each camera"
+    )
+    add("--downsample", type=float, default=0.0, help="for transforms and n3v: images this many times smaller per side")
+    add("--exclude-cameras", default="", help="comma-separated names of cameras to leave out")
+    add("--cache-dir", type=Path, help="folder of the decoded frames (default: beside the scene)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out ``syncnerf export``; returns the exit code."""
+    wanted = _names(arguments.to)
+    for name in wanted:
+        if name not in NAMES:
+            raise UserError(f"no export format '{name}'{did_you_mean(name, NAMES)} (known: {', '.join(NAMES)})")
+    if not wanted:
+        raise UserError(f"--to: names no format (known: {', '.join(NAMES)})")
+    if (POSE2SIM in wanted) != (arguments.poses is not None):
+        raise UserError("--to pose2sim and --poses go together: the keypoints lie in Pose2Sim's folder 'pose'")
+    options = ReadOptions(
+        downsample=arguments.downsample,
+        exclude_cameras=tuple(_names(arguments.exclude_cameras)),
+        cache_dir=arguments.cache_dir,
+    )
+    scene = load_scene(arguments.datadir, options, arguments.dataset)
+    alignment = read_alignment(scene, arguments.offsets)
+    notes = [f"camera {name} is left out: it has no offset" for name in alignment.left_out]
+    with new_folder(arguments.out) as folder:
+        for name in wanted:
+            if name == POSE2SIM:
+                notes += write_pose2sim(alignment, arguments.poses, folder / POSE_FOLDER)
+            else:
+                place, write = FORMATS[name]
+                notes += write(alignment, folder / place) or []
+    for name in wanted:
+        print(f"{name:10}  {arguments.out / (POSE_FOLDER if name == POSE2SIM else FORMATS[name][0])}")
+    for note in notes:
+        print(note)
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
