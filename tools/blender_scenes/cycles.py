@@ -14,6 +14,11 @@ from mathutils import Matrix
 
 from blender_scenes.scenes import Paint, Part
 
+STATES = (0, 1)
+"""Blender's frames that hold the moving parts as the shutter opens and as it closes."""
+MARGIN = 6
+"""Rows rendered beyond the asked ones."""
+
 
 @contextlib.contextmanager
 def _quiet_stdout() -> Iterator[None]:
@@ -93,8 +98,21 @@ def _add_part(part: Part, index: int):
     mesh.shade_smooth()
     mesh.materials.append(_material(part.name, part.paint, seed=3.1 * (index + 1)))
     thing = bpy.data.objects.new(part.name, mesh)
+    thing.rotation_mode = "QUATERNION"
     bpy.context.scene.collection.objects.link(thing)
+    if part.deform is not None:
+        _add_shapes(thing)
     return thing
+
+
+def _add_shapes(thing) -> None:
+    """A shape for each of the two states, faded one into the other between them."""
+    thing.shape_key_add(name="rest")
+    for state in STATES:
+        shape = thing.shape_key_add(name=f"at {state}")
+        for frame in STATES:
+            shape.value = float(frame == state)
+            shape.keyframe_insert("value", frame=frame)
 
 
 def _add_light(kind: str, position: tuple[float, float, float], energy: float, size: float) -> None:
@@ -122,7 +140,8 @@ class CyclesRenderer:
         self, parts: list[Part], width: int, height: int, camera_angle_x: float, samples: int, scratch: Path
     ) -> None:
         bpy.ops.wm.read_factory_settings(use_empty=True)
-        self.picture_path = Path(scratch) / "frame.png"
+        bpy.context.preferences.edit.keyframe_new_interpolation_type = "LINEAR"
+        self.picture_path = Path(scratch) / "frame.exr"
         self.parts = [(part, _add_part(part, index)) for index, part in enumerate(parts)]
         self._configure(width, height, samples)
         _add_light("SUN", (1.5, 1.8, 4.0), energy=2.0, size=0.12)
@@ -147,14 +166,15 @@ class CyclesRenderer:
         render.engine = "CYCLES"
         render.resolution_x, render.resolution_y, render.resolution_percentage = width, height, 100
         render.film_transparent = True
-        # The default dither adds noise to every 8-bit picture, which no field can reproduce.
-        render.dither_intensity = 0.0
         render.use_persistent_data = True
+        scene.frame_set(STATES[0])
+        render.motion_blur_position = "START"
+        render.motion_blur_shutter = 1.0
         render.filepath = str(self.picture_path)
-        render.image_settings.file_format = "PNG"
+        render.image_settings.file_format = "OPEN_EXR"
         render.image_settings.color_mode = "RGBA"
-        render.image_settings.color_depth = "8"
-        render.image_settings.compression = 0
+        render.image_settings.color_depth = "32"
+        render.image_settings.exr_codec = "NONE"
         cycles = scene.cycles
         cycles.device = "CPU"
         cycles.samples = samples
@@ -170,42 +190,69 @@ class CyclesRenderer:
         # Prefiltering the guides costs as much as the rendering and measured no gain.
         cycles.denoising_prefilter = "NONE"
 
-    def render(self, time: float, camera_to_world: np.ndarray) -> np.ndarray:
-        """The picture at ``time`` seconds from ``camera_to_world`` [4, 4]: float [H, W, 3] in 0..1, display values."""
-        for part, thing in self.parts:
-            thing.matrix_world = Matrix(part.pose(time).tolist())
-            if part.deform is not None:
-                thing.data.vertices.foreach_set("co", part.deform(time).astype(np.float32).ravel())
-                thing.data.update()
+    def render(
+        self, time: float, camera_to_world: np.ndarray, shutter: float = 0.0, rows: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        """Display values of a picture, or of some of its rows, float [rows, W, 3] in 0..1.
+
+        Args:
+            time: seconds; the middle of the exposure.
+            camera_to_world: the camera's pose [4, 4].
+            shutter: seconds of the exposure; what moves in it is blurred, in linear light.
+            rows: first and last-plus-one row, counted from the top; all when None.
+        """
+        render = bpy.context.scene.render
+        first, last = rows or (0, render.resolution_y)
+        # A few more rows on either side, for the denoiser sees them.
+        above, below = max(first - MARGIN, 0), min(last + MARGIN, render.resolution_y)
+        self._place(time - shutter / 2, STATES[0])
+        if shutter:
+            self._place(time + shutter / 2, STATES[1])
+        render.use_motion_blur = shutter > 0
+        render.use_border = render.use_crop_to_border = True
+        render.border_max_y, render.border_min_y = (1.0 - row / render.resolution_y for row in (above, below))
         self.camera.matrix_world = Matrix(camera_to_world.tolist())
         with _quiet_stdout():
             bpy.ops.render.render(write_still=True)
-        return self._read_over_white()
+        return over_white(self._read_picture())[first - above : last - above]
 
-    def _read_over_white(self) -> np.ndarray:
+    def _place(self, time: float, state: int) -> None:
+        """Keep where every part is at ``time`` as its state at frame ``state``."""
+        for part, thing in self.parts:
+            location, turn, _ = Matrix(part.pose(time).tolist()).decompose()
+            if turn.dot(thing.rotation_quaternion) < 0:
+                turn.negate()  # the shorter way from one state to the other
+            thing.location, thing.rotation_quaternion = location, turn
+            thing.keyframe_insert("location", frame=state)
+            thing.keyframe_insert("rotation_quaternion", frame=state)
+            if part.deform is not None:
+                shape = thing.data.shape_keys.key_blocks[f"at {state}"]
+                shape.data.foreach_set("co", part.deform(time).astype(np.float32).ravel())
+
+    def _read_picture(self) -> np.ndarray:
+        """What Blender saved: linear light times alpha, and alpha, float [rows, W, 4]."""
         picture = bpy.data.images.load(str(self.picture_path))
-        picture.colorspace_settings.name = "Non-Color"
         width, height = picture.size
         values = np.empty(width * height * 4, dtype=np.float32)
         picture.pixels.foreach_get(values)
         bpy.data.images.remove(picture)
-        values = values.reshape(height, width, 4)[::-1]
-        alpha = values[..., 3:]
-        return values[..., :3] * alpha + (1.0 - alpha)
-
-    def render_blurred(self, time: float, camera_to_world: np.ndarray, shutter: float, steps: int = 8) -> np.ndarray:
-        """As :meth:`render`, with the shutter open for ``shutter`` seconds centred on ``time``.
-
-        Light adds up before the display curve, so the ``steps`` pictures are averaged in linear light.
-        """
-        moments = time + shutter * ((np.arange(steps) + 0.5) / steps - 0.5)
-        total = sum(_to_linear(self.render(moment, camera_to_world)) for moment in moments)
-        return _to_display(total / steps)
+        return values.reshape(height, width, 4)[::-1]
 
 
-def _to_linear(display: np.ndarray) -> np.ndarray:
+def over_white(picture: np.ndarray) -> np.ndarray:
+    """Display values [..., 3] of linear light times alpha, and alpha, [..., 4] over white.
+
+    Mixed in display values, as fields mix colours.
+    """
+    alpha = picture[..., 3:].clip(0.0, 1.0)
+    return to_display(picture[..., :3] / alpha.clip(1e-6)).clip(0.0, 1.0) * alpha + (1.0 - alpha)
+
+
+def to_linear(display: np.ndarray) -> np.ndarray:
+    """Linear light of sRGB's display values."""
     return np.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)
 
 
-def _to_display(linear: np.ndarray) -> np.ndarray:
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1.0 / 2.4) - 0.055)
+def to_display(linear: np.ndarray) -> np.ndarray:
+    """sRGB's display values of linear light of at least 0."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clip(0.0) ** (1.0 / 2.4) - 0.055)

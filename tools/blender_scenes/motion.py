@@ -58,6 +58,16 @@ def rotation(x: float, y: float, z: float) -> np.ndarray:
     return matrix
 
 
+def rotation_by(vector: np.ndarray) -> np.ndarray:
+    """The rotation [3, 3] about the direction of ``vector`` [3] by its length in radians (Rodrigues' formula)."""
+    angle = float(np.linalg.norm(vector))
+    if angle == 0.0:
+        return np.eye(3)
+    x, y, z = vector / angle
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * cross @ cross
+
+
 def wandering_pose(
     generator: np.random.Generator,
     centre: tuple[float, float, float],

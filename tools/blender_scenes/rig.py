@@ -103,14 +103,3 @@ def rig_poses(
     turned = azimuth[:, None] + sweep * direction[:, None] * progress[None]
     positions = on_sphere(turned, np.broadcast_to(elevation[:, None], turned.shape), radius)
     return np.stack([[look_at_origin(position) for position in camera] for camera in positions])
-
-
-def draw_offsets(cameras: int, seed: int, fps: float, std_frames: float = 0.0, range_frames: float = 0.0) -> np.ndarray:
-    """True time offsets [C] in seconds, one per camera, continuous (so sub-frame).
-
-    Gaussian with deviation ``std_frames`` frames, or uniform in ``+-range_frames`` frames when that is not 0.
-    """
-    generator = np.random.default_rng([seed, 1])
-    if range_frames:
-        return generator.uniform(-range_frames, range_frames, cameras) / fps
-    return generator.normal(0.0, 1.0, cameras) * std_frames / fps

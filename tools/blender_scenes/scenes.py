@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from blender_scenes.flight import flown_poses
 from blender_scenes.motion import Pose, rotation, still, translation, wander, wandering_pose
 from blender_scenes.shapes import Mesh, rounded_solid, torus
 
@@ -217,11 +218,35 @@ def jelly(generator: np.random.Generator) -> list[Part]:
     return parts
 
 
+def flight(generator: np.random.Generator) -> list[Part]:
+    """Five small bodies thrown over a plinth: they fly, spin and bounce off each other, up to 20 pixels a frame."""
+    solids = {
+        "ball": (rounded_solid((0.15, 0.15, 0.15)), Paint((RED, CREAM, ORANGE, DARK, YELLOW), patches=5.0, spots=9.0)),
+        "cube": (
+            rounded_solid((0.13, 0.13, 0.13), exponent=7.0),
+            Paint((BLUE, CREAM, TEAL, YELLOW, DARK), patches=5.0, spots=9.0),
+        ),
+        "ring": (torus(0.14, 0.06), Paint((GREEN, YELLOW, CREAM, TEAL, DARK), patches=5.0, spots=9.0)),
+        "club": (
+            rounded_solid((0.07, 0.07, 0.24), exponent=3.0),
+            Paint((PINK, CREAM, PURPLE, DARK, ORANGE), patches=6.0, spots=10.0),
+        ),
+        "disc": (
+            rounded_solid((0.2, 0.2, 0.06), exponent=4.0, cylinder=True),
+            Paint((PURPLE, YELLOW, CREAM, DARK, TEAL), patches=5.0, spots=9.0),
+        ),
+    }
+    poses = flown_poses(generator, [float(mesh.vertices.max()) for mesh, _ in solids.values()])
+    bodies = [Part(name, *solid, pose) for (name, solid), pose in zip(solids.items(), poses, strict=True)]
+    return [_plinth(0.95, -0.62), *bodies]
+
+
 SCENES: dict[str, Callable[[np.random.Generator], list[Part]]] = {
     "toys": toys,
     "gyroscope": gyroscope,
     "dancer": dancer,
     "jelly": jelly,
+    "flight": flight,
 }
 
 
