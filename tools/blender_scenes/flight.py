@@ -95,19 +95,18 @@ def fly(
 def _bounce(places: np.ndarray, velocities: np.ndarray, radii: np.ndarray, drum: Drum) -> list[int]:
     """Reflects ``velocities`` [N, 3] in place at contacts of approaching bodies; returns the bodies concerned."""
     touched = set()
-    for body, (place, velocity) in enumerate(zip(places, velocities, strict=True)):
-        distance = float(np.hypot(place[0], place[1]))
-        normals = []
-        if distance > drum.radius - radii[body]:
-            normals.append(np.array([-place[0], -place[1], 0.0]) / distance)
-        if place[2] < drum.floor + radii[body]:
-            normals.append(np.array([0.0, 0.0, 1.0]))
-        if place[2] > drum.ceiling - radii[body]:
-            normals.append(np.array([0.0, 0.0, -1.0]))
-        for normal in normals:
-            inward = float(velocity @ normal)
+    distances = np.hypot(places[:, 0], places[:, 1])
+    contacts = (
+        (distances > drum.radius - radii, lambda body: np.array([*-places[body, :2], 0.0]) / distances[body]),
+        (places[:, 2] < drum.floor + radii, lambda body: np.array([0.0, 0.0, 1.0])),
+        (places[:, 2] > drum.ceiling - radii, lambda body: np.array([0.0, 0.0, -1.0])),
+    )
+    for reached, normal_at in contacts:
+        for body in np.flatnonzero(reached).tolist():
+            normal = normal_at(body)
+            inward = float(velocities[body] @ normal)
             if inward < 0:
-                velocity -= 2.0 * inward * normal
+                velocities[body] -= 2.0 * inward * normal
                 touched.add(body)
     first, second = np.triu_indices(len(radii), 1)
     apart = places[first] - places[second]
