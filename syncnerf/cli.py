@@ -61,6 +61,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     from syncnerf.export.command import add_parser as add_export
+    from syncnerf.generate.score_command import add_parser as add_score_views
     from syncnerf.importers.command import add_parser as add_import
     from syncnerf.scene.info_command import add_parser as add_info
     from syncnerf.sync.command import add_parser as add_sync
@@ -77,4 +78,5 @@ def _parser() -> argparse.ArgumentParser:
     add_sync(subparsers)
     add_export(subparsers)
     add_info(subparsers)
+    add_score_views(subparsers)
     return parser

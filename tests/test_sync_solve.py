@@ -234,3 +234,14 @@ def test_camera_seen_for_a_moment_has_no_rate():
     assert clocks.known.tolist() == [True, True, True, False]
     assert clocks.rates[3].isnan()
     np.testing.assert_allclose(clocks.rates[:3], 0.0, atol=1e-9)
+
+
+def test_a_triangle_that_contradicts_itself_is_solved_with_wide_errors():
+    """Dropping the two lags that disagree most would leave the first camera to nothing."""
+    lags = Lags(torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2]), torch.tensor([0.0, -0.9, 0.1]).double(),
+                torch.tensor([1e-3, 1e-3, 1e-4]).double())  # fmt: skip
+    solution = robust_fit(
+        offset_design(lags, 3), lags.values, lags.deviations, torch.ones(1, 3).double(), torch.zeros(3).double()
+    )
+    assert solution.unknowns.isfinite().all()
+    assert solution.covariance[0, 0].sqrt() > 0.05

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from syncnerf.scene import Camera, Scene
 from syncnerf.scene.frame_cache import FrameCache
@@ -29,17 +30,22 @@ class _PickedFrames(FrameCache):
 
 
 def picked(scene: Scene, picks: Sequence[slice]) -> Scene:
-    """The scene with some of each camera's frames, taken for consecutive ones.
+    """The scene with some of each camera's frames, at the times when these were exposed.
 
-    Args:
-        scene: of any cameras.
-        picks: frames of each camera; ``slice(None, None, -1)`` plays its video backwards.
+    The earliest picked frame's time becomes zero. ``slice(None, None, -1)`` plays a camera's video backwards: its times
+    stay, its frames swap places.
     """
-    cameras = []
+    begun = []
     for camera, pick in zip(scene.cameras, picks, strict=True):
-        count = len(range(camera.frame_count)[pick])
-        pose = camera.camera_to_world[list(range(camera.frame_count)[pick])] if camera.is_moving else camera.pose(0)
-        cameras.append(replace(camera, camera_to_world=pose, frame_count=count, given_times=None))
+        times = camera.frame_times[torch.arange(camera.frame_count).numpy()[pick].copy()].sort().values
+        begun.append(times - 0.5 * camera.exposure)
+    origin = min(times[0] for times in begun)
+    cameras = []
+    for camera, pick, times in zip(scene.cameras, picks, begun, strict=True):
+        poses = camera.camera_to_world
+        if camera.is_moving:
+            poses = torch.from_numpy(poses.numpy()[pick].copy())
+        cameras.append(replace(camera, camera_to_world=poses, frame_count=len(times), given_times=times - origin))
     by_name = dict(zip(scene.names, picks, strict=True))
     cache = _PickedFrames(scene.frame_cache, scene.cameras, by_name)
     return replace(scene, cameras=tuple(cameras), frame_cache=cache, true_offsets=None, _frames={})

@@ -26,8 +26,8 @@ MOST_PAIRS = 12
 """Pairs that are matched at most, nearest directions first."""
 MOMENTS = 4
 """Moments at which they are."""
-FEATURES = 1500
-"""Features of a frame at most."""
+FEATURES, PIXELS_PER_FEATURE = 1500, 30
+"""Features of a frame at most, and pixels for each of them."""
 LEAST_RESPONSE = 1e-9
 """Corner response of frames in [0, 1] above which a place is a corner at all: next to nothing."""
 PATCH = 32
@@ -68,8 +68,8 @@ def score_geometry(scene: Scene) -> tuple[Score, list[Matches]]:
     Matches are corners at several sizes with SIFT descriptors (Lowe, IJCV 2004), upright, each the other's best.
     The floor is the share on the lines of a shuffled rig: each pair's matches against the geometry of the other pairs
     of cameras (each in both orders; the median, since some pairs of a regular rig stand alike). On an arc all lines are
-    nearly level, and the floor is high. The ceiling is the share that each pair's best epipolar geometry of all explains
-    (RANSAC): the rest are wrong matches, whatever the cameras.
+    nearly level, and the floor is high. The ceiling is the share that each pair's best epipolar geometry of all
+    explains (RANSAC): the rest are wrong matches, whatever the cameras.
 
     Args:
         scene: views with the poses they were asked for.
@@ -111,7 +111,7 @@ def near_pairs(scene: Scene) -> list[tuple[int, int]]:
 
 
 def moments(scene: Scene) -> Tensor:
-    """Seconds on the cameras' own clocks at which frames are matched, inside what all videos show, float64, shape [4]."""
+    """Seconds on the cameras' own clocks at which frames are matched, within all videos, float64, shape [4]."""
     end = min(float(camera.frame_times[-1]) for camera in scene.cameras)
     return (torch.arange(MOMENTS, dtype=torch.float64) + 0.5) / MOMENTS * end
 
@@ -124,9 +124,11 @@ def frame_at(scene: Scene, view: int, moment: float) -> int:
 def _features(scene: Scene, view: int) -> list[tuple[Tensor, Tensor]]:
     """Places [N, 2] in pixels (centres at +0.5) and descriptors [N, 128] of a view's frames at all moments."""
     # Corners on an image pyramid: on small frames several times as many good matches as blobs, in less time.
+    size = scene.cameras[view].intrinsics
+    count = min(FEATURES, size.width * size.height // PIXELS_PER_FEATURE)
     levels = {"nms_size": 5, "pyramid_levels": 2, "up_levels": 1, "scale_factor_levels": 2**0.5, "s_mult": 12.0}
     corners = kornia.feature.MultiResolutionDetector(
-        kornia.feature.CornerGFTT(), FEATURES, levels, ori_module=kornia.feature.PassLAF()
+        kornia.feature.CornerGFTT(), count, levels, ori_module=kornia.feature.PassLAF()
     )
     sift = kornia.feature.SIFTDescriptor(PATCH, rootsift=True)
     describe = kornia.feature.LAFDescriptor(sift, PATCH, grayscale_descriptor=True)

@@ -1,4 +1,4 @@
-"""How synchronous views are that should be exactly so: offsets that should be zero, for the whole video and in parts."""
+"""How synchronous views are that should be exactly so: offsets that should be zero, overall and in windows of time."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def score_synchrony(scene: Scene) -> Score:
         scene: views whose cameras' clocks should agree exactly; true offsets are not looked at.
 
     Returns:
-        The score; ``details`` hold how many frames two views are apart (median and largest), each view's offset with its
-        standard error in frames (null where undetermined, with the reason), the same in windows of time, views whose
-        offset slips from window to window, and every pair.
+        The score; ``details`` hold how many frames two views are apart (median and largest), each view's offset with
+        its standard error in frames (null where undetermined, with the reason), the same in windows of time, views
+        whose offset slips from window to window, and every pair.
     """
     small = scene.resized(WORKING_SIDE)
     small.frame_cache.prepare(small.cameras)

@@ -135,6 +135,9 @@ def robust_fit(design: Tensor, values: Tensor, deviations: Tensor, gauge: Tensor
             break
     residuals = seen - rows @ unknowns
     used = residuals.abs() <= OUTLIER * scale
+    if int(torch.linalg.matrix_rank(rows[used])) < design.shape[1] - len(gauge):
+        # What is left would not determine everything: none can be told to be the bad one, and the error becomes wide.
+        used[:] = True
     unknowns, inverse = _solve(rows, seen, used.double(), gauge)
     residuals = seen - rows @ unknowns
     freedom = int(used.sum()) - design.shape[1] + len(gauge)

@@ -1,0 +1,55 @@
+"""``syncnerf score-views``: how synchronous and consistent the views of a scene are."""
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the subcommand ``score-views`` to the command line."""
+    parser = subparsers.add_parser(
+        "score-views",
+        help="score how synchronous and consistent views are, generated or not",
+        description="Scores how synchronous and how consistent the views of a scene are: offsets that should be zero, "
+        "matches against the commanded cameras, and a field that has to show a view it was not trained on. Writes "
+        "scores.json and scores.html. Needs no weights.",
+    )
+    add = parser.add_argument
+    add("--datadir", type=Path, required=True, help="folder of the scene, in any format")
+    add("--dataset", default="auto", help="format of the scene; auto recognises it from the folder")
+    add("--out", type=Path, help="folder of the results (default: scores in the current folder)")
+    add("--exclude-cameras", default="", help="comma-separated names of views to leave out")
+    add("--cache-dir", type=Path, help="folder of the decoded frames (default: beside the scene)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out ``syncnerf score-views``; returns the exit code."""
+    from syncnerf.generate.score import Score
+    from syncnerf.generate.score_page import score_page
+    from syncnerf.generate.scores import score_views, write_scores, write_text
+    from syncnerf.scene import load_scene
+    from syncnerf.scene.read_options import ReadOptions
+
+    excluded = tuple(name.strip() for name in arguments.exclude_cameras.split(",") if name.strip())
+    options = ReadOptions(exclude_cameras=excluded, cache_dir=arguments.cache_dir)
+    scene = load_scene(arguments.datadir, options, arguments.dataset)
+    scores = score_views(scene, Score("4D consistency", "dB", None, reason="no field was trained"))
+    out = arguments.out or Path("scores")
+    write_scores(out / "scores.json", scores)
+    write_text(out / "scores.html", score_page(scores))
+    print(table(scores.scores))
+    print(f"page: {out / 'scores.html'}")
+    return 0
+
+
+def table(scores: dict) -> str:
+    """One line per score: value between floor and ceiling, or why there is none."""
+
+    def shown(value: float | None) -> str:
+        return f"{'-':>8}" if value is None else f"{value:8.3f}"
+
+    lines = [f"{'score':20} {'value':>8} {'floor':>8} {'ceiling':>8}"]
+    for score in scores.values():
+        cells = " ".join(shown(value) for value in (score.value, score.floor, score.ceiling))
+        lines.append(f"{score.label:20} {cells}  {score.reason or score.unit}")
+    return "\n".join(lines)
