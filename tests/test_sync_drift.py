@@ -96,7 +96,7 @@ def test_lost_frames_widen_the_error_of_their_camera(steady):
 def test_lost_frames_everywhere_leave_no_sure_offset(steady):
     result = synchronize(replace(steady, frame_cache=Damaged(steady, "lose"), _frames={}))
     error = align_gauge(result.offsets, steady.true_offsets).abs()
-    assert float(error.max()) > 1 / 30
+    assert float(error.max()) > 0.5 / 30
     assert (error < 3 * result.stderr).all()
     assert len(result.warnings) == len(steady.cameras)
 

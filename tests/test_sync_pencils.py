@@ -57,7 +57,7 @@ def test_images_of_a_point_share_their_half_plane(rig):
 def test_rays_go_through_the_pixels():
     pose = RIGS["converging"][1]
     pixels = torch.arange(30 * 20)
-    energy = MotionEnergy(torch.ones(600, 3), pixels, 4, 30, 20)
+    energy = MotionEnergy(torch.ones(600, 3), pixels, 4, 30, 20, torch.ones(3, dtype=torch.bool))
     view = view_of(camera(pose), energy)
     depth = 3.0
     points = pose[:3, 3] + depth * view.rays.double()
@@ -78,7 +78,7 @@ def test_a_flash_lights_the_same_line_in_both(rig):
         values = torch.zeros(120 * 80, 40)
         moment = torch.arange(40)[inside]
         values[pixel[inside, 1] * 120 + pixel[inside, 0], moment] = 1.0
-        energy = MotionEnergy(values, grid, 1, 120, 80)
+        energy = MotionEnergy(values, grid, 1, 120, 80, torch.ones(40, dtype=torch.bool))
         views.append(view_of(camera(pose), energy))
         energies.append(energy)
     first, second = line_signals(views[0], views[1], tuple(energies))
@@ -106,8 +106,9 @@ def test_sharing_between_lines_matches_a_loop():
 
 
 def test_cameras_that_share_no_lines_give_none():
-    energy = MotionEnergy(torch.ones(2, 3), torch.tensor([0, 1]), 1, 120, 80)
-    other = MotionEnergy(torch.ones(2, 3), torch.tensor([120 * 79, 120 * 79 + 1]), 1, 120, 80)
+    always = torch.ones(3, dtype=torch.bool)
+    energy = MotionEnergy(torch.ones(2, 3), torch.tensor([0, 1]), 1, 120, 80, always)
+    other = MotionEnergy(torch.ones(2, 3), torch.tensor([120 * 79, 120 * 79 + 1]), 1, 120, 80, always)
     poses = RIGS["epipoles at infinity"]
     views = view_of(camera(poses[0]), energy), view_of(camera(poses[1]), other)
     signals = line_signals(*views, (energy, other))

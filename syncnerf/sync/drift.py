@@ -16,6 +16,8 @@ MOST_WINDOWS = 12
 """Windows that a video is cut into."""
 LEAST_WINDOW = 15
 """Samples that a window holds at least."""
+LEAST_SHARED = 8
+"""Samples, informative in both videos, without which a window says nothing."""
 LEAST_SAMPLES = 60
 """Shorter videos tell no rate worth having: two seconds are good for about a thousandth."""
 
@@ -27,7 +29,8 @@ class WindowLags:
     Attributes:
         times: middle of each window on the first camera's clock, seconds, float64, shape [W].
         lags: when the second camera's clock shows what the first's shows then, minus that; seconds, float64, shape [W];
-            NaN for a window whose landscape has no peak within 6 samples of the whole videos' lag.
+            NaN for a window that says too little, or whose landscape has no peak within 6 samples of the whole videos'
+            lag.
         deviations: standard errors up to a common factor, seconds, float64, shape [W].
         samples: seconds between samples if the lags are drawn to whole samples, else 0.
         length: samples in the whole video.
@@ -51,15 +54,15 @@ def window_lags(products: FrameProducts, samples: float = 0.0) -> WindowLags:
     count = min(MOST_WINDOWS, length // LEAST_WINDOW)
     window = torch.arange(length) * count // length
     rows = []
-    for index, values in enumerate(products.within(window, count)):
+    for index, (values, shared) in enumerate(zip(*products.within(window, count), strict=True)):
         best = int(values.argmax())
         middle = float(products.times[window == index].mean())
-        if not 2 <= best <= len(values) - 3:
+        if not 2 <= best <= len(values) - 3 or shared[best] < LEAST_SHARED:
             rows.append((middle, math.nan, math.nan))
             continue
         place, height, bend = refine(values, best)
         height = min(max(height, 1e-3), 0.999)
-        variance = (1 - height**2) / (height * max(bend, 1e-9)) / float((window == index).sum())
+        variance = (1 - height**2) / (height * max(bend, 1e-9)) / float(shared[best])
         lag = (products.whole + place - len(values) // 2) * interval
         rows.append((middle, lag, variance**0.5 * interval))
     return WindowLags(*torch.tensor(rows, dtype=torch.float64).reshape(-1, 3).T, samples, length)

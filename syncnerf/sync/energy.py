@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
+from syncnerf.sync.informative import informative_intervals, steady_frames
+
 CHUNK_BYTES = 2 << 20
 """Frames are read in pieces of about this many bytes: what a processor's cache holds."""
 LARGEST_SIDE = 200
@@ -38,6 +40,7 @@ class MotionEnergy:
         pool: size of the blocks of image pixels that were averaged.
         width: columns of the averaged-down map.
         height: rows of it.
+        informative: which intervals say something about time, bool, shape [T - 1]; values are zero in the others.
     """
 
     values: Tensor
@@ -45,6 +48,7 @@ class MotionEnergy:
     pool: int
     width: int
     height: int
+    informative: Tensor
 
     @property
     def pixel_centres(self) -> Tensor:
@@ -66,7 +70,7 @@ def motion_energy(frames: np.ndarray) -> MotionEnergy:
         frames: uint8 RGB, shape [T, height, width, 3]; read in pieces, so it may be a memory map.
     """
     count, height, width, _ = frames.shape
-    gains = frame_gains(frames)
+    gains, steady = frame_gains(frames), steady_frames(frames)
     pool = max(1, -(-max(height, width) // LARGEST_SIDE))
     step = max(2, CHUNK_BYTES // (height * width * 3))
     pieces = []
@@ -76,6 +80,7 @@ def motion_energy(frames: np.ndarray) -> MotionEnergy:
         floor = FLOOR_FACTOR * difference[:, ::4, ::4].flatten(1).median(dim=1).values
         difference -= floor.clamp(LEAST_FLOOR, LARGEST_FLOOR)[:, None, None]
         energy = difference.clamp_min_(0)
+        energy[~(steady[1:] & steady[:-1])[first : first + len(energy)]] = 0
         if pool > 1:
             energy = avg_pool2d(energy[:, None], pool)[:, 0]
         pieces.append(energy.half())
@@ -84,8 +89,15 @@ def motion_energy(frames: np.ndarray) -> MotionEnergy:
     for piece in pieces:
         moving |= (piece > 0).any(0)
     pixels = moving.flatten().nonzero()[:, 0]
-    values = torch.cat([piece.flatten(1)[:, pixels].T for piece in pieces], dim=1) if pieces else torch.zeros(0, 0)
-    return MotionEnergy(_without_stutter(values).contiguous(), pixels, pool, shape[1], shape[0])
+    values = (
+        torch.cat([piece.flatten(1)[:, pixels].T for piece in pieces], dim=1)
+        if pieces
+        else torch.zeros(0, max(count - 1, 0))
+    )
+    values = _without_stutter(values).contiguous()
+    informative = informative_intervals(values.sum(0, dtype=torch.float32), steady)
+    values[:, ~informative] = 0
+    return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative)
 
 
 def _without_stutter(values: Tensor) -> Tensor:

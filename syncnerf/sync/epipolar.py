@@ -10,10 +10,11 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison
+from syncnerf.sync.correlation import Informative, condition, correlate, line_slices
 from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import MotionEnergy, motion_energy
 from syncnerf.sync.frame_products import frame_products
-from syncnerf.sync.landscape import Landscape, condition, correlate, find_peak, line_slices
+from syncnerf.sync.landscape import Landscape, find_peak
 from syncnerf.sync.pencils import LEAST_BASELINE, View, line_signals, view_of
 from syncnerf.sync.workers import in_parallel
 
@@ -36,17 +37,20 @@ class EpipolarCameras:
     rates: list[float]
     least_baseline: float
 
-    def signals(self, first: int, second: int) -> tuple[Tensor, Tensor, float]:
-        """Energy per line of two cameras on common time steps; shapes [L, T1], [L, T2], and seconds per step.
+    def signals(self, first: int, second: int) -> tuple[tuple[Tensor, Tensor], Informative, float]:
+        """Energy per line of two cameras on common time steps, shapes [L, T1] and [L, T2], and seconds per step.
 
-        Sample m of either covers m to m + 1 steps of that camera's own clock.
+        Sample m of either covers m to m + 1 steps of that camera's own clock. In between: which samples say something.
         """
-        lines = line_signals(self.views[first], self.views[second], (self.energies[first], self.energies[second]))
-        step = 1 / min(self.rates[first], self.rates[second])
-        resampled = [
-            resample(signal, step * self.rates[camera]) for signal, camera in zip(lines, (first, second), strict=True)
-        ]
-        return *resampled, step
+        pair = (first, second)
+        lines = line_signals(*(self.views[camera] for camera in pair), tuple(self.energies[camera] for camera in pair))
+        step = 1 / min(self.rates[camera] for camera in pair)
+        ratios = [step * self.rates[camera] for camera in pair]
+        signals = tuple(resample(signal, ratio) for signal, ratio in zip(lines, ratios, strict=True))
+        # A step is informative where all of it is.
+        silent = [(~self.energies[camera].informative[None]).float() for camera in pair]
+        lost = [resample(mask, ratio)[0] for mask, ratio in zip(silent, ratios, strict=True)]
+        return signals, tuple(share < 1e-3 for share in lost), step
 
 
 def resample(signals: Tensor, ratio: float) -> Tensor:
@@ -109,17 +113,17 @@ def compare_pair(cameras: EpipolarCameras, first: int, second: int, max_offset: 
     for camera in (first, second):
         if len(cameras.energies[camera].pixels) == 0:
             return Comparison(first, second, None, None, "nothing moves in one of the videos")
-    *lines, step = cameras.signals(first, second)
+    lines, informative, step = cameras.signals(first, second)
     if len(lines[0]) == 0 or not all(signal.any() for signal in lines):
         return Comparison(first, second, None, None, "no epipolar line with motion in both")
     most = None if max_offset is None else math.ceil(max_offset / step)
     tried = []
     for coarse in (False, True):
-        signals = [condition(signal, coarse) for signal in lines]
-        correlations = correlate(*signals, most)
+        signals = [condition(signal, coarse, known) for signal, known in zip(lines, informative, strict=True)]
+        correlations = correlate(*signals, most, informative)
         found = find_peak(correlations, step)
         if found is None:
-            return Comparison(first, second, None, None, "too few frames in common")
+            return Comparison(first, second, None, None, "too few frames with motion in common")
         peak, values = found
         landscape = Landscape(first, second, correlations.shifts * step, values)
         tried.append(Comparison(first, second, landscape, peak, peak.reason_to_reject))
@@ -128,7 +132,7 @@ def compare_pair(cameras: EpipolarCameras, first: int, second: int, max_offset: 
     else:
         return tried[0]
     one, two = line_slices(len(signals[0]), peak.line_shift)
-    products = frame_products(signals[0][one], signals[1][two], peak.lag, step)
+    products = frame_products(signals[0][one], signals[1][two], peak.lag, step, informative)
     pull = products.pull(torch.full((len(products.values),), peak.lag, dtype=torch.float64))
     # Coarse signals are smooth enough between samples; with unequal frame rates the samples never coincide for long.
     locked = not coarse and cameras.rates[first] == cameras.rates[second]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from syncnerf.sync.correlation import Informative
 from syncnerf.sync.landscape import interpolation
 from syncnerf.sync.uncertainty import Sensitivity
 
@@ -22,8 +23,9 @@ class FrameProducts:
     Attributes:
         values: sum over lines of the first's frame times the second's at shifts -16 .. 16 about ``whole``, float32,
             shape [T, 33].
-        first_power: sum over lines of the first's squares, float32, shape [T].
-        second_power: likewise of the second's at each shift, a view, float32, shape [T, 33].
+        first_power: sum over lines of the first's squares where the second is informative, float32, shape [T, 33].
+        second_power: likewise of the second's at each shift, float32, shape [T, 33].
+        shared: whether both are informative at each shift, float32, shape [T, 33].
         whole: shift in samples to which the middle column belongs.
         interval: seconds per sample.
     """
@@ -31,6 +33,7 @@ class FrameProducts:
     values: Tensor
     first_power: Tensor
     second_power: Tensor
+    shared: Tensor
     whole: int
     interval: float
 
@@ -59,7 +62,7 @@ class FrameProducts:
             self.interval,
         )
 
-    def within(self, part: Tensor, count: int) -> Tensor:
+    def within(self, part: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Landscapes of parts of the video: correlation at every shift of -8 .. 8 about ``whole``.
 
         Args:
@@ -67,28 +70,37 @@ class FrameProducts:
             count: number of parts.
 
         Returns:
-            float64, shape [count, 17]; zeros where a part does not move in both videos.
+            Correlations, zero where a part does not move in both videos, and the numbers of samples that both are
+            informative in; float64, shape [count, 17] each.
         """
         inner = slice(TAPS, TAPS + 2 * REACH + 1)
-        products, power = torch.zeros(2, count, 2 * REACH + 1, dtype=torch.float64)
-        products.index_add_(0, part, self.values[:, inner].double())
-        power.index_add_(0, part, self.second_power[:, inner].double())
-        own = torch.zeros(count, dtype=torch.float64).index_add_(0, part, self.first_power.double())
-        return products / (power * own[:, None]).sqrt().clamp_min(1e-9)
+        products, first_power, second_power, shared = (
+            torch.zeros(count, 2 * REACH + 1, dtype=torch.float64).index_add_(0, part, each[:, inner].double())
+            for each in (self.values, self.first_power, self.second_power, self.shared)
+        )
+        return products / (first_power * second_power).sqrt().clamp_min(1e-9), shared
 
 
-def frame_products(first: Tensor, second: Tensor, lag: float, interval: float) -> FrameProducts:
+def frame_products(
+    first: Tensor, second: Tensor, lag: float, interval: float, informative: Informative | None = None
+) -> FrameProducts:
     """The products of two signal matrices around a lag.
 
     Args:
-        first: signals, shape [L, T1].
-        second: signals, shape [L, T2].
+        first: signals, shape [L, T1]; zero where not informative.
+        second: signals, shape [L, T2]; likewise.
         lag: where the landscape peaks, seconds.
         interval: seconds per sample.
+        informative: which samples say something; all if None.
     """
     whole, length, widest = round(lag / interval), first.shape[1], TAPS + REACH
     before, after = max(0, widest - whole), max(0, whole + length + widest - second.shape[1])
     shifted = pad(second, (before, after))[:, whole - widest + before :]
     columns = [(first * shifted[:, k : k + length]).sum(0) for k in range(2 * widest + 1)]
-    power = shifted.square().sum(0).unfold(0, length, 1)[: 2 * widest + 1].T
-    return FrameProducts(torch.stack(columns, dim=1), first.square().sum(0), power, whole, interval)
+    masks = informative or (first.new_ones(length), second.new_ones(second.shape[1]))
+    own = masks[0].to(first.dtype)[:, None]
+    # Beyond the second's ends nothing is informative: the padding's zeros say so.
+    other = pad(masks[1].to(first.dtype), (before, after))[whole - widest + before :]
+    other, power = (each.unfold(0, length, 1)[: 2 * widest + 1].T for each in (other, shifted.square().sum(0)))
+    first_power = first.square().sum(0)[:, None] * other
+    return FrameProducts(torch.stack(columns, dim=1), first_power, power * own, own * other, whole, interval)

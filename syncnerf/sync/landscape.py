@@ -1,24 +1,14 @@
-"""Correlation of two cameras' line signals against their time shift, its peak between frames, and how sure it is."""
+"""Two cameras' agreement against their time shift, its peak between frames, and how sure it is."""
 
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool1d, conv1d, pad
+from torch.nn.functional import pad
 
-DETREND = 1.5
-"""Deviation, in samples, of the smooth trend that is taken out: what is left carries the timing."""
-COARSE_LINES, COARSE_BLUR, COARSE_DETREND = 3, 1.0, 4.0
-"""The same for coarse signals: lines joined, and deviations of the smoothing and of the trend in samples."""
-SPREAD_POWER = 0.75
-"""Lines are divided by this power of their deviation: between equal weight (1) and weight by energy (0)."""
-LEAST_OVERLAP = 12
-"""Samples that both signals must share at a shift."""
-OVERLAP_SHARE = 1 / 3
-"""Share of the shorter signal that must overlap at a shift."""
-MOST_LINE_SHIFT = 3
-"""Lines by which the pencils may be misaligned (calibration is never exact)."""
+from syncnerf.sync.correlation import Correlations
+
 NEIGHBOURHOOD = 4
 """Samples on either side that belong to a peak."""
 LEAST_SIGNIFICANCE = 6.0
@@ -73,105 +63,6 @@ class Peak:
         return ""
 
 
-@dataclass(frozen=True)
-class Correlations:
-    """Pooled correlations of two cameras' line signals.
-
-    Attributes:
-        shifts: whole shifts in samples, int64, shape [S].
-        overlap: samples in common at each, int64, shape [S].
-        values: correlation at each line shift (-n .. n) and time shift, float64, shape [2 n + 1, S].
-    """
-
-    shifts: Tensor
-    overlap: Tensor
-    values: Tensor
-
-
-def condition(signals: Tensor, coarse: bool = False) -> Tensor:
-    """Compress, detrend and weigh line signals so that sharp changes on any line count alike.
-
-    Lines without motion stay, as zeros: neighbouring rows remain neighbouring lines.
-
-    Args:
-        signals: energy per line over time, shape [L, T].
-        coarse: join lines and smooth over time first, against noise that differs from pixel to pixel.
-
-    Returns:
-        Signals without slow trends, in no unit, shape [L, T] (coarse: [L / 3, T]).
-    """
-    if coarse:
-        signals = smooth(avg_pool1d(signals.T[None], COARSE_LINES, ceil_mode=True)[0].T, COARSE_BLUR)
-    compressed = signals.clamp_min(0).sqrt()
-    detrended = compressed - smooth(compressed, COARSE_DETREND if coarse else DETREND)
-    deviation = detrended.std(dim=1, keepdim=True)
-    return detrended / deviation.clamp_min(1e-6) ** SPREAD_POWER
-
-
-def smooth(signals: Tensor, deviation: float) -> Tensor:
-    """Gaussian smoothing along time, the ends repeated; shape [L, T]."""
-    radius = math.ceil(3 * deviation)
-    steps = torch.arange(-radius, radius + 1, dtype=signals.dtype, device=signals.device)
-    kernel = torch.exp(-0.5 * (steps / deviation) ** 2)
-    return conv1d(pad(signals[:, None], (radius, radius), mode="replicate"), (kernel / kernel.sum())[None, None])[:, 0]
-
-
-def correlate(first: Tensor, second: Tensor, most: int | None = None) -> Correlations:
-    """Correlation of two signal matrices, pooled over lines, at every whole shift with enough overlap.
-
-    At shift s, ``first[:, t]`` is compared with ``second[:, t + s]``; means and variances are those of the overlap.
-    Calibrated poses are never exact, and half a line's error between the pencils makes whatever moves across the lines
-    seem early or late. So each line is compared with its neighbours too: at line shift d, ``first[l]`` with
-    ``second[l + d]``.
-
-    Args:
-        first: shape [L, T1].
-        second: shape [L, T2].
-        most: largest shift in samples to consider; None for all.
-    """
-    length, other = first.shape[1], second.shape[1]
-    needed = max(LEAST_OVERLAP, math.ceil(OVERLAP_SHARE * min(length, other)))
-    shifts = torch.arange(needed - length, max(other - needed, needed - length - 1) + 1)
-    overlap = torch.minimum(torch.tensor(length), other - shifts) - (-shifts).clamp_min(0)
-    keep = overlap >= needed
-    if most is not None:
-        keep &= shifts.abs() <= most
-    shifts, overlap = shifts[keep], overlap[keep]
-    # Few lines allow little shifting: most of them must stay in the comparison.
-    widest = min(MOST_LINE_SHIFT, len(first) // 8)
-    if len(shifts) == 0 or len(first) == 0:
-        return Correlations(shifts, overlap, torch.zeros(2 * widest + 1, len(shifts), dtype=torch.float64))
-    size = 1 << (length + other - 1).bit_length()
-    spectra = torch.fft.rfft(first, size).conj(), torch.fft.rfft(second, size)
-    start = (-shifts).clamp_min(0)
-    windows = (start, overlap), (start + shifts, overlap)
-    sums = [_window_sums(signal, *window) for signal, window in zip((first, second), windows, strict=True)]
-    squares = [_window_sums(signal.square(), *window) for signal, window in zip((first, second), windows, strict=True)]
-    variances = [square - total.square() / overlap for square, total in zip(squares, sums, strict=True)]
-    values = []
-    for line_shift in range(-widest, widest + 1):
-        one, two = line_slices(len(first), line_shift)
-        spectrum = torch.einsum("lf,lf->f", spectra[0][one], spectra[1][two])
-        products = torch.fft.irfft(spectrum, size)[shifts % size].double()
-        covariance = products - (sums[0][one] * sums[1][two]).sum(0) / overlap
-        power = variances[0][one].sum(0).clamp_min(0) * variances[1][two].sum(0).clamp_min(0)
-        values.append((covariance / power.sqrt().clamp_min(1e-9)).clamp(-1, 1))
-    return Correlations(shifts, overlap, torch.stack(values))
-
-
-def line_slices(count: int, line_shift: int) -> tuple[slice, slice]:
-    """Which lines of two pencils are compared at a line shift."""
-    return slice(max(0, -line_shift), count - max(0, line_shift)), slice(
-        max(0, line_shift), count - max(0, -line_shift)
-    )
-
-
-def _window_sums(signals: Tensor, start: Tensor, length: Tensor) -> Tensor:
-    """Sums over windows of time, float64, shape [L, S]."""
-    running = pad(signals.double().cumsum(1), (1, 0))
-    return running[:, start + length] - running[:, start]
-
-
 def find_peak(correlations: Correlations, interval: float) -> tuple[Peak, Tensor] | None:
     """The best shift, to a fraction of a sample, and how it stands out.
 
@@ -187,14 +78,15 @@ def find_peak(correlations: Correlations, interval: float) -> tuple[Peak, Tensor
         The peak and the landscape at its line shift (shape [S]); None where there are too few shifts to judge.
     """
     values, overlap = correlations.values, correlations.overlap
-    if len(overlap) < 4 * NEIGHBOURHOOD:
+    telling = overlap > 0
+    if int(telling.sum()) < 4 * NEIGHBOURHOOD:
         return None
-    score = torch.atanh(values.clamp(-0.999, 0.999)) * (overlap - 3).sqrt()
+    score = torch.atanh(values.clamp(-0.999, 0.999)) * (overlap - 3).clamp_min(0).sqrt()
     row, best = divmod(int(score.argmax()), len(overlap))
-    significance, lead = stand_out(score[row], best)
+    significance, lead = stand_out(score[row][telling], int(telling[:best].sum()))
     position, height, curvature = refine(values[row], best)
     height = min(max(height, 1e-6), 0.999)
-    deviation = math.sqrt((1 - height**2) / (height * max(curvature, 1e-9)) / float(overlap[best]))
+    deviation = math.sqrt((1 - height**2) / (height * max(curvature, 1e-9)) / max(float(overlap[best]), 1.0))
     if 0 < row < len(values) - 1:
         position = _between_lines(values[row - 1 : row + 2], best, position, height)
     line_shift = row - len(values) // 2

@@ -1,0 +1,161 @@
+"""Correlation of two cameras' line signals against their time shift, over what both of them can tell."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool1d, conv1d, pad
+
+DETREND = 1.5
+"""Deviation, in samples, of the smooth trend that is taken out: what is left carries the timing."""
+COARSE_LINES, COARSE_BLUR, COARSE_DETREND = 3, 1.0, 4.0
+"""The same for coarse signals: lines joined, and deviations of the smoothing and of the trend in samples."""
+SPREAD_POWER = 0.75
+"""Lines are divided by this power of their deviation: between equal weight (1) and weight by energy (0)."""
+LEAST_OVERLAP = 12
+"""Informative samples that both signals must share at a shift."""
+OVERLAP_SHARE = 1 / 3
+"""Share of the shorter signal that must overlap at a shift."""
+INFORMATIVE_SHARE = 1 / 4
+"""Share of the informative samples, of the signal that has fewer, that must meet informative ones at a shift."""
+LEAST_POWER = 1e-4
+"""A shift at which the signals have less than this share of the power that they have at others says nothing."""
+MOST_LINE_SHIFT = 3
+"""Lines by which the pencils may be misaligned (calibration is never exact)."""
+
+Informative = tuple[Tensor, Tensor]
+"""Which samples of two signals say something about time, bool, shapes [T1] and [T2]."""
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """Pooled correlations of two cameras' line signals.
+
+    Attributes:
+        shifts: whole shifts in samples, int64, shape [S].
+        overlap: samples informative in both at each, int64, shape [S]; 0 where the shift says nothing.
+        values: correlation at each line shift (-n .. n) and time shift, 0 where it says nothing, float64, shape
+            [2 n + 1, S].
+    """
+
+    shifts: Tensor
+    overlap: Tensor
+    values: Tensor
+
+
+def condition(signals: Tensor, coarse: bool = False, informative: Tensor | None = None) -> Tensor:
+    """Compress, detrend and weigh line signals so that sharp changes on any line count alike.
+
+    Lines without motion stay, as zeros: neighbouring rows remain neighbouring lines. Samples that are not informative
+    become zero, and have no part in the trends: where motion stops because a camera hangs is no edge.
+
+    Args:
+        signals: energy per line over time, shape [L, T].
+        coarse: join lines and smooth over time first, against noise that differs from pixel to pixel.
+        informative: which samples say something, bool, shape [T]; all if None.
+
+    Returns:
+        Signals without slow trends, in no unit, shape [L, T] (coarse: [L / 3, T]).
+    """
+    weights = torch.ones_like(signals[:1]) if informative is None else informative[None].to(signals.dtype)
+    if coarse:
+        joined = avg_pool1d(signals.T[None], COARSE_LINES, ceil_mode=True)[0].T
+        signals = _smooth_where(joined, weights, COARSE_BLUR)
+    compressed = signals.clamp_min(0).sqrt()
+    trend = _smooth_where(compressed, weights, COARSE_DETREND if coarse else DETREND)
+    detrended = (compressed - trend) * weights
+    deviation = detrended.std(dim=1, keepdim=True) * (weights.shape[1] / weights.sum().clamp_min(1)).sqrt()
+    return detrended / deviation.clamp_min(1e-6) ** SPREAD_POWER
+
+
+def _smooth_where(signals: Tensor, weights: Tensor, deviation: float) -> Tensor:
+    """Weighted Gaussian means along time, shape [L, T]; zero where no weight is near."""
+    if bool((weights == 1).all()):
+        return smooth(signals, deviation)
+    return smooth(signals * weights, deviation) / smooth(weights, deviation).clamp_min(1e-6)
+
+
+def smooth(signals: Tensor, deviation: float) -> Tensor:
+    """Gaussian smoothing along time, the ends repeated; shape [L, T]."""
+    radius = math.ceil(3 * deviation)
+    steps = torch.arange(-radius, radius + 1, dtype=signals.dtype, device=signals.device)
+    kernel = torch.exp(-0.5 * (steps / deviation) ** 2)
+    return conv1d(pad(signals[:, None], (radius, radius), mode="replicate"), (kernel / kernel.sum())[None, None])[:, 0]
+
+
+def correlate(
+    first: Tensor, second: Tensor, most: int | None = None, informative: Informative | None = None
+) -> Correlations:
+    """Correlation of two signal matrices, pooled over lines, at every whole shift with enough overlap.
+
+    At shift s, ``first[:, t]`` is compared with ``second[:, t + s]`` where both are informative; means and variances
+    are those of these samples alone (masked normalised correlation: Padfield, CVPR 2010). Calibrated poses are never
+    exact, and half a line's error between the pencils makes whatever moves across the lines seem early or late. So each
+    line is compared with its neighbours too: at line shift d, ``first[l]`` with ``second[l + d]``.
+
+    Args:
+        first: shape [L, T1]; zero where not informative.
+        second: shape [L, T2]; likewise.
+        most: largest shift in samples to consider; None for all.
+        informative: which samples say something; all if None.
+    """
+    length, other = first.shape[1], second.shape[1]
+    masks = informative or (torch.ones(length, dtype=torch.bool), torch.ones(other, dtype=torch.bool))
+    needed = max(LEAST_OVERLAP, math.ceil(OVERLAP_SHARE * min(length, other)))
+    shifts = torch.arange(needed - length, max(other - needed, needed - length - 1) + 1)
+    if most is not None:
+        shifts = shifts[shifts.abs() <= most]
+    # Few lines allow little shifting: most of them must stay in the comparison.
+    widest = min(MOST_LINE_SHIFT, len(first) // 8)
+    if len(shifts) == 0 or len(first) == 0:
+        return Correlations(shifts, shifts, torch.zeros(2 * widest + 1, len(shifts), dtype=torch.float64))
+    size = 1 << (length + other - 1).bit_length()
+
+    def at_shifts(spectrum: Tensor) -> Tensor:
+        """The signal of a spectrum at every shift, float64."""
+        return torch.fft.irfft(spectrum, size)[..., shifts % size].double()
+
+    spectra = torch.fft.rfft(first, size), torch.fft.rfft(second, size)
+    seen = tuple(torch.fft.rfft(mask.double(), size) for mask in masks)
+    overlap = at_shifts(seen[0].conj() * seen[1]).round().long()
+    overlap[overlap < max(LEAST_OVERLAP, INFORMATIVE_SHARE * min(int(mask.sum()) for mask in masks))] = 0
+    sums = [
+        at_shifts(spectra[0].conj() * seen[1].to(spectra[0].dtype)),
+        at_shifts(seen[0].conj().to(spectra[1].dtype) * spectra[1]),
+    ]
+    values = []
+    for line_shift in range(-widest, widest + 1):
+        one, two = line_slices(len(first), line_shift)
+        products = at_shifts((spectra[0][one].conj() * spectra[1][two]).sum(0))
+        squares = [torch.fft.rfft(signal.square().sum(0).double(), size) for signal in (first[one], second[two])]
+        powers = at_shifts(squares[0].conj() * seen[1]), at_shifts(seen[0].conj() * squares[1])
+        values.append(_pooled(products, (sums[0][one], sums[1][two]), powers, overlap))
+    return Correlations(shifts, overlap, torch.stack(values))
+
+
+def _pooled(products: Tensor, sums: tuple[Tensor, Tensor], powers: tuple[Tensor, Tensor], overlap: Tensor) -> Tensor:
+    """Correlations of all lines together at each shift, 0 where there is too little to compare; float64, shape [S].
+
+    Args:
+        products: sums over lines and samples, shape [S].
+        sums: of either signal over the samples that count, shape [L, S].
+        powers: of either signal's squares, likewise, over all lines, shape [S].
+        overlap: number of samples that count, shape [S].
+    """
+    count = overlap.clamp_min(1)
+    covariance = products - (sums[0] * sums[1]).sum(0) / count
+    variances = [power - total.square().sum(0) / count for power, total in zip(powers, sums, strict=True)]
+    usable = overlap > 0
+    for variance in variances:
+        largest = float(variance[usable].max()) if usable.any() else 0.0
+        usable = usable & (variance > max(LEAST_POWER * largest, 1e-9))
+    power = (variances[0] * variances[1]).clamp_min(1e-30).sqrt()
+    return torch.where(usable, (covariance / power).clamp(-1, 1), 0.0)
+
+
+def line_slices(count: int, line_shift: int) -> tuple[slice, slice]:
+    """Which lines of two pencils are compared at a line shift."""
+    return slice(max(0, -line_shift), count - max(0, line_shift)), slice(
+        max(0, line_shift), count - max(0, -line_shift)
+    )

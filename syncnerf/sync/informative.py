@@ -1,0 +1,79 @@
+"""Which frame intervals of a video say something about time: those in which things move, and the camera films them."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SAMPLES = 2000
+"""About how many pixels are looked at."""
+VISIBLE = 24.0
+"""Grey levels, summed over channels: what a pixel must differ by to count as changed."""
+RANGE = (20, 235)
+"""Median levels between which a pixel can become darker and brighter."""
+STEADY_SHARE = 0.6
+"""Share of the still pixels that must look as usual for a frame to count."""
+LARGEST_GAIN = 2.0
+"""A frame darker or brighter than usual by a larger factor does not count."""
+LEAST_PIXELS = 50
+"""With fewer still pixels there is no telling."""
+MOST_UNSTEADY = 0.5
+"""Pixels that look unusual in more of the frames than this are not still; where so many frames look unusual, nothing is
+usual: the camera itself moves, or the light."""
+STILL_SHARE = 0.02
+"""An interval with less energy than this share of what is typical holds no motion."""
+
+
+def steady_frames(frames: np.ndarray) -> Tensor:
+    """Frames in which the whole image is as usual, but for what moves: no cut, flash, fade to black or covered lens.
+
+    Pixels that hardly ever change show it: in such an event most of them change at once. A frame's global gain
+    (exposure, flicker) is divided out first, up to a factor of 2.
+
+    Args:
+        frames: uint8 RGB of a camera that stands still, shape [T, height, width, 3].
+
+    Returns:
+        bool, shape [T].
+    """
+    count, height, width, _ = frames.shape
+    steady = torch.ones(count, dtype=torch.bool)
+    stride = max(1, round((height * width / SAMPLES) ** 0.5))
+    sampled = torch.from_numpy(np.ascontiguousarray(frames[:, ::stride, ::stride])).flatten(1, 2).float()
+    usual = sampled[:: max(1, count // 60)].median(dim=0).values
+    inside = ((usual > RANGE[0]) & (usual < RANGE[1])).any(-1)
+    if count < 3 or int(inside.sum()) < LEAST_PIXELS:
+        return steady
+    sampled, usual = sampled[:, inside], usual[inside]
+    gain = (sampled.sum(-1) / usual.sum(-1)).median(dim=1).values
+    changed = (sampled / gain.clamp_min(1e-3)[:, None, None] - usual).abs().sum(-1) > VISIBLE
+    still = changed.float().mean(0) < MOST_UNSTEADY
+    if int(still.sum()) < LEAST_PIXELS:
+        return steady
+    odd = changed[:, still].float().mean(1) > 1 - STEADY_SHARE
+    odd |= (gain < 1 / LARGEST_GAIN) | (gain > LARGEST_GAIN)
+    return steady if float(odd.float().mean()) > MOST_UNSTEADY else ~odd
+
+
+def informative_intervals(totals: Tensor, steady: Tensor) -> Tensor:
+    """Intervals between steady frames that hold motion, and do not follow on a standstill.
+
+    A camera that hangs shows no motion, and then all of it at once; people who stand still show none. Neither says
+    when anything happened, and the edge between both would look like something that did.
+
+    Args:
+        totals: energy of all pixels in each interval, shape [T - 1].
+        steady: of the frames, bool, shape [T].
+
+    Returns:
+        bool, shape [T - 1].
+    """
+    informative = steady[1:] & steady[:-1]
+    considered = totals[informative].double()
+    if len(considered) == 0 or not float(considered.sum()) > 0:
+        return torch.zeros_like(informative)
+    # Weighted by itself, the mean is that of the intervals with motion, however long the stillness around them.
+    typical = float(considered.square().sum() / considered.sum())
+    still = totals.double() < STILL_SHARE * typical
+    informative &= ~still
+    informative[1:] &= ~still[:-1]
+    return informative

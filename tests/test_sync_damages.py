@@ -1,0 +1,146 @@
+"""Stillness and whole-image events carry no information: odd recordings come out right, or are called undetermined."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from damages import damaged
+from moving_spheres import Spheres, sphere_scene
+
+from syncnerf.scene import Scene
+from syncnerf.sync import SyncResult, synchronize
+from syncnerf.sync.correlation import condition, correlate, line_slices
+from syncnerf.sync.drift import window_lags
+from syncnerf.sync.frame_products import frame_products
+from syncnerf.sync.informative import informative_intervals, steady_frames
+from syncnerf.time_offsets import align_gauge
+
+OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Scene:
+    made = sphere_scene(tmp_path_factory.mktemp("spheres"), OFFSETS, frames=66, spheres=Spheres(6, 3), size=(84, 72))
+    made.frame_cache.prepare(made.cameras)
+    return made
+
+
+@pytest.fixture(scope="module")
+def untouched(scene) -> SyncResult:
+    return synchronize(scene)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["one hangs", "all pause", "padded one", "padded all", "black start", "fade in", "cut", "lens cap", "flash"],
+)
+def test_stillness_and_events_move_no_offset(scene, untouched, kind):
+    odd = damaged(scene, kind, seed=1)
+    result = synchronize(odd)
+    assert result.reasons == {}
+    assert result.warnings == {}
+    error, plain = (align_gauge(r.offsets, s.true_offsets).abs() for r, s in ((result, odd), (untouched, scene)))
+    assert float(error.mean()) < float(plain.mean()) + 0.02 / 30
+    assert float(error.max()) < 0.12 / 30
+    assert (error < 4 * result.stderr).all()
+
+
+def masked_signals(seed: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Two random signals with a third of their samples missing, and which those are."""
+    generator = torch.Generator().manual_seed(seed)
+    signals = [torch.randn(20, length, generator=generator) for length in (60, 75)]
+    masks = [torch.rand(signal.shape[1], generator=generator) > 1 / 3 for signal in signals]
+    return [signal * mask for signal, mask in zip(signals, masks, strict=True)], masks
+
+
+def test_correlation_of_what_is_informative_matches_a_loop():
+    (first, second), masks = masked_signals(0)
+    found = correlate(first, second, informative=tuple(masks))
+    for row, line_shift in enumerate(range(-2, 3)):
+        one, two = (
+            signal[part].double() for signal, part in zip((first, second), line_slices(20, line_shift), strict=True)
+        )
+        for column in range(0, len(found.shifts), 5):
+            shift = int(found.shifts[column])
+            both = [t for t in range(60) if 0 <= t + shift < 75 and masks[0][t] and masks[1][t + shift]]
+            if len(both) < 12:
+                assert found.overlap[column] == 0
+                assert float(found.values[row, column]) == 0
+                continue
+            a, b = one[:, both], two[:, [t + shift for t in both]]
+            a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+            expected = float((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt())
+            assert int(found.overlap[column]) == len(both)
+            assert float(found.values[row, column]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_parts_count_what_both_tell():
+    (first, second), masks = masked_signals(1)
+    values, shared = frame_products(first, second, 0.0, 1.0, tuple(masks)).within(torch.arange(60) // 30, 2)
+    for part, shift in ((0, -5), (1, 0), (1, 7)):
+        both = [
+            t for t in range(30 * part, 30 * part + 30) if 0 <= t + shift < 75 and masks[0][t] and masks[1][t + shift]
+        ]
+        a, b = first[:, both].double(), second[:, [t + shift for t in both]].double()
+        expected = float((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt())
+        assert float(values[part, shift + 8]) == pytest.approx(expected, abs=1e-5)
+        assert int(shared[part, shift + 8]) == len(both)
+
+
+def test_stillness_leaves_no_edge():
+    """Motion that goes on evenly up to a standstill has no trend to take out, and the standstill adds none."""
+    signals = torch.full((4, 60), 9.0)
+    signals[:, 10:30] = 0
+    signals[:, 50] = 16
+    known = torch.ones(60, dtype=torch.bool)
+    known[10:30] = False
+    assert float(condition(signals, informative=known)[:, :40].abs().max()) < 1e-3
+    assert float(condition(signals, informative=known)[:, 50].min()) > 1.0
+    assert float(condition(signals)[:, :40].abs().max()) > 1.0
+
+
+def test_windows_of_stillness_do_not_vote():
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(30, 240, generator=generator)
+    known = torch.ones(240, dtype=torch.bool)
+    known[:60] = False
+    noise = 1e-3 * torch.randn(30, 240, generator=generator)
+    one, two = torch.where(known, first, noise), torch.where(known, first, noise.flip(1))
+    windows = window_lags(frame_products(one * known, two * known, 0.0, 1.0, (known, known)))
+    assert windows.lags[:3].isnan().all()
+    assert float(windows.lags[3:].abs().max()) < 0.1
+
+
+def test_intervals_with_motion_are_informative():
+    totals = torch.tensor([5.0, 4, 6, 0, 0, 0, 9, 5, 4, 0.01, 8, 5])
+    steady = torch.ones(13, dtype=torch.bool)
+    steady[1] = False
+    expected = [0, 0, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1]
+    assert informative_intervals(totals, steady).int().tolist() == expected
+    assert not informative_intervals(torch.zeros(12), steady).any()
+
+
+def moving_square(frames: int = 30) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    video = np.repeat(generator.integers(40, 200, (1, 60, 80, 3)), frames, axis=0)
+    for frame in range(frames):
+        video[frame, 20:34, 2 * frame : 2 * frame + 14] = generator.integers(40, 200, 3)
+    return video.astype(np.uint8)
+
+
+def test_events_of_the_whole_image_are_seen_and_motion_is_not():
+    video = moving_square()
+    assert steady_frames(video).all()
+    black, turned, lit, dim = (np.array(video) for _ in range(4))
+    black[:5] = 0
+    turned[20:] = turned[20:, ::-1]
+    lit[12] = np.clip(lit[12].astype(int) + 60, 0, 255)
+    dim[8] = dim[8] * 0.7  # exposure: divided out later
+    assert (~steady_frames(black)).nonzero()[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert (~steady_frames(turned)).nonzero()[:, 0].tolist() == list(range(20, 30))
+    assert (~steady_frames(lit)).nonzero()[:, 0].tolist() == [12]
+    assert steady_frames(dim).all()

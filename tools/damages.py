@@ -1,0 +1,207 @@
+"""Odd recordings made from scenes with known offsets: cameras that hang, stand still, stutter, black out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from syncnerf.scene import Camera, Scene
+
+Pixels = Callable[[np.ndarray], np.ndarray]
+"""Changes all frames of one camera, uint8 [T, height, width, 3]."""
+
+
+@dataclass
+class Odd:
+    """What becomes of one camera's frames.
+
+    Attributes:
+        shown: which frame of the source each frame shows, int64, shape [T].
+        lead: frames by which the recording now starts earlier than the source did.
+        pixels: what is done to the pictures afterwards; None for nothing.
+    """
+
+    shown: np.ndarray
+    lead: int = 0
+    pixels: Pixels | None = None
+
+
+@dataclass
+class OddFrames:
+    """A frame cache that shows the frames of a scene as its cameras' damages say.
+
+    Attributes:
+        scene: the whole scene.
+        odd: by camera name.
+    """
+
+    scene: Scene
+    odd: dict[str, Odd]
+    _made: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def prepare(self, cameras: tuple[Camera, ...]) -> None:
+        """Nothing to do: the whole scene's frames are decoded."""
+
+    def open(self, camera: Camera) -> np.ndarray:
+        """The odd frames, uint8, shape [T, height, width, 3]."""
+        odd = self.odd[camera.name]
+        frames = self.scene.frames(self.scene.index_of(camera.name))[odd.shown]
+        return frames if odd.pixels is None else odd.pixels(frames)
+
+
+def damaged(scene: Scene, kind: str, seed: int) -> Scene:
+    """A copy of a scene with one kind of damage, the true offsets changed accordingly.
+
+    Args:
+        scene: with true offsets; its frames are decoded.
+        kind: one of :data:`DAMAGES`.
+        seed: decides which cameras suffer, and where.
+    """
+    generator = np.random.default_rng(seed)
+    odds = {c.name: Odd(np.arange(c.frame_count)) for c in scene.cameras}
+    odds |= DAMAGES[kind](scene, generator)
+    share = 0.8 if kind.startswith("decimated") else 1.0
+    offsets = scene.true_offsets.clone()
+    cameras = []
+    for index, camera in enumerate(scene.cameras):
+        odd = odds[camera.name]
+        offsets[index] -= odd.lead / camera.fps
+        cameras.append(replace(camera, frame_count=len(odd.shown), fps=share * camera.fps, given_times=None))
+    return replace(scene, cameras=tuple(cameras), frame_cache=OddFrames(scene, odds), true_offsets=offsets, _frames={})
+
+
+def _some(scene: Scene, generator: np.random.Generator, most: int = 1) -> list[Camera]:
+    """One camera or some, but less than half of them."""
+    count = min(most, (len(scene.cameras) - 1) // 2)
+    return [scene.cameras[index] for index in generator.permutation(len(scene.cameras))[:count]]
+
+
+def _hang(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """One camera shows one frame for a third of its video, then jumps to the present."""
+    odds = {}
+    for camera in _some(scene, generator):
+        count = camera.frame_count
+        first = int(generator.integers(0, count - count // 3 + 1))
+        shown = np.arange(count)
+        shown[first : first + count // 3] = first
+        odds[camera.name] = Odd(shown)
+    return odds
+
+
+def _pause(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """Everything stands still for half the video's length, somewhere, and goes on from there."""
+    place = float(generator.uniform(0.3, 0.7)) * min(camera.duration for camera in scene.cameras)
+    odds = {}
+    for index, camera in enumerate(scene.cameras):
+        count = camera.frame_count
+        at = int(np.clip(round((place - float(scene.true_offsets[index])) * camera.fps), 0, count - 1))
+        odds[camera.name] = Odd(np.concatenate([np.arange(at), np.full(count // 2, at), np.arange(at, count)]))
+    return odds
+
+
+def _ends(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """Everything stands still in the first and the last sixth of the common time."""
+    begin = float(scene.true_offsets.max())
+    end = min(float(o) + c.duration for o, c in zip(scene.true_offsets, scene.cameras, strict=True))
+    first, last = begin + (end - begin) / 6, end - (end - begin) / 6
+    odds = {}
+    for index, camera in enumerate(scene.cameras):
+        own = [round((moment - float(scene.true_offsets[index])) * camera.fps) for moment in (first, last)]
+        odds[camera.name] = Odd(np.arange(camera.frame_count).clip(*own))
+    return odds
+
+
+def _padding(camera: Camera, before: int, after: int) -> Odd:
+    """Still frames before and after a camera's video."""
+    return Odd(np.arange(-before, camera.frame_count + after).clip(0, camera.frame_count - 1), lead=before)
+
+
+def _padded_one(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """One camera recorded longer: 50 still frames, the action, 50 still frames."""
+    return {camera.name: _padding(camera, 50, 50) for camera in _some(scene, generator)}
+
+
+def _padded_all(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """Stillness around the action in all videos."""
+    return {camera.name: _padding(camera, 45, 45) for camera in scene.cameras}
+
+
+def _cadence(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """Each fifth frame shows the one before again, at equal places in most cameras."""
+    odds = {}
+    for camera in scene.cameras:
+        frames = np.arange(camera.frame_count)
+        if generator.random() < 0.7:
+            odds[camera.name] = Odd(frames - (frames % 5 == 4))
+    return odds
+
+
+def _decimated(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """Each fifth frame is left out in all cameras, at equal places in the files."""
+    frames = [np.arange(camera.frame_count) for camera in scene.cameras]
+    return {c.name: Odd(f[f % 5 != 4]) for c, f in zip(scene.cameras, frames, strict=True)}
+
+
+def _changed(change: Callable[[np.ndarray, np.random.Generator], None], most: int = 2) -> Callable:
+    """Apply ``change(frames, generator)``, in place, to some cameras' frames."""
+
+    def damage(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+        odds = {}
+        for camera in _some(scene, generator, most):
+
+            def pixels(frames: np.ndarray, seed: int = int(generator.integers(1 << 30))) -> np.ndarray:
+                frames = np.array(frames)
+                change(frames, np.random.default_rng(seed))
+                return frames
+
+            odds[camera.name] = Odd(np.arange(camera.frame_count), pixels=pixels)
+        return odds
+
+    return damage
+
+
+def _black(frames: np.ndarray, generator: np.random.Generator) -> None:
+    frames[: int(generator.integers(5, 15))] = 0
+
+
+def _fade(frames: np.ndarray, generator: np.random.Generator) -> None:
+    count = int(generator.integers(8, 20))
+    for index in range(count):
+        frames[index] = frames[index] * (index / count)
+
+
+def _cut(frames: np.ndarray, generator: np.random.Generator) -> None:
+    """Another picture for the last quarter: this one, turned and mirrored."""
+    first = len(frames) - len(frames) // 4
+    frames[first:] = frames[first:, ::-1, ::-1]
+
+
+def _cap(frames: np.ndarray, generator: np.random.Generator) -> None:
+    first = int(generator.integers(10, len(frames) - 25))
+    frames[first : first + int(generator.integers(6, 15))] = 4
+
+
+def _flash(frames: np.ndarray, generator: np.random.Generator) -> None:
+    """A photographer's flash: one frame nearly white, the next a little bright."""
+    at = int(generator.integers(5, len(frames) - 6))
+    for index, gain, lift in ((at, 2.0, 90.0), (at + 1, 1.2, 15.0)):
+        frames[index] = (frames[index] * gain + lift).clip(0, 255).astype(np.uint8)
+
+
+DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
+    "untouched": lambda scene, generator: {},
+    "one hangs": _hang,
+    "all pause": _pause,
+    "still ends": _ends,
+    "padded one": _padded_one,
+    "padded all": _padded_all,
+    "cadence": _cadence,
+    "decimated": _decimated,
+    "black start": _changed(_black),
+    "fade in": _changed(_fade),
+    "cut": _changed(_cut),
+    "lens cap": _changed(_cap),
+    "flash": _changed(_flash),
+}
