@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,12 +70,13 @@ def choose_device(name: str) -> torch.device:
     """The device of a name; ``auto`` is CUDA where there is one. Raises UserError where it cannot be had."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"device = {name}: should be auto, cpu, cuda or cuda:N") from None
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,2})?", name):
+        raise UserError(f"device = {name}: should be auto, cpu, cuda or cuda:N (other devices are not supported)")
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device = {name}: there is no CUDA device here; use --device auto or cpu")
+    if device.index is not None and device.index >= torch.cuda.device_count():
+        raise UserError(f"device = {name}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0 on")
     return device
 
 

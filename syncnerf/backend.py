@@ -30,7 +30,7 @@ class BackendSpec:
     Attributes:
         name: value of the option ``backend``.
         summary: one line for ``--help``.
-        config: a dataclass of the backend's options, each field made by :func:`syncnerf.config.option`.
+        config: a dataclass of the backend's options, each field made by :func:`syncnerf.option.option`.
         adapter: ``module:callable``; called as ``adapter(config, geometry)``, returns a :class:`Backend`.
         batch: ``rays`` for one time per ray, ``time_series`` for all frames of a pixel at once.
     """

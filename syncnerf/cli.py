@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from syncnerf import __version__
 from syncnerf.errors import UserError
+
+OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|Storage size calculation overflowed")
+"""In the words of torch's allocators."""
+SIZE_ASKED = re.compile(r"tried to allocate ([0-9]+) bytes")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,11 +26,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def report_user_errors(command: Callable[[], int]) -> int:
-    """Run a command; an error that is the user's to mend becomes one line on standard error and exit code 2."""
+    """Run a command; an error that is the user's to mend becomes one line on standard error and exit code 2.
+
+    Among these is a lack of memory, however it was noticed.
+    """
     try:
         return command()
     except UserError as error:
         print(f"syncnerf: error: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
+            raise
+        asked = SIZE_ASKED.search(str(error))
+        what = f"{asked[1]} bytes at once" if asked else "what was asked for"
+        print(
+            f"syncnerf: error: not enough memory for {what}; make the field, the images (--downsample) or the parts "
+            "(--batch-size, --render-chunk) smaller",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("syncnerf: interrupted", file=sys.stderr)

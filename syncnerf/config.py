@@ -1,31 +1,9 @@
 """Every option of `syncnerf train`, one dataclass per concern. The parser is built from these."""
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
-from syncnerf.errors import UserError
-
-
-def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field that is an option: its default, its line of ``--help`` and its allowed values."""
-    return field(default=default, metadata={"help": help, "choices": choices})
-
-
-def check_choices(config: Any) -> None:
-    """Raise UserError where a field holds a value outside its choices; called from ``__post_init__``."""
-    for item in fields(config):
-        choices = item.metadata.get("choices", ())
-        if choices and getattr(config, item.name) not in choices:
-            raise UserError(f"{item.name} = {getattr(config, item.name)}: should be one of {', '.join(choices)}")
-
-
-def whole_numbers(config: Any, name: str, least: int = 1) -> list[int]:
-    """An option of comma-separated whole numbers, as a list; raises UserError where one is none or below ``least``."""
-    text = str(getattr(config, name))
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdigit() and int(part) >= least for part in parts):
-        raise UserError(f"{name} = {text}: should be whole numbers from {least}, with commas between")
-    return [int(part) for part in parts]
+from syncnerf.option import Range, check_values, count, option, share, weight
 
 
 @dataclass(frozen=True)
@@ -34,7 +12,11 @@ class SceneConfig:
 
     datadir: str = option("", "folder of the scene")
     dataset: str = option("auto", "format of the scene; auto recognises it from the folder")
-    downsample: float = option(0.0, "train at images this many times smaller per side; 0 for the format's own")
+    downsample: float = option(
+        0.0,
+        "train at images this many times smaller per side; 0 for the format's own",
+        Range(1, 1000, "images are only made smaller", also=0),
+    )
     test_cameras: str = option("", "comma-separated names of the evaluation cameras; the format's own if empty")
     exclude_cameras: str = option("", "comma-separated names of cameras to leave out")
     cache_dir: str = option("", "folder of the decoded frames; beside the scene if empty")
@@ -42,7 +24,7 @@ class SceneConfig:
         "auto", "how the field sees the space; auto is the format's own", ("auto", "bounded", "contraction", "ndc")
     )
 
-    __post_init__ = check_choices
+    __post_init__ = check_values
 
 
 @dataclass(frozen=True)
@@ -54,58 +36,88 @@ class OffsetsConfig:
         "auto", "start of the offsets: zero, sync (from motion alone), a file, or auto: sync where it can be had"
     )
     offset_lr: float = option(
-        6.25e-4, "offsets' learning rate from zero: largest change in a step, as a share of the video's duration"
+        6.25e-4,
+        "offsets' learning rate from zero: largest change in a step, as a share of the video's duration",
+        Range(0, 1, "a share; beyond 1 a single step leaves the video, below 0 offsets climb the wrong way"),
     )
-    offset_refine_lr: float = option(1e-4, "the same, where offsets start from sync or a file and only need refining")
-    offset_start: float = option(0.0, "share of the training before which the offsets stay at their start")
-    offset_refine_start: float = option(0.0, "the same if it is later, where offsets start from sync or a file")
-    offset_freeze: float = option(1.0, "share of the training after which they no longer change (Sync-NeRF: 0.5556)")
-    offset_l1: float = option(0.0, "weight of the penalty on the offsets' mean absolute value, per second")
+    offset_refine_lr: float = option(
+        1e-4,
+        "the same, where offsets start from sync or a file and only need refining",
+        Range(0, 1, "as for offset_lr"),
+    )
+    offset_start: float = option(0.0, "share of the training before which the offsets stay at their start", share())
+    offset_refine_start: float = option(
+        0.0, "the same if it is later, where offsets start from sync or a file", share()
+    )
+    offset_freeze: float = option(
+        1.0, "share of the training after which they no longer change (Sync-NeRF: 0.5556)", share()
+    )
+    offset_l1: float = option(0.0, "weight of the penalty on the offsets' mean absolute value, per second", weight())
 
-    __post_init__ = check_choices
+    __post_init__ = check_values
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
     """Which pixels a step sees."""
 
-    batch_size: int = option(4096, "rays in a step (pixels with all their frames, for a time-series backend)")
-    dynamic_share: float = option(0.0, "share of the rays on pixels that change over the video; the rest are uniform")
-    dynamic_threshold: float = option(
-        0.03, "standard deviation over time (of colours in [0, 1]) above which a pixel changes"
+    batch_size: int = option(
+        4096,
+        "rays in a step (pixels with all their frames, for a time-series backend)",
+        count(1, "a step needs rays, and memory for them", 2**24),
     )
-    empty_share: float = option(1.0, "share of the uniform rays on plain background that are kept")
+    dynamic_share: float = option(
+        0.0, "share of the rays on pixels that change over the video; the rest are uniform", share()
+    )
+    dynamic_threshold: float = option(
+        0.03,
+        "standard deviation over time (of colours in [0, 1]) above which a pixel changes",
+        Range(0, 1, "colours lie in [0, 1]"),
+    )
+    empty_share: float = option(1.0, "share of the uniform rays on plain background that are kept", share())
     importance: str = option(
         "changing",
         "how the dynamic share is drawn: changing pixels alike, by distance from the pixel's median (isg), by "
         "difference from near frames (ist), or isg-ist: one after the other",
         ("changing", "isg", "ist", "isg-ist"),
     )
-    time_frames: int = option(0, "frames of a pixel in a step, for a time-series backend; 0 for all")
+    time_frames: int = option(
+        0, "frames of a pixel in a step, for a time-series backend; 0 for all", count(0, "a number of frames")
+    )
     time_sampling: str = option(
         "uniform", "how these are chosen: all alike, or by how much changes in a frame", ("uniform", "change")
     )
     dynamic_reach: int = option(
-        20, "a pixel counts as changing for a time-series backend if one within so many pixels changes"
+        20,
+        "a pixel counts as changing for a time-series backend if one within so many pixels changes",
+        count(0, "a distance in pixels", 4096),
     )
-    importance_switch: float = option(0.5, "share of the training after which isg-ist turns from ISG to IST")
-    isg_gamma: float = option(2e-2, "gamma of ISG, of colours in [0, 1]")
-    ist_shift: int = option(25, "frames that IST looks ahead and back")
-    ist_floor: float = option(0.1, "smallest weight of IST")
+    importance_switch: float = option(0.5, "share of the training after which isg-ist turns from ISG to IST", share())
+    isg_gamma: float = option(
+        2e-2, "gamma of ISG, of colours in [0, 1]", Range(1e-4, 10, "colours lie in [0, 1], and gamma is a divisor")
+    )
+    ist_shift: int = option(
+        25, "frames that IST looks ahead and back", count(1, "a frame is compared with others", 10**6)
+    )
+    ist_floor: float = option(0.1, "smallest weight of IST", Range(0, 1, "colours lie in [0, 1]"))
 
-    __post_init__ = check_choices
+    __post_init__ = check_values
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """Length, learning rate, and what is written when."""
 
-    steps: int = option(90_000, "training steps")
-    lr: float = option(1e-2, "learning rate of the field (Adam)")
+    steps: int = option(90_000, "training steps", count(1, "a training takes steps"))
+    lr: float = option(
+        1e-2,
+        "learning rate of the field (Adam)",
+        Range(0, 1e3, "no step is taken with 0, and below it the loss is climbed", above=True),
+    )
     lr_schedule: str = option("cosine", "decay of the learning rates over the training", ("cosine", "constant"))
-    warmup_steps: int = option(512, "steps over which the learning rate rises")
-    lr_final: float = option(0.0, "learning rate at the end, as a share of its height")
-    seed: int = option(0, "seed of every random draw")
+    warmup_steps: int = option(512, "steps over which the learning rate rises", count(0, "a number of steps"))
+    lr_final: float = option(0.0, "learning rate at the end, as a share of its height", share())
+    seed: int = option(0, "seed of every random draw", Range(0, 2**63 - 1, "generators take 63 bits"))
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     precision: str = option(
         "float32",
@@ -115,6 +127,7 @@ class TrainingConfig:
     prefetch: int = option(
         -1,
         "batches that a thread draws ahead; 0 for none, -1 for 2 on a GPU and none on a busy CPU",
+        count(-1, "batches are held in memory", 1024),
     )
     engine: str = option(
         "auto",
@@ -128,11 +141,17 @@ class TrainingConfig:
         ("auto", "on", "off"),
     )
     cuda_graphs: bool = option(True, "record steps of fixed shapes as CUDA graphs and replay them; nothing on a CPU")
-    log_every: int = option(50, "steps between lines of TensorBoard and offsets.csv")
-    save_every: int = option(5000, "steps between checkpoints; the last two are kept")
-    image_every: int = option(5000, "steps between TensorBoard images of the test view; 0 for none")
+    log_every: int = option(50, "steps between lines of TensorBoard and offsets.csv", count(1, "a rhythm in steps"))
+    save_every: int = option(
+        5000,
+        "steps between checkpoints; the last two are kept",
+        count(0, "a rhythm in steps; 0 for the last step alone"),
+    )
+    image_every: int = option(
+        5000, "steps between TensorBoard images of the test view; 0 for none", count(0, "a rhythm in steps")
+    )
 
-    __post_init__ = check_choices
+    __post_init__ = check_values
 
 
 @dataclass(frozen=True)
@@ -143,13 +162,25 @@ class TestTimeConfig:
 
     test_optim: bool = option(False, "fit the test cameras' offsets, then evaluate with them")
     test_method: str = option("gauss-newton", "grid then Gauss-Newton, or Adam (the paper's)", ("gauss-newton", "adam"))
-    test_range: float = option(0.0, "largest offset that is searched, in seconds; 0 for half the video")
-    test_pixels: int = option(1024, "pixels that the fit looks at in a frame subset, changing ones first")
-    test_steps: int = option(8, "Gauss-Newton steps at most")
-    test_adam_steps: int = option(1000, "steps of Adam, where test_method is adam")
-    test_adam_lr: float = option(1e-3, "Adam's learning rate, as a share of the video's duration")
+    test_range: float = option(
+        0.0, "largest offset that is searched, in seconds; 0 for half the video", Range(0, 1e6, "a distance in seconds")
+    )
+    test_pixels: int = option(
+        1024,
+        "pixels that the fit looks at in a frame subset, changing ones first",
+        count(16, "fewer say nothing of an offset, and all are held in memory", 2**20),
+    )
+    test_steps: int = option(8, "Gauss-Newton steps at most", count(0, "a number of steps", 10**6))
+    test_adam_steps: int = option(
+        1000, "steps of Adam, where test_method is adam", count(1, "a number of steps", 10**6)
+    )
+    test_adam_lr: float = option(
+        1e-3,
+        "Adam's learning rate, as a share of the video's duration",
+        Range(0, 10, "no step is taken with 0, and below it the loss is climbed", above=True),
+    )
 
-    __post_init__ = check_choices
+    __post_init__ = check_values
 
 
 @dataclass(frozen=True)
@@ -163,11 +194,15 @@ class EvaluationConfig:
     )
     validate_only: bool = option(False, "evaluate a checkpoint, without training")
     render_only: bool = option(False, "render videos from a checkpoint, without training")
-    render_frames: int = option(60, "frames of the rendered camera paths")
-    render_chunk: int = option(16384, "rays rendered at once")
-    test_frames: int = option(0, "evaluate only this many evenly spaced test frames; 0 for all")
+    render_frames: int = option(60, "frames of the rendered camera paths", count(1, "a video has frames", 10**6))
+    render_chunk: int = option(
+        16384, "rays rendered at once", count(1, "rays are rendered in parts that memory holds", 2**24)
+    )
+    test_frames: int = option(
+        0, "evaluate only this many evenly spaced test frames; 0 for all", count(0, "a number of frames")
+    )
 
-    __post_init__ = check_choices
+    __post_init__ = check_values
 
 
 @dataclass(frozen=True)
@@ -181,7 +216,7 @@ class RunConfig:
     resume: bool = option(False, "continue the run's newest checkpoint")
     dry_run: bool = option(False, "print the effective configuration and the scene's summary, and stop")
 
-    __post_init__ = check_choices
+    __post_init__ = check_values
 
 
 CONCERNS: dict[str, type] = {
@@ -215,8 +250,3 @@ class Config:
             for part in (getattr(self, name) for name in (*CONCERNS, "field"))
             for item in fields(part)
         }
-
-
-def defaults(config_type: type) -> dict[str, Any]:
-    """Default of every option of a dataclass, by name."""
-    return {item.name: item.default for item in fields(config_type) if item.default is not MISSING}

@@ -119,7 +119,9 @@ def _add_option(group: Any, item: Any) -> None:
     else:
         settings["type"] = _whole_number if isinstance(item.default, int) else type(item.default)
         choices = item.metadata.get("choices")
-        settings["metavar"] = "|".join(choices) if choices else type(item.default).__name__.upper()
+        settings["metavar"] = "|".join(map(str, choices)) if choices else type(item.default).__name__.upper()
+        if item.metadata.get("range") is not None:
+            settings["help"] += f" [{item.metadata['range']}]"
     group.add_argument(*spellings, **settings)
 
 

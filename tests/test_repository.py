@@ -26,7 +26,7 @@ ABOVE = {
     "summary",
     "time_offsets",
 }
-FOR_PLUGINS = ("backend", "rendering", "encodings", "scene", "config", "errors", "native", "compilation")
+FOR_PLUGINS = ("backend", "option", "rendering", "encodings", "scene", "config", "errors", "native", "compilation")
 
 
 def relative(path: Path) -> str:
@@ -119,7 +119,7 @@ def test_plugins_import_the_contract_and_nothing_behind_it(path):
     own = f"syncnerf_{path.relative_to(ROOT / 'plugins').parts[0]}"
     assert not [name for name in names if name.startswith("syncnerf_") and name.split(".")[0] != own]
     if path.name == "spec.py":
-        assert rooms(names) <= {"backend", "config", "errors"}
+        assert rooms(names) <= {"backend", "option", "errors"}
         assert not [
             name for name in names if name.split(".")[0] in ("torch", "numpy", "kornia") or name.startswith(own)
         ]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from syncnerf.backend import Backend, RayBatch, Rendering, SceneGeometry
 from syncnerf.compilation import compiled
-from syncnerf.config import whole_numbers
+from syncnerf.option import whole_numbers
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.phases import phase
 from syncnerf.rendering.ray_samples import RaySamples, clip_to_box, uniform_samples

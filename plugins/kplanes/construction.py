@@ -1,7 +1,7 @@
 """From options to a field and its proposals."""
 
 from syncnerf.backend import SceneGeometry
-from syncnerf.config import whole_numbers
+from syncnerf.option import whole_numbers
 from syncnerf_kplanes.field import DensityField, ExplicitDecoder, Features, Field, HybridDecoder
 from syncnerf_kplanes.hash_features import HashSizes, MaskedHashGrid
 from syncnerf_kplanes.planes import PlaneGrid

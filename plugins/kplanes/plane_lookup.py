@@ -26,14 +26,19 @@ def plane_features(coordinates: Tensor, planes: list[Tensor], engine: str = "tor
     Args:
         coordinates: x y z t in [-1, 1] (beyond, the border's value), float32, shape [N, 4].
         planes: channels-last planes, scale by scale in the order of :data:`PAIRS`; each of shape
-            [second axis, first axis, channels], at least 2 cells per axis, corners aligned.
+            [second axis, first axis, channels], corners aligned.
         engine: ``torch``; any other runs Triton's kernel where that can run. On a CPU, ``torch`` means a kernel in C.
 
     Returns:
         The product over the six planes of a scale, scales concatenated, shape [N, scales * channels].
+
+    Raises:
+        ValueError: the shapes do not belong together.
     """
     device = coordinates.device
-    if coordinates.dtype == torch.float32:
+    _check_shapes(coordinates, planes)
+    # The kernels read two neighbours along every axis, and numbers of one type.
+    if min(plane_sizes(planes)) > 1 and all(tensor.dtype == torch.float32 for tensor in (coordinates, *planes)):
         if engine != "torch" and missing("triton", device) is None:
             from syncnerf_kplanes.plane_lookup_triton import TritonLookup
 
@@ -66,6 +71,18 @@ def plane_sizes(planes: Sequence[Tensor]) -> tuple[int, ...]:
         xy, zt = planes[start], planes[start + 5]
         sizes += [xy.shape[1], xy.shape[0], zt.shape[1], zt.shape[0]]
     return tuple(sizes)
+
+
+def _check_shapes(coordinates: Tensor, planes: list[Tensor]) -> None:
+    """Raise ValueError where a kernel would read beyond a tensor's end."""
+    if coordinates.ndim != 2 or coordinates.shape[1] != 4 or not planes or len(planes) % len(PAIRS):
+        raise ValueError(f"{len(planes)} planes at points {tuple(coordinates.shape)}: should be sixes and [N, 4]")
+    sizes, channels = plane_sizes(planes), planes[0].shape[-1]
+    for index, plane in enumerate(planes):
+        scale, (first, second) = 4 * (index // len(PAIRS)), PAIRS[index % len(PAIRS)]
+        expected = (sizes[scale + second], sizes[scale + first], channels)
+        if tuple(plane.shape) != expected or 0 in expected:
+            raise ValueError(f"plane {index} has the shape {tuple(plane.shape)} instead of {expected}")
 
 
 class _FusedLookup(torch.autograd.Function):

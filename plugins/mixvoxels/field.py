@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from syncnerf.config import whole_numbers
 from syncnerf.encodings.mlp import mlp
 from syncnerf.encodings.spherical_harmonics import WIDTH, spherical_harmonics
+from syncnerf.option import whole_numbers
 from syncnerf_mixvoxels.spec import MixVoxelsConfig
 from syncnerf_mixvoxels.time_query import TimeSeries
 from syncnerf_mixvoxels.vm_grid import VMGrid

@@ -26,14 +26,20 @@ def vm_features(points: Tensor, planes: list[Tensor], lines: list[Tensor]) -> Te
 
     Args:
         points: in [-1, 1] (beyond, the border's value), float32, shape [N, 3].
-        planes: channels-last, in the order of :data:`PLANE_AXES`; shapes [second axis, first axis, rank], at least 2
-            cells per axis, corners aligned.
+        planes: channels-last, in the order of :data:`PLANE_AXES`; shapes [second axis, first axis, rank], corners
+            aligned.
         lines: in the order of :data:`LINE_AXES`; shapes [axis, rank].
 
     Returns:
         The products, the three groups one after the other, shape [N, sum of ranks].
+
+    Raises:
+        ValueError: the shapes do not belong together.
     """
-    fits = all(plane.shape[-1] % LANES == 0 for plane in planes) and points.dtype == planes[0].dtype == torch.float32
+    _check_shapes(points, planes, lines)
+    # The kernel reads two neighbours along every axis, numbers of one type, and vectors of ranks.
+    fits = all(line.shape[0] > 1 and line.shape[1] % LANES == 0 for line in lines)
+    fits = fits and all(tensor.dtype == torch.float32 for tensor in (points, *planes, *lines))
     if points.device.type == "cpu" and fits and not points.requires_grad and _library() is not None:
         return _FusedLookup.apply(points, *planes, *lines)
     return vm_features_torch(points, planes, lines)
@@ -55,6 +61,17 @@ def _sample(plane: Tensor, at: Tensor) -> Tensor:
         plane.permute(2, 0, 1)[None], at[None, :, None], align_corners=True, padding_mode="border"
     )
     return sampled[0, :, :, 0].T
+
+
+def _check_shapes(points: Tensor, planes: list[Tensor], lines: list[Tensor]) -> None:
+    """Raise ValueError where the kernel would read beyond a tensor's end."""
+    if points.ndim != 2 or points.shape[1] != 3 or len(planes) != 3 or len(lines) != 3:
+        raise ValueError(f"{len(planes)} planes and {len(lines)} lines at points {tuple(points.shape)}: should be 3")
+    cells = {axis: len(line) for axis, line in zip(LINE_AXES, lines, strict=True)}
+    for plane, line, (first, second) in zip(planes, lines, PLANE_AXES, strict=True):
+        expected = (cells[second], cells[first], line.shape[-1])
+        if tuple(plane.shape) != expected or line.ndim != 2 or 0 in expected:
+            raise ValueError(f"a plane has the shape {tuple(plane.shape)} instead of {expected}")
 
 
 class _FusedLookup(torch.autograd.Function):

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 PRIMES = (1, 2654435761, 805459861, 3674653429)
+MOST_ENTRIES = 2**32 - 1
+"""Kernels count them in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class GridLayout:
             raise ValueError("a hash grid has 2 to 4 dimensions and 1, 2, 4 or 8 features per entry")
         if self.levels < 1 or self.base_resolution < 2 or self.growth < 1 or not 3 <= self.log2_table_size <= 28:
             raise ValueError("a hash grid has levels of at least 2 cells, growing, in tables of 2^3 to 2^28 entries")
+        if self.grids[-1].offset + self.grids[-1].size > MOST_ENTRIES or self.grids[-1].side > MOST_ENTRIES:
+            raise ValueError("a hash grid has fewer than 2^32 entries in all, and as many vertices along an axis")
 
     @property
     def width(self) -> int:

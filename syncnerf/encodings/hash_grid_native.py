@@ -49,6 +49,12 @@ class _NativeLookup(torch.autograd.Function):
 
 
 def _arguments(coordinates: Tensor, table: Tensor, layout: GridLayout) -> tuple:
+    """The kernels' first arguments; raises ValueError where they would read beyond a tensor's end."""
+    if coordinates.ndim != 2 or coordinates.shape[1] != layout.dimensions or table.numel() != layout.size:
+        raise ValueError(
+            f"a table of {table.numel()} numbers at points {tuple(coordinates.shape)}: should be {layout.size}, and "
+            f"[N, {layout.dimensions}]"
+        )
     return (
         coordinates.data_ptr(), len(coordinates), table.data_ptr(), _levels(layout), layout.levels, layout.dimensions,
         layout.features, int(layout.smooth),

@@ -48,6 +48,9 @@ def segment_sums(segments: np.ndarray) -> np.ndarray:
     library = importance_library()
     if library is None:
         return segments.sum(axis=1, dtype=np.uint32)
+    if segments.ndim != 2 or segments.shape[1] != SEGMENT or segments.dtype != np.uint8:
+        raise ValueError(f"segments of {segments.dtype} {segments.shape}: should be uint8 [S, {SEGMENT}]")
+    segments = np.ascontiguousarray(segments)
     sums = np.empty(len(segments), dtype=np.uint32)
     library.segment_sums(address(segments), ctypes.c_int64(len(segments)), address(sums))
     return sums
@@ -88,6 +91,8 @@ def _native_weights(frames: np.ndarray, reach: int, channel: np.ndarray, table: 
 
     A pixel's weight is ``table[sum of channel[distance]]`` over its three channels.
     """
+    if frames.ndim != 3 or frames.shape[2] != 3 or frames.dtype != np.uint8:
+        raise ValueError(f"frames of {frames.dtype} {frames.shape}: should be uint8 [T, N, 3]")
     library = importance_library()
     if library is None or 0 in frames.shape:
         return None

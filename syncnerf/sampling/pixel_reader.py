@@ -14,6 +14,8 @@ from syncnerf.native import address, compile_native
 
 SOURCE = Path(__file__).with_name("read_pixels.c")
 CHANNELS = 3
+SPAN = 4096
+"""Largest piece, in bytes, that the kernel has room for; the kernel's, too."""
 
 
 class PixelReader:
@@ -77,8 +79,13 @@ def read_pieces(files: np.ndarray, offsets: np.ndarray, size: int) -> np.ndarray
         files: descriptors of open files, shape [N].
         offsets: where each piece begins, int64, shape [N]; neighbours that lie close together are read at once.
         size: bytes of a piece.
+
+    Raises:
+        ValueError: the shapes do not belong together.
     """
-    library = _library()
+    if len(files) != len(offsets) or offsets.dtype != np.int64:
+        raise ValueError(f"{len(files)} files for {len(offsets)} offsets of {offsets.dtype}: should be int64 [N]")
+    library = _library() if size <= SPAN else None
     if library is None:
         data = b"".join(map(os.pread, files.tolist(), itertools.repeat(size), offsets.tolist()))
         whole = len(data) == size * len(offsets)

@@ -73,15 +73,26 @@ def resample_pixels(image: np.ndarray, corners: np.ndarray, fractions: np.ndarra
         image: uint8, shape [height, width, 3] of 2x2 or more; rows may be padded.
         corners: row and column of each upper left neighbour, uint16, shape [N, 2].
         fractions: way from there to the lower and to the right neighbour, in 1/256, uint8, shape [N, 2].
+
+    Raises:
+        ValueError: the shapes do not belong together, or a neighbour lies outside the image.
     """
+    if image.ndim != 3 or image.shape[2] != 3 or image.strides[1:] != (3, 1) or image.dtype != np.uint8:
+        raise ValueError(f"an image of {image.dtype} {image.shape}: should be uint8 [H, W, 3], its pixels side by side")
+    if corners.shape != (len(corners), 2) or fractions.shape != corners.shape:
+        raise ValueError(f"corners {corners.shape} and fractions {fractions.shape}: should be [N, 2] both")
+    corners = np.ascontiguousarray(corners, dtype=np.uint16)
+    fractions = np.ascontiguousarray(fractions, dtype=np.uint8)
     library = _library()
     if library is None:
         return resample_plainly(image, corners, fractions)
     out = np.empty((len(corners), 3), dtype=np.uint8)
-    library.resample_pixels(
-        address(image), ctypes.c_int64(image.strides[0]), address(corners), address(fractions),
-        ctypes.c_int64(len(corners)), address(out),
+    outside = library.resample_pixels(
+        address(image), *map(ctypes.c_int64, (*image.shape[:2], image.strides[0])), address(corners),
+        address(fractions), ctypes.c_int64(len(corners)), address(out),
     )  # fmt: skip
+    if outside:
+        raise ValueError(f"an image of {image.shape[1]}x{image.shape[0]} pixels does not hold all corners")
     return out
 
 

@@ -20,12 +20,17 @@ static inline uint32_t starting(const uint8_t *start) {
 }
 
 /* out[k] = the mix of the four pixels from (row, column) = corners[2 k ..] on, by fractions[2 k ..] (down, right) of
-   1/256, rounded; stride: bytes from a row to the next. The image must be 2x2 or larger. */
-void resample_pixels(const uint8_t *image, int64_t stride, const uint16_t *corners, const uint8_t *fractions,
-                     int64_t count, uint8_t *out) {
+   1/256, rounded; stride: bytes from a row to the next. Returns 0, or 1 where one of the four is not in the image. */
+int resample_pixels(const uint8_t *image, int64_t height, int64_t width, int64_t stride, const uint16_t *corners,
+                    const uint8_t *fractions, int64_t count, uint8_t *out) {
     uint32_t first[BLOCK], right_of[BLOCK], below[BLOCK], right_below[BLOCK], mixed[BLOCK];
     for (int64_t start = 0; start < count; start += BLOCK) {
         const int size = count - start < BLOCK ? (int)(count - start) : BLOCK;
+        int outside = 0;
+        for (int k = 0; k < size; ++k)
+            outside |= (corners[2 * (start + k)] >= height - 1) | (corners[2 * (start + k) + 1] >= width - 1);
+        if (outside)
+            return 1;
         /* Collect first: then the arithmetic runs on many pixels at once. */
         for (int k = 0; k < size; ++k) {
             const uint16_t *corner = corners + 2 * (start + k);
@@ -48,4 +53,5 @@ void resample_pixels(const uint8_t *image, int64_t stride, const uint16_t *corne
         for (int k = 0; k < size; ++k)
             memcpy(out + 3 * (start + k), mixed + k, 3);
     }
+    return 0;
 }

@@ -1,0 +1,103 @@
+"""What an option is: a default, a line of help, and the values that make sense."""
+
+import math
+import re
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from syncnerf.errors import UserError
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that an option may hold; both ends are finite, so that neither nan nor inf ever passes.
+
+    Of an option that is a text of comma-separated whole numbers, every one of them should lie in it.
+
+    Attributes:
+        least: smallest number.
+        most: largest number.
+        reason: why no other makes sense; ends the error's line.
+        also: a single number outside that means something of its own, as 0 does in "0 for none".
+        above: whether ``least`` itself is excluded.
+        below: whether ``most`` itself is excluded.
+    """
+
+    least: float
+    most: float
+    reason: str
+    also: float | None = None
+    above: bool = False
+    below: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.least) and math.isfinite(self.most) and self.least <= self.most and self.reason):
+            raise ValueError(f"a range needs two finite ends and a reason: {self}")
+
+    def admits(self, value: float) -> bool:
+        """Whether a number is allowed."""
+        if self.also is not None and value == self.also:
+            return True
+        low = value > self.least if self.above else value >= self.least
+        high = value < self.most if self.below else value <= self.most
+        return low and high
+
+    def check(self, name: str, value: float) -> None:
+        """Raise UserError, naming the option, the range and the reason, where ``value`` is not allowed."""
+        if not self.admits(value):
+            raise UserError(f"{name} = {value}: should be {self} ({self.reason})")
+
+    def __str__(self) -> str:
+        least, most = _text(self.least), _text(self.most)
+        between = f"from {least} to {most}"
+        if self.above or self.below:
+            low, high = "more than" if self.above else "at least", "less than" if self.below else "at most"
+            between = f"{low} {least} and {high} {most}"
+        return between if self.also is None else f"{_text(self.also)}, or {between}"
+
+
+def share(reason: str = "it is a share") -> Range:
+    """From 0 to 1."""
+    return Range(0, 1, reason)
+
+
+def weight(reason: str = "a negative weight would reward what it should hold back") -> Range:
+    """A weight of a loss; 0 leaves the loss out."""
+    return Range(0, 1e6, reason)
+
+
+def count(least: int, reason: str, most: int = 10**9, also: int | None = None) -> Range:
+    """A number of things: steps, rays, cells."""
+    return Range(least, most, reason, also)
+
+
+def _text(value: float) -> str:
+    """A number as people write it."""
+    return f"{value:,}".replace(",", "_") if isinstance(value, int) else f"{value:g}"
+
+
+def option(default: Any, help: str, allowed: tuple[str | int, ...] | Range = ()) -> Any:
+    """A dataclass field that is an option: its default, its line of ``--help``, its choices or its range."""
+    ranged = isinstance(allowed, Range)
+    metadata = {"help": help, "choices": () if ranged else allowed, "range": allowed if ranged else None}
+    return field(default=default, metadata=metadata)
+
+
+def check_values(config: Any) -> None:
+    """Raise UserError where a field lies outside its choices or its range; called from ``__post_init__``."""
+    for item in fields(config):
+        value, choices, allowed = getattr(config, item.name), item.metadata["choices"], item.metadata["range"]
+        if choices and value not in choices:
+            raise UserError(f"{item.name} = {value}: should be one of {', '.join(map(str, choices))}")
+        if allowed is not None:
+            for number in whole_numbers(config, item.name) if isinstance(value, str) else [value]:
+                allowed.check(item.name, number)
+
+
+def whole_numbers(config: Any, name: str) -> list[int]:
+    """An option of comma-separated whole numbers, as a list; raises UserError where something else is in it."""
+    text = str(getattr(config, name))
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(re.fullmatch(r"[0-9]{1,18}", part) for part in parts):
+        raise UserError(f"{name} = {text}: should be whole numbers with commas between")
+    return [int(part) for part in parts]

@@ -1,0 +1,179 @@
+"""Options that are numbers: every one has a range with a reason, and what lies in it can be trained with."""
+
+import functools
+import math
+from dataclasses import fields
+
+import pytest
+import torch
+from test_backend_contract import RAYS, SMALL, scene_geometry, some_rays
+from test_mixvoxels_training import OPTIONS as MIXVOXELS_OPTIONS
+from tiny_scene import FIELD_OPTIONS
+
+from syncnerf.backend import RayBatch, discover_backends
+from syncnerf.cli import main
+from syncnerf.config import CONCERNS
+from syncnerf.errors import UserError
+from syncnerf.option import Range, whole_numbers
+from syncnerf.options import parse
+
+WORDS = ("-1", "0", "1", "nan", "inf", "-inf", "9" * 20, "1e300")
+"""What is tried with every option."""
+AGREEMENTS = ("at least grid_resolution", "at least hash_coarsest", "equally many numbers", "three whole numbers")
+"""Two options may have to agree, whatever the range of each."""
+TINY = {
+    "mask_resolution": 8, "mask_times": 2, "mask_start": 0, "query_width": 16, "query_hidden_width": 16,
+    "ray_steps": 16, "density_ranks": "4,4,4", "appearance_ranks": "8,4,4", "variation_ranks": "4,4,4", "time_octaves": 3,
+}  # fmt: skip
+VARIANTS = {
+    "kplanes": ({"field": "kplanes", "sampler": "proposal"}, {"field": "hash", "sampler": "occupancy"}),
+    "mixvoxels": (TINY | {"shrink_step": 1, "upsample_steps": "1", "final_resolution": 14},),
+}
+
+
+@functools.cache
+def kinds() -> dict[str, type]:
+    """Every dataclass of options, by the backend that it needs (or the concern's name)."""
+    return CONCERNS | {name: spec.config for name, spec in discover_backends().items()}
+
+
+def numeric(kind: type) -> list:
+    """The options of a dataclass that are numbers, or lists of numbers."""
+    return [
+        item
+        for item in fields(kind)
+        if not isinstance(item.default, bool)
+        and (isinstance(item.default, int | float) or item.metadata["range"] is not None)
+    ]
+
+
+NUMBERS = [(name, item) for name, kind in kinds().items() for item in numeric(kind)]
+
+
+def allowed(item, text: str) -> bool:
+    """What the option's range or choices say of a text, by another way than the code under test."""
+    try:
+        value = float(text) if isinstance(item.default, float) else int(text)
+    except ValueError:
+        return False
+    if item.metadata["range"] is None:
+        return value in item.metadata["choices"]
+    limits = item.metadata["range"]
+    inside = limits.least <= value <= limits.most
+    inside &= not (limits.above and value == limits.least) and not (limits.below and value == limits.most)
+    return inside or value == limits.also
+
+
+@pytest.mark.parametrize(("kind", "item"), NUMBERS, ids=lambda value: getattr(value, "name", value))
+def test_every_number_has_a_range_and_each_value_is_fine_or_one_line(kind, item):
+    limits, choices = item.metadata["range"], item.metadata["choices"]
+    assert (limits is not None and len(limits.reason) > 5) or choices, "no range"
+    for text in WORDS:
+        try:
+            config = kinds()[kind](**{item.name: type(item.default)(text)})
+        except ValueError:  # no number of the option's type: the parser says so
+            message = refusal(kind, item.name, text)
+            assert "whole number" in message
+        except UserError as error:
+            message = str(error)
+            assert not allowed(item, text) or message.endswith(AGREEMENTS)
+        else:
+            assert allowed(item, text), text
+            assert math.isfinite(float(getattr(config, item.name)))
+            continue
+        assert "\n" not in message
+        assert item.name in message.replace("-", "_")
+        assert len(message) < 300
+    assert not allowed(item, "inf")
+    assert item.name in refusal(kind, item.name, "inf").replace("-", "_")
+
+
+def refusal(kind: str, name: str, text: str) -> str:
+    """What the whole command line says of a value."""
+    backend = kind if kind not in CONCERNS else "kplanes"
+    with pytest.raises(UserError) as caught:
+        parse([f"--backend={backend}", f"--{name}={text}"])
+    return str(caught.value)
+
+
+def test_a_range_says_what_it_is():
+    assert str(Range(1, 2**24, "r")) == "from 1 to 16_777_216"
+    assert str(Range(2, 9, "r", also=0)) == "0, or from 2 to 9"
+    assert str(Range(0, 1, "r", above=True)) == "more than 0 and at most 1"
+    assert str(Range(0, 1, "r", below=True)) == "at least 0 and less than 1"
+    for broken in ((2, 1, "r"), (0, math.inf, "r"), (math.nan, 1, "r"), (0, 1, "")):
+        with pytest.raises(ValueError, match="two finite ends"):
+            Range(*broken)
+
+
+@pytest.mark.parametrize("backend", VARIANTS)
+def test_what_is_allowed_of_a_field_can_be_trained(backend):
+    """Every number of the backend at -1, 0, 1 and its least: refused in one line, or a step that runs."""
+    spec = discover_backends()[backend]
+    known = {item.name for item in fields(spec.config)}
+    tried = 0
+    for choice in VARIANTS[backend]:
+        sizes = {key: value for key, value in SMALL.items() if key in known} | choice
+        for item in numeric(spec.config):
+            for value in small_values(item):
+                try:
+                    config = spec.config(**{**sizes, item.name: value})
+                except UserError:
+                    continue
+                one_step(spec.build(config, scene_geometry()), spec.batch == "time_series")
+                tried += 1
+    assert tried > 50
+
+
+def small_values(item) -> list:
+    limits = item.metadata["range"]
+    if isinstance(item.default, str):
+        entries = len(whole_numbers(type("", (), {"x": item.default}), "x"))
+        texts = {",".join([str(number)] * entries) for number in (0, 1, limits.least)}
+        return sorted(texts)
+    numbers = {0, 1} if limits is None else {0, 1, limits.least + (1e-3 if limits.above else 0)}
+    return [type(item.default)(number) for number in sorted(numbers)]
+
+
+def one_step(backend, is_series: bool) -> None:
+    """Render, differentiate, look around, and render without gradients; all numbers stay finite."""
+    rays, generator = some_rays(), torch.Generator().manual_seed(0)
+    times = (
+        torch.linspace(-0.2, 1.3, 5, dtype=torch.float64).expand(RAYS, 5) if is_series else torch.rand(RAYS).double()
+    )
+    colours = torch.rand(*times.shape, 3)
+    statistics = {"mean": colours.mean(dim=1), "deviation": torch.rand(RAYS)} if is_series else {}
+    batch = RayBatch(rays, torch.zeros(RAYS, dtype=torch.int64), times, colours, statistics)
+    backend.train()
+    for step in range(2):
+        backend.before_step(step)
+        rendering = backend.render(rays, times, generator)
+        terms = {**backend.losses(rendering, batch, step), **backend.penalties(step)}
+        loss = sum(term for term in terms.values())
+        assert loss.isfinite(), terms
+        loss.backward()
+        backend.after_step(step)
+    backend.eval()
+    with torch.no_grad():
+        assert backend.render(rays, times).rgb.isfinite().all()
+
+
+SHORT = ("--steps=2", "--render-frames=1", "--test-frames=1", "--image-every=0", "--test-optim")
+FIELDS = {"kplanes": FIELD_OPTIONS, "mixvoxels": MIXVOXELS_OPTIONS}
+HELD = {"steps", "lr", "test_frames", "test_steps", "batch_size", "downsample", "render_chunk"}
+"""Kept at a test's own size: at their least these take long, or nothing is left to see."""
+
+
+@pytest.mark.parametrize("backend", FIELDS)
+@pytest.mark.parametrize("number", [0, 1], ids=["least", "one"])
+def test_a_run_with_every_number_at_its_least_or_at_one_ends_well(tiny_scene, tmp_path, backend, number):
+    arguments = [f"--datadir={tiny_scene}", f"--logdir={tmp_path}", "--offset-init=zero", *FIELDS[backend], *SHORT]
+    given = {part.split("=")[0].lstrip("-").replace("-", "_") for part in arguments}
+    for name in CONCERNS:
+        for item in numeric(CONCERNS[name]):
+            limits = item.metadata["range"]
+            value = limits.least + (1e-3 if limits.above else 0) if number == 0 else 1
+            if item.name not in given | HELD and limits.admits(value):
+                arguments.append(f"--{item.name}={value}")
+    assert main(["train", *arguments]) == 0
+    assert (tmp_path / "run" / "report.html").exists()
