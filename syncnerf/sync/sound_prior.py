@@ -1,0 +1,82 @@
+"""What sound adds to motion: cameras that motion cannot place, and a second opinion on those that it does."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from syncnerf.scene import Scene
+from syncnerf.sync.result import SyncResult
+from syncnerf.sync.sound import SoundLag
+
+CONTRADICTION = 5.0
+"""Standard errors by which sound and motion must differ to contradict each other."""
+FROM_SOUND = "from its sound alone: no motion that others see as well"
+
+
+def with_sound(scene: Scene, result: SyncResult, lags: Sequence[SoundLag]) -> SyncResult:
+    """The result with cameras placed by their sound where motion says nothing, and with contradictions as warnings.
+
+    Sound is off by the way from its source to each camera, which does not average out over pairs: a camera that it
+    places has the standard error of its best pair. Where motion places a camera, sound does not move it.
+
+    Args:
+        scene: of the result.
+        result: from motion.
+        lags: from :func:`~syncnerf.sync.sound.sound_lags`.
+    """
+    offsets, stderr = result.offsets.clone(), result.stderr.clone()
+    rates = None if result.rates is None else result.rates.clone()
+    reasons, warnings = dict(result.reasons), dict(result.warnings)
+    for camera, seconds in _contradictions(result, lags).items():
+        name = scene.names[camera]
+        remark = f"its sound says {seconds:+.3f} s more than its motion"
+        warnings[name] = f"{warnings[name]}; {remark}" if name in warnings else remark
+    known = (~offsets.isnan()).tolist()
+    while True:
+        found = _nearest(lags, known, stderr)
+        if found is None:
+            break
+        camera, other, lag, error, rate = found
+        offsets[camera], stderr[camera] = offsets[other] + lag, error
+        if rates is not None:
+            rates[camera] = math.nan if rate is None else rates[other] + rate
+        known[camera] = True
+        reasons.pop(scene.names[camera], None)
+        warnings[scene.names[camera]] = FROM_SOUND
+    return replace(result, offsets=offsets, stderr=stderr, rates=rates, reasons=reasons, warnings=warnings)
+
+
+def _contradictions(result: SyncResult, lags: Sequence[SoundLag]) -> dict[int, float]:
+    """Seconds that sound adds to a camera's offset, by camera, where its pairs' median contradicts the motion."""
+    opinions: dict[int, list[tuple[float, float]]] = {}
+    for lag in lags:
+        first, second = lag.first, lag.second
+        apart = float(result.offsets[first] - result.offsets[second])
+        if math.isnan(apart):
+            continue
+        error = math.hypot(lag.deviation, float(result.stderr[first]), float(result.stderr[second]))
+        opinions.setdefault(first, []).append((lag.lag - apart, error))
+        opinions.setdefault(second, []).append((apart - lag.lag, error))
+    opinions.pop(result.reference, None)
+    found = {}
+    for camera, own in opinions.items():
+        seconds, errors = torch.tensor(own, dtype=torch.float64).unbind(1)
+        if abs(float(seconds.median())) > CONTRADICTION * float(errors.max()):
+            found[camera] = float(seconds.median())
+    return found
+
+
+def _nearest(
+    lags: Sequence[SoundLag], known: Sequence[bool], stderr: torch.Tensor
+) -> tuple[int, int, float, float, float | None] | None:
+    """The camera not yet known that sound places best: it, by which, its offset more than that one's, error, rate."""
+    choices = []
+    for lag in lags:
+        for camera, other, sign in ((lag.first, lag.second, 1), (lag.second, lag.first, -1)):
+            if known[other] and not known[camera]:
+                error = math.hypot(lag.deviation, float(stderr[other].nan_to_num(0.0)))
+                rate = None if lag.rate is None else sign * lag.rate
+                choices.append((camera, other, sign * lag.lag, error, rate))
+    return min(choices, key=lambda choice: choice[3]) if choices else None

@@ -1,0 +1,129 @@
+"""Sound as a prior: lags of synthetic tracks, stream starts, long recordings, and what they add to motion."""
+
+import numpy as np
+import pytest
+import scipy.signal
+import torch
+from sounds import heard, scene_sound, write_video_with_sound
+
+from syncnerf.scene import Scene
+from syncnerf.sync.result import SyncResult
+from syncnerf.sync.sound import SoundLag, compare_tracks, phase_correlation
+from syncnerf.sync.sound_prior import with_sound
+from syncnerf.sync.soundtrack import RATE, soundtrack
+
+BLACK = np.zeros((32, 32, 3), np.uint8)
+
+
+def recorded(folder, name, sound, start, seconds, seed, begin=0.0, codec="aac", rate_ppm=0.0, fps=10):
+    """A video from ``start`` seconds of scene time on, whose sound begins ``begin`` seconds later; its soundtrack."""
+    path = folder / name
+    own = heard(sound, start + begin, seconds - begin, seed, rate_ppm)
+    write_video_with_sound(path, [BLACK] * round(seconds * fps), fps, own, begin, codec)
+    return soundtrack(path)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("aac", "mp4"), ("pcm_s16le", "mov"), ("aac", "mkv")])
+def test_lags_of_recordings_with_echoes_noise_and_late_sound(tmp_path, codec, suffix):
+    """Sound begins with the first frame, a quarter of a second later, and by the coder's priming."""
+    sound = scene_sound(14.0)
+    starts, begins = (2.0, 3.137, 1.5), (0.0, 0.25, 0.021)
+    tracks = [
+        recorded(tmp_path, f"{k}.{suffix}", sound, starts[k], 7.0, k, begins[k], codec) for k in range(len(starts))
+    ]
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        lag, rate = compare_tracks(tracks[first], tracks[second])
+        assert lag == pytest.approx(starts[first] - starts[second], abs=1e-3)
+        assert rate is None
+    assert tracks[1].begin == pytest.approx(0.25, abs=0.03)
+
+
+def test_recordings_of_different_events_do_not_agree(tmp_path):
+    tracks = [recorded(tmp_path, f"{k}.mp4", scene_sound(12.0, seed=k), 1.0, 8.0, k) for k in range(2)]
+    assert compare_tracks(*tracks) is None
+
+
+def test_a_beat_leaves_several_lags_and_so_none(tmp_path):
+    beat = scene_sound(14.0, period=0.5)
+    quiet = np.where(np.abs(beat) > 0.05, beat, 0).astype(np.float32)  # the beat alone, without the noise between
+    tracks = [recorded(tmp_path, f"{k}.mov", quiet, 1.0 + 0.2 * k, 8.0, 0, codec="pcm_s16le") for k in range(2)]
+    assert compare_tracks(*tracks) is None
+
+
+def test_largest_offset_is_respected(tmp_path):
+    sound = scene_sound(14.0)
+    tracks = [recorded(tmp_path, f"{k}.mp4", sound, 1.0 + 2.0 * k, 8.0, k) for k in range(2)]
+    assert compare_tracks(*tracks, max_offset=1.0) is None
+    assert compare_tracks(*tracks, max_offset=3.0)[0] == pytest.approx(-2.0, abs=1e-3)
+
+
+def test_long_recordings_tell_rates(tmp_path, monkeypatch):
+    """Windows of 80 seconds: the second clock runs 80 parts per million slow, which is 6 ms by the end."""
+    monkeypatch.setattr("syncnerf.sync.sound.SHORT", 30.0)
+    sound = scene_sound(95.0, seed=4)
+    ppm = 80.0
+    tracks = [
+        recorded(tmp_path, f"{k}.mov", sound, start, 80.0, k, 0.0, "pcm_s16le", rate, fps=1)
+        for k, (start, rate) in enumerate(((5.0, 0.0), (8.25, ppm)))
+    ]
+    lag, rate = compare_tracks(*tracks)
+    # Scene time is own time * (1 + rate) + offset: the offset is that of the first frames.
+    assert lag == pytest.approx(5.0 - 8.25, abs=1e-3)
+    assert rate * 1e6 == pytest.approx(-ppm, abs=6.0)
+
+
+def test_videos_without_sound_have_no_soundtrack(tiny_scene):
+    assert soundtrack(tiny_scene / "cam00.mp4") is None
+
+
+def test_whitening_ignores_colour_and_echo():
+    """The peak is at the true shift, a whole number of samples, and sharp; that of plain correlation is broad."""
+    generator = np.random.default_rng(3)
+    source = generator.standard_normal(RATE)
+    one = np.convolve(source, np.exp(-np.arange(200) / 60))[: len(source)]
+    two = np.convolve(np.roll(source, 137), np.exp(-np.arange(200) / 20))[: len(source)]
+    two += 0.9 * np.roll(np.convolve(np.roll(source, 137), np.ones(40) / 6)[: len(source)], 300)
+    shifts, values = phase_correlation(one, two, RATE)
+    assert len(shifts) == len(values) == 2 * RATE - 1
+    assert round(shifts[values.argmax()] * RATE) == 137
+    plain = scipy.signal.correlate(two, one, mode="full")
+    sharpness = [float(v[v.argmax() + 5] / v.max()) for v in (values, plain)]
+    assert sharpness[0] < 0.3
+    assert sharpness[1] > 0.6
+
+
+def result_of(offsets: list[float], reasons: dict[str, str]) -> tuple[Scene, SyncResult]:
+    names = [f"cam{k}" for k in range(len(offsets))]
+
+    class Named:
+        pass
+
+    scene = Named()
+    scene.names = names
+    values = torch.tensor(offsets, dtype=torch.float64)
+    stderr = torch.where(values.isnan(), torch.nan, 0.001)
+    return scene, SyncResult(names, 1, "epipolar", values, stderr, [], [], reasons=reasons)
+
+
+def test_sound_places_what_motion_does_not():
+    """Camera 2 by camera 0, and camera 3 by camera 2 in turn."""
+    nan = float("nan")
+    scene, result = result_of([0.5, 0.0, nan, nan], {"cam2": "nothing moves", "cam3": "nothing moves"})
+    lags = [SoundLag(0, 2, 0.2, 0.012), SoundLag(2, 3, -1.0, 0.016)]
+    filled = with_sound(scene, result, lags)
+    assert filled.offsets.tolist() == pytest.approx([0.5, 0.0, 0.3, 1.3])
+    assert filled.stderr[2] == pytest.approx((0.012**2 + 0.001**2) ** 0.5)
+    assert filled.stderr[3] == pytest.approx((0.016**2 + 0.012**2 + 0.001**2) ** 0.5)
+    assert filled.reasons == {}
+    assert all("sound" in filled.warnings[name] for name in ("cam2", "cam3"))
+    assert torch.equal(filled.offsets[:2], result.offsets[:2])
+
+
+def test_contradictions_name_the_camera():
+    scene, result = result_of([0.5, 0.0, 0.2, -0.4], {})
+    true = [0.5, 0.0, 0.2, 0.6]
+    lags = [SoundLag(i, j, true[i] - true[j] + 0.004, 0.012) for i in range(4) for j in range(i + 1, 4)]
+    judged = with_sound(scene, result, lags)
+    assert set(judged.warnings) == {"cam3"}
+    assert "+0.99" in judged.warnings["cam3"] or "+1.00" in judged.warnings["cam3"]
+    assert torch.equal(judged.offsets, result.offsets)
