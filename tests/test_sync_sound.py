@@ -1,17 +1,26 @@
 """Sound as a prior: lags of synthetic tracks, stream starts, long recordings, and what they add to motion."""
 
+import json
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.signal
 import torch
 from sounds import heard, scene_sound, write_video_with_sound
 
-from syncnerf.scene import Scene
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from moving_spheres import FIELD_OF_VIEW, Spheres, sphere_scene
+
+from syncnerf.scene import Scene, load_scene
+from syncnerf.sync import synchronize
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.sound import SoundLag, compare_tracks, phase_correlation
 from syncnerf.sync.sound_prior import with_sound
 from syncnerf.sync.soundtrack import RATE, soundtrack
 
+OFFSETS = [0.0, 0.11, -0.153, 0.07]
 BLACK = np.zeros((32, 32, 3), np.uint8)
 
 
@@ -127,3 +136,51 @@ def test_contradictions_name_the_camera():
     assert set(judged.warnings) == {"cam3"}
     assert "+0.99" in judged.warnings["cam3"] or "+1.00" in judged.warnings["cam3"]
     assert torch.equal(judged.offsets, result.offsets)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Scene:
+    """Moving spheres, rendered once."""
+    scene = sphere_scene(tmp_path_factory.mktemp("spheres"), OFFSETS, frames=50, size=(80, 80), spheres=Spheres(6, 3))
+    scene.frame_cache.prepare(scene.cameras)
+    return scene
+
+
+def filmed(folder, made, sounds, hidden=()) -> Scene:
+    """The scene in files with sound; cameras in ``hidden`` see a wall of noise instead."""
+    entries = []
+    for index, camera in enumerate(made.cameras):
+        images = list(made.frames(index))
+        if index in hidden:
+            generator = np.random.default_rng(index)
+            noise = generator.integers(60, 160, (len(images), 12, 12, 3), dtype=np.uint8)
+            images = list(noise.repeat(8, 1).repeat(8, 2))
+        own = heard(sounds[index], 1.0 + OFFSETS[index], 1.7, index)
+        write_video_with_sound(folder / f"{camera.name}.mp4", images, 30, own)
+        entries.append({"file_path": f"{camera.name}.mp4", "transform_matrix": camera.pose(0).tolist()})
+    (folder / "transforms.json").write_text(json.dumps({"camera_angle_x": FIELD_OF_VIEW, "frames": entries}))
+    return load_scene(folder)
+
+
+def test_a_camera_that_shares_no_motion_is_placed_by_its_sound(tmp_path, made):
+    sound = scene_sound(6.0, seed=7)
+    scene = filmed(tmp_path, made, [sound] * 4, hidden=(3,))
+    alone, together = synchronize(scene, audio="off"), synchronize(scene)
+    assert "cam03" in alone.reasons
+    assert together.reasons == {}
+    assert "sound" in together.warnings["cam03"]
+    # The sound of this scene comes from nowhere: it reaches all cameras at once.
+    assert float(together.offsets[3]) == pytest.approx(OFFSETS[3] - OFFSETS[1], abs=0.005)
+    assert 0.01 < float(together.stderr[3]) < 0.05
+    assert torch.equal(together.offsets[:3], alone.offsets[:3])
+
+
+def test_sound_of_another_moment_is_reported(tmp_path, made):
+    """A dubbed recording: its sound is of half a second later than its pictures."""
+    sound = scene_sound(6.0, seed=8)
+    late = np.roll(sound, round(0.5 * 48_000))
+    scene = filmed(tmp_path, made, [sound, sound, late, sound])
+    alone, together = synchronize(scene, audio="off"), synchronize(scene)
+    assert set(together.warnings) - set(alone.warnings) == {"cam02"}
+    assert "-0.50" in together.warnings["cam02"] or "-0.49" in together.warnings["cam02"]
+    assert torch.equal(together.offsets, alone.offsets)

@@ -9,7 +9,7 @@ from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.sync.export import export_aligned
 from syncnerf.sync.result import SyncResult
-from syncnerf.sync.synchronize import METHODS, WORKING_SIDE, synchronize
+from syncnerf.sync.synchronize import AUDIO, METHODS, WORKING_SIDE, synchronize
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -26,6 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--method", choices=METHODS, default="auto", help="what to compare; auto: epipolar unless cameras move")
     add("--max-offset", type=float, metavar="SECONDS", help="largest offset between two cameras (default: any)")
     add("--drift", action="store_true", help="give each camera's clock a rate (parts per million) as well")
+    add("--audio", choices=AUDIO, default="auto", help="the videos' sound as a coarse second opinion, or off")
     add("--tracks", type=Path, metavar="DIR", help="point tracks of any tracker, <camera>.npz each; implies tracks")
     add("--plots", type=Path, metavar="DIR", help="write pictures: landscapes, timeline, simultaneous frames")
     add("--export", type=Path, metavar="DIR", help="write copies of the videos, trimmed to what all cameras filmed")
@@ -41,7 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     side = WORKING_SIDE if arguments.tracks is None else None
     options = ReadOptions(max_side=side, exclude_cameras=excluded, cache_dir=arguments.cache_dir)
     scene = load_scene(arguments.datadir, options, arguments.dataset)
-    result = synchronize(scene, arguments.method, arguments.max_offset, arguments.drift, arguments.tracks)
+    result = synchronize(
+        scene, arguments.method, arguments.max_offset, arguments.drift, arguments.tracks, arguments.audio
+    )
     determined = len(result.reasons) < len(scene.cameras) - 1
     if determined:
         names = result.names

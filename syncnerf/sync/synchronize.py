@@ -18,6 +18,8 @@ from syncnerf.sync.jumps import clock_wander
 from syncnerf.sync.offsets import fit_offsets
 from syncnerf.sync.result import PairLag, SyncResult
 from syncnerf.sync.solve import Lags
+from syncnerf.sync.sound import sound_lags
+from syncnerf.sync.sound_prior import with_sound
 from syncnerf.sync.track_pairs import compare_tracks, prepare_tracks
 from syncnerf.sync.uncertainty import jackknife
 
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 WORKING_SIDE = 320
 """Larger frames are averaged down to this many pixels a side."""
 METHODS = ("auto", "epipolar", "tracks")
+AUDIO = ("auto", "off")
 
 
 def synchronize(
@@ -34,8 +37,9 @@ def synchronize(
     max_offset: float | None = None,
     drift: bool = False,
     tracks: Path | None = None,
+    audio: str = "auto",
 ) -> SyncResult:
-    """Time offsets of a scene's cameras from motion alone.
+    """Time offsets of a scene's cameras from motion, and from sound where motion says nothing.
 
     Args:
         scene: calibrated cameras and their frames, of any size; more than 320 pixels a side are not needed.
@@ -45,6 +49,8 @@ def synchronize(
         drift: give each clock a rate as well as an offset (static cameras only).
         tracks: folder of ``<camera>.npz`` files for the method ``tracks`` (see :func:`read_tracks`); None for
             Lucas-Kanade tracks of the frames.
+        audio: ``auto``: the videos' sound, where they have any, places cameras that motion does not, and is compared
+            with what motion says; ``off``: motion alone.
 
     Returns:
         Offsets with standard errors; cameras that could not be determined hold NaN and a reason.
@@ -54,6 +60,7 @@ def synchronize(
             scene does not allow.
     """
     check_scene(scene, method, max_offset)
+    sounds = sound_lags(scene, max_offset) if audio == "auto" else []
     if tracks is None:
         scene = scene.resized(WORKING_SIDE)
         scene.frame_cache.prepare(scene.cameras)
@@ -71,10 +78,11 @@ def synchronize(
         raise UserError(f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart")
     result = resolve(scene, method, comparisons)
     if method == "tracks":
-        return result
+        return with_sound(scene, result, sounds)
     used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
     windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
-    return with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
+    result = with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
+    return with_sound(scene, result, sounds)
 
 
 def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:
