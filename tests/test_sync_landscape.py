@@ -181,3 +181,22 @@ def test_landscapes_of_parts_match_a_loop(lag):
         part_power = a.square().sum()
         expected = float((a * b).sum() / (part_power * b.square().sum()).sqrt().clamp_min(1e-9))
         assert float(found[index, shift + 8]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_expected_lag_decides_between_equal_peaks():
+    """Motion that repeats every 20 samples has a peak every 20; noise is the same in no two of them."""
+    generator = torch.Generator().manual_seed(5)
+    beat = torch.rand(12, 20, generator=generator).repeat(1, 12)
+    lines = [beat + 0.2 * torch.rand(12, 240, generator=generator) for _ in range(2)]
+    shifted = lines[0], torch.roll(lines[1], 7, 1)
+    correlations = correlate(*shifted)
+    plain, _ = find_peak(correlations, INTERVAL)
+    assert "no distinct" in plain.reason_to_reject
+    for periods in (-2, 0, 1):
+        true = (7 + 20 * periods) * INTERVAL
+        peak, _ = find_peak(correlations, INTERVAL, (true + 0.4 * INTERVAL, 1.5 * INTERVAL))
+        assert peak.lag == pytest.approx(true, abs=0.1 * INTERVAL)
+        assert not peak.reason_to_reject
+    # Where there is no peak, or none nearly as high, what is expected does not matter.
+    between, _ = find_peak(correlations, INTERVAL, (17 * INTERVAL, INTERVAL))
+    assert between == plain

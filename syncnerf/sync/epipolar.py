@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +20,9 @@ from syncnerf.sync.pencils import LEAST_BASELINE, View, line_signals, view_of
 from syncnerf.sync.workers import in_parallel
 
 logger = logging.getLogger(__name__)
+
+Expected = Mapping[tuple[int, int], tuple[float, float]]
+"""Lag and standard error in seconds, by a pair's global indices."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,9 @@ def prepare_cameras(scene: Scene) -> EpipolarCameras:
     return EpipolarCameras(energies, views, [camera.fps for camera in scene.cameras], LEAST_BASELINE * span)
 
 
-def compare_pair(cameras: EpipolarCameras, first: int, second: int, max_offset: float | None) -> Comparison:
+def compare_pair(
+    cameras: EpipolarCameras, first: int, second: int, max_offset: float | None, expected: Expected | None = None
+) -> Comparison:
     """The landscape of two static cameras.
 
     Where fine signals (a line per pixel, changes from frame to frame) show no distinct peak, as in strongly compressed
@@ -106,6 +112,7 @@ def compare_pair(cameras: EpipolarCameras, first: int, second: int, max_offset: 
         first: global index of the one camera.
         second: global index of the other.
         max_offset: largest lag between two cameras that is considered, seconds; None for what the videos allow.
+        expected: lags that something else says; a peak there is preferred (see :func:`find_peak`).
     """
     views = cameras.views
     if float((views[first].centre - views[second].centre).norm()) <= cameras.least_baseline:
@@ -121,7 +128,7 @@ def compare_pair(cameras: EpipolarCameras, first: int, second: int, max_offset: 
     for coarse in (False, True):
         signals = [condition(signal, coarse, known) for signal, known in zip(lines, informative, strict=True)]
         correlations = correlate(*signals, most, informative)
-        found = find_peak(correlations, step)
+        found = find_peak(correlations, step, (expected or {}).get((first, second)))
         if found is None:
             return Comparison(first, second, None, None, "too few frames with motion in common")
         peak, values = found

@@ -15,6 +15,10 @@ LEAST_SIGNIFICANCE = 6.0
 """Smallest height of an accepted peak, in robust deviations of the landscape elsewhere."""
 LEAST_LEAD = 1.5
 """Smallest lead of an accepted peak over the next separate one, in the same unit."""
+EXPECTED_REACH = 3.0
+"""Standard errors from the expected lag within which a peak is the expected one."""
+EXPECTED_SHARE = 0.7
+"""Share of the highest peak's height that the expected one must have to be preferred."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,9 @@ class Peak:
         return ""
 
 
-def find_peak(correlations: Correlations, interval: float) -> tuple[Peak, Tensor] | None:
+def find_peak(
+    correlations: Correlations, interval: float, expected: tuple[float, float] | None = None
+) -> tuple[Peak, Tensor] | None:
     """The best shift, to a fraction of a sample, and how it stands out.
 
     Shifts with little overlap vary more, so heights are compared as ``atanh(c) * sqrt(overlap - 3)``. Between samples
@@ -73,6 +79,8 @@ def find_peak(correlations: Correlations, interval: float) -> tuple[Peak, Tensor
     Args:
         correlations: of the pair.
         interval: seconds per sample.
+        expected: lag and standard error in seconds that something else says (sound). A peak there goes before a higher
+            one elsewhere, and need not lead that: so one of several equal peaks is chosen, as periodic motion has.
 
     Returns:
         The peak and the landscape at its line shift (shape [S]); None where there are too few shifts to judge.
@@ -83,7 +91,13 @@ def find_peak(correlations: Correlations, interval: float) -> tuple[Peak, Tensor
         return None
     score = torch.atanh(values.clamp(-0.999, 0.999)) * (overlap - 3).clamp_min(0).sqrt()
     row, best = divmod(int(score.argmax()), len(overlap))
-    significance, lead = stand_out(score[row][telling], int(telling[:best].sum()))
+    rivals = torch.ones_like(telling)
+    if expected is not None:
+        near = (correlations.shifts * interval - expected[0]).abs() <= EXPECTED_REACH * expected[1] + 0.5 * interval
+        chosen = _expected_peak(score, near & telling)
+        if chosen is not None:
+            (row, best), rivals = chosen, near
+    significance, lead = stand_out(score[row][telling], int(telling[:best].sum()), rivals[telling])
     position, height, curvature = refine(values[row], best)
     height = min(max(height, 1e-6), 0.999)
     deviation = math.sqrt((1 - height**2) / (height * max(curvature, 1e-9)) / max(float(overlap[best]), 1.0))
@@ -92,6 +106,15 @@ def find_peak(correlations: Correlations, interval: float) -> tuple[Peak, Tensor
     line_shift = row - len(values) // 2
     lag = (float(correlations.shifts[0]) + position) * interval
     return Peak(lag, deviation * interval, significance, lead, line_shift), values[row]
+
+
+def _expected_peak(score: Tensor, near: Tensor) -> tuple[int, int] | None:
+    """Row and column of the highest score at the shifts ``near`` if it is a peak, nearly as high as any; else None."""
+    inside = score.masked_fill(~near, -torch.inf)
+    row, best = divmod(int(inside.argmax()), score.shape[1])
+    around = score[row, max(0, best - 1) : best + 2]
+    is_peak = bool(near.any()) and float(score[row, best]) == float(around.max())
+    return (row, best) if is_peak and float(score[row, best]) >= EXPECTED_SHARE * float(score.max()) else None
 
 
 def _between_lines(values: Tensor, best: int, position: float, height: float) -> float:
@@ -107,10 +130,15 @@ def _between_lines(values: Tensor, best: int, position: float, height: float) ->
     return position + share * slope + 0.5 * share**2 * turn
 
 
-def stand_out(score: Tensor, best: int) -> tuple[float, float]:
+def stand_out(score: Tensor, best: int, rivals: Tensor | None = None) -> tuple[float, float]:
     """How far a peak rises above the rest of its landscape, and above the next separate peak.
 
     The peak's own slopes are not the rest: they reach down to where the curve rises again, and at least 4 samples.
+
+    Args:
+        score: heights, shape [S].
+        best: index of the peak.
+        rivals: where another peak would count against it, bool, shape [S]; everywhere if None.
 
     Returns:
         Both heights in robust deviations (1.4826 times the median absolute one) of the rest; zeros where there is too
@@ -129,7 +157,9 @@ def stand_out(score: Tensor, best: int) -> tuple[float, float]:
         return 0.0, 0.0
     middle = rest.median()
     spread = 1.4826 * float((rest - middle).abs().median()) + 1e-9
-    return float(score[best] - middle) / spread, float(score[best] - rest.max()) / spread
+    others = rest if rivals is None else rest[rivals[elsewhere]]
+    next_best = float(others.max()) if len(others) else float(middle)
+    return float(score[best] - middle) / spread, (float(score[best]) - next_best) / spread
 
 
 def refine(values: Tensor, best: int, steps: int = 16, taps: int = 8) -> tuple[float, float, float]:

@@ -68,7 +68,8 @@ def synchronize(
         moving = any(camera.is_moving for camera in scene.cameras)
         method = "tracks" if moving or tracks is not None else "epipolar"
     if method == "epipolar":
-        compare = partial(compare_pair, prepare_cameras(scene), max_offset=max_offset)
+        expected = {(sound.first, sound.second): (sound.lag, sound.deviation) for sound in sounds}
+        compare = partial(compare_pair, prepare_cameras(scene), max_offset=max_offset, expected=expected)
     elif drift:
         raise UserError(f"{scene.root}: --drift needs the method epipolar, and that needs cameras that stand still")
     else:
