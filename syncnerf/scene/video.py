@@ -2,18 +2,18 @@
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Intrinsics
-from syncnerf.scene.frame_times import FrameTiming, timing
 from syncnerf.scene.lens import Lens, Undistorter
+from syncnerf.scene.packets import read_packets
+from syncnerf.scene.rgb_frames import FrameTraits, RgbConverter, first_traits
 from syncnerf.scene.transforms import one_line
 
 LARGEST_SIDE = 16384
@@ -33,6 +33,8 @@ class VideoProperties:
         start_time: the first frame's time in seconds on the file's clock, which its sound goes by as well.
         stream: index of the video's stream in its file.
         untimed: why no timestamps decide the frames' times; empty where they do.
+        traits: how the stored pictures are turned upright (``width`` and ``height`` are those of the upright ones), and
+            where their colours were sampled.
     """
 
     width: int
@@ -43,10 +45,11 @@ class VideoProperties:
     start_time: float = 0.0
     stream: int = 0
     untimed: str = "has no timestamps"
+    traits: FrameTraits | None = None
 
 
 def probe_video(path: Path) -> VideoProperties:
-    """What a video holds, from its header and its packets' timestamps; nothing is decoded.
+    """What a video holds, from its header, its packets' timestamps and its first frame; no more is decoded.
 
     Of several video streams it is the longest that is no attached picture (a thumbnail). Packets that the file marks
     to be discarded (it was cut without encoding it again) do not count.
@@ -62,51 +65,36 @@ def probe_video(path: Path) -> VideoProperties:
 
 @functools.lru_cache(maxsize=1024)
 def _probed(path: Path, size: int, changed: int) -> VideoProperties:
-    """What :func:`probe_video` gives, once per state of the file."""
+    """What :func:`probe_video` gives for one file, once per state of the file."""
     try:
-        with av.open(str(path)) as container:
-            stream, packets = _longest_stream(container)
-            rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
-            timing, untimed = _timing(packets, float(stream.time_base), rates)
-            first = min((stamp for stamp in packets if stamp is not None), default=0)
-            properties = VideoProperties(
-                stream.width, stream.height, timing.fps, len(packets), timing.times, float(first * stream.time_base),
-                stream.index, untimed,
-            )  # fmt: skip
+        packets = read_packets(path)
+        found = VideoProperties(packets.width, packets.height, packets.timing.fps, len(packets.stamps))
+        _check_size(path, found)
+        if packets.missing:
+            count = f"{found.frame_count} of {found.frame_count + packets.missing}"
+            raise UserError(f"{path}: breaks off after {count} frames; copy or encode it again")
+        traits = first_traits(path, packets.stream)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a video ({one_line(error)}); copy or encode it again") from error
+    if traits.orientation.transposed:
+        found = replace(found, width=found.height, height=found.width)
+    return replace(
+        found,
+        times=packets.timing.times,
+        start_time=packets.start_time,
+        stream=packets.stream,
+        untimed=packets.untimed,
+        traits=traits,
+    )
+
+
+def _check_size(path: Path, properties: VideoProperties) -> None:
+    """Raise UserError where there is nothing to see."""
+    width, height = properties.width, properties.height
     if properties.frame_count == 0:
         raise UserError(f"{path}: holds no frames; copy or encode it again")
-    if not 0 < min(properties.width, properties.height) <= max(properties.width, properties.height) <= LARGEST_SIDE:
-        raise UserError(f"{path}: has frames of {properties.width}x{properties.height}; copy or encode it again")
-    return properties
-
-
-def _longest_stream(container: av.container.InputContainer) -> tuple[av.VideoStream, list[int | None]]:
-    """The file's video, and its packets' timestamps (None where a packet has none) in ticks."""
-    streams = container.streams.video
-    streams = [s for s in streams if not s.disposition & av.stream.Disposition.attached_pic] or streams
-    if not streams:
-        raise ValueError("no video stream")
-    stamps = {stream.index: [] for stream in streams}
-    for packet in container.demux(*streams):
-        if packet.size and not packet.is_discard:
-            stamps[packet.stream_index].append(packet.pts)
-    stream = max(streams, key=lambda stream: (len(stamps[stream.index]), stream.width * stream.height))
-    return stream, stamps[stream.index]
-
-
-def _timing(stamps: list[int | None], tick: float, rates: list[float]) -> tuple[FrameTiming, str]:
-    """The frames' times, and why the timestamps do not decide them (empty where they do)."""
-    stated = FrameTiming(rates[0] if rates else 0.0, None)
-    if len(stamps) < 2:
-        return stated, "has less than two frames"
-    if None in stamps:
-        return stated, "has no timestamps"
-    ordered = np.sort(np.array(stamps, dtype=np.int64))
-    if (np.diff(ordered) <= 0).any():
-        return stated, "has timestamps that do not increase"
-    return timing((ordered - ordered[0]) * tick, tick, rates), ""
+    if not 0 < min(width, height) <= max(width, height) <= LARGEST_SIDE:
+        raise UserError(f"{path}: has frames of {width}x{height}; copy or encode it again")
 
 
 def check_same_shape(source: Path, properties: VideoProperties, width: float, height: float, stated_in: str) -> None:
@@ -132,36 +120,25 @@ class VideoSource:
         return f"{self.path.name}|{status.st_size}|{status.st_mtime_ns}|{self.lens}"
 
     def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
-        """Yield frames in order, uint8 RGB, shape [height, width, 3].
+        """Yield frames in order, upright, uint8 RGB, shape [height, width, 3].
 
         Args:
             intrinsics: of the camera, at the size to resample to.
 
         Raises:
-            UserError: the file breaks off, is damaged or is marked as rotated.
+            UserError: the file breaks off or is damaged.
         """
         undistort = None if self.lens.is_ideal else Undistorter(self.lens, intrinsics)
+        properties = probe_video(self.path)
         width, height = intrinsics.width, intrinsics.height
         try:
             with av.open(str(self.path)) as container:
-                stream = container.streams[probe_video(self.path).stream]
+                stream = container.streams[properties.stream]
                 # Several videos are decoded at once: a decoder of one thread is then the most economical.
                 stream.codec_context.thread_count = 1
-                scaler = VideoReformatter()  # one for all frames: setting it up costs a tenth of using it
-                for number, frame in enumerate(container.decode(stream)):
-                    if number == 0 and frame.rotation:
-                        raise UserError(f"{self.path}: is marked as rotated; encode it again upright")
-                    # Averaging over areas keeps small images free of aliases. Not FAST_BILINEAR, not even at full size:
-                    # it shifts the chroma of 4:4:4 videos by a pixel. One thread, as for decoding.
-                    scaled = scaler.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
-                    image = _pixels(scaled)
+                to_rgb = RgbConverter(width, height, properties.traits)
+                for frame in container.decode(stream):
+                    image = to_rgb(frame)
                     yield image if undistort is None else undistort(image)
         except (av.error.FFmpegError, ValueError) as error:
             raise UserError(f"{self.path}: decoding failed ({one_line(error)}); copy or encode it again") from error
-
-
-def _pixels(frame: av.VideoFrame) -> np.ndarray:
-    """A view of an RGB frame's pixels, uint8, shape [height, width, 3], without the padding of its lines."""
-    plane = frame.planes[0]
-    lines = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)[: frame.height, : 3 * frame.width]
-    return lines.reshape(frame.height, frame.width, 3)

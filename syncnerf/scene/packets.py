@@ -1,0 +1,109 @@
+"""A video file's packets: which stream is the video, how many frames it has, and when they are shown."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+
+from syncnerf.scene.frame_times import FrameTiming, timing
+
+
+class _Packet(NamedTuple):
+    """Presentation timestamp, whether it holds a whole picture, and whether it is marked not to be shown."""
+
+    stamp: int | None
+    whole: bool
+    discarded: bool
+
+
+@dataclass(frozen=True)
+class Packets:
+    """What the packets of a file's video say.
+
+    Attributes:
+        stream: index of the video's stream in the file.
+        width: of a stored picture, in pixels.
+        height: of a stored picture, in pixels.
+        stamps: presentation timestamps of the frames in ticks, in order; None where a packet has none.
+        timing: the frames' rate and times.
+        untimed: why the timestamps do not decide the times; empty where they do.
+        start_time: the first frame's time in seconds on the file's clock.
+        missing: number of packets that the file's index lists and that are not there: the file breaks off.
+        discarded: number of packets that the file marks to be decoded and not shown: it was cut.
+    """
+
+    stream: int
+    width: int
+    height: int
+    stamps: list[int | None]
+    timing: FrameTiming
+    untimed: str
+    start_time: float
+    missing: int
+    discarded: int
+
+
+def read_packets(path: Path) -> Packets:
+    """Read all packets of a file's video, without decoding them.
+
+    Of several video streams it is the longest that is no attached picture; the larger one of equally long ones.
+
+    Raises:
+        ValueError: the file has no video stream.
+        av.error.FFmpegError: it cannot be read.
+    """
+    with av.open(str(path)) as container:
+        streams = container.streams.video
+        streams = [s for s in streams if not s.disposition & av.stream.Disposition.attached_pic] or list(streams)
+        if not streams:
+            raise ValueError("no video stream")
+        found = {stream.index: [] for stream in streams}
+        for packet in container.demux(*streams):
+            if packet.size:
+                found[packet.stream_index].append(_Packet(packet.pts, packet.is_keyframe, packet.is_discard))
+        stream = max(streams, key=lambda stream: (len(found[stream.index]), stream.width * stream.height))
+        packets = found[stream.index]
+        stamps = [packet.stamp for packet in packets if not packet.discarded]
+        if _begins_in_between(packets):
+            # What the decoder makes of the frames before the first whole picture, no packet tells.
+            stamps = _decoded_stamps(path, stream.index)
+        rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
+        frame_timing, untimed = _timing(stamps, float(stream.time_base), rates)
+        first = min((stamp for stamp in stamps if stamp is not None), default=0)
+        discarded = sum(packet.discarded for packet in packets)
+        # The index of this family of formats lists every packet, that of others those which can be sought.
+        missing = max(len(stream.index_entries) - len(packets), 0) if "mp4" in container.format.name else 0
+        return Packets(
+            stream.index, stream.width, stream.height, stamps, frame_timing, untimed, float(first * stream.time_base),
+            missing, discarded,
+        )  # fmt: skip
+
+
+def _begins_in_between(packets: list[_Packet]) -> bool:
+    """Whether some frames precede the first whole picture, in the file or in time."""
+    shown = [packet.stamp for packet in packets if not packet.discarded and packet.stamp is not None]
+    if not packets or not shown:
+        return False
+    first = packets[0]
+    return not first.whole or (first.stamp is not None and min(shown) < first.stamp)
+
+
+def _decoded_stamps(path: Path, stream: int) -> list[int | None]:
+    """Presentation timestamps of the frames that decoding gives."""
+    with av.open(str(path)) as container:
+        return [frame.pts for frame in container.decode(container.streams[stream])]
+
+
+def _timing(stamps: list[int | None], tick: float, rates: list[float]) -> tuple[FrameTiming, str]:
+    """The frames' times, and why the timestamps do not decide them (empty where they do)."""
+    stated = FrameTiming(rates[0] if rates else 0.0, None)
+    if len(stamps) < 2:
+        return stated, "has less than two frames"
+    if None in stamps:
+        return stated, "has no timestamps"
+    ordered = np.sort(np.array(stamps, dtype=np.int64))
+    if (np.diff(ordered) <= 0).any():
+        return stated, "has timestamps that do not increase"
+    return timing((ordered - ordered[0]) * tick, tick, rates), ""
