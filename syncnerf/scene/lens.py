@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from syncnerf.native import address, compile_native
 from syncnerf.scene.camera import Intrinsics
@@ -18,17 +19,43 @@ BAND = 1 << 18
 
 @dataclass(frozen=True)
 class Lens:
-    """Distortion of OpenCV's model: radial ``k1 k2`` and tangential ``p1 p2``, no unit."""
+    """Distortion of OpenCV's models, no unit.
+
+    Attributes:
+        k1 k2 k3: radial; of a fisheye lens powers of the angle to the axis.
+        k4 k5 k6: radial, the denominator's; of a fisheye lens only ``k4``, another power of the angle.
+        p1 p2: tangential; 0 for a fisheye lens.
+        fisheye: Kannala and Brandt's model (OpenCV's ``fisheye``) instead of the rational one (``calibrateCamera``).
+    """
 
     k1: float = 0.0
     k2: float = 0.0
     p1: float = 0.0
     p2: float = 0.0
+    k3: float = 0.0
+    k4: float = 0.0
+    k5: float = 0.0
+    k6: float = 0.0
+    fisheye: bool = False
 
     @property
     def is_ideal(self) -> bool:
         """Whether there is nothing to undo."""
-        return self.k1 == self.k2 == self.p1 == self.p2 == 0.0
+        return self == Lens()
+
+    def distorted(self, points: Tensor, intrinsics: Intrinsics) -> Tensor:
+        """Where the lens puts what a pinhole camera shows at ``points``; both in pixels, float64, shape [N, 2]."""
+        # Here: it takes a while to import, and few scenes need it.
+        from kornia.geometry import distort_points
+        from kornia.geometry.camera.distortion_kannala_brandt import distort_points_kannala_brandt
+
+        if not self.fisheye:
+            numbers = [self.k1, self.k2, self.p1, self.p2, self.k3, self.k4, self.k5, self.k6]
+            return distort_points(points[None], intrinsics.matrix[None], points.new_tensor([numbers]))[0]
+        focal = points.new_tensor([intrinsics.focal_x, intrinsics.focal_y])
+        centre = points.new_tensor([intrinsics.centre_x, intrinsics.centre_y])
+        numbers = points.new_tensor([self.k1, self.k2, self.k3, self.k4])
+        return distort_points_kannala_brandt((points - centre) / focal, torch.cat([focal, centre, numbers]))
 
 
 class Undistorter:
@@ -38,17 +65,13 @@ class Undistorter:
     """
 
     def __init__(self, lens: Lens, intrinsics: Intrinsics):
-        from kornia.geometry import distort_points  # here: it takes a while to import, and few scenes need it
-
         width, height = intrinsics.width, intrinsics.height
         row, column = torch.meshgrid(
             torch.arange(height, dtype=torch.float64) + 0.5,
             torch.arange(width, dtype=torch.float64) + 0.5,
             indexing="ij",
         )
-        points = torch.stack([column, row], dim=-1).reshape(1, -1, 2)
-        coefficients = torch.tensor([[lens.k1, lens.k2, lens.p1, lens.p2]], dtype=torch.float64)
-        distorted = distort_points(points, intrinsics.matrix[None], coefficients)[0]
+        distorted = lens.distorted(torch.stack([column, row], dim=-1).reshape(-1, 2), intrinsics)
         # In units of pixels from the first pixel's centre, row first; a place outside moves to the border.
         places = distorted.flip(-1).numpy() - 0.5
         last = np.array([height - 1, width - 1])

@@ -12,6 +12,7 @@ from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache, FrameSource, cache_directory
 from syncnerf.scene.lens import Lens
+from syncnerf.scene.lens_models import read_lens
 from syncnerf.scene.placement import footage_bounds
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
@@ -62,7 +63,7 @@ def entry_camera(
     """
     values, where = entry.values, entry.where
     intrinsics = _intrinsics(values, where, properties, source)
-    lens = Lens(*(number(values, key, where, 0.0) for key in ("k1", "k2", "p1", "p2")))
+    lens = read_lens(values, where)
     fps, times = _clock(values, where, properties, source)
     if "transform_matrices" in values:
         poses = values["transform_matrices"]
