@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from syncnerf.errors import UserError
-from syncnerf.scene.images import ImageSource, images_in, natural_order, probe_images
+from syncnerf.scene.images import ImageSource, images_in, probe_images
+from syncnerf.scene.natural_order import natural_order
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries, transforms_scene

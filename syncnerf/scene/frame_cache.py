@@ -23,7 +23,7 @@ from syncnerf.scene.transforms import one_line
 
 logger = logging.getLogger(__name__)
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 CACHE_NAME = ".syncnerf_cache"
 LEAVE_BYTES = 4 * 2**20
 """Bytes of a file after which what has reached the disk leaves the system's memory."""

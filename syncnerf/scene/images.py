@@ -1,37 +1,32 @@
 """Numbered image files as a camera's frames."""
 
 import hashlib
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.lens import Lens, Undistorter
+from syncnerf.scene.natural_order import natural_order
+from syncnerf.scene.rgb_frames import AreaAverage
 from syncnerf.scene.transforms import one_line
 from syncnerf.scene.video import VideoProperties
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-
-
-def natural_order(paths: Iterable[Path]) -> list[Path]:
-    """Paths sorted by name, runs of digits as numbers: ``2.png`` before ``10.png``."""
-
-    def key(path: Path) -> list:
-        parts = re.split(r"(\d+)", path.name)
-        return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
-
-    return sorted(paths, key=key)
+ORIENTATION, TRANSPOSED = 0x0112, (5, 6, 7, 8)
+"""Exif's tag for how an image is turned, and its values that exchange rows and columns."""
+DEEP_GREYS = ("I;16", "I;16L", "I;16B", "I;16N")
+"""Pillow's names of 16-bit grey."""
 
 
 def images_in(folder: Path) -> tuple[Path, ...]:
     """The folder's images in natural order; raises UserError where there are none."""
     try:
-        paths = tuple(natural_order(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES))
+        paths = tuple(natural_order(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "."))
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({one_line(error)}); it should hold a camera's images") from error
     if not paths:
@@ -40,9 +35,12 @@ def images_in(folder: Path) -> tuple[Path, ...]:
 
 
 def probe_images(paths: tuple[Path, ...], fps: float = 0.0) -> VideoProperties:
-    """Size and number of a camera's images, the size from the first; ``fps`` is handed on. Raises UserError."""
+    """Number of a camera's images and size of the first, turned upright; ``fps`` is handed on. Raises UserError."""
     with _opened(paths[0]) as image:
-        return VideoProperties(image.width, image.height, fps, len(paths))
+        width, height = image.size
+        if image.getexif().get(ORIENTATION, 1) in TRANSPOSED:
+            width, height = height, width
+        return VideoProperties(width, height, fps, len(paths))
 
 
 @dataclass(frozen=True)
@@ -79,22 +77,26 @@ class ImageSource:
             UserError: an image is missing or damaged, or of another size than the first.
         """
         undistort = None if self.lens.is_ideal else Undistorter(self.lens, intrinsics)
-        size, stored = (intrinsics.width, intrinsics.height), None
+        averaged, stored = AreaAverage(intrinsics.width, intrinsics.height), None
         for path in self.paths:
             with _opened(path) as image:
-                stored = stored or image.size
-                if image.size != stored:
-                    raise UserError(f"{path}: is {image.size} but the camera's first image {stored}; make them equal")
                 try:
-                    picture = self._flattened(image)
+                    picture = self._flattened(path, image)
                 except (OSError, ValueError, SyntaxError) as error:
                     raise UserError(f"{path}: cannot be decoded ({one_line(error)}); copy it again") from error
-            if picture.size != size:
-                picture = picture.resize(size, Image.Resampling.BOX)
-            pixels = np.asarray(picture)
+                stored = stored or picture.size
+                if picture.size != stored:
+                    raise UserError(f"{path}: is {picture.size} but the camera's first image {stored}; make them equal")
+            pixels = averaged(np.asarray(picture))
             yield pixels if undistort is None else undistort(pixels)
 
-    def _flattened(self, image: Image.Image) -> Image.Image:
+    def _flattened(self, path: Path, image: Image.Image) -> Image.Image:
+        """An image in 8-bit RGB, upright, on the background where it is transparent."""
+        if image.mode in DEEP_GREYS:
+            image = Image.fromarray(np.rint(np.asarray(image) * (255 / 65535)).astype(np.uint8))
+        elif image.mode in ("I", "F"):
+            raise UserError(f"{path}: holds 32-bit numbers, and nothing says which is white; save it with 8 or 16 bits")
+        image = ImageOps.exif_transpose(image)
         if not image.has_transparency_data:
             return image.convert("RGB")
         layer = image.convert("RGBA")

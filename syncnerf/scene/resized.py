@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.nn.functional import interpolate
 
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache, release_pages
+from syncnerf.scene.rgb_frames import AreaAverage
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,8 @@ class ResizedSource:
     def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
         """Yield frames in order, area-averaged, uint8 RGB, shape [height, width, 3]."""
         frames = self.cache.open(self.camera)
+        averaged = AreaAverage(intrinsics.width, intrinsics.height)
         for number, frame in enumerate(frames):
             if number % 64 == 63:
                 release_pages(frames)
-            image = torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None].float()
-            small = interpolate(image, (intrinsics.height, intrinsics.width), mode="area")
-            yield small[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
+            yield averaged(frame)
