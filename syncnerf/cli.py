@@ -81,6 +81,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     from syncnerf.export.command import add_parser as add_export
     from syncnerf.generate.score_command import add_parser as add_score_views
+    from syncnerf.importers.calibrate_command import add_parser as add_calibrate
     from syncnerf.importers.command import add_parser as add_import
     from syncnerf.scene.info_command import add_parser as add_info
     from syncnerf.sync.command import add_parser as add_sync
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     # `train` has a parser of its own (its options depend on the backend): see _train.
     subparsers.add_parser("train", help="train, evaluate or render a field; syncnerf train --help", add_help=False)
     add_import(subparsers)
+    add_calibrate(subparsers)
     add_sync(subparsers)
     add_export(subparsers)
     add_info(subparsers)

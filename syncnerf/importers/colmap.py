@@ -67,12 +67,19 @@ def read_colmap(path: Path) -> Calibration:
     Raises:
         UserError: the files are damaged, or a camera's model is not supported.
     """
+    file, images = read_images(path)
+    cameras, notes = cameras_of(file, images)
+    return checked(file, "COLMAP", cameras, None, notes=notes)
+
+
+def read_images(path: Path) -> tuple[Path, list[PosedImage]]:
+    """The file that lists the images of a model, and the images with their poses; raises UserError."""
     folder, suffix = _model_folder(path)
-    read_cameras, read_images = (_binary_cameras, _binary_images) if suffix == ".bin" else (_text_cameras, _text_images)
+    read_cameras, read_poses = (_binary_cameras, _binary_images) if suffix == ".bin" else (_text_cameras, _text_images)
     lenses = read_cameras(folder / f"cameras{suffix}")
     images = []
     file = folder / f"images{suffix}"
-    for name, quaternion, translation, lens in read_images(file):
+    for name, quaternion, translation, lens in read_poses(file):
         where = f"{file}: image '{name}'"
         if lens not in lenses:
             raise UserError(f"{where} was taken by a camera {lens} that cameras{suffix} lacks; export the model again")
@@ -80,8 +87,7 @@ def read_colmap(path: Path) -> Calibration:
         rotation = quaternion_matrix(vector(quaternion, where, 4), f"{where}: its rotation")
         place = vector(translation, f"{where}: its translation", 3)
         images.append(PosedImage(name, CalibratedCamera("", matrix, rotation, place, size, model, distortion)))
-    cameras, notes = cameras_of(file, images)
-    return checked(file, "COLMAP", cameras, None, notes=notes)
+    return file, images
 
 
 def _model_folder(path: Path) -> tuple[Path, str] | None:

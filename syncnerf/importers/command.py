@@ -6,7 +6,7 @@ from pathlib import Path
 from syncnerf.errors import UserError
 from syncnerf.importers.calibration import CENTIMETRE, METRE, MILLIMETRE, Calibration
 from syncnerf.importers.formats import IMPORTERS, read_calibration
-from syncnerf.importers.import_scene import import_scene
+from syncnerf.importers.import_scene import ImportedScene, import_scene
 from syncnerf.scene.info_command import table
 from syncnerf.scene.readers import load_scene
 
@@ -37,6 +37,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Carry out ``syncnerf import``; returns the exit code."""
     calibration = in_unit(read_calibration(arguments.calibration, arguments.format), arguments.unit)
     imported = import_scene(calibration, arguments.videos, arguments.out, arguments.fit)
+    show(calibration, imported)
+    return 0
+
+
+def show(calibration: Calibration, imported: ImportedScene) -> None:
+    """Print what was made as a table with notes, and draw the rig.
+
+    Raises:
+        UserError: the picture cannot be written.
+    """
     scene = load_scene(imported.root)
     print(f"{calibration.format} calibration: {len(calibration.cameras)} cameras, {len(scene.cameras)} with a video\n")
     print(table(scene))
@@ -49,7 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise UserError(f"{imported.root / PICTURE}: cannot be written ({error}); make room and run info") from error
     print(f"\nscene: {imported.root}\nrig from above: {imported.root / PICTURE}")
-    return 0
 
 
 def in_unit(calibration: Calibration, unit: str) -> Calibration:

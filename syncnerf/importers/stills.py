@@ -1,0 +1,58 @@
+"""Pictures of a video for structure from motion."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from syncnerf.scene.camera import Intrinsics
+from syncnerf.scene.video import VideoSource, probe_video
+
+
+def write_stills(video: Path, folder: Path, moments: int, frames: int) -> None:
+    """Write pictures of a video, ``<frame>.png`` of its moments spread evenly, called after the frame in their middle.
+
+    Args:
+        video: the file.
+        folder: to be made.
+        moments: number of pictures (at most one per frame).
+        frames: frames that a picture is the median of, spread over its share of the video, so that what moves is gone;
+            1 for the frame itself, as a moving camera needs it.
+
+    Raises:
+        UserError: the video cannot be read.
+    """
+    folder.mkdir(parents=True)
+    count = probe_video(video).frame_count
+    if frames == 1:
+        # A moving camera's poses are interpolated, so the first and the last frame are among the pictures.
+        wanted = [[index] for index in _spread(0, count - 1, moments)]
+    else:
+        edges = np.linspace(0, count, min(moments, count) + 1).round().astype(int).tolist()
+        wanted = [_spread(first, end - 1, frames) for first, end in pairwise(edges)]
+    for indices, pictures in _groups(video, wanted):
+        picture = np.median(np.stack(pictures), axis=0).astype(np.uint8) if len(pictures) > 1 else pictures[0]
+        Image.fromarray(picture).save(folder / f"{indices[len(indices) // 2]:06d}.png", compress_level=1)
+
+
+def _spread(first: int, last: int, count: int) -> list[int]:
+    """At most ``count`` whole numbers from ``first`` to ``last``, evenly."""
+    return sorted(set(np.linspace(first, last, count).round().astype(int).tolist()))
+
+
+def _groups(video: Path, wanted: list[list[int]]) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+    """Frames by group in one pass, uint8 RGB [height, width, 3]; groups follow each other in time."""
+    properties = probe_video(video)
+    size = Intrinsics(properties.width, properties.height, 1.0, 1.0, 0.0, 0.0)
+    groups = iter(wanted)
+    indices, pictures = next(groups), []
+    for number, image in enumerate(VideoSource(video).decode(size)):
+        if number in indices:
+            pictures.append(np.array(image))
+        if number == indices[-1]:
+            yield indices, pictures
+            indices, pictures = next(groups, []), []
+            if not indices:
+                return

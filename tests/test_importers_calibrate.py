@@ -1,0 +1,108 @@
+"""``syncnerf calibrate``: cameras of a textured room found again from its videos; skipped without pycolmap."""
+
+import numpy as np
+import pytest
+import torch
+from format_scenes import pose_from, write_video
+
+from syncnerf.cli import main
+from syncnerf.importers.structure import _turned
+from syncnerf.scene import load_scene
+
+WIDTH, HEIGHT, FOCAL = 320, 240, 300.0
+
+
+def texture(seed, size=512):
+    """Noise of several scales, [size, size, 3] in 0..255."""
+    generator, result = np.random.default_rng(seed), np.zeros((size, size, 3))
+    for cells in (16, 64, 256):
+        result += np.kron(generator.uniform(0, 85, (cells, cells, 3)), np.ones((size // cells, size // cells, 1)))
+    return result
+
+
+def room(pose, textures):
+    """A corner of three textured walls (x, y, z = -2, 4 wide) from a pose, uint8 [height, width, 3]."""
+    row, column = np.mgrid[:HEIGHT, :WIDTH] + 0.5
+    local = np.stack([(column - WIDTH / 2) / FOCAL, -(row - HEIGHT / 2) / FOCAL, -np.ones_like(row)], axis=-1)
+    directions, origin = local @ pose[:3, :3].T, pose[:3, 3]
+    distances = (-2.0 - origin) / np.where(np.abs(directions) < 1e-9, 1e-9, directions)
+    wall = np.where(distances > 0, distances, np.inf).argmin(axis=-1)
+    points = origin + directions * np.take_along_axis(distances, wall[..., None], axis=-1)
+    image = np.zeros((HEIGHT, WIDTH, 3))
+    for axis in range(3):
+        across = np.delete(points, axis, axis=-1)
+        cell = np.clip(((across + 2.0) / 6.0 * 512).astype(int), 0, 511)
+        image = np.where((wall == axis)[..., None], textures[axis][cell[..., 0], cell[..., 1]], image)
+    return image.round().astype(np.uint8)
+
+
+def aligned(found, true):
+    """Places found, moved by the similarity that brings them nearest to the true ones (Umeyama); [C, 3]."""
+    source, target = found - found.mean(0), true - true.mean(0)
+    u, values, vt = np.linalg.svd(target.T @ source)
+    sign = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    scale = (values * np.diag(sign)).sum() / (source**2).sum()
+    return scale * source @ (u @ sign @ vt).T + true.mean(0)
+
+
+def view(picture, moved):
+    """The picture, or one with a white patch that is there for a moment: medians leave it out."""
+    copy = picture.copy()
+    if moved:
+        copy[100:140, 100:140] = 255
+    return copy
+
+
+def test_still_and_moving_cameras_of_a_textured_room(tmp_path, capsys):
+    pytest.importorskip("pycolmap")
+    textures = [texture(seed) for seed in range(3)]
+    places = [(4.0, 0.6 * k - 1.2 + 3.0, 3.0 + 0.5 * (k % 2)) for k in range(4)]
+    poses = [pose_from(place) for place in places]
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for k, pose in enumerate(poses):
+        picture = room(pose.numpy(), textures)
+        write_video(videos / f"cam{k}.mp4", [view(picture, frame % 4 == 3) for frame in range(12)])
+    path = [pose_from((4.3, 2.0 + 0.12 * frame, 3.6 - 0.05 * frame)) for frame in range(6)]
+    write_video(videos / "phone.mp4", [room(pose.numpy(), textures) for pose in path])
+
+    arguments = ["calibrate", str(videos), "--shared-intrinsics", f"--out={tmp_path / 'scene'}"]
+    assert main([*arguments, "--moving=phone"]) == 0
+    shown = capsys.readouterr().out
+    assert "mean reprojection error" in shown
+    assert (tmp_path / "scene" / "rig.png").is_file()
+    cameras = load_scene(tmp_path / "scene").cameras
+    assert [camera.name for camera in cameras] == [*(f"cam{k}" for k in range(4)), "phone"]
+    assert [camera.is_moving for camera in cameras] == [False] * 4 + [True]
+    found = torch.cat([camera.camera_to_world.reshape(-1, 4, 4)[:, :3, 3] for camera in cameras]).numpy()
+    true = torch.stack([pose[:3, 3] for pose in (*poses, *path)]).numpy()
+    assert np.abs(aligned(found, true) - true).max() < 0.05
+    assert cameras[0].intrinsics.focal_x == pytest.approx(FOCAL, rel=0.03)
+
+
+def test_poses_between_pictures_lie_on_the_way():
+    """Against scipy's spherical interpolation."""
+    from scipy.spatial.transform import Rotation, Slerp
+
+    ends = Rotation.from_rotvec([[0.1, -0.4, 0.2], [0.5, 0.3, -1.1]])
+    for share in (0.0, 0.3, 1.0):
+        expected = Slerp([0, 1], ends)(share).as_matrix()
+        np.testing.assert_allclose(_turned(*ends.as_matrix(), share), expected, atol=1e-12)
+
+
+def test_folders_without_enough_videos_are_refused(tmp_path, capsys):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    arguments = ["calibrate", str(videos), f"--out={tmp_path / 'scene'}"]
+    assert main(arguments) == 2
+    assert "holds 0 videos" in capsys.readouterr().err
+    for k in range(2):
+        (videos / f"cam{k}.mp4").write_bytes(b"no video")
+    assert main(arguments) == 2
+    assert "at least 3" in capsys.readouterr().err
+    (videos / "cam2.mp4").write_bytes(b"no video")
+    assert main([*arguments, "--moving=phone"]) == 2
+    assert "'phone'" in capsys.readouterr().err
+    assert main(arguments) == 2
+    assert "cam0.mp4: cannot be read as a video" in capsys.readouterr().err
+    assert not (tmp_path / "scene").exists()
