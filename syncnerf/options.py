@@ -12,6 +12,7 @@ from typing import Any
 import configargparse
 
 from syncnerf.backend import DEVELOPMENT_VARIABLE, discover_backends, find_backend
+from syncnerf.combinations import check_combinations
 from syncnerf.config import CONCERNS, Config
 from syncnerf.errors import UserError, did_you_mean
 from syncnerf.native import DISABLE_VARIABLE
@@ -25,7 +26,8 @@ def parse(arguments: Sequence[str]) -> Config:
     """The effective configuration from config files, then ``SYNCNERF_*`` variables, then the command line.
 
     Raises:
-        UserError: an unknown key or value, naming the nearest known one; an unknown backend; an unreadable file.
+        UserError: an unknown key or value, naming the nearest known one; an unknown backend; an unreadable file;
+            options of which one would do nothing.
     """
     name = _first_look(arguments)
     spec = find_backend(name)
@@ -44,7 +46,9 @@ def parse(arguments: Sequence[str]) -> Config:
         name: kind(**{item.name: values[item.name] for item in fields(kind)})
         for name, kind in {**CONCERNS, "field": spec.config}.items()
     }
-    return Config(**parts)
+    config = Config(**parts)
+    check_combinations(config, spec)
+    return config
 
 
 def build_parser(field_config: type) -> configargparse.ArgumentParser:

@@ -142,11 +142,12 @@ def test_every_default_survives_the_round_trip(write):
 
 
 def test_what_a_run_was_told_to_do_now_is_not_in_its_configuration(write):
-    config = parse(["--dry-run", "--resume", "--render-only", "--validate-only", "--ckpt=x.pt", "--steps=3"])
-    again = parse([write(write_config(config))])
-    assert again.training.steps == 3
-    assert again.run == CONCERNS["run"]()
-    assert again.evaluation == CONCERNS["evaluation"]()
+    for now in (["--dry-run", "--resume"], ["--render-only", "--ckpt=x.pt"], ["--validate-only"]):
+        config = parse([*now, "--steps=3"])
+        again = parse([write(write_config(config))])
+        assert again.training.steps == 3
+        assert again.run == CONCERNS["run"]()
+        assert again.evaluation == CONCERNS["evaluation"]()
 
 
 def test_help_holds_every_option_with_its_words(capsys):
@@ -166,3 +167,39 @@ def test_options_of_all_concerns_have_names_of_their_own():
     names = [item.name for kind in (*CONCERNS.values(), KPlanesConfig) for item in fields(kind)]
     assert len(names) == len(set(names))
     assert len(build_parser(KPlanesConfig)._actions) == len(names) + 2  # and --help, --config
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--offset-mode=off", "--offset-init=some.json"], ["offset_init = some.json", "offset_mode off", "freeze 0"]),
+        (["--offset-mode=off", "--offset-init=sync"], ["offset_init = sync", "offset_mode off"]),
+        (["--importance=isg"], ["importance = isg", "dynamic_share is 0"]),
+        (["--backend=mixvoxels", "--importance=ist", "--dynamic-share=1"], ["importance = ist", "mixvoxels"]),
+        (["--time-frames=5"], ["time_frames = 5", "single rays"]),
+        (["--time-sampling=change"], ["time_sampling = change", "single rays"]),
+        (["--ckpt=x.pt", "--resume"], ["resume", "ckpt = x.pt", "leave one out"]),
+        (["--validate-only", "--resume"], ["resume", "validate_only", "leave one out"]),
+        (["--render-only", "--validate-only"], ["validate_only", "render_only"]),
+        (["--offset-freeze=0.3", "--offset-start=0.5"], ["offset_freeze = 0.3", "offset_start = 0.5", "never move"]),
+        (["--offset-freeze=0.3", "--offset-refine-start=0.3"], ["offset_refine_start = 0.3", "never move"]),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(arguments, parts):
+    message = refusal(arguments)
+    assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--offset-mode=off", "--offset-init=zero"],
+        ["--importance=isg", "--dynamic-share=0.5"],
+        ["--backend=mixvoxels", "--time-frames=5", "--time-sampling=change"],
+        ["--ckpt=x.pt", "--validate-only"],
+        ["--offset-freeze=0", "--offset-start=0.5"],
+        ["--offset-freeze=0.5", "--offset-start=0.4"],
+    ],
+)
+def test_what_only_looks_like_it_is_taken(arguments):
+    parse(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,10 @@ from syncnerf.sampling.permutation import EpochOrder
 from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.scene import Scene
 
+logger = logging.getLogger(__name__)
+
+NOTHING_CHANGES = "no pixel changes by more than dynamic_threshold = %g: all rays are drawn uniformly"
+"""Said where a dynamic share was asked for in vain."""
 BACKGROUND_TOLERANCE = 10 / 255
 """A pixel whose mean differs less from the background, and which never changes, is plain background."""
 
@@ -50,6 +55,8 @@ class PixelChoice:
         classified = [classify_pixels(scene, index, config) for index in scene.train]
         changing, uniform = zip(*classified, strict=True)
         self.uniform, self.changing = _Listed(uniform), _Listed(changing)
+        if config.dynamic_share > 0 and not self.changing.size:
+            logger.warning(NOTHING_CHANGES, config.dynamic_threshold)
 
     def draw(self, generator: torch.Generator, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Local camera (place among the training cameras) and pixel (row * width + column), both int64, shape [N].

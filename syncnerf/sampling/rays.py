@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 
 import numpy as np
 import torch
@@ -12,10 +13,12 @@ from syncnerf.config import SamplingConfig
 from syncnerf.sampling.importance import ImportanceSettings, importance_weights, prepare_importance
 from syncnerf.sampling.importance_draws import ImportanceDraws
 from syncnerf.sampling.permutation import EpochOrder
-from syncnerf.sampling.pixel_choice import classify_pixels, thins_background
+from syncnerf.sampling.pixel_choice import NOTHING_CHANGES, classify_pixels, thins_background
 from syncnerf.sampling.pixel_reader import PixelReader, read_pixels
 from syncnerf.scene.camera import intrinsics_table, pixel_rays
 from syncnerf.scene.scene import Scene
+
+logger = logging.getLogger(__name__)
 
 RESIDENT_BYTES = 2 * 2**30
 """Frames larger than this in all are read pixel by pixel instead of being mapped into the process's memory."""
@@ -62,6 +65,9 @@ class RaySampler:
         self.dynamic: list[np.ndarray] = []
         self.importance = self._prepare_importance()
         self._classify_pixels()
+        draws = sum(draws.total for draws in self.importance.values()) or sum(map(len, self.dynamic))
+        if config.dynamic_share > 0 and not draws:
+            logger.warning(NOTHING_CHANGES, config.dynamic_threshold)
         counts = self.pixel_counts if self.uniform[0] is None else np.array([len(part) for part in self.uniform])
         self.uniform_ends = (self.frame_counts * counts).cumsum()
 

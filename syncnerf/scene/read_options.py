@@ -66,6 +66,9 @@ def choose_cameras(
     for name in (*options.exclude_cameras, *options.test_cameras):
         if name not in names:
             raise UserError(f"{path}: has no camera '{name}'{did_you_mean(name, names)} (has: {', '.join(names)})")
+    both = [name for name in options.test_cameras if name in options.exclude_cameras]
+    if both:
+        raise UserError(f"camera '{both[0]}' is among test_cameras and among exclude_cameras; leave it out of one")
     kept = [i for i, name in enumerate(names) if name not in options.exclude_cameras]
     wanted = options.test_cameras or own_test
     test = tuple(i for i, k in enumerate(kept) if names[k] in wanted) or ((0,) if kept else ())

@@ -1,0 +1,66 @@
+"""Options that cancel each other: refused before anything is read, with the way to do what was meant."""
+
+from __future__ import annotations
+
+from syncnerf.backend import BackendSpec
+from syncnerf.config import Config, EvaluationConfig, OffsetsConfig, RunConfig, SamplingConfig
+from syncnerf.errors import UserError
+
+
+def check_combinations(config: Config, spec: BackendSpec) -> None:
+    """Raise UserError where an option that was given would do nothing, because of another one."""
+    for message in (
+        _action(config.run, config.evaluation),
+        _offsets(config.offsets),
+        _sampling(config.sampling, spec),
+    ):
+        if message:
+            raise UserError(message)
+
+
+def _action(run: RunConfig, evaluation: EvaluationConfig) -> str:
+    """Of training, evaluating and rendering, one at a time."""
+    asked = [name for name in ("validate_only", "render_only") if getattr(evaluation, name)]
+    if len(asked) == 2:
+        return "validate_only and render_only: one would be left out; give them in two runs"
+    if run.resume and (asked or run.ckpt):
+        other = f"ckpt = {run.ckpt}" if run.ckpt else asked[0]
+        return f"resume goes on training and {other} does not train: leave one out (resume takes the newest checkpoint)"
+    return ""
+
+
+def _offsets(offsets: OffsetsConfig) -> str:
+    """Offsets that are off, or that could never move."""
+    if offsets.offset_mode == "off" and offsets.offset_init not in ("auto", "zero"):
+        return (
+            f"offset_init = {offsets.offset_init} does nothing with offset_mode off; to hold these offsets, learn with "
+            "offset_freeze 0"
+        )
+    for name in ("offset_start", "offset_refine_start"):
+        start = getattr(offsets, name)
+        if 0 < offsets.offset_freeze <= start:
+            return (
+                f"offset_freeze = {offsets.offset_freeze:g} comes before {name} = {start:g}: the offsets would never "
+                "move; to hold them, give offset_freeze 0"
+            )
+    return ""
+
+
+def _sampling(sampling: SamplingConfig, spec: BackendSpec) -> str:
+    """Importance and series of times, of which each backend knows one."""
+    if spec.batch == "time_series":
+        if sampling.importance != "changing":
+            return f"importance = {sampling.importance} is for single rays and {spec.name} draws whole series; leave it out"
+        return ""
+    if sampling.importance != "changing" and sampling.dynamic_share == 0:
+        return (
+            f"importance = {sampling.importance} says how the dynamic share is drawn, and dynamic_share is 0; give one "
+            "(N3V's is 1)"
+        )
+    for name, usual in (("time_frames", 0), ("time_sampling", "uniform")):
+        if getattr(sampling, name) != usual:
+            return (
+                f"{name} = {getattr(sampling, name)} is for backends that train on series of times; {spec.name} draws "
+                "single rays: leave it out"
+            )
+    return ""
