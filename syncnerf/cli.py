@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -28,12 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def report_user_errors(command: Callable[[], int]) -> int:
     """Run a command; an error that is the user's to mend becomes one line on standard error and exit code 2.
 
-    Among these is a lack of memory, however it was noticed.
+    Among these are a lack of memory, however it was noticed, and whatever the system says of a file.
     """
     try:
-        return command()
+        code = command()
+        sys.stdout.flush()  # here, where an error can still be told
+        return code
     except UserError as error:
         print(f"syncnerf: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # who read the output has seen enough, as in `syncnerf info | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        where, reason = error.filename or "a file", error.strerror or error
+        print(f"syncnerf: error: {where}: {reason}; mend that, or choose another folder", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):

@@ -50,7 +50,7 @@ def _sampling(sampling: SamplingConfig, spec: BackendSpec) -> str:
     """Importance and series of times, of which each backend knows one."""
     if spec.batch == "time_series":
         if sampling.importance != "changing":
-            return f"importance = {sampling.importance} is for single rays and {spec.name} draws whole series; leave it out"
+            return f"importance = {sampling.importance} is for single rays; {spec.name} draws series: leave it out"
         return ""
     if sampling.importance != "changing" and sampling.dynamic_share == 0:
         return (

@@ -177,3 +177,16 @@ def test_large_pictures_are_reduced(tmp_path):
     address = report_images.embedded_picture(path)
     assert address.startswith("data:image/jpeg;base64,")
     assert len(address) < path.stat().st_size
+
+
+def test_a_part_that_cannot_be_made_costs_no_other(tmp_path, scene, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("a <chart> of nothing")
+
+    monkeypatch.setattr("syncnerf.evaluation.report.offset_timeline", broken)
+    run = write_run(tmp_path / "run", scene)
+    text = "".join(Page(write_report(run, scene).read_text()).text)
+    assert "a <chart> of nothing" in text
+    assert "could not be made" in text
+    assert "Recovered time offsets" in text
+    assert "PSNR per frame" in text

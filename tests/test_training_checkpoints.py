@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import resource
 import subprocess
 import sys
 
@@ -63,6 +64,21 @@ def test_an_error_while_writing_leaves_the_old_ones_and_no_rubbish(tmp_path, mon
         save_checkpoint(tmp_path, 2, RECORD)
     assert names(tmp_path) == ["step_0000001.pt"]
     assert load(tmp_path / "step_0000001.pt")["step"] == 1
+
+
+def test_a_full_disk_is_one_line_in_whoever_s_words(tmp_path):
+    """A limit on the size of files stops the writer inside torch, which has an error of its own for it."""
+    save_checkpoint(tmp_path, 1, RECORD)
+    large = {**RECORD, "model": {"weight": torch.zeros(100_000)}}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"step_0000002\.pt: cannot be written") as caught:
+            save_checkpoint(tmp_path, 2, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(caught.value)
+    assert names(tmp_path) == ["step_0000001.pt"]
 
 
 KILLED_WHILE_WRITING = """

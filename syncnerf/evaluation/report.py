@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from syncnerf.evaluation.report_offsets import (
 from syncnerf.evaluation.report_page import card, number, page, section
 from syncnerf.evaluation.run_record import RunRecord, read_run
 from syncnerf.scene.scene import Scene
+
+logger = logging.getLogger(__name__)
 
 BEFORE_COLOURS = ("var(--reference)", "hsl(280 45% 60%)", "hsl(160 45% 45%)", "hsl(340 55% 60%)")
 AFTER_COLOURS = ("var(--accent)", "hsl(280 75% 60%)", "hsl(160 75% 40%)", "hsl(340 80% 58%)")
@@ -43,20 +47,20 @@ def write_report(run_folder: Path, scene: Scene | None) -> Path:
     record = read_run(run_folder)
     cameras = recovered_cameras(record, scene)
     interval = None if scene is None else scene.frame_interval
+    parts = {
+        "numbers": lambda: _headline(record, cameras, interval),
+        "offsets": lambda: offset_table(cameras, interval),
+        "timeline": lambda: offset_timeline(cameras, scene),
+        "offsets over training": lambda: offset_curves(record, cameras, scene),
+        "PSNR": lambda: _psnr_chart(record),
+        "pictures": lambda: picture_rows(record),
+        "videos": lambda: video_gallery(record),
+        "configuration": lambda: _configuration(record),
+    }
     text = page(
         record.name,
         _subtitle(record, scene),
-        [
-            _headline(record, cameras, interval),
-            offset_table(cameras, interval),
-            offset_timeline(cameras, scene),
-            offset_curves(record, cameras, scene),
-            _psnr_chart(record),
-            picture_rows(record),
-            video_gallery(record),
-            _configuration(record),
-            "<footer>Written by syncnerf.</footer>",
-        ],
+        [*(_made(name, make) for name, make in parts.items()), "<footer>Written by syncnerf.</footer>"],
     )
     path = run_folder / "report.html"
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -66,6 +70,15 @@ def write_report(run_folder: Path, scene: Scene | None) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def _made(name: str, make: Callable[[], str]) -> str:
+    """A part of the page; one that cannot be made never costs the others, but says so."""
+    try:
+        return make()
+    except Exception as error:  # whatever it is, the run's results are worth more than a chart
+        logger.warning("report: the part '%s' is left out (%s: %s)", name, type(error).__name__, error)
+        return section(name.capitalize(), "This part could not be made.", f"<p>{escape(str(error))}</p>")
 
 
 def _subtitle(record: RunRecord, scene: Scene | None) -> str:

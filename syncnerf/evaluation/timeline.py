@@ -40,6 +40,7 @@ def timelines(bars: Sequence[Bar]) -> tuple[str, str]:
     """
     low = min(0.0, *(bar.offset for bar in bars))
     high = max(max(bar.duration, bar.offset + bar.duration) for bar in bars)
+    high = high if high > low else low + 1.0  # videos of a single frame last no time at all
     axis = Axis("time [s]", low - 0.02 * (high - low), high + 0.02 * (high - low), (LEFT, WIDTH - RIGHT))
     first, last = max(bar.offset for bar in bars), min(bar.offset + bar.duration for bar in bars)
     moment = (first + last) / 2

@@ -59,13 +59,16 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        whole = kind is None and self._stream is not None
         try:
-            if kind is None and self._stream is not None:
-                self._container.mux(self._stream.encode())
-        finally:
-            self._container.close()
-            if kind is None and self._stream is not None:
+            try:
+                if whole:
+                    self._container.mux(self._stream.encode())
+            finally:
+                self._container.close()
+            if whole:
                 os.replace(self._partial, self.path)
+        finally:
             self._partial.unlink(missing_ok=True)
 
     def _open_stream(self, width: int, height: int) -> av.VideoStream:

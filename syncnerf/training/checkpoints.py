@@ -37,8 +37,9 @@ def save_checkpoint(folder: Path, step: int, record: dict[str, Any]) -> Path:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, target)
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written ({error.strerror or error}); free some space") from error
+    except (OSError, RuntimeError) as error:  # torch's writer turns the system's error into its own
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(f"{target}: cannot be written ({reason}); free some space and --resume") from error
     finally:
         partial.unlink(missing_ok=True)
     for old in list_checkpoints(folder)[:-KEPT]:
