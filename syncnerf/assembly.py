@@ -1,4 +1,4 @@
-"""From an effective configuration to a scene, a field behind its offsets, and the sampler that feeds it."""
+"""From an effective configuration to a scene, a field behind its clock, and the sampler that feeds it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import logging
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from syncnerf.backend import BackendSpec, NormalizedDeviceCoordinates, SceneGeometry, find_backend
+from syncnerf.clock import Clock, ClockSpan, ClockStart
 from syncnerf.compilation import compilation_pays
 from syncnerf.config import Config, SceneConfig
 from syncnerf.encodings.engines import choose_engine
 from syncnerf.errors import UserError
-from syncnerf.offsets_file import read_offsets
+from syncnerf.offsets_file import read_offsets, read_rates
 from syncnerf.sampling.rays import RaySampler
 from syncnerf.sampling.time_series import TimeSeriesSampler
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
-from syncnerf.sync import synchronize
+from syncnerf.sync import SyncResult, synchronize
 from syncnerf.synced import SyncedBackend
-from syncnerf.time_offsets import TimeOffsets
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ PIXELS_AT_ONCE = 2**24
 
 @dataclass(frozen=True)
 class Assembly:
-    """What a run works with: the scene, the backend's spec, the field behind its offsets, the device."""
+    """What a run works with: the scene, the backend's spec, the field behind its clock, the device."""
 
     scene: Scene
     spec: BackendSpec
@@ -80,13 +81,13 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def assemble(config: Config, scene: Scene, fresh: bool) -> Assembly:
-    """Build the field and the offsets for a scene.
+def assemble(config: Config, scene: Scene, stored: dict[str, Any] | None = None) -> Assembly:
+    """Build the clock and the field for a scene; the clock first, since the field's time spans what it corrects.
 
     Args:
         config: the effective configuration.
         scene: the scene, its frames decoded.
-        fresh: parameters start anew; False where a checkpoint will replace them, so that nothing costly is computed.
+        stored: the checkpoint that will replace all parameters, so that nothing costly is computed; None to start anew.
     """
     spec = find_backend(config.run.backend)
     device = choose_device(config.training.device)
@@ -94,29 +95,32 @@ def assemble(config: Config, scene: Scene, fresh: bool) -> Assembly:
     torch.manual_seed(config.training.seed)
     # A checkpoint brings its own cells: the field must then only have the place for them that it was saved with.
     everywhere = torch.ones(1, 1, 1, dtype=torch.bool) if can_be_carved(scene) else None
-    hull = visual_hull(scene) if fresh else everywhere
+    hull = visual_hull(scene) if stored is None else everywhere
+    clock = make_clock(config, scene, starting_clock(config, scene) if stored is None else None)
+    if stored is not None:
+        clock.range.copy_(stored["model"]["clock.range"])
     geometry = replace(
-        scene_geometry(scene, config.training.steps, hull),
+        scene_geometry(scene, clock.frame_count(scene.frame_interval), config.training.steps, hull),
         engine=engine,
         fixed_shapes=device.type == "cuda",
         compiled=compilation_pays(config.training.compile, config.training.steps),
     )
     backend = spec.build(config.field, geometry)
+    return Assembly(scene, spec, SyncedBackend(clock, backend).to(device), device)
+
+
+def make_clock(config: Config, scene: Scene, start: ClockStart | None = None) -> Clock:
+    """The clock of a scene's cameras, from what is known of it beforehand."""
     # Cameras that are synchronised by construction have nothing to learn.
-    offset_config = replace(config.offsets, offset_mode="off") if scene.synchronised else config.offsets
-    offsets = TimeOffsets(
-        offset_config,
-        len(scene.cameras),
-        scene.reference,
-        scene.duration,
-        config.training.steps,
-        starting_offsets(config, scene) if fresh else None,
-        scene.test,
-    )
-    return Assembly(scene, spec, SyncedBackend(offsets, backend).to(device), device)
+    settings = replace(config.offsets, offset_mode="off") if scene.synchronised else config.offsets
+    times = [camera.frame_times for camera in scene.cameras]
+    first, last = torch.stack([part[0] for part in times]), torch.stack([part[-1] for part in times])
+    span = ClockSpan(first, last, scene.frame_interval)
+    row_times = torch.tensor([camera.row_time for camera in scene.cameras], dtype=torch.float64)
+    return Clock(settings, span, scene.reference, config.training.steps, start, scene.test, row_times)
 
 
-def scene_geometry(scene: Scene, steps: int, hull: Tensor | None) -> SceneGeometry:
+def scene_geometry(scene: Scene, frame_count: int, steps: int, hull: Tensor | None) -> SceneGeometry:
     """What the backend may know of the scene: space and time, never a camera."""
     ndc = None
     if scene.space == "ndc":
@@ -126,9 +130,7 @@ def scene_geometry(scene: Scene, steps: int, hull: Tensor | None) -> SceneGeomet
         bounds=scene.field_bounds,
         near=scene.near,
         far=scene.far,
-        # A video of a single frame still needs a clock that runs.
-        duration=max(scene.duration, scene.frame_interval),
-        frame_count=max(camera.frame_count for camera in scene.cameras),
+        frame_count=frame_count,
         steps=steps,
         contraction=scene.space == "contraction",
         ndc=ndc,
@@ -144,18 +146,18 @@ def check_start(config: Config) -> None:
         raise UserError(f"offset_init = {choice}: no such file; give auto, sync, zero or an offsets.json")
 
 
-def starting_offsets(config: Config, scene: Scene) -> Tensor | None:
-    """Offsets that training starts from, seconds [C], by the option ``offset_init``; None for zero.
+def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
+    """What is known of the clock before a training, by the option ``offset_init``; None for nothing.
 
-    ``auto`` turns to zero where synchronisation from motion finds fewer than half of the cameras.
+    ``auto`` turns to nothing where synchronisation from motion finds fewer than half of the cameras.
     """
     choice = config.offsets.offset_init
     if scene.synchronised or config.offsets.offset_mode == "off" or choice == "zero":
         return None
     if choice not in ("auto", "sync"):
-        return read_offsets(Path(choice), scene.names).nan_to_num(0.0)
+        return ClockStart(read_offsets(Path(choice), scene.names), read_rates(Path(choice), scene.names))
     try:
-        result = synchronize(scene)
+        result = _synchronized(scene, config.offsets.offset_rates == "learn")
     except UserError as error:
         if choice == "sync":
             raise
@@ -166,7 +168,18 @@ def starting_offsets(config: Config, scene: Scene) -> Tensor | None:
     if choice == "auto" and 2 * len(result.reasons) > len(scene.cameras):
         logger.warning("offsets start from zero: motion tells too few of them")
         return None
-    return result.offsets.nan_to_num(0.0)
+    rates = None if result.rates is None else result.rates.nan_to_num(0.0)
+    return ClockStart(result.offsets, rates, result.covariance)
+
+
+def _synchronized(scene: Scene, with_rates: bool) -> SyncResult:
+    """Offsets from motion, with rates where they are asked for and can be told."""
+    if with_rates:
+        try:
+            return synchronize(scene, drift=True)
+        except UserError as error:
+            logger.warning("rates start from zero: %s", error)
+    return synchronize(scene)
 
 
 def make_sampler(config: Config, spec: BackendSpec, scene: Scene) -> RaySampler | TimeSeriesSampler:

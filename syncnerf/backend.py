@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any, Literal
@@ -64,8 +64,7 @@ class SceneGeometry:
         bounds: corners of the box, float32, shape [2, 3] (in normalised device coordinates when ``ndc`` is given).
         near: distance at which the scene may begin.
         far: distance at which it ends.
-        duration: seconds of the longest video; corrected times lie around [0, duration].
-        frame_count: frames of the longest video.
+        frame_count: frames that the field's time [-1, 1] spans; corrected times may leave it by a little.
         steps: length of the training, for schedules.
         contraction: whether space beyond ``bounds`` is contracted into it.
         ndc: given where rays should be warped to normalised device coordinates.
@@ -80,7 +79,6 @@ class SceneGeometry:
     bounds: Tensor
     near: float
     far: float
-    duration: float
     frame_count: int
     steps: int
     contraction: bool = False
@@ -109,6 +107,22 @@ class Rendering:
     extras: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Replacement:
+    """A parameter that took another's place in a backend, so that what the optimizer remembers of it moves along.
+
+    Attributes:
+        old: the parameter that is gone.
+        new: the one that is there now, in the same group of parameters.
+        rows: for each row of ``new`` the row of ``old`` whose moments it takes, or -1 for a row that starts afresh,
+            int64, shape [rows of new]; None where nothing of ``old`` holds for ``new``.
+    """
+
+    old: nn.Parameter
+    new: nn.Parameter
+    rows: Tensor | None = None
+
+
 @dataclass
 class RayBatch:
     """What one training step sees.
@@ -117,6 +131,7 @@ class RayBatch:
         rays: N rays.
         cameras: each ray's global camera index, int64, shape [N].
         frame_times: seconds on the camera's own clock, float64, shape [N] or [N, T].
+        rows: each ray's row in its image, from -1/2 at the top to 1/2 at the bottom, float32, shape [N].
         rgb: true colours in [0, 1], float32, shape [N, 3] or [N, T, 3].
         statistics: per-pixel facts a backend may supervise with: ``mean`` [N, 3] and ``deviation`` [N] over the video.
     """
@@ -124,6 +139,7 @@ class RayBatch:
     rays: Rays
     cameras: Tensor
     frame_times: Tensor
+    rows: Tensor
     rgb: Tensor
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
@@ -133,6 +149,7 @@ class RayBatch:
             self.rays.apply(change),
             change(self.cameras),
             change(self.frame_times),
+            change(self.rows),
             change(self.rgb),
             {name: change(value) for name, value in self.statistics.items()},
         )
@@ -160,8 +177,8 @@ class Backend(nn.Module):
 
         Args:
             rays: N rays.
-            times: seconds of scene time, float64, shape [N]; or [N, T] for a ``time_series`` backend, which also
-                takes [N]. Gradients reach it.
+            times: the field's time, [-1, 1] over all that the cameras saw, float64, shape [N]; or [N, T] for a
+                ``time_series`` backend, which also takes [N]. Gradients reach it.
             generator: source of every random draw (sample jitter); None renders deterministically.
         """
 
@@ -191,9 +208,9 @@ class Backend(nn.Module):
         """
         return None
 
-    def after_step(self, step: int) -> bool:
-        """Act on the finished step; True when parameters were replaced and the optimizer must be made anew."""
-        return False
+    def after_step(self, step: int) -> Sequence[Replacement]:
+        """Act on the finished step; says which parameters were replaced by which, all others being the same still."""
+        return ()
 
 
 def discover_backends() -> dict[str, BackendSpec]:

@@ -53,6 +53,16 @@ class OffsetsConfig:
         1.0, "share of the training after which they no longer change (Sync-NeRF: 0.5556)", share()
     )
     offset_l1: float = option(0.0, "weight of the penalty on the offsets' mean absolute value, per second", weight())
+    offset_rates: str = option(
+        "off",
+        "learn how fast each camera's clock runs as well (starts from sync --drift), or off: as the start has it",
+        ("learn", "off"),
+    )
+    rolling_shutter: str = option(
+        "given",
+        "seconds from each camera's first to its last row: given (row_time of the scene, else none), or learned",
+        ("given", "learn"),
+    )
 
     __post_init__ = check_values
 
@@ -155,10 +165,8 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class TestTimeConfig:
+class HeldOutConfig:
     """Fitting the offset of a camera that was not trained."""
-
-    __test__ = False  # pytest: not a test, whatever its name begins with
 
     test_optim: bool = option(False, "fit the test cameras' offsets, then evaluate with them")
     test_method: str = option("gauss-newton", "grid then Gauss-Newton, or Adam (the paper's)", ("gauss-newton", "adam"))
@@ -225,7 +233,7 @@ CONCERNS: dict[str, type] = {
     "offsets": OffsetsConfig,
     "sampling": SamplingConfig,
     "training": TrainingConfig,
-    "test_time": TestTimeConfig,
+    "held_out": HeldOutConfig,
     "evaluation": EvaluationConfig,
 }
 
@@ -239,7 +247,7 @@ class Config:
     offsets: OffsetsConfig
     sampling: SamplingConfig
     training: TrainingConfig
-    test_time: TestTimeConfig
+    held_out: HeldOutConfig
     evaluation: EvaluationConfig
     field: Any
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.assembly import Assembly, assemble, check_start, choose_device, make_sampler, open_scene
+from syncnerf.clock import Clock
 from syncnerf.config import Config
 from syncnerf.encodings.engines import choose_engine
 from syncnerf.errors import UserError
@@ -20,11 +21,11 @@ from syncnerf.evaluation.protocols import PROTOCOLS
 from syncnerf.evaluation.render_videos import render_paths, render_test_videos
 from syncnerf.evaluation.report import write_report
 from syncnerf.evaluation.views import at_own_clock, evaluation_mode, render_views
-from syncnerf.offsets_file import read_offsets, write_offsets
+from syncnerf.held_out import HeldOutOptimizer, OffsetFit
+from syncnerf.offsets_file import read_offsets, read_rates, write_offsets
 from syncnerf.options import write_config
 from syncnerf.scene.scene import Scene
 from syncnerf.summary import result_table
-from syncnerf.test_time import OffsetFit, TestTimeOffsets
 from syncnerf.training.batches import BatchSampler
 from syncnerf.training.checkpoints import choose_checkpoint, list_checkpoints, load_checkpoint
 from syncnerf.training.ranks import Ranks, environment_ranks, join_ranks
@@ -52,15 +53,16 @@ def run(config: Config) -> int:
         print(write_config(config) + "\n" + scene.summary())
         return 0
     folder = Path(config.run.logdir) / config.run.expname
-    checkpoint = _checkpoint(config, scene, folder)
+    checkpoint = _checkpoint(config, folder)
+    stored = None if checkpoint is None else load_checkpoint(checkpoint, config.run.backend, scene.names)
     scene.frame_cache.prepare(scene.cameras)
     if not _trains(config):
-        assembly = assemble(config, scene, fresh=False)
+        assembly = assemble(config, scene, stored)
         _make_folder(folder)
-        step = restore_model(assembly.synced, load_checkpoint(checkpoint, config.run.backend, scene.names), checkpoint)
+        step = restore_model(assembly.synced, stored, checkpoint)
         return _finish(config, assembly, folder, step)
     with join_ranks(device) as ranks:
-        assembly = assemble(config, scene, fresh=checkpoint is None)
+        assembly = assemble(config, scene, stored)
         sampler = make_sampler(config, assembly.spec, scene)
         if writes:
             _make_folder(folder)
@@ -88,17 +90,15 @@ def _trains(config: Config) -> bool:
     return not (config.evaluation.validate_only or config.evaluation.render_only or config.run.ckpt)
 
 
-def _checkpoint(config: Config, scene: Scene, folder: Path) -> Path | None:
-    """The checkpoint to start from, checked against backend and scene; None for a fresh training."""
+def _checkpoint(config: Config, folder: Path) -> Path | None:
+    """The checkpoint to start from; None for a fresh training."""
     existing = list_checkpoints(folder / "checkpoints")
     if _trains(config):
         if existing and not config.run.resume:
             raise UserError(f"{folder}: holds a run already; continue it with --resume or change --expname")
         if not existing:
             return None
-    checkpoint = choose_checkpoint(config.run.ckpt, folder / "checkpoints")
-    load_checkpoint(checkpoint, config.run.backend, scene.names)
-    return checkpoint
+    return choose_checkpoint(config.run.ckpt, folder / "checkpoints")
 
 
 def _trainer(config: Config, assembly: Assembly, sampler: BatchSampler, folder: Path, ranks: Ranks) -> Trainer:
@@ -161,7 +161,7 @@ def _finish(config: Config, assembly: Assembly, folder: Path, step: int) -> int:
     if _trains(config):
         render_paths(synced, scene, renders, settings=settings, device=device)
     report = write_report(folder, scene)
-    print(result_table(scene, synced.offsets.values().detach().cpu(), fits, before, after))
+    print(result_table(scene, synced.clock.offsets().detach().cpu(), fits, before, after))
     print(f"report: {report}")
     return 0
 
@@ -171,16 +171,16 @@ def _score(
 ) -> tuple[Evaluation, Evaluation | None, list[OffsetFit]]:
     """Scores without the test-time fit, and with it where it is asked for."""
     synced, scene, device = assembly.synced, assembly.scene, assembly.device
-    fits_wanted = config.test_time.test_optim and synced.offsets.learned
-    if config.test_time.test_optim and not synced.offsets.learned:
+    fits_wanted = config.held_out.test_optim and synced.clock.learned
+    if config.held_out.test_optim and not synced.clock.learned:
         logger.warning("--test-optim does nothing with --offset-mode off: there are no offsets to fit")
     protocol = PROTOCOLS[config.evaluation.protocol]
     shared = {"settings": config.evaluation, "step": step, "device": device, "times_at_once": times_at_once}
     before = evaluate(synced, scene, protocol.without_fit(), **shared, renders=None if fits_wanted else renders)
     if not fits_wanted:
         return before, None, []
-    optimizer = TestTimeOffsets(
-        synced, scene, config.test_time, device, seed=config.training.seed, times_at_once=times_at_once
+    optimizer = HeldOutOptimizer(
+        synced, scene, config.held_out, device, seed=config.training.seed, times_at_once=times_at_once
     )
     fits = []
     for index in scene.test:
@@ -192,7 +192,8 @@ def _score(
 def _write_offsets(folder: Path, assembly: Assembly, fits: list[OffsetFit]) -> None:
     """``offsets.json`` of the run: trained cameras, and the test cameras where they were fitted."""
     scene = assembly.scene
-    offsets = assembly.synced.offsets.values().detach().cpu().clone()
+    clock = assembly.synced.clock
+    offsets = clock.offsets().detach().cpu().clone()
     errors = torch.full_like(offsets, torch.nan)
     errors[scene.reference] = 0.0
     offsets[list(scene.test)] = torch.nan
@@ -200,18 +201,34 @@ def _write_offsets(folder: Path, assembly: Assembly, fits: list[OffsetFit]) -> N
         offsets[fit.camera], errors[fit.camera] = fit.seconds, fit.stderr
     reasons = {scene.names[i]: "a test camera; fit it with --test-optim" for i in scene.test}
     source = "test-optim" if fits else "joint"
-    write_offsets(folder / "offsets.json", scene.names, scene.names[scene.reference], offsets, errors, source, reasons)
+    reference = scene.names[scene.reference]
+    write_offsets(
+        folder / "offsets.json", scene.names, reference, offsets, errors, source, reasons, _further(clock, scene)
+    )
+
+
+def _further(clock: Clock, scene: Scene) -> dict[str, dict[str, float]]:
+    """By camera name what its clock has beside an offset: a rate in parts per million, a learned readout time."""
+    entries: dict[str, dict[str, float]] = {name: {} for name in scene.names}
+    rates = clock.rates().detach()
+    if rates.any():
+        for name, rate in zip(scene.names, rates.tolist(), strict=True):
+            entries[name]["rate_ppm"] = rate * 1e6
+    if "row_times" in clock.unknowns:
+        for index in scene.train:
+            entries[scene.names[index]]["row_time"] = clock.row_times[index].item()
+    return entries
 
 
 def _recall_fits(assembly: Assembly, folder: Path) -> None:
     """Test cameras' offsets from an earlier fit in the run's folder, so that rendering alone shows them in time."""
     path = folder / "offsets.json"
-    if not path.exists() or not assembly.synced.offsets.learned:
+    if not path.exists() or not assembly.synced.clock.learned:
         return
-    stored = read_offsets(path, assembly.scene.names)
+    offsets, rates = read_offsets(path, assembly.scene.names), read_rates(path, assembly.scene.names)
     for index in assembly.scene.test:
-        if not stored[index].isnan():
-            assembly.synced.offsets.set_camera(index, stored[index].item())
+        if not offsets[index].isnan():
+            assembly.synced.clock.set_camera(index, offsets[index].item(), rates[index].item())
 
 
 def _write_text(path: Path, text: str) -> None:

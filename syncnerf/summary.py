@@ -5,8 +5,8 @@ from torch import Tensor
 
 from syncnerf.evaluation.evaluate import Evaluation
 from syncnerf.evaluation.offset_errors import aligned_errors
+from syncnerf.held_out import OffsetFit
 from syncnerf.scene.scene import Scene
-from syncnerf.test_time import OffsetFit
 
 
 def result_table(

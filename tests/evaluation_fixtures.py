@@ -10,22 +10,27 @@ import torch
 from torch import Tensor, nn
 
 from syncnerf.backend import Backend, RayBatch, Rendering
+from syncnerf.clock import Clock, ClockSpan, ClockStart
 from syncnerf.config import OffsetsConfig
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.rays import Rays
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
-from syncnerf.time_offsets import TimeOffsets
 
 FPS = 10.0
 
 
 class PatternBackend(Backend):
-    """Waves over the directions that travel with time; depth grows with the time, opacity is 1."""
+    """Waves over the directions that travel with time; depth grows with the time, opacity is 1.
 
-    def __init__(self):
+    Args:
+        span: seconds at which the field's time is -1 and 1, shape [2]; None where it is asked in seconds.
+    """
+
+    def __init__(self, span: Tensor | None = None):
         super().__init__()
+        self.span = torch.tensor([-1.0, 1.0]) if span is None else span
         self.speed = nn.Parameter(torch.tensor(2.0))
         self.part = nn.Dropout(0.5)
         self.shapes: list[torch.Size] = []
@@ -33,6 +38,7 @@ class PatternBackend(Backend):
 
     def render(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
         assert not self.part.training
+        times = self.span[0] + (times + 1.0) / 2.0 * (self.span[1] - self.span[0])
         self.shapes.append(times.shape)
         directions = rays.directions if times.ndim == 1 else rays.directions[:, None]
         phases = torch.tensor([0.0, 1.0, 2.0], device=times.device)
@@ -117,6 +123,8 @@ def pattern_scene(
 
 def synced_pattern(scene: Scene, offsets: list[float] | None = None) -> SyncedBackend:
     """The field behind learned offsets in seconds (relative to the reference camera's; zero if None)."""
-    initial = None if offsets is None else torch.tensor(offsets, dtype=torch.float64)
-    embedding = TimeOffsets(OffsetsConfig(), len(scene.cameras), scene.reference, scene.duration, 100, initial)
-    return SyncedBackend(embedding, PatternBackend())
+    start = None if offsets is None else ClockStart(torch.tensor(offsets, dtype=torch.float64))
+    times = [camera.frame_times for camera in scene.cameras]
+    span = ClockSpan(torch.stack([t[0] for t in times]), torch.stack([t[-1] for t in times]), scene.frame_interval)
+    clock = Clock(OffsetsConfig(), span, scene.reference, 100, start, scene.test)
+    return SyncedBackend(clock, PatternBackend(clock.range))

@@ -32,7 +32,7 @@ def test_the_promised_configurations_are_there():
 def test_it_builds_and_takes_two_steps(path, tiny_scene, tmp_path):
     config = parse([f"--config={path}", f"--datadir={tiny_scene}", *OVERRIDES])
     scene = open_scene(config.scene)
-    assembly = assemble(config, scene, fresh=True)
+    assembly = assemble(config, scene)
     sampler = make_sampler(config, assembly.spec, scene)
     trainer = Trainer(
         assembly.synced, sampler, config.training, tmp_path, assembly.spec.name, scene.names, scene.frame_interval,

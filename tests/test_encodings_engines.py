@@ -93,7 +93,7 @@ def test_a_training_step_is_the_same_on_every_engine(tiny_arguments, tmp_path):
         config = parse([*tiny_arguments, *options, f"--engine={engine}"])
         scene = open_scene(config.scene)
         scene.frame_cache.prepare(scene.cameras)
-        assembly = assemble(config, scene, fresh=True)
+        assembly = assemble(config, scene)
         assert assembly.synced.backend.field.features.static.engine == engine
         sampler = make_sampler(config, assembly.spec, scene)
         trainer = Trainer(

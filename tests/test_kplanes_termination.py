@@ -12,7 +12,7 @@ def test_rays_that_end_early_give_the_same_picture_from_fewer_samples(tiny_argum
     """Against the same field with gradients on, where no ray ends; solid, fog and empty space are all there."""
     config = parse([*tiny_arguments, f"--sampler={sampler}", "--occupancy-steps=64", "--field-samples=64"])
     scene = open_scene(config.scene)
-    synced = assemble(config, scene, fresh=True).synced.eval()
+    synced = assemble(config, scene).synced.eval()
     field, asked = synced.backend.field, []
     original = field.density
 

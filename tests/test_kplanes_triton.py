@@ -85,7 +85,7 @@ def test_whole_field_renders_alike_with_either_engine(tiny_arguments):
     for engine in ("torch", "triton"):
         config = parse([*tiny_arguments, f"--engine={engine}", f"--device={DEVICE}"])
         scene = open_scene(config.scene)
-        synced = assemble(config, scene, fresh=True).synced.eval()
+        synced = assemble(config, scene).synced.eval()
         rays = scene.cameras[1].all_rays(scene.near, scene.far)[::40].to(DEVICE)
         times = torch.full((len(rays),), 0.3, dtype=torch.float64, device=DEVICE)
         with torch.no_grad():

@@ -9,8 +9,8 @@ from test_training_resume import assert_same, make_trainer, stop_after
 
 from syncnerf.assembly import assemble, open_scene
 from syncnerf.cli import main
+from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.options import parse
-from syncnerf.test_time import TestTimeOffsets
 from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint
 from syncnerf.training.trainer import restore_model
 
@@ -40,8 +40,9 @@ def test_resumed_run_equals_the_uninterrupted_one(arguments, tmp_path, field, st
     first = make_trainer(arguments, tmp_path / "stopped")
     stop_after(first, stop)
     assert first.fit() == signal.SIGTERM
-    second = make_trainer(arguments, tmp_path / "stopped", fresh=False)
-    second.restore(list_checkpoints(tmp_path / "stopped" / "checkpoints")[-1])
+    newest = list_checkpoints(tmp_path / "stopped" / "checkpoints")[-1]
+    second = make_trainer(arguments, tmp_path / "stopped", newest)
+    second.restore(newest)
     assert second.step == stop
     assert second.fit() is None
     ends = [
@@ -101,12 +102,13 @@ def test_candidate_offsets_are_answered_together_as_one_by_one(finished):
     folder, arguments = finished
     config = parse([*arguments, "--steps=60"])
     scene = open_scene(config.scene)
-    assembly = assemble(config, scene, fresh=False)
     newest = list_checkpoints(folder / "checkpoints")[-1]
-    restore_model(assembly.synced, load_checkpoint(newest, "mixvoxels", scene.names), newest)
+    stored = load_checkpoint(newest, "mixvoxels", scene.names)
+    assembly = assemble(config, scene, stored)
+    restore_model(assembly.synced, stored, newest)
     mask = torch.ones(32, 32, dtype=torch.bool)
     together, alone = (
-        TestTimeOffsets(assembly.synced, scene, config.test_time, times_at_once=at_once).fit(0, mask)
+        HeldOutOptimizer(assembly.synced, scene, config.held_out, times_at_once=at_once).fit(0, mask)
         for at_once in (assembly.times_at_once, 1)
     )
     assert assembly.times_at_once > 8

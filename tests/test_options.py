@@ -68,13 +68,13 @@ def test_booleans_on_the_command_line(arguments, expected):
     ("text", "expected"), [("true", True), ("1", True), ("on", True), ("false", False), ("0", False)]
 )
 def test_booleans_in_file_and_environment(write, monkeypatch, text, expected):
-    assert parse([write(f"test_optim = {text}\n")]).test_time.test_optim is expected
+    assert parse([write(f"test_optim = {text}\n")]).held_out.test_optim is expected
     monkeypatch.setenv("SYNCNERF_TEST_OPTIM", text)
-    assert parse([write(f"test_optim = {'false' if expected else 'true'}\n")]).test_time.test_optim is expected
+    assert parse([write(f"test_optim = {'false' if expected else 'true'}\n")]).held_out.test_optim is expected
 
 
 def test_command_line_can_take_back_what_the_file_switches_on(write):
-    assert parse([write("test_optim = true\n"), "--test-optim=false"]).test_time.test_optim is False
+    assert parse([write("test_optim = true\n"), "--test-optim=false"]).held_out.test_optim is False
 
 
 def test_unknown_keys_name_the_nearest_known_one(write, monkeypatch):

@@ -18,13 +18,14 @@ ABOVE = {
     "training",
     "evaluation",
     "synced",
-    "test_time",
+    "held_out",
+    "photometry",
     "run",
     "cli",
     "options",
     "assembly",
     "summary",
-    "time_offsets",
+    "clock",
 }
 FOR_PLUGINS = ("backend", "option", "rendering", "encodings", "scene", "config", "errors", "native", "compilation")
 

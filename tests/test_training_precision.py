@@ -48,8 +48,9 @@ def test_scaled_run_resumes_exactly_however_far_ahead_batches_were_drawn(tiny_ar
     first = make_trainer(arguments, tmp_path / "stopped", prefetch=ahead)
     losses_of(first, 5)
     first.save()
-    second = make_trainer(arguments, tmp_path / "stopped", fresh=False, prefetch=ahead)
-    second.restore(list_checkpoints(tmp_path / "stopped" / "checkpoints")[-1])
+    newest = list_checkpoints(tmp_path / "stopped" / "checkpoints")[-1]
+    second = make_trainer(arguments, tmp_path / "stopped", newest, prefetch=ahead)
+    second.restore(newest)
     losses_of(second, 4)
     assert_same(dict(second.synced.state_dict()), dict(straight.synced.state_dict()))
     assert torch.equal(second.supply.state(), straight.supply.state())

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,8 +28,10 @@ VARIANTS = [
 """Field, sampler, and the step that the first part of the run stops after (8: a checkpoint is written there anyway)."""
 
 
-def make_trainer(arguments: list[str], folder, fresh: bool = True, ranks: Ranks | None = None, **changes) -> Trainer:
-    """A trainer assembled as the command does it."""
+def make_trainer(
+    arguments: list[str], folder, stored: Path | None = None, ranks: Ranks | None = None, **changes
+) -> Trainer:
+    """A trainer assembled as the command does it, for a checkpoint that will be restored if one is given."""
     overrides = {
         "steps": STEPS,
         "log-every": 3,
@@ -39,7 +42,8 @@ def make_trainer(arguments: list[str], folder, fresh: bool = True, ranks: Ranks 
     }
     config = parse([*arguments, *(f"--{key}={value}" for key, value in (overrides | changes).items())])
     scene = open_scene(config.scene)
-    assembly = assemble(config, scene, fresh)
+    record = None if stored is None else load_checkpoint(stored, config.run.backend, scene.names)
+    assembly = assemble(config, scene, record)
     folder.mkdir(parents=True, exist_ok=True)
     sampler = make_sampler(config, assembly.spec, scene)
     return Trainer(
@@ -88,7 +92,7 @@ def test_resumed_run_equals_the_uninterrupted_one(tiny_arguments, tmp_path, fiel
     assert first.step == stop
     (*_, newest) = list_checkpoints(tmp_path / "stopped" / "checkpoints")
     assert newest.name == f"step_{stop:07d}.pt"
-    second = make_trainer(arguments, tmp_path / "stopped", fresh=False)
+    second = make_trainer(arguments, tmp_path / "stopped", newest)
     second.restore(newest)
     assert second.fit() is None
     ends = []
@@ -109,7 +113,7 @@ def test_resuming_an_older_checkpoint_drops_the_later_lines_of_the_log(tiny_argu
     expected = (tmp_path / "run" / "offsets.csv").read_text()
     older = list_checkpoints(tmp_path / "run" / "checkpoints")[0]
     assert older.name == "step_0000012.pt"
-    again = make_trainer(tiny_arguments, tmp_path / "run", fresh=False)
+    again = make_trainer(tiny_arguments, tmp_path / "run", older)
     again.restore(older)
     assert again.step == 12
     again.fit()
@@ -126,7 +130,7 @@ def test_checkpoint_of_another_configuration_is_refused_in_one_line(tiny_argumen
         {"field": "kplanes_explicit"},
         {"offset-mode": "off"},
     ):
-        other = make_trainer(tiny_arguments, tmp_path / "other", fresh=False, **change)
+        other = make_trainer(tiny_arguments, tmp_path / "other", path, **change)
         with pytest.raises(UserError) as caught:
             other.restore(path)
         assert "does not fit this configuration" in str(caught.value)

@@ -9,12 +9,12 @@ from evaluation_fixtures import ArraySource, ring_of_cameras
 from torch import Tensor, nn
 
 from syncnerf.backend import Backend, RayBatch, Rendering
+from syncnerf.clock import Clock, ClockSpan, ClockStart
 from syncnerf.config import OffsetsConfig
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.rays import Rays
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
-from syncnerf.time_offsets import TimeOffsets
 
 FREQUENCIES = (2.1, 3.3, 1.4)
 """Radians per second of the colour channels: unequal, so that no two moments look alike."""
@@ -27,17 +27,24 @@ def wave_colours(directions: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 class WaveBackend(Backend):
-    """The same with torch. ``gain`` is a weight to train (1 is right), ``clock`` a shift of the field's own time."""
+    """The same with torch. ``gain`` is a weight to train (1 is right), ``clock`` a shift of the field's own time.
 
-    def __init__(self, learn_clock: bool = False):
+    Args:
+        span: seconds at which the field's time is -1 and 1, shape [2].
+        learn_clock: train that shift.
+    """
+
+    def __init__(self, span: Tensor, learn_clock: bool = False):
         super().__init__()
+        self.span = span
         self.gain = nn.Parameter(torch.ones(3, dtype=torch.float64))
         self.clock = nn.Parameter(torch.zeros((), dtype=torch.float64), requires_grad=learn_clock)
         self.dropout = nn.Dropout(0.5)  # tells whether evaluation mode is set
         self.asked: list[Tensor] = []
 
     def render(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
-        """Waves; every time that is asked for is noted in ``asked``."""
+        """Waves; every time that is asked for is noted in ``asked``, in seconds."""
+        times = self.span[0] + (times + 1.0) / 2.0 * (self.span[1] - self.span[0])
         self.asked.append(times.detach().clone())
         frequencies = torch.tensor(FREQUENCIES, dtype=torch.float64)
         offsets = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
@@ -93,7 +100,19 @@ def synced_waves(
     initial: list[float] | None = None,
     learn_clock: bool = False,
 ) -> SyncedBackend:
-    """The waves behind offsets for the scene's cameras."""
-    start = None if initial is None else torch.tensor(initial, dtype=torch.float64)
-    offsets = TimeOffsets(config or OffsetsConfig(), len(scene.cameras), scene.reference, scene.duration, steps, start)
-    return SyncedBackend(offsets, WaveBackend(learn_clock))
+    """The waves behind a clock for the scene's cameras."""
+    clock = clock_of(scene, config or OffsetsConfig(), steps, initial)
+    return SyncedBackend(clock, WaveBackend(clock.range, learn_clock))
+
+
+def clock_of(
+    scene: Scene, config: OffsetsConfig, steps: int = 100, initial: list[float] | None = None, errors: float = 0.0
+) -> Clock:
+    """A clock for a scene's cameras that starts at offsets in seconds, if given; with errors of them if not 0."""
+    start = None
+    if initial is not None:
+        covariance = errors**2 * torch.eye(len(initial), dtype=torch.float64) if errors else None
+        start = ClockStart(torch.tensor(initial, dtype=torch.float64), covariance=covariance)
+    times = [camera.frame_times for camera in scene.cameras]
+    span = ClockSpan(torch.stack([t[0] for t in times]), torch.stack([t[-1] for t in times]), scene.frame_interval)
+    return Clock(config, span, scene.reference, steps, start, scene.test)

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     config = parse(rest)
     scene = open_scene(config.scene)
     scene.frame_cache.prepare(scene.cameras)
-    assembly = assemble(config, scene, fresh=True)
+    assembly = assemble(config, scene)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             assembly.synced, make_sampler(config, assembly.spec, scene), config.training, Path(folder),

@@ -127,7 +127,7 @@ def make_trainer(config: Config, folder: Path, ranks: Ranks | None = None) -> Tr
     """A trainer as the command makes it, without records."""
     scene = open_scene(config.scene)
     scene.frame_cache.prepare(scene.cameras)
-    assembly = assemble(config, scene, fresh=True)
+    assembly = assemble(config, scene)
     return Trainer(
         assembly.synced, make_sampler(config, assembly.spec, scene), config.training, folder, assembly.spec.name,
         scene.names, scene.frame_interval, assembly.device, ranks=ranks,

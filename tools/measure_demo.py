@@ -16,15 +16,15 @@ import sys
 import time
 from pathlib import Path
 
-from syncnerf.assembly import assemble, open_scene
+from finished_run import load_run
+
+from syncnerf.assembly import open_scene
 from syncnerf.cli import main as syncnerf
 from syncnerf.cli import report_user_errors
 from syncnerf.evaluation.offset_errors import aligned_errors
 from syncnerf.evaluation.protocols import FULL
+from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.options import parse
-from syncnerf.test_time import TestTimeOffsets
-from syncnerf.training.checkpoints import choose_checkpoint, load_checkpoint
-from syncnerf.training.trainer import restore_model
 
 START_FRAMES_AWAY = 10
 
@@ -88,7 +88,7 @@ def psnr_between(options: list[str], first: float, last: float) -> float:
     scores = []
     for score in metrics["frames"]:
         index = scene.index_of(score["camera"])
-        moment = score["frame"] / scene.cameras[index].fps + scene.true_offsets[index].item()
+        moment = (scene.cameras[index].frame_times[score["frame"]] + scene.true_offsets[index]).item()
         if first <= moment <= last:
             scores.append(score["psnr"])
     return sum(scores) / len(scores)
@@ -97,17 +97,15 @@ def psnr_between(options: list[str], first: float, last: float) -> float:
 def fit_from_afar(options: list[str]) -> dict:
     """Fit the first test camera's offset from a start far from the truth, on the clock."""
     config = parse(options)
-    scene = open_scene(config.scene)
-    assembly = assemble(config, scene, fresh=False)
-    checkpoint = choose_checkpoint("", Path(config.run.logdir) / config.run.expname / "checkpoints")
-    restore_model(assembly.synced, load_checkpoint(checkpoint, config.run.backend, scene.names), checkpoint)
-    camera, offsets = scene.test[0], assembly.synced.offsets
-    error = aligned_errors(offsets.values(), scene)[0][camera].item()
-    true_offset = offsets.values()[camera].item() - error
-    offsets.set_camera(camera, true_offset + START_FRAMES_AWAY * scene.frame_interval)
+    run = load_run(Path(config.run.logdir) / config.run.expname)
+    scene, assembly = run.assembly.scene, run.assembly
+    camera, clock = scene.test[0], assembly.synced.clock
+    error = aligned_errors(clock.offsets(), scene)[0][camera].item()
+    true_offset = clock.offsets()[camera].item() - error
+    clock.set_camera(camera, true_offset + START_FRAMES_AWAY * scene.frame_interval)
     size = scene.cameras[camera].intrinsics
     start = time.perf_counter()
-    fit = TestTimeOffsets(assembly.synced, scene, config.test_time, assembly.device).fit(
+    fit = HeldOutOptimizer(assembly.synced, scene, config.held_out, assembly.device).fit(
         camera, FULL.fit_mask(size.height, size.width)
     )
     return {

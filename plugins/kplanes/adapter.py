@@ -2,13 +2,13 @@
 
 import logging
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from syncnerf.backend import Backend, RayBatch, Rendering, SceneGeometry
+from syncnerf.backend import Backend, RayBatch, Rendering, Replacement, SceneGeometry
 from syncnerf.compilation import compiled
 from syncnerf.option import whole_numbers
 from syncnerf.rendering.occupancy import OccupancyGrid
@@ -29,8 +29,7 @@ logger = logging.getLogger(__name__)
 class KPlanesBackend(Backend):
     """A field of planes or hash grids behind proposal networks or an occupancy grid.
 
-    Scene time maps to the field's [-1, 1] so that the video covers [-time_span, time_span]; what offsets push beyond
-    it finds the margins.
+    Its planes span times in [-1, 1]; a time beyond finds the nearest end.
     """
 
     def __init__(self, config: KPlanesConfig, geometry: SceneGeometry):
@@ -39,7 +38,7 @@ class KPlanesBackend(Backend):
         self.space = FieldSpace(geometry)
         background = torch.tensor(geometry.background or (0.0, 0.0, 0.0))
         self.register_buffer("background", background, persistent=False)
-        self.frame_length = 2 * config.time_span / max(geometry.frame_count - 1, 1)
+        self.frame_length = 2.0 / max(geometry.frame_count - 1, 1)
         self.field = make_field(config, geometry)
         self.occupancy: OccupancyGrid | None = None
         self.proposal_fields = torch.nn.ModuleList()
@@ -62,23 +61,11 @@ class KPlanesBackend(Backend):
         self.budget = SampleBudget()
         self._weighted_penalties = compiled(self._penalties, geometry.compiled)
 
-    # -- time and space ------------------------------------------------------------------------------------------
-
-    def native_times(self, times: Tensor) -> Tensor:
-        """Seconds to the field's time in [-1, 1]; float32, same shape, differentiable."""
-        span = self.config.time_span
-        return (2 * span * times / self.geometry.duration - span).float()
-
-    def seconds(self, native: Tensor) -> Tensor:
-        """The inverse of :meth:`native_times`."""
-        span = self.config.time_span
-        return (native.double() + span) * self.geometry.duration / (2 * span)
-
     # -- rendering -----------------------------------------------------------------------------------------------
 
     def render(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
         """Render N rays at one time each; see :meth:`syncnerf.backend.Backend.render`."""
-        native = self.native_times(times)
+        native = times.float()
         warped = self.space.warp(rays)
         with phase("sampling"):
             samples, levels = self._sample(warped, native, generator)
@@ -201,11 +188,11 @@ class KPlanesBackend(Backend):
             for field in (self.field, *self.proposal_fields):
                 field.features.set_blur(width)
 
-    def after_step(self, step: int) -> bool:
+    def after_step(self, step: int) -> Sequence[Replacement]:
         """Look at the occupied cells now and then."""
         config = self.config
         if config.sampler != "occupancy" or step % config.occupancy_every:
-            return False
+            return ()
         if self._fixed and (missing := self.budget.adjust()):
             logger.info("up to %d samples of a step were left out; there is more room now", missing)
         if step >= config.occupancy_start:
@@ -213,7 +200,7 @@ class KPlanesBackend(Backend):
             generator = torch.Generator(self.space.bounds.device).manual_seed(step)
             threshold = config.occupancy_threshold / self.march_step
             self.occupancy.update(self._density, threshold, config.occupancy_decay, generator)
-        return False
+        return ()
 
     def _density(self, points: Tensor, times: Tensor) -> Tensor:
         """Densities [M] at points [M, 3] in the units of the bounds and times [M] in [-1, 1], in parts."""

@@ -41,11 +41,6 @@ class KPlanesConfig:
         "cells along time, of the space-time planes or of the finest hash level; 0 for half the frames",
         count(2, "interpolation takes two cells", 10**6, also=0),
     )
-    time_span: float = option(
-        0.8,
-        "the video covers [-time_span, time_span] of the field's time [-1, 1]; the rest is for offsets",
-        Range(0, 1, "the video lies in the field's time [-1, 1]", above=True),
-    )
     hidden_width: int = option(64, "width of the hybrid decoder's networks", (16, 32, 64, 128))
     basis_width: int = option(
         128, "width of the explicit decoder's network for the colour basis", count(1, "a network has a width", 8192)

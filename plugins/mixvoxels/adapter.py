@@ -1,11 +1,12 @@
 """The MixVoxels backend: rays and series of times in, pixels at all of them out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from syncnerf.backend import Backend, RayBatch, Rendering, SceneGeometry
+from syncnerf.backend import Backend, RayBatch, Rendering, Replacement, SceneGeometry
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.ray_samples import uniform_samples
 from syncnerf.rendering.space import FieldSpace
@@ -24,8 +25,8 @@ POINTS_AT_ONCE = 16384
 class MixVoxelsBackend(Backend):
     """A static and a dynamic voxel field, and a variation field that chooses between them.
 
-    The video is [0, 1] of the field's time. Space that is empty at all times is masked out; where the variation field
-    sees no change, the static field answers once for all moments.
+    The field's time [-1, 1] is [0, 1] of the time query's. Space that is empty at all times is masked out; where the
+    variation field sees no change, the static field answers once for all moments.
     """
 
     def __init__(self, config: MixVoxelsConfig, geometry: SceneGeometry):
@@ -44,11 +45,7 @@ class MixVoxelsBackend(Backend):
         self.mask = OccupancyGrid(geometry.bounds.float(), config.mask_resolution, 1, geometry.occupied)
         self.before_step(0)
 
-    # -- space and time ------------------------------------------------------------------------------------------
-
-    def native_times(self, times: Tensor) -> Tensor:
-        """Seconds to the field's time, [0, 1] over the video; float64, same shape, differentiable."""
-        return times / self.geometry.duration
+    # -- space ---------------------------------------------------------------------------------------------------
 
     def _sides(self) -> Tensor:
         """Sides of the grids' box in the units of the space where samples are placed, shape [3]."""
@@ -88,7 +85,7 @@ class MixVoxelsBackend(Backend):
         # A ray without samples shows the background, which does not change.
         change = logits.new_full((len(rays),), -20.0).scatter_reduce(0, samples.rays, logits, "amax")
         moves = self._moves(samples, logits.detach().sigmoid(), change.detach().sigmoid())
-        series = TimeSeries(self.query, self.native_times(times if times.ndim == 2 else times[:, None]))
+        series = TimeSeries(self.query, (1.0 + (times if times.ndim == 2 else times[:, None])) / 2.0)
         mixer = Mixer(self.static_field, self.dynamic_field, self._background(logits), self.config.colour_threshold)
         mixture = mixer(samples, rays.directions, series, moves)
         far = (1.0 - mixture.accumulation) * warped.far[:, None]
@@ -163,7 +160,7 @@ class MixVoxelsBackend(Backend):
         done = min(step / max(config.time_octaves_until * self.geometry.steps, 1), 1.0)
         self.query.set_sharpness(first + (last - first) * done)
 
-    def after_step(self, step: int) -> bool:
+    def after_step(self, step: int) -> Sequence[Replacement]:
         """Look for empty space now and then, shrink the box to what is left, refine the grids."""
         config = self.config
         if step >= config.mask_start and (step - config.mask_start) % config.mask_every == 0:
@@ -171,10 +168,8 @@ class MixVoxelsBackend(Backend):
         shrinks = step == config.shrink_step > 0 and not self.geometry.contraction
         refines = config.resolution(step) != config.resolution(step - 1)
         if shrinks:
-            self._shrink(config.resolution(step))
-        elif refines:
-            self._resample(config.resolution(step))
-        return shrinks or refines
+            return self._shrink(config.resolution(step))
+        return self._resample(config.resolution(step)) if refines else ()
 
     def _look(self, step: int) -> None:
         # Seeded by the step, so that a resumed run takes the same looks.
@@ -196,15 +191,20 @@ class MixVoxelsBackend(Backend):
             found.append(density * (inside.abs() <= 1.0).all(dim=-1))
         return torch.cat(found)
 
-    def _resample(self, side: int, box: Tensor | None = None) -> None:
+    def _resample(self, side: int, box: Tensor | None = None) -> list[Replacement]:
+        """Grids of other cells; the moments of their old ones say nothing of these (TensoRF starts Adam anew too)."""
         cells = self._cells(side)
-        for field in (self.static_field, self.dynamic_field):
-            field.density_grid.resample(cells, box)
-            field.appearance_grid.resample(cells, box)
-        self.variation.grid.resample(cells, box)
+        fields = (self.static_field, self.dynamic_field)
+        grids = [grid for field in fields for grid in (field.density_grid, field.appearance_grid)]
+        replaced = []
+        for grid in (*grids, self.variation.grid):
+            before = list(grid.parameters())
+            grid.resample(cells, box)
+            replaced += [Replacement(old, new) for old, new in zip(before, grid.parameters(), strict=True)]
+        return replaced
 
-    def _shrink(self, side: int) -> None:
+    def _shrink(self, side: int) -> list[Replacement]:
         """Let the grids cover no more than the box of the cells that the mask has left."""
         left = self._in_box(self.mask.box).clamp(-1.0, 1.0)
         self.box = self.box[0] + (left + 1.0) / 2.0 * (self.box[1] - self.box[0])
-        self._resample(side, left)
+        return self._resample(side, left)

@@ -123,7 +123,7 @@ def evaluate(
                 scores += _score_camera(synced, scene, protocol, index, settings, device, times_at_once, renders, lpips)
     finally:
         synced.backend.decompose = decompose
-    offsets = synced.offsets.values()
+    offsets = synced.clock.offsets()
     return Evaluation(
         protocol=protocol,
         step=step,

@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 
 from syncnerf.scene.scene import Scene
-from syncnerf.time_offsets import align_gauge
+
+
+def align_gauge(offsets: Tensor, truth: Tensor) -> Tensor:
+    """Errors against ground truth after subtracting the median difference, same shape as ``offsets``.
+
+    A common shift of all cameras is unobservable, so only this difference means anything. NaN marks cameras to ignore.
+    """
+    difference = offsets - truth
+    known = difference[~difference.isnan()]
+    return difference - (known.quantile(0.5) if len(known) else 0.0)
 
 
 def aligned_errors(offsets: Tensor, scene: Scene) -> tuple[Tensor, float]:

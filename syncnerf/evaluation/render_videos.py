@@ -73,7 +73,7 @@ def render_paths(
     Returns:
         The two videos.
     """
-    first, last = common_moments(synced.offsets.values(), scene)
+    first, last = common_moments(synced.clock.offsets(), scene)
     count = settings.render_frames
     moving_fps = min(max(PATH_FPS, count / (last - first)), 60.0) if last > first else PATH_FPS
     shots = []

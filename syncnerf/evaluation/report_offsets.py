@@ -8,12 +8,11 @@ from html import escape
 import torch
 
 from syncnerf.evaluation.charts import FULL_WIDTH, HALF_WIDTH, Series, hue, line_chart
-from syncnerf.evaluation.offset_errors import aligned_errors
+from syncnerf.evaluation.offset_errors import align_gauge, aligned_errors
 from syncnerf.evaluation.report_page import number, section
 from syncnerf.evaluation.run_record import OffsetHistory, RunRecord
 from syncnerf.evaluation.timeline import Bar, timelines
 from syncnerf.scene.scene import Scene
-from syncnerf.time_offsets import align_gauge
 
 TIMELINE_LEGEND = (
     '<div class="legend"><span><i class="block" style="background:var(--accent)"></i>training camera</span>'

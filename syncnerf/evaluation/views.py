@@ -15,8 +15,8 @@ from syncnerf.scene.camera import Camera
 from syncnerf.scene.rays import Rays
 from syncnerf.synced import SyncedBackend
 
-RenderRays = Callable[[Rays, Tensor], Rendering]
-"""Renders N rays at times in seconds, float64, shape [N] or [N, T]."""
+RenderRays = Callable[[Rays, Tensor, Tensor], Rendering]
+"""Renders N rays at times in seconds, float64, shape [N] or [N, T], in rows of an image, -1/2 to 1/2, shape [N]."""
 
 SHOWN_EXTRAS = ("static_rgb", "dynamic_rgb")
 
@@ -39,13 +39,13 @@ class View:
 
 
 def at_own_clock(synced: SyncedBackend, camera_index: int) -> RenderRays:
-    """A renderer whose times are those of a camera's own clock; its current offset is added."""
-    return lambda rays, times: synced.render_camera(rays, camera_index, times)
+    """A renderer whose times are those of a camera's own clock, row by row; its current offset is added."""
+    return lambda rays, times, rows: synced.render_camera(rays, camera_index, times, rows)
 
 
 def at_scene_time(synced: SyncedBackend) -> RenderRays:
-    """A renderer whose times are scene times; for free cameras, and for offset 0."""
-    return synced.render_moments
+    """A renderer whose times are scene times, the same in all rows; for free cameras, and for offset 0."""
+    return lambda rays, times, rows: synced.render_moments(rays, times)
 
 
 def render_views(
@@ -82,13 +82,14 @@ def render_views(
     block = 1 if camera.is_moving else max(1, times_at_once)
     times = times.to(device=device, dtype=torch.float64)
     rays = None
+    height, width = camera.intrinsics.height, camera.intrinsics.width
+    rows = ((torch.arange(height, device=device) + 0.5) / height - 0.5).repeat_interleave(width)
     with tqdm(total=len(frames), desc=description, unit="frame", leave=False, disable=description is None) as progress:
         for start in range(0, len(frames), block):
             if rays is None or camera.is_moving:
                 rays = camera.all_rays(near, far, frames[start]).to(device)
             moments = times[start : start + block]
-            images = _render_block(render, rays, moments, max(1, chunk // len(moments)), times_at_once > 1)
-            height, width = camera.intrinsics.height, camera.intrinsics.width
+            images = _render_block(render, rays, moments, rows, max(1, chunk // len(moments)), times_at_once > 1)
             for index in range(len(moments)):
                 yield _view({name: value[index] for name, value in images.items()}, height, width)
                 progress.update()
@@ -119,15 +120,15 @@ def own_pace(camera: Camera, frames: Sequence[int]) -> float:
 
 
 @torch.no_grad()
-def _render_block(render: RenderRays, rays: Rays, moments: Tensor, chunk: int, as_series: bool) -> dict[str, Tensor]:
+def _render_block(
+    render: RenderRays, rays: Rays, moments: Tensor, rows: Tensor, chunk: int, as_series: bool
+) -> dict[str, Tensor]:
     """Render all rays at T moments; each tensor has shape [T, N, ...] and lies on the CPU."""
     parts: dict[str, list[Tensor]] = {}
     for start in range(0, len(rays), chunk):
         some = rays[start : start + chunk]
-        if as_series:
-            rendering = render(some, moments.expand(len(some), len(moments)))
-        else:
-            rendering = render(some, moments.expand(len(some)))
+        shape = (len(some), len(moments)) if as_series else (len(some),)
+        rendering = render(some, moments.expand(shape), rows[start : start + chunk])
         tensors = {"rgb": rendering.rgb, "depth": rendering.depth, "accumulation": rendering.accumulation}
         tensors |= {name: rendering.extras[name] for name in SHOWN_EXTRAS if name in rendering.extras}
         for name, value in tensors.items():

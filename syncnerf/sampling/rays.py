@@ -15,7 +15,7 @@ from syncnerf.sampling.importance_draws import ImportanceDraws
 from syncnerf.sampling.permutation import EpochOrder
 from syncnerf.sampling.pixel_choice import NOTHING_CHANGES, classify_pixels, thins_background
 from syncnerf.sampling.pixel_reader import PixelReader, read_pixels
-from syncnerf.scene.camera import intrinsics_table, pixel_rays
+from syncnerf.scene.camera import intrinsics_table, pixel_rays, pixel_rows
 from syncnerf.scene.scene import Scene
 
 logger = logging.getLogger(__name__)
@@ -186,7 +186,8 @@ class RaySampler:
         poses = self.poses[torch.from_numpy(self.first_poses[local] + frames * self.moves[local])]
         cameras, pixels = torch.from_numpy(local), torch.from_numpy(pixels)
         rays = pixel_rays(self.intrinsics, poses, cameras, pixels, self.scene.near, self.scene.far)
-        return RayBatch(rays, self.cameras[cameras], times, torch.from_numpy(rgb).float() / 255.0)
+        rows = pixel_rows(self.intrinsics, cameras, pixels)
+        return RayBatch(rays, self.cameras[cameras], times, rows, torch.from_numpy(rgb).float() / 255.0)
 
 
 def _starts(counts: list[int] | np.ndarray) -> np.ndarray:

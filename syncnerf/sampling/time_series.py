@@ -13,7 +13,7 @@ from syncnerf.sampling.pixel_choice import PixelChoice
 from syncnerf.sampling.pixel_reader import PixelReader
 from syncnerf.sampling.rays import RESIDENT_BYTES
 from syncnerf.sampling.statistics import pixel_statistics
-from syncnerf.scene.camera import intrinsics_table, pixel_rays
+from syncnerf.scene.camera import intrinsics_table, pixel_rays, pixel_rows
 from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.scene import Scene
 
@@ -88,7 +88,8 @@ class TimeSeriesSampler:
         cameras, place = torch.from_numpy(local), torch.from_numpy(pixels)
         rays = pixel_rays(self.intrinsics, self.poses[cameras], cameras, place, self.scene.near, self.scene.far)
         statistics = {"mean": torch.from_numpy(mean), "deviation": torch.from_numpy(deviation)}
-        return RayBatch(rays, self.cameras[cameras], times, torch.from_numpy(rgb).float() / 255.0, statistics)
+        rows = pixel_rows(self.intrinsics, cameras, place)
+        return RayBatch(rays, self.cameras[cameras], times, rows, torch.from_numpy(rgb).float() / 255.0, statistics)
 
     def _frames(self, camera: int, generator: torch.Generator) -> Tensor:
         """Numbers of the frames that a camera's pixels show in a step, ascending, int64 [T]."""

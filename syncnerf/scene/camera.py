@@ -120,12 +120,20 @@ class Camera:
 
 
 def intrinsics_table(cameras: list[Camera] | tuple[Camera, ...]) -> Tensor:
-    """Width, focal_x, focal_y, centre_x, centre_y of each camera, float64, shape [C, 5]."""
-    rows = [
-        (c.intrinsics.width, c.intrinsics.focal_x, c.intrinsics.focal_y, c.intrinsics.centre_x, c.intrinsics.centre_y)
-        for c in cameras
-    ]
+    """Width, height, focal_x, focal_y, centre_x, centre_y of each camera, float64, shape [C, 6]."""
+    sizes = [camera.intrinsics for camera in cameras]
+    rows = [(s.width, s.height, s.focal_x, s.focal_y, s.centre_x, s.centre_y) for s in sizes]
     return torch.tensor(rows, dtype=torch.float64)
+
+
+def pixel_rows(intrinsics: Tensor, camera_indices: Tensor, pixels: Tensor) -> Tensor:
+    """Rows in which pixels lie, from -1/2 at the image's top to 1/2 at its bottom, float32, shape [N].
+
+    The arguments are those of :func:`pixel_rays`.
+    """
+    width, height = intrinsics[camera_indices, :2].unbind(-1)
+    row = pixels.div(width.long(), rounding_mode="floor")
+    return ((row + 0.5) / height - 0.5).float()
 
 
 def pixel_rays(
@@ -134,7 +142,7 @@ def pixel_rays(
     """Rays through the centres of pixels of several cameras.
 
     Args:
-        intrinsics: the table of :func:`intrinsics_table`, shape [C, 5].
+        intrinsics: the table of :func:`intrinsics_table`, shape [C, 6].
         poses: camera-to-world of each ray's camera (at its frame), float64, shape [N, 4, 4].
         camera_indices: row of ``intrinsics`` for each ray, int64, shape [N].
         pixels: index of the pixel, row * width + column, int64, shape [N].
@@ -144,7 +152,7 @@ def pixel_rays(
     Returns:
         N rays with unit directions, float32.
     """
-    width, focal_x, focal_y, centre_x, centre_y = intrinsics[camera_indices].unbind(-1)
+    width, _, focal_x, focal_y, centre_x, centre_y = intrinsics[camera_indices].unbind(-1)
     column = pixels.remainder(width.long()) + 0.5
     row = pixels.div(width.long(), rounding_mode="floor") + 0.5
     directions = torch.stack(

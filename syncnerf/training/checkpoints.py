@@ -12,7 +12,7 @@ from syncnerf.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 NAME = re.compile(r"step_(\d+)\.pt")
 

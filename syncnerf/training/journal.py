@@ -9,8 +9,8 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
+from syncnerf.clock import Clock
 from syncnerf.config import TrainingConfig
-from syncnerf.time_offsets import TimeOffsets
 from syncnerf.training.monitor import Monitor, peak_signal_to_noise
 from syncnerf.training.offset_log import OffsetLog
 
@@ -50,11 +50,11 @@ class Journal:
             for name, picture in self.preview().items():
                 self.monitor.image(done, name, picture)
 
-    def write(self, step: int, losses: dict[str, float], offsets: TimeOffsets, rates: dict[str, float]) -> None:
+    def write(self, step: int, losses: dict[str, float], clock: Clock, rates: dict[str, float]) -> None:
         """A line of ``offsets.csv`` and a point of every curve: losses, offsets, learning rates, speed."""
         psnr = peak_signal_to_noise(losses["photometric"])
-        self.log.add(step, offsets.values().detach())
-        self.monitor.offsets(step, offsets)
+        self.log.add(step, clock.offsets().detach())
+        self.monitor.clock(step, clock)
         self.monitor.scalars(step, "loss", losses)
         self.monitor.scalars(step, "learning_rate", rates)
         now = time.perf_counter()

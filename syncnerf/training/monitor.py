@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from syncnerf.time_offsets import TimeOffsets
+from syncnerf.clock import Clock
 
 
 class Monitor:
@@ -28,13 +28,16 @@ class Monitor:
         for name, value in values.items():
             self.writer.add_scalar(f"{group}/{name}", value, step)
 
-    def offsets(self, step: int, offsets: TimeOffsets) -> None:
-        """One curve per trained camera: offset in frames, and how much its gradients agree."""
-        frames = (offsets.values().detach() / self.frame_interval).tolist()
-        signal = list(offsets.gradient_signal())
-        for camera in offsets.trained.tolist():
+    def clock(self, step: int, clock: Clock) -> None:
+        """Curves per trained camera: offset in frames, rate where it is learned, and how much gradients agree."""
+        frames = (clock.offsets().detach() / self.frame_interval).tolist()
+        millionths = (clock.rates().detach() * 1e6).tolist()
+        signal = list(clock.gradient_signal())
+        for camera in clock.is_trained.nonzero()[:, 0].tolist():
             name = self.names[camera]
             self.scalars(step, "offset_frames", {name: frames[camera]})
+            if "skews" in clock.unknowns:
+                self.scalars(step, "rate_ppm", {name: millionths[camera]})
             if signal:
                 self.scalars(step, "offset_gradient", {name: signal[camera][0]})
                 self.scalars(step, "offset_gradient_agreement", {name: signal[camera][1]})

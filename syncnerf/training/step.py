@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from syncnerf.backend import RayBatch
+from syncnerf.backend import RayBatch, Replacement
 from syncnerf.config import TrainingConfig
 from syncnerf.rendering.phases import phase
 from syncnerf.synced import SyncedBackend
@@ -52,6 +54,18 @@ class TrainingStep:
             kind = torch.float32 if cuda else torch.float64
             group["lr"] = torch.tensor(float(group["lr"]), dtype=kind, device=self.device)
 
+    def replace(self, replaced: Sequence[Replacement]) -> None:
+        """Go on with a backend's new parameters: moments follow their rows, those of other parameters stay."""
+        for item in replaced:
+            group = next(group for group in self.optimizer.param_groups if _holds(group["params"], item.old))
+            group["params"] = [item.new if parameter is item.old else parameter for parameter in group["params"]]
+            moments = self.optimizer.state.pop(item.old, None)
+            if moments is not None and item.rows is not None:
+                self.optimizer.state[item.new] = {
+                    name: value if value.ndim == 0 else _moved(value, item.rows) for name, value in moments.items()
+                }
+        self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
     @property
     def rates(self) -> dict[str, float]:
         """Learning rate of each group of parameters."""
@@ -89,10 +103,20 @@ class TrainingStep:
                     self.scaler.scale(_total(penalties)).backward()
         with phase("optimizer"):
             self.scaler.unscale_(self.optimizer)
-            synced.offsets.after_backward()
+            synced.clock.after_backward()
             self.scaler.step(self.optimizer)
             self.scaler.update()
         return {name: value.detach() for name, value in (losses | penalties).items()}
+
+
+def _holds(parameters: list[Tensor], wanted: Tensor) -> bool:
+    return any(parameter is wanted for parameter in parameters)
+
+
+def _moved(moments: Tensor, rows: Tensor) -> Tensor:
+    """Moments by row of the old parameter, gathered for the new one; zero where a row starts afresh."""
+    kept = (rows >= 0).to(moments.dtype).reshape(-1, *[1] * (moments.ndim - 1))
+    return moments[rows.clamp_min(0)] * kept
 
 
 def _total(terms: dict[str, Tensor]) -> Tensor:

@@ -99,7 +99,7 @@ class Trainer:
                 values = self.ranks.mean({name: value.item() for name, value in losses.items()}, rays)
                 self._check(values)
                 if journal is not None:
-                    journal.write(done - 1, values, self.synced.offsets, self.work.rates)
+                    journal.write(done - 1, values, self.synced.clock, self.work.rates)
             if journal is not None:
                 journal.advance(done, rays * self.ranks.count)
             if config.save_every and done % config.save_every == 0 and done < config.steps:
@@ -116,9 +116,9 @@ class Trainer:
         with phase("batch"):
             batch, share = self.supply.take(step)
         losses = self.recordings.run(synced.step_kind(step), batch, share, step)
-        if synced.backend.after_step(step):
+        if replaced := synced.backend.after_step(step):
             self.ranks.share_state(synced)
-            self.work.make_optimizer()
+            self.work.replace(replaced)
             self.recordings.forget()
         self.step = step + 1
         return losses, len(batch.rays)

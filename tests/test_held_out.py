@@ -6,11 +6,13 @@ import scipy.optimize
 import torch
 from wave_backend import synced_waves, wave_colours, wave_scene
 
-from syncnerf.config import EvaluationConfig, TestTimeConfig
+from syncnerf import held_out
+from syncnerf.config import EvaluationConfig, HeldOutConfig
 from syncnerf.evaluation.evaluate import evaluate
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.views import at_own_clock, evaluated_frames
-from syncnerf.test_time import TestTimeOffsets, standard_error
+from syncnerf.held_out import HeldOutOptimizer
+from syncnerf.photometry import choose_pixels, clustered_covariance
 
 PLANTED = [0.63, 0.0, -0.2, 0.35]
 """Seconds; camera 0 is the test view, 6.3 frames late."""
@@ -23,7 +25,7 @@ def whole(scene, camera: int = 0) -> torch.Tensor:
 
 
 def fit(scene, synced, camera: int = 0, mask=None, **options):
-    return TestTimeOffsets(synced, scene, TestTimeConfig(**options)).fit(
+    return HeldOutOptimizer(synced, scene, HeldOutConfig(**options)).fit(
         camera, whole(scene, camera) if mask is None else mask
     )
 
@@ -43,7 +45,7 @@ def test_offset_is_found_to_a_fraction_of_a_frame(scene, synced):
     assert found.seconds == pytest.approx(PLANTED[0], abs=3e-4)
     assert found.camera == 0
     assert found.steps <= 8
-    assert synced.offsets.values()[0].item() == pytest.approx(found.seconds, abs=1e-12)
+    assert synced.clock.offsets()[0].item() == pytest.approx(found.seconds, abs=1e-12)
     # The coarse search looked at every frame's distance within half the video.
     assert found.grid.min() == pytest.approx(-0.9)
     assert found.grid.max() == pytest.approx(0.9)
@@ -63,14 +65,12 @@ def test_range_option_bounds_the_search_and_includes_its_end(tmp_path):
     assert found.grid.tolist() == pytest.approx([i / 10 for i in range(-6, 7)])
 
 
-def test_fit_is_scipys_least_squares_on_noisy_frames(tmp_path):
+def test_fit_is_scipys_least_squares_on_noisy_frames(tmp_path, monkeypatch):
     scene = wave_scene(tmp_path, PLANTED, noise=0.08, side=16)
     synced = synced_waves(scene, initial=[0.0, *PLANTED[1:]])
     seen = []
-    optimizer = TestTimeOffsets(synced, scene, TestTimeConfig(test_steps=20))
-    original = optimizer._choose_pixels
-    optimizer._choose_pixels = lambda *a: seen.append(original(*a)) or seen[-1]
-    found = optimizer.fit(0, whole(scene))
+    monkeypatch.setattr(held_out, "choose_pixels", lambda *a: seen.append(choose_pixels(*a)) or seen[-1])
+    found = fit(scene, synced, test_steps=20)
     # The fit leaves out pixels whose time, at the grid's best offset, no training camera saw.
     start = found.grid[found.errors.nan_to_num(np.inf).argmin()].item()
     first = min(PLANTED[1:])
@@ -120,7 +120,7 @@ def test_fitted_camera_is_the_evaluated_one(tmp_path):
         torch.testing.assert_close(asked, scene.cameras[camera].frame_times[FOUR] + fits[camera].seconds)
     # Spoil every other entry: the test view must not care.
     with torch.no_grad():
-        synced.offsets.shifts[[2, 3, 4]] += 0.3
+        synced.clock.shifts[[2, 4]] += 0.3
     again = evaluate(synced, scene, FULL, [0], settings=settings)
     assert [s.psnr for s in again.frames] == [s.psnr for s in after.frames if s.camera == "cam00"]
 
@@ -139,14 +139,14 @@ def test_a_moved_clock_of_the_field_changes_nothing(scene, synced):
     expected = fit(scene, synced).seconds
     moved = synced_waves(scene, initial=[0.0, *PLANTED[1:]])
     with torch.no_grad():
-        moved.offsets.shifts += 0.37
+        moved.clock.shifts += 0.37
         moved.backend.clock -= 0.37
     assert fit(scene, moved).seconds == pytest.approx(expected, abs=1e-6)
     rays = scene.cameras[0].all_rays(2.0, 6.0)[:5]
-    times = torch.full((5,), 0.3, dtype=torch.float64)
+    times, rows = torch.full((5,), 0.3, dtype=torch.float64), torch.zeros(5)
     for camera in range(4):
         torch.testing.assert_close(
-            at_own_clock(moved, camera)(rays, times).rgb, at_own_clock(synced, camera)(rays, times).rgb
+            at_own_clock(moved, camera)(rays, times, rows).rgb, at_own_clock(synced, camera)(rays, times, rows).rgb
         )
 
 
@@ -171,7 +171,7 @@ def test_nothing_but_the_one_entry_changes(scene, synced, method):
     after = synced.state_dict()
     assert before.keys() == after.keys()
     for name, value in before.items():
-        if name == "offsets.shifts":
+        if name == "clock.held_offsets":
             assert torch.equal(value[1:], after[name][1:])
             assert value[0] != after[name][0]
         else:
@@ -179,7 +179,7 @@ def test_nothing_but_the_one_entry_changes(scene, synced, method):
     assert {name: parameter.requires_grad for name, parameter in synced.named_parameters()} == required
     assert {name: module.training for name, module in synced.named_modules()} == modes
     assert torch.equal(synced.backend.gain.grad, torch.ones(3, dtype=torch.float64))
-    assert synced.offsets.shifts.grad is None
+    assert synced.clock.shifts.grad is None
 
 
 def test_everything_is_restored_after_an_exception(scene, synced, monkeypatch):
@@ -198,7 +198,7 @@ def test_everything_is_restored_after_an_exception(scene, synced, monkeypatch):
         fit(scene, synced)
     assert not any(calls)  # frozen, and in evaluation mode, while it ran
     assert synced.backend.gain.requires_grad
-    assert synced.offsets.shifts.requires_grad
+    assert synced.clock.shifts.requires_grad
     assert synced.training
     assert synced.backend.dropout.training
     assert all(torch.equal(value, synced.state_dict()[name]) for name, value in before.items())
@@ -226,10 +226,13 @@ def test_standard_error_is_the_scatter_of_repeated_fits(shared):
         residuals = values + slopes * offset
         estimates.append(offset)
         parts = (torch.from_numpy(part) for part in (residuals, slopes, groups))
-        claimed.append(standard_error(*parts))
+        values, slopes, groups_of = parts
+        covariance = clustered_covariance(values, slopes, torch.ones(len(values), 1).double(), groups_of)
+        claimed.append(covariance.item() ** 0.5)
     assert np.mean(claimed) == pytest.approx(np.std(estimates), rel=0.15)
 
 
 def test_standard_error_of_a_still_image_is_infinite():
     zeros = torch.zeros(5, 3, dtype=torch.float64)
-    assert standard_error(zeros + 1, zeros, torch.zeros(5, dtype=torch.int64)) == float("inf")
+    covariance = clustered_covariance(zeros + 1, zeros, zeros[:, :1] + 1, torch.zeros(5, dtype=torch.int64))
+    assert covariance.item() == float("inf")

@@ -1,0 +1,204 @@
+"""Fitting the clock of a camera that was not trained, everything else frozen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from syncnerf.config import HeldOutConfig
+from syncnerf.photometry import CHUNK, CameraPixels, ClockFit, choose_pixels, clustered_covariance, gauss_newton
+from syncnerf.photometry import residuals as photometric_residuals
+from syncnerf.scene.scene import Scene
+from syncnerf.synced import SyncedBackend
+
+logger = logging.getLogger(__name__)
+
+LEAST_SHARE = 0.4
+"""A candidate offset must leave this share of the pixels inside the time that the training cameras saw."""
+FINE_FACTOR = 4
+"""The Gauss-Newton steps look at this many times the pixels of the grid."""
+
+
+@dataclass(frozen=True)
+class OffsetFit:
+    """A fitted clock.
+
+    Attributes:
+        camera: global index.
+        seconds: the offset, that of the camera's own time 0.
+        stderr: its standard error in seconds.
+        rate: how much faster than the reference's its clock runs; 0 where rates are not learned.
+        rate_stderr: its standard error; 0 likewise.
+        grid: candidates of the coarse search in seconds, shape [G].
+        errors: their mean squared photometric errors, shape [G]; NaN where too few pixels fall into the seen time.
+        steps: refinement steps taken.
+    """
+
+    camera: int
+    seconds: float
+    stderr: float
+    rate: float
+    rate_stderr: float
+    grid: Tensor
+    errors: Tensor
+    steps: int
+
+
+class HeldOutOptimizer:
+    """The test-time offset optimizer, for any backend whose gradients reach the times.
+
+    A grid over the whole plausible range finds the right valley, damped Gauss-Newton its bottom. Sync-NeRF's Adam
+    (section 4.3 of the paper) is there for comparison.
+
+    Args:
+        synced: clock and field, schedules already at the step to evaluate.
+        scene: cameras and frames.
+        config: method, range, pixels, steps.
+        device: where rays are rendered.
+        seed: choice of the pixel subset.
+        times_at_once: candidate offsets that the backend answers in one call; more than one suits a ``time_series``
+            backend.
+    """
+
+    def __init__(
+        self,
+        synced: SyncedBackend,
+        scene: Scene,
+        config: HeldOutConfig,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+        times_at_once: int = 1,
+    ):
+        self.synced, self.scene, self.config = synced, scene, config
+        self.device, self.seed, self.times_at_once = torch.device(device), seed, times_at_once
+        self.fits_rate = synced.clock.config.offset_rates == "learn"
+        offsets, rates = (values.detach().cpu().tolist() for values in (synced.clock.offsets(), synced.clock.rates()))
+        ends = [
+            (offsets[i] + (1.0 + rates[i]) * times[0].item(), offsets[i] + (1.0 + rates[i]) * times[-1].item())
+            for i, times in ((i, scene.cameras[i].frame_times) for i in scene.train)
+        ]
+        self.first_seen, self.last_seen = min(first for first, _ in ends), max(last for _, last in ends)
+
+    def fit(self, camera: int, mask: Tensor) -> OffsetFit:
+        """Fit one camera's offset, and its rate where rates are learned, and store them in the clock.
+
+        Args:
+            camera: global index of a camera that was not trained.
+            mask: pixels that the fit may see, bool, shape [height, width].
+
+        Returns:
+            The fit; the clock's entry for ``camera`` is all that changed: every other number, ``requires_grad`` and
+            the train/eval modes are as before, also after an exception.
+        """
+        row_time = float(self.synced.clock.row_times[camera])
+        count = self.config.test_pixels * FINE_FACTOR
+        pixels = choose_pixels(self.scene, camera, row_time, mask, count, self.seed, self.fits_rate).to(self.device)
+        with _frozen(self.synced):
+            if self.config.test_method == "adam":
+                fit = self._adam(camera, pixels)
+            else:
+                fit = self._grid_then_gauss_newton(camera, pixels)
+        self.synced.clock.set_camera(camera, fit.seconds, fit.rate)
+        logger.info(
+            "%s: offset %.5f s +- %.5f after %d steps", self.scene.names[camera], fit.seconds, fit.stderr, fit.steps
+        )
+        return fit
+
+    @torch.no_grad()
+    def _errors(self, pixels: CameraPixels, offsets: Tensor) -> Tensor:
+        """Mean squared errors at candidate offsets [G], over the pixels that each leaves in the seen time, shape [G].
+
+        NaN where it leaves too few of them.
+        """
+        times = pixels.times[:, None] + offsets.to(self.device)
+        seen = self._seen(times)
+        judged = seen.float().mean(dim=0) >= LEAST_SHARE
+        totals = torch.zeros(len(offsets), dtype=torch.float64, device=self.device)
+        for part in (seen & judged).any(dim=1).nonzero()[:, 0].split(max(1, CHUNK // len(offsets))):
+            asked = times[part] if self.times_at_once > 1 else times[part, 0]
+            rgb = self.synced.render_moments(pixels.rays[part], asked).rgb.reshape(*times[part].shape, 3)
+            squares = (rgb - pixels.rgb[part, None]).double().square().mean(dim=-1)
+            totals += (squares * seen[part]).sum(dim=0)
+        return torch.where(judged, totals / seen.sum(dim=0), torch.nan).cpu()
+
+    def _seen(self, times: Tensor) -> Tensor:
+        """Which corrected times lie in what the training cameras saw, bool, same shape."""
+        return (times >= self.first_seen) & (times <= self.last_seen)
+
+    # -- the methods ---------------------------------------------------------------------------------------------
+
+    def _grid_then_gauss_newton(self, index: int, pixels: CameraPixels) -> OffsetFit:
+        camera = self.scene.cameras[index]
+        reach = self.config.test_range or camera.duration / 2
+        spacing = 1.0 / camera.fps
+        count = int(reach / spacing + 1e-6)  # 0.6 s are 6 frames of 0.1 s, whatever floats say
+        grid = torch.arange(-count, count + 1, dtype=torch.float64) * spacing
+        coarse = pixels[: self.config.test_pixels]
+        blocks = tqdm(grid.split(self.times_at_once), desc="searching offset", leave=False)
+        errors = torch.cat([self._errors(coarse, block) for block in blocks])
+        start = self._unknowns(grid[errors.nan_to_num(torch.inf).argmin()].item())
+        seen = pixels[self._seen(pixels.moments(start))]
+        fit = gauss_newton(self.synced, seen, start, spacing, self.config.test_steps)
+        return self._found(index, fit, grid, errors)
+
+    def _unknowns(self, offset: float) -> Tensor:
+        unknowns = torch.zeros(1 + self.fits_rate, dtype=torch.float64, device=self.device)
+        unknowns[0] = offset
+        return unknowns
+
+    def _adam(self, index: int, pixels: CameraPixels) -> OffsetFit:
+        """Adam on the mean squared error from offset 0, as the paper does it."""
+        unknowns = self._unknowns(0.0).requires_grad_()
+        optimizer = torch.optim.Adam([unknowns], lr=self.config.test_adam_lr * self.scene.cameras[index].duration)
+        coarse = pixels[: self.config.test_pixels]
+        for _ in tqdm(range(self.config.test_adam_steps), desc="fitting offset (Adam)", leave=False):
+            values, slopes = photometric_residuals(self.synced, coarse, unknowns.detach())
+            unknowns.grad = 2 * coarse.basis.T @ (values * slopes).sum(dim=-1) / values.numel()
+            optimizer.step()
+        unknowns = unknowns.detach()
+        covariance = clustered_covariance(
+            *photometric_residuals(self.synced, pixels, unknowns), pixels.basis, pixels.frames
+        )
+        nothing = torch.empty(0, dtype=torch.float64)
+        return self._found(index, ClockFit(unknowns, covariance, self.config.test_adam_steps), nothing, nothing)
+
+    def _found(self, index: int, fit: ClockFit, grid: Tensor, errors: Tensor) -> OffsetFit:
+        """Offset and rate of a fit, whose unknowns are the shift at the video's middle and the rate's share of it."""
+        unknowns, covariance = fit.unknowns.cpu(), fit.covariance.cpu()
+        if len(unknowns) == 1:
+            return OffsetFit(index, *_number(unknowns, covariance, torch.ones(1)), 0.0, 0.0, grid, errors, fit.steps)
+        times = self.scene.cameras[index].frame_times
+        middle, half = (times[0] + times[-1]).item() / 2, (times[-1] - times[0]).item() / 2
+        offset = _number(unknowns, covariance, torch.tensor([1.0, -middle / half]))
+        return OffsetFit(
+            index, *offset, *_number(unknowns, covariance, torch.tensor([0.0, 1.0 / half])), grid, errors, fit.steps
+        )
+
+
+def _number(unknowns: Tensor, covariance: Tensor, factors: Tensor) -> tuple[float, float]:
+    """A linear combination of unknowns, and its standard error."""
+    factors = factors.double()
+    return float(factors @ unknowns), float((factors @ covariance @ factors).sqrt())
+
+
+@contextmanager
+def _frozen(synced: SyncedBackend) -> Iterator[None]:
+    """Evaluation mode and no parameter gradients inside; everything as before outside."""
+    modes = [(module, module.training) for module in synced.modules()]
+    gradients = [(parameter, parameter.requires_grad) for parameter in synced.parameters()]
+    try:
+        synced.eval()
+        for parameter, _ in gradients:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, required in gradients:
+            parameter.requires_grad_(required)

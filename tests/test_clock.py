@@ -1,0 +1,326 @@
+"""The clock: planted offsets are found, the gauge holds, times keep their place, the schedule is the step's alone."""
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.optimize
+import torch
+from wave_backend import WaveBackend, clock_of, synced_waves, wave_colours, wave_scene
+
+from syncnerf.clock import Clock, ClockSpan, ClockStart
+from syncnerf.config import OffsetsConfig, SamplingConfig, TrainingConfig
+from syncnerf.evaluation.offset_errors import align_gauge
+from syncnerf.sampling.rays import RaySampler
+from syncnerf.scene.scene import Scene
+from syncnerf.synced import SyncedBackend
+from syncnerf.training.trainer import Trainer
+
+PLANTED = [0.31, 0.0, -0.17, 0.42, 0.08]
+"""Seconds; camera 1 is the reference."""
+LEARN = OffsetsConfig(offset_lr=0.01)
+
+
+def make_trainer(scene: Scene, synced: SyncedBackend, folder, steps: int, **options) -> Trainer:
+    folder.mkdir(parents=True, exist_ok=True)
+    config = TrainingConfig(
+        **{"steps": steps, "lr": 1e-3, "warmup_steps": 1, "log_every": 1000, "save_every": 0, "image_every": 0}
+        | options
+    )
+    sampler = RaySampler(scene, SamplingConfig(batch_size=256))
+    device = torch.device("cpu")
+    return Trainer(synced, sampler, config, folder, "waves", scene.names, scene.frame_interval, device)
+
+
+def scipy_offset(scene: Scene, camera: int, start: float) -> float:
+    """The least-squares offset of one camera over all of its pixels, found without any of the package's code."""
+    directions = scene.cameras[camera].all_rays(2.0, 6.0).directions.double().numpy()
+    frames = np.asarray(scene.frames(camera)).reshape(scene.cameras[camera].frame_count, -1, 3) / 255.0
+    times = np.repeat(np.arange(len(frames)) / scene.cameras[camera].fps, len(directions))
+    everywhere = np.tile(directions, (len(frames), 1))
+
+    def residuals(offset):
+        return (wave_colours(everywhere, times + offset[0]) - frames.reshape(-1, 3)).ravel()
+
+    return float(scipy.optimize.least_squares(residuals, [start]).x[0])
+
+
+def test_planted_offsets_are_learned_and_are_scipys(tmp_path):
+    """With noisy frames the learned offsets must be the least-squares ones, which differ a little from the truth.
+
+    The reference is exact in the waves' own time here, so its frames must carry no noise's shift: both are compared
+    relative to the reference camera.
+    """
+    scene = wave_scene(tmp_path, PLANTED, noise=0.05)
+    synced = synced_waves(scene, LEARN, steps=400)
+    make_trainer(scene, synced, tmp_path / "run", 400).fit()
+    found = synced.clock.offsets().detach()
+    assert found.dtype == torch.float64
+    assert found[1].item() == 0.0
+    reference = scipy_offset(scene, 1, 0.0)
+    for camera in (2, 3, 4):
+        expected = scipy_offset(scene, camera, PLANTED[camera]) - reference
+        assert found[camera].item() == pytest.approx(expected, abs=1e-3)
+        assert found[camera].item() == pytest.approx(PLANTED[camera], abs=3e-3)
+
+
+def test_a_common_shift_cannot_be_observed(tmp_path):
+    """A world that starts later is the same world: offsets from the reference and the loss come out alike."""
+    results = []
+    for shift in (0.0, 0.25):
+        scene = wave_scene(tmp_path / str(shift), [value + shift for value in PLANTED])
+        synced = synced_waves(scene, LEARN, steps=400, learn_clock=True)
+        trainer = make_trainer(scene, synced, tmp_path / f"run{shift}", 400, lr=1e-2)
+        trainer.fit()
+        losses, _ = trainer.train_step()
+        results.append((synced.clock.offsets().detach(), losses["photometric"].item()))
+    for values, loss in results:
+        assert values[1].item() == 0.0
+        torch.testing.assert_close(values[2:], torch.tensor(PLANTED[2:], dtype=torch.float64), atol=2e-3, rtol=0)
+        assert loss < 1e-4
+
+
+def make_clock(
+    config: OffsetsConfig | None = None,
+    start: ClockStart | list[float] | None = None,
+    reference: int = 0,
+    steps: int = 10,
+    untrained: tuple[int, ...] = (),
+    row_times: list[float] | None = None,
+    lengths: tuple[float, ...] = (1.0, 1.0, 1.0),
+) -> Clock:
+    """Three cameras (or as many as there are lengths) at 10 frames per second."""
+    last = torch.tensor(lengths, dtype=torch.float64)
+    span = ClockSpan(torch.zeros_like(last), last, 0.1)
+    if isinstance(start, list):
+        start = ClockStart(torch.tensor(start, dtype=torch.float64))
+    rows = None if row_times is None else torch.tensor(row_times, dtype=torch.float64)
+    return Clock(config or OffsetsConfig(), span, reference, steps, start, untrained, rows)
+
+
+def scene_times(clock: Clock, coordinates: torch.Tensor) -> torch.Tensor:
+    """The inverse of ``moments``, found from two moments: the map is a line."""
+    zero, one = clock.moments(torch.tensor([0.0, 1.0], dtype=torch.float64))
+    return (coordinates - zero) / (one - zero)
+
+
+def test_starting_offsets_are_taken_relative_to_the_reference():
+    starts = torch.tensor([0.2, 0.7, -0.1], dtype=torch.float64)
+    clock = make_clock(start=ClockStart(starts), reference=1)
+    assert clock.offsets().tolist() == pytest.approx([-0.5, 0.0, -0.8])
+    assert clock.offsets()[1].item() == 0.0
+    assert starts.tolist() == [0.2, 0.7, -0.1]
+    torch.testing.assert_close(make_clock(start=ClockStart(starts + 3.0), reference=1).offsets(), clock.offsets())
+    unknown = make_clock(start=[0.2, 0.7, torch.nan], reference=1)
+    assert unknown.offsets().tolist() == pytest.approx([-0.5, 0.0, 0.0])
+
+
+def test_corrected_times_are_the_cameras_own_plus_their_offset():
+    clock = make_clock(start=[0.0, 0.25, -0.5])
+    cameras, times = torch.tensor([2, 0, 1, 2]), torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+    expected = torch.tensor([-0.4, 0.2, 0.55, -0.1], dtype=torch.float64)
+    torch.testing.assert_close(clock(cameras, times), clock.moments(expected))
+    torch.testing.assert_close(scene_times(clock, clock(cameras, times)), expected)
+    series = times[:, None] + torch.tensor([0.0, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(clock(cameras, series)[:, 1], clock(cameras, times + 1.0))
+    assert clock(cameras, times).dtype == torch.float64
+
+
+@pytest.mark.parametrize("untrained", [(), (2,)])
+def test_time_is_rate_row_and_offset_in_one_formula(untrained):
+    """Against the formula written out, whatever the reference's own rate in the field's time."""
+    start = ClockStart(
+        torch.tensor([0.3, 0.1, -0.2], dtype=torch.float64), torch.tensor([2e-4, -1e-4, 3e-4], dtype=torch.float64)
+    )
+    clock = make_clock(OffsetsConfig(offset_rates="learn"), start, 1, 10, untrained, [0.0, 0.02, -0.03])
+    assert clock.rates()[1].item() == 0.0
+    assert clock.offsets()[1].item() == 0.0
+    pace = 1.0 - 1e-4
+    assert clock.rates().tolist() == pytest.approx([(1 + 2e-4) / pace - 1, 0.0, (1 + 3e-4) / pace - 1], abs=1e-15)
+    cameras, own = torch.tensor([0, 1, 2]), torch.tensor([0.4, 0.9, 1.0], dtype=torch.float64)
+    rows = torch.tensor([0.25, -0.5, 0.5])
+    exposed = own + rows.double() * torch.tensor([0.0, 0.02, -0.03], dtype=torch.float64)
+    expected = (1.0 + clock.rates()) * exposed + clock.offsets()
+    torch.testing.assert_close(scene_times(clock, clock(cameras, own, rows)), expected)
+    with torch.no_grad():  # the field's time moves and stretches against the scene's: nothing changes for anyone
+        clock.shifts += 0.7
+        clock.skews += 0.01 * clock.halves
+        clock.shifts += 0.01 * clock.middles
+    torch.testing.assert_close(scene_times(clock, clock(cameras, own, rows))[1], exposed[1])
+    if untrained:
+        torch.testing.assert_close(scene_times(clock, clock(cameras, own, rows))[2], expected[2])
+
+
+def test_the_fields_time_spans_every_corrected_frame_and_a_margin():
+    late = make_clock(start=ClockStart(torch.tensor([0.0, 3.0, -2.0]), covariance=1e-6 * torch.eye(3)))
+    ends = late(torch.tensor([2, 1]), torch.tensor([0.0, 1.0], dtype=torch.float64))
+    assert -1 < ends[0] < -0.9
+    assert 0.9 < ends[1] < 1
+    assert late.first == pytest.approx(-2.2)  # two frames, far more than five standard errors
+    assert late.last == pytest.approx(4.2)
+    assert late.frame_count(0.1) == 65
+    rough = make_clock(start=ClockStart(torch.tensor([0.0, 3.0, -2.0]), covariance=0.01 * torch.eye(3)))
+    assert rough.first == pytest.approx(-2.5)
+    assert make_clock().first == pytest.approx(-0.125)
+    off = make_clock(OffsetsConfig(offset_mode="off"), [0.0, 3.0, -2.0])
+    assert (off.first, off.last) == pytest.approx((-0.05, 1.05))
+    # A test camera that is known counts, one that is not does not.
+    known = ClockStart(torch.tensor([0.0, 1.0, 9.0]), covariance=torch.zeros(3, 3))
+    assert make_clock(start=known, untrained=(2,)).last == pytest.approx(10.2)
+    unknown = ClockStart(torch.tensor([0.0, 1.0, torch.nan]), covariance=torch.zeros(3, 3))
+    assert make_clock(start=unknown, untrained=(2,)).last == pytest.approx(2.2)
+
+
+def test_what_leaves_the_fields_time_is_told():
+    clock = make_clock(start=ClockStart(torch.zeros(3), covariance=torch.zeros(3, 3)), untrained=(2,))
+    assert clock.overrun().tolist() == [0.0, 0.0, 0.0]
+    with torch.no_grad():
+        clock.shifts[1] -= 0.5
+        clock.shifts[2] -= 9.0
+    assert clock.overrun().tolist() == pytest.approx([0.0, 0.3, 0.0])
+
+
+def test_the_fields_time_is_in_the_checkpoint():
+    first = make_clock(start=ClockStart(torch.tensor([0.0, 3.0, -2.0]), covariance=torch.eye(3)))
+    second = make_clock()
+    second.load_state_dict(first.state_dict())
+    times = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
+    assert torch.equal(first(torch.arange(3), times), second(torch.arange(3), times))
+    with pytest.raises(RuntimeError, match="offset_mode was learn"):
+        make_clock(OffsetsConfig(offset_mode="off")).load_state_dict(first.state_dict())
+
+
+def test_gradients_reach_everything_that_is_learned():
+    config = OffsetsConfig(offset_rates="learn", rolling_shutter="learn")
+    clock = make_clock(config, [0.1, 0.0, 0.3], row_times=[0.01, 0.02, 0.0])
+    times = torch.tensor([0.1, 0.7, 1.0], dtype=torch.float64, requires_grad=True)
+    rows = torch.tensor([0.25, -0.5, 0.5])
+    values = [*clock.unknowns.values(), times]
+
+    def answer(shifts, skews, row_times, own):
+        state = {"shifts": shifts, "skews": skews, "row_times": row_times}
+        return torch.func.functional_call(clock, state, (torch.arange(3), own, rows))
+
+    assert list(clock.unknowns) == ["shifts", "skews", "row_times"]
+    assert torch.autograd.gradcheck(answer, values)
+
+
+@pytest.mark.parametrize(("start", "freeze"), [(0.0, 1.0), (0.2, 0.5556), (0.5, 0.5), (0.0, 0.1)])
+def test_start_and_freeze_are_functions_of_the_step(start, freeze):
+    offsets = make_clock(OffsetsConfig(offset_start=start, offset_freeze=freeze), steps=90)
+    order = torch.randperm(90, generator=torch.Generator().manual_seed(0)).tolist()
+    for step in order:
+        offsets.before_step(step)
+        assert offsets.shifts.requires_grad == (round(start * 90) <= step < round(freeze * 90))
+
+
+def test_offsets_that_only_need_refining_have_a_start_of_their_own_and_keep_it():
+    config, initial = OffsetsConfig(offset_start=0.1, offset_refine_start=0.5), [0.0, 0.0, 0.0]
+    offsets, resumed = make_clock(config, initial, steps=90), make_clock(config, steps=90)
+    later = make_clock(OffsetsConfig(offset_start=0.6, offset_refine_start=0.5), initial, steps=90)
+    for step in (9, 44, 45, 53, 54):
+        resumed.before_step(step)
+        assert resumed.shifts.requires_grad, "without initial offsets the other start holds"
+        later.before_step(step)
+        assert later.shifts.requires_grad == (step >= 54)
+    resumed.load_state_dict(offsets.state_dict())
+    for item in (offsets, resumed):
+        for step in (46, 9, 44, 45):
+            item.before_step(step)
+            assert item.shifts.requires_grad == (step >= 45)
+
+
+def test_offsets_rest_before_their_start_and_after_the_freeze(tmp_path):
+    """Bit for bit: not even Adam's momentum may carry them on."""
+    scene = wave_scene(tmp_path, PLANTED)
+    synced = synced_waves(scene, OffsetsConfig(offset_lr=0.01, offset_start=0.25, offset_freeze=0.75), steps=40)
+    trainer = make_trainer(scene, synced, tmp_path / "run", 40)
+    seen = []
+    for _ in range(40):
+        trainer.train_step()
+        seen.append(synced.clock.offsets().detach().clone())
+    assert all((values == 0).all() for values in seen[:10])
+    for earlier, later in itertools.pairwise(seen[9:30]):
+        assert not torch.equal(earlier, later)
+    assert all(torch.equal(values, seen[29]) for values in seen[30:])
+
+
+def test_mode_off_is_bit_identical_to_training_without_offsets(tmp_path):
+    """Against a training loop that has never heard of offsets."""
+    scene = wave_scene(tmp_path, PLANTED)
+    synced = synced_waves(scene, OffsetsConfig(offset_mode="off"))
+    make_trainer(scene, synced, tmp_path / "run", 30, lr_schedule="constant").fit()
+    assert list(synced.clock.parameters()) == []
+    plain, sampler = WaveBackend(synced.clock.range), RaySampler(scene, SamplingConfig(batch_size=256))
+    optimizer = torch.optim.Adam([plain.gain, plain.clock], lr=1e-3, eps=1e-15)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(30):
+        batch = sampler.draw(generator, step)
+        optimizer.zero_grad()
+        (plain.render(batch.rays, synced.clock.moments(batch.frame_times)).rgb - batch.rgb).square().mean().backward()
+        optimizer.step()
+    assert (plain.gain != 1.0).all()
+    assert torch.equal(synced.backend.gain, plain.gain)
+    batch = sampler.draw(generator)
+    through = synced.render_batch(batch).rgb
+    assert torch.equal(through, plain.render(batch.rays, synced.clock.moments(batch.frame_times)).rgb)
+    assert synced.clock.offsets().tolist() == [0.0] * 5
+
+
+def test_cameras_that_are_not_trained_stay_where_they_were_put(tmp_path):
+    """Against the reference, whose own shift against the field's time is trained."""
+    scene = wave_scene(tmp_path, PLANTED)
+    synced = synced_waves(scene, LEARN, steps=30, learn_clock=True)
+    synced.clock.set_camera(0, 0.125)
+    make_trainer(scene, synced, tmp_path / "run", 30, lr=1e-2).fit()
+    assert synced.clock.shifts[synced.clock.reference].item() != 0.0
+    assert (synced.clock.offsets()[2:] != 0.0).all()
+    assert synced.clock.offsets()[0].item() == pytest.approx(0.125, abs=1e-15)
+    time = torch.tensor([0.5], dtype=torch.float64)
+    shown = synced.clock(torch.tensor([0]), time)
+    torch.testing.assert_close(shown, synced.clock.moments(time + 0.125))
+
+
+def test_penalty_is_the_mean_size_and_pulls_to_zero():
+    offsets = make_clock(OffsetsConfig(offset_l1=0.5), [0.0, 0.3, -0.6])
+    loss = offsets.penalties()["offset_l1"]
+    assert loss.item() == pytest.approx(0.5 * 0.9 / 3)
+    loss.backward()
+    assert offsets.shifts.grad[1] > 0 > offsets.shifts.grad[2]
+    assert make_clock().penalties() == {}
+
+
+def test_gradient_statistics_tell_agreement_from_noise():
+    offsets = make_clock()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(500):
+        offsets.shifts.grad = torch.stack(
+            [torch.zeros(()), torch.tensor(2.0), torch.randn((), generator=generator)]
+        ).double()
+        offsets.after_backward()
+    (_, (mean, agreement), (_, noise)) = list(offsets.gradient_signal())
+    assert mean == pytest.approx(2.0, rel=1e-3)
+    assert agreement == pytest.approx(1.0, rel=1e-2)
+    assert abs(noise) < 0.5
+
+
+def test_only_cameras_that_are_not_trained_can_be_set():
+    clock = make_clock(reference=1, untrained=(2,))
+    clock.set_camera(2, 0.125, 1e-4)
+    assert clock.offsets().tolist() == pytest.approx([0.0, 0.0, 0.125])
+    assert clock.rates().tolist() == pytest.approx([0.0, 0.0, 1e-4])
+    for trained in (0, 1):
+        with pytest.raises(ValueError, match="trained"):
+            clock.set_camera(trained, 0.5)
+
+
+def test_gauge_alignment_subtracts_the_median_difference():
+    generator = np.random.default_rng(0)
+    for count in (3, 4, 9):
+        truth, errors = generator.normal(size=count), generator.normal(size=count)
+        expected = errors - np.median(errors)
+        found = align_gauge(torch.from_numpy(truth + errors + 5.0), torch.from_numpy(truth))
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+    unknown = align_gauge(torch.tensor([1.0, torch.nan, 3.0, 2.0]), torch.zeros(4))
+    assert unknown.isnan().tolist() == [False, True, False, False]
+    assert unknown[[0, 2, 3]].tolist() == [-1.0, 1.0, 0.0]
