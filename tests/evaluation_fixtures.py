@@ -121,10 +121,10 @@ def pattern_scene(
     )
 
 
-def synced_pattern(scene: Scene, offsets: list[float] | None = None) -> SyncedBackend:
+def synced_pattern(scene: Scene, offsets: list[float] | None = None, mode: str = "learn") -> SyncedBackend:
     """The field behind learned offsets in seconds (relative to the reference camera's; zero if None)."""
     start = None if offsets is None else ClockStart(torch.tensor(offsets, dtype=torch.float64))
     times = [camera.frame_times for camera in scene.cameras]
     span = ClockSpan(torch.stack([t[0] for t in times]), torch.stack([t[-1] for t in times]), scene.frame_interval)
-    clock = Clock(OffsetsConfig(), span, scene.reference, 100, start, scene.test)
+    clock = Clock(OffsetsConfig(offset_mode=mode), span, scene.reference, 100, start, scene.test)
     return SyncedBackend(clock, PatternBackend(clock.range))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
-from wave_backend import WaveBackend, clock_of, synced_waves, wave_colours, wave_scene
+from wave_backend import WaveBackend, synced_waves, wave_colours, wave_scene
 
 from syncnerf.clock import Clock, ClockSpan, ClockStart
 from syncnerf.config import OffsetsConfig, SamplingConfig, TrainingConfig

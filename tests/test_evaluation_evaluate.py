@@ -9,13 +9,11 @@ import pytest
 import torch
 from evaluation_fixtures import FPS, pattern_scene, synced_pattern
 
-from syncnerf.config import EvaluationConfig, OffsetsConfig
+from syncnerf.config import EvaluationConfig
 from syncnerf.evaluation.evaluate import METRICS, evaluate, write_metrics
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.videos import VideoWriter
 from syncnerf.evaluation.views import at_own_clock, at_scene_time, evaluated_frames, evaluation_mode, render_views
-from syncnerf.synced import SyncedBackend
-from syncnerf.time_offsets import TimeOffsets
 
 TRUE_OFFSETS = [0.23, 0.1, -0.15, 0.4]
 SETTINGS = EvaluationConfig(render_chunk=50)
@@ -45,7 +43,7 @@ def test_none_means_offset_zero_whatever_the_embedding_holds(scene):
     assert evaluate(fitted, scene, NONE, settings=SETTINGS).mean == (
         evaluate(untouched, scene, FULL, settings=SETTINGS).mean
     )
-    assert fitted.offsets.values()[0].item() == pytest.approx(0.13)
+    assert fitted.clock.offsets()[0].item() == pytest.approx(0.13)
 
 
 def test_holdout_scores_the_right_half_alone(scene):
@@ -180,8 +178,7 @@ def test_consuming_views_leaves_gradients_on(scene):
 
 
 def test_offsets_switched_off_can_be_evaluated(scene):
-    offsets = TimeOffsets(OffsetsConfig(offset_mode="off"), 4, scene.reference, scene.duration, 10)
-    synced = SyncedBackend(offsets, synced_pattern(scene).backend)
+    synced = synced_pattern(scene, mode="off")
     assert (
         evaluate(synced, scene, NONE, settings=SETTINGS).mean == evaluate(synced, scene, FULL, settings=SETTINGS).mean
     )

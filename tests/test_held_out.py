@@ -225,10 +225,8 @@ def test_standard_error_is_the_scatter_of_repeated_fits(shared):
         offset = -(slopes * values).sum() / (slopes**2).sum()
         residuals = values + slopes * offset
         estimates.append(offset)
-        parts = (torch.from_numpy(part) for part in (residuals, slopes, groups))
-        values, slopes, groups_of = parts
-        covariance = clustered_covariance(values, slopes, torch.ones(len(values), 1).double(), groups_of)
-        claimed.append(covariance.item() ** 0.5)
+        parts = [torch.from_numpy(part) for part in (residuals, slopes, np.ones((len(groups), 1)), groups)]
+        claimed.append(clustered_covariance(*parts).item() ** 0.5)
     assert np.mean(claimed) == pytest.approx(np.std(estimates), rel=0.15)
 
 

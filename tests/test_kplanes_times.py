@@ -1,4 +1,4 @@
-"""K-Planes and time: the map to native units, its margins, and the slope of a rendering by finite differences."""
+"""K-Planes and time: the slope of a rendering by finite differences, and what lies beyond the planes' ends."""
 
 import pytest
 import torch
@@ -14,10 +14,10 @@ SIZES = {
 }  # fmt: skip
 
 
-def build(duration: float = 2.0, engine: str = "torch", **options):
+def build(engine: str = "torch", **options):
     torch.manual_seed(0)
     bounds, white = torch.tensor([[-1.3] * 3, [1.3] * 3]), (1.0, 1.0, 1.0)
-    geometry = SceneGeometry(bounds, 2.0, 6.0, duration, 12, 100, background=white, engine=engine)
+    geometry = SceneGeometry(bounds, 2.0, 6.0, 12, 100, background=white, engine=engine)
     return SPEC.build(KPlanesConfig(**{**SIZES, **options}), geometry)
 
 
@@ -27,19 +27,6 @@ def some_rays(count: int) -> Rays:
     targets = torch.rand(count, 3, generator=generator) - 0.5
     ones = torch.ones(count)
     return Rays(origins, torch.nn.functional.normalize(targets - origins, dim=-1), 2 * ones, 6 * ones)
-
-
-@pytest.mark.parametrize("span", [0.8, 1.0, 0.5])
-def test_time_map_and_back(span):
-    backend = build(duration=3.7, time_span=span)
-    seconds = torch.linspace(-1.0, 5.0, 41, dtype=torch.float64)
-    native = backend.native_times(seconds)
-    assert native.dtype == torch.float32
-    back = backend.seconds(native)
-    assert back.dtype == torch.float64
-    torch.testing.assert_close(back, seconds, atol=1e-6, rtol=0)
-    ends = backend.native_times(torch.tensor([0.0, 3.7, 1.85], dtype=torch.float64))
-    torch.testing.assert_close(ends, torch.tensor([-span, span, 0.0]))
 
 
 @pytest.mark.parametrize("field", ["kplanes", "kplanes_explicit"])
@@ -57,7 +44,7 @@ def test_time_gradient_is_that_of_finite_differences(field, sampler, blur):
             plane.mul_(1.5)  # features of a size that shows
     # Times in the middle of a cell (6 cells over [-1, 1]): the slope has steps at the cells' ends.
     native = (torch.tensor([1.5, 2.5, 3.5]) / 5 * 2 - 1).double().repeat(10)
-    times = backend.seconds(native).requires_grad_()
+    times = native.requires_grad_()
     rays = some_rays(30)
     upstream = torch.rand(30, 3, generator=generator)
     (backend.render(rays, times).rgb * upstream).sum().backward()
@@ -82,18 +69,17 @@ def test_each_time_moves_its_own_ray_alone():
     assert (gradient[[0, 1, 3, 4, 5]] == 0).all()
 
 
-def test_times_beyond_the_video_find_the_margin():
-    """With a span of 0.8 a quarter of half the video is still told apart; beyond the margin time stands still."""
-    backend = build(duration=2.0).eval()
+def test_time_is_told_apart_up_to_its_ends_and_stands_still_beyond():
+    backend = build().eval()
     with torch.no_grad():
         for plane in backend.field.features._time_planes():
             plane.mul_(torch.rand_like(plane) + 0.5)
     rays = some_rays(8)
 
-    def at(seconds: float) -> torch.Tensor:
+    def at(time: float) -> torch.Tensor:
         with torch.no_grad():
-            return backend.render(rays, torch.full((8,), seconds, dtype=torch.float64)).rgb
+            return backend.render(rays, torch.full((8,), time, dtype=torch.float64)).rgb
 
-    assert not torch.allclose(at(2.0), at(2.2), atol=1e-5)
-    assert not torch.allclose(at(0.0), at(-0.2), atol=1e-5)
-    torch.testing.assert_close(at(2.26), at(9.0), atol=1e-5, rtol=0)
+    assert not torch.allclose(at(0.9), at(1.0), atol=1e-5)
+    assert not torch.allclose(at(-0.9), at(-1.0), atol=1e-5)
+    torch.testing.assert_close(at(1.0), at(9.0), atol=1e-5, rtol=0)

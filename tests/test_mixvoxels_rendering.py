@@ -50,7 +50,7 @@ def slow_rendering(backend: MixVoxelsBackend, rays, times: torch.Tensor) -> tupl
         changes = len(mine) > 0 and chance.max() >= config.ray_threshold
         for moment in range(times.shape[1]):
             light = 1.0
-            series = TimeSeries(backend.query, backend.native_times(times[ray : ray + 1, moment : moment + 1]))
+            series = TimeSeries(backend.query, (1 + times[ray : ray + 1, moment : moment + 1]) / 2)
             first = torch.zeros(1, dtype=torch.int64)
             for number in range(len(mine)):
                 point, view = points[number : number + 1], direction[number : number + 1]

@@ -19,7 +19,7 @@ def make_rays(origins, directions, near=0.0, far=100.0) -> Rays:
 def geometry(**changes) -> SceneGeometry:
     values = {
         "bounds": torch.tensor([[-2.0, -1.0, 0.0], [2.0, 3.0, 1.0]]),
-        "near": 0.1, "far": 50.0, "duration": 1.0, "frame_count": 10, "steps": 10,
+        "near": 0.1, "far": 50.0, "frame_count": 10, "steps": 10,
     }  # fmt: skip
     return SceneGeometry(**{**values, **changes})
 

@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from measure_sync import Damaged
 from moving_spheres import Spheres, sphere_scene
 
+from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene
 from syncnerf.sync import SyncResult, synchronize
 from syncnerf.sync.common_interval import cuts
 from syncnerf.sync.export import trim_video
-from syncnerf.time_offsets import align_gauge
 
 SEEDS = range(5)
 

@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Spheres, sphere_scene
 
 from syncnerf.errors import UserError
+from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene
 from syncnerf.sync import synchronize
 from syncnerf.sync.sampson import at_frames, matched_energy, ray_tracks, squared_sampson, static_error
 from syncnerf.sync.tracks import Tracks, follow_points, read_tracks
-from syncnerf.time_offsets import align_gauge
 
 OFFSETS = [0.0, 0.12, -0.09, 0.21]
 

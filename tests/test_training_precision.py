@@ -23,7 +23,7 @@ def test_half_precision_trains_like_single(tiny_arguments, tmp_path, precision, 
     assert found != expected
     for name, parameter in trainer.synced.named_parameters():
         assert parameter.dtype == (torch.float64 if name.startswith("offsets") else torch.float32), name
-    assert trainer.synced.offsets.gradient_mean.isfinite().all()
+    assert trainer.synced.clock.gradient_mean.isfinite().all()
 
 
 def test_a_step_that_overflows_changes_nothing_but_the_scale(tiny_arguments, tmp_path):

@@ -34,10 +34,10 @@ from moving_spheres import Spheres, SphereVideo, sphere_scene
 from scene_output import VideoWriter
 
 from syncnerf.errors import UserError
+from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Camera, Intrinsics, Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.sync import synchronize
-from syncnerf.time_offsets import align_gauge
 
 
 @dataclass
