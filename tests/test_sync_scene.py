@@ -13,10 +13,10 @@ from measure_sync import perturbed, random_crops
 from moving_spheres import Spheres, sphere_scene
 
 from syncnerf.errors import UserError
+from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.sync import initial_offsets, synchronize
-from syncnerf.time_offsets import align_gauge
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]
 """Planted, seconds."""
