@@ -286,7 +286,8 @@ class Clock(nn.Module):
         """The optional L1 penalty on the training cameras' offsets."""
         if not self.learned or self.config.offset_l1 == 0:
             return {}
-        return {"offset_l1": self.config.offset_l1 * self.offsets()[self.is_trained].abs().mean()}
+        sizes = torch.where(self.is_trained, self.offsets().abs(), 0.0)
+        return {"offset_l1": self.config.offset_l1 * sizes.sum() / self.is_trained.sum()}
 
     def param_groups(self) -> list[dict]:
         """Groups for Adam; their learning rates are in seconds."""

@@ -47,7 +47,7 @@ def test_it_builds_and_takes_two_steps(path, tiny_scene, tmp_path):
     moved = [name for name, value in assembly.synced.named_parameters() if not torch.equal(before[name], value)]
     # Space-time planes move only once their neighbours differ; everything else has a gradient from the first step.
     waits = config.offsets.offset_start > 0 or getattr(config.field, "variation_steps", 0) > 0
-    assert {name.split(".")[0] for name in moved} == ({"backend"} if waits else {"backend", "offsets"})
+    assert {name.split(".")[0] for name in moved} == ({"backend"} if waits else {"backend", "clock"})
     assert any("decoder" in name for name in moved)
 
 

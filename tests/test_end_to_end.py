@@ -102,7 +102,7 @@ def test_videos_report_and_curves(finished):
     tags = events.Tags()
     curves = {tag.removeprefix("offset_frames/") for tag in tags["scalars"] if tag.startswith("offset_frames/")}
     assert curves == set(NAMES[1:])  # every training camera, and not the test camera, which is not learned
-    assert {"loss/photometric", "learning_rate/offsets", "training/psnr", "training/rays_per_second"} <= set(
+    assert {"loss/photometric", "learning_rate/clock_shifts", "training/psnr", "training/rays_per_second"} <= set(
         tags["scalars"]
     )
     assert {f"test_view/{name}" for name in ("truth", "rendering", "error", "depth")} == set(tags["images"])

@@ -210,7 +210,7 @@ def test_variation_loss_is_the_weighted_cross_entropy():
 
 def batch(rgb: torch.Tensor) -> RayBatch:
     statistics = {"mean": rgb.mean(dim=1), "deviation": rgb.std(dim=1).amax(dim=-1)}
-    return RayBatch(some_rays(), torch.zeros(40, dtype=torch.int64), moments(), rgb, statistics)
+    return RayBatch(some_rays(), torch.zeros(40, dtype=torch.int64), moments(), torch.zeros(40), rgb, statistics)
 
 
 def test_the_static_field_is_led_by_mean_or_median():

@@ -99,7 +99,6 @@ def test_unknown_keys_name_the_nearest_known_one(write, monkeypatch):
         (["--offset-mode=on"], ["offset_mode", "learn", "off"]),
         (["--backend=kplane"], ["'kplane'", "did you mean 'kplanes'"]),
         (["--plane-scales=1,two"], ["plane_scales", "1,two", "whole numbers"]),
-        (["--time-span=1.5"], ["time_span", "1.5", "more than 0 and at most 1"]),
         (["--proposal-samples=64,32,16"], ["proposal_samples", "proposal_resolutions", "equally many"]),
         (["--steps"], ["steps", "expected one argument"]),
         (["--config=/nowhere/config.txt"], ["config", "/nowhere/config.txt"]),

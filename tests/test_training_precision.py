@@ -22,7 +22,7 @@ def test_half_precision_trains_like_single(tiny_arguments, tmp_path, precision, 
     assert found == pytest.approx(expected, rel=0.03)
     assert found != expected
     for name, parameter in trainer.synced.named_parameters():
-        assert parameter.dtype == (torch.float64 if name.startswith("offsets") else torch.float32), name
+        assert parameter.dtype == (torch.float64 if name.startswith("clock") else torch.float32), name
     assert trainer.synced.clock.gradient_mean.isfinite().all()
 
 

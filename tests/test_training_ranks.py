@@ -39,7 +39,7 @@ def test_two_processes_take_the_steps_of_one(tiny_arguments, tmp_path, sampler):
         assert_same(first[name], second[name], name)
     for step, (found, expected) in enumerate(zip(first["gradients"], alone["gradients"], strict=True)):
         assert found.keys() == expected.keys()
-        assert "offsets.shifts" in found
+        assert "clock.shifts" in found
         for name, gradient in expected.items():
             # Sums of 65 rays in another order: rounding, which grows a little from step to step.
             scale = gradient.abs().max().item()
@@ -98,7 +98,7 @@ def test_only_the_first_process_does_what_is_no_training(tiny_arguments, monkeyp
 def some_batch(count: int) -> RayBatch:
     rows = torch.arange(count, dtype=torch.float32)
     rays = Rays(rows[:, None].expand(-1, 3), rows[:, None].expand(-1, 3), rows, rows)
-    return RayBatch(rays, rows.long(), rows.double(), rows[:, None].expand(-1, 3), {"mean": rows})
+    return RayBatch(rays, rows.long(), rows.double(), rows, rows[:, None].expand(-1, 3), {"mean": rows})
 
 
 def test_parts_make_up_the_batch():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from wave_backend import synced_waves, wave_colours, wave_scene
 
+from syncnerf.backend import Replacement
 from syncnerf.config import OffsetsConfig, SamplingConfig, TrainingConfig
 from syncnerf.errors import UserError
 from syncnerf.sampling.rays import RaySampler
@@ -47,24 +48,42 @@ def test_every_group_follows_the_schedule_from_its_own_height(tmp_path):
         factor = learning_rate_factor(trainer.config, step)
         assert rates["waves"] == pytest.approx(0.02 * factor)
         # In seconds: its share of the video's 1.9 seconds.
-        assert rates["offsets"] == pytest.approx(0.01 * 1.9 * factor)
+        assert rates["clock_shifts"] == pytest.approx(0.01 * 1.9 * factor)
 
 
-def test_optimizer_is_made_anew_when_parameters_were_replaced(tmp_path, monkeypatch):
+@pytest.mark.parametrize("rows", [None, [2, -1, 0, 0]])
+def test_moments_follow_the_rows_of_replaced_parameters_and_others_keep_theirs(tmp_path, monkeypatch, rows):
     trainer = make_trainer(tmp_path)
-    backend = trainer.synced.backend
+    backend, optimizer = trainer.synced.backend, trainer.work.optimizer
+    places = None if rows is None else torch.tensor(rows)
 
-    def grow(step: int) -> bool:
-        if step == 2:
-            backend.gain = torch.nn.Parameter(backend.gain.detach() + 1.0)
-        return step == 2
+    def grow(step: int) -> list[Replacement]:
+        old = backend.gain
+        values = old.detach() if rows is None else torch.cat([old.detach(), old.detach()[:1]])
+        backend.gain = torch.nn.Parameter(values + 1.0)
+        return [Replacement(old, backend.gain, places)]
 
-    monkeypatch.setattr(backend, "after_step", grow)
     for _ in range(3):
         trainer.train_step()
+    before = {name: value.clone() for name, value in optimizer.state[backend.gain].items()}
+    others = {p: {n: v.clone() for n, v in s.items()} for p, s in optimizer.state.items() if p is not backend.gain}
+    old = backend.gain
+    trainer.work.replace(grow(2))
+    assert trainer.work.optimizer is optimizer
+    assert old not in optimizer.state
+    for parameter, state in others.items():
+        assert all(torch.equal(optimizer.state[parameter][name], value) for name, value in state.items())
+    if rows is None:
+        assert backend.gain not in optimizer.state
+    else:
+        for name in ("exp_avg", "exp_avg_sq"):
+            expected = [0.0 if row < 0 else before[name][row].item() for row in rows]
+            assert optimizer.state[backend.gain][name].tolist() == expected
+        backend.gain = torch.nn.Parameter(backend.gain.detach()[:3])
+        trainer.work.replace([Replacement(trainer.work.trained[0], backend.gain)])
     grown = backend.gain.detach().clone()
     trainer.train_step()
-    assert not torch.equal(backend.gain.detach(), grown)
+    assert not torch.equal(backend.gain.detach(), grown), "the new parameter is trained"
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_by_name(tmp_path, monkeypatch):
