@@ -144,7 +144,8 @@ def one_step(backend, is_series: bool) -> None:
     )
     colours = torch.rand(*times.shape, 3)
     statistics = {"mean": colours.mean(dim=1), "deviation": torch.rand(RAYS)} if is_series else {}
-    batch = RayBatch(rays, torch.zeros(RAYS, dtype=torch.int64), times, colours, statistics)
+    cameras, rows = torch.zeros(RAYS, dtype=torch.int64), torch.zeros(RAYS)
+    batch = RayBatch(rays, cameras, times, rows, colours, statistics)
     backend.train()
     for step in range(2):
         backend.before_step(step)

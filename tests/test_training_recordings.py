@@ -9,6 +9,7 @@ import torch
 from step_recorder import StepRecorder
 from test_training_resume import assert_same, make_trainer
 
+from syncnerf.backend import Replacement
 from syncnerf.training.recordings import MOST_KEPT, REHEARSALS, CudaRecorder
 from syncnerf.training.trainer import Trainer
 
@@ -115,7 +116,11 @@ def test_recordings_end_with_the_optimizer_they_were_made_for(make):
     trainer.recordings.recorder = StepRecorder(trainer.generator)
     train(trainer, 30)
     assert trainer.recordings.kept
-    trainer.synced.backend.after_step = lambda step: True
+    decoder = trainer.synced.backend.field.decoder
+    name, old = next(iter(decoder.named_parameters()))
+    new = torch.nn.Parameter(old.detach().clone())
+    decoder.get_submodule(name.rpartition(".")[0]).register_parameter(name.rpartition(".")[2], new)
+    trainer.synced.backend.after_step = lambda step: [Replacement(old, new)]
     train(trainer, 1)
     assert not trainer.recordings.kept
 

@@ -59,6 +59,7 @@ class Trainer:
         self.backend, self.names, self.frame_interval = backend, names, frame_interval
         self.device, self.preview = device, preview
         self.step = 0
+        self.overrun: set[str] = set()
         self.ranks = ranks or Ranks()
         ahead = config.prefetch if config.prefetch >= 0 else 2 * (device.type == "cuda")
         self.supply = BatchSupply(sampler, config.seed, device, self.ranks, ahead)
@@ -98,6 +99,7 @@ class Trainer:
             if (done - 1) % config.log_every == 0 or done == config.steps:
                 values = self.ranks.mean({name: value.item() for name, value in losses.items()}, rays)
                 self._check(values)
+                self._watch_clock()
                 if journal is not None:
                     journal.write(done - 1, values, self.synced.clock, self.work.rates)
             if journal is not None:
@@ -127,6 +129,17 @@ class Trainer:
         """Make a step's jitter a function of seed, step and process alone, so that there is nothing to save."""
         seed = np.random.SeedSequence((self.config.seed, step, self.ranks.rank)).generate_state(1, np.uint64)[0]
         self.generator.manual_seed(int(seed) >> 1)
+
+    def _watch_clock(self) -> None:
+        """Say once of each camera whose corrected frames leave the field's time."""
+        beyond = self.synced.clock.overrun().tolist()
+        for name, seconds in zip(self.names, beyond, strict=True):
+            if seconds > 0 and name not in self.overrun:
+                self.overrun.add(name)
+                logger.warning(
+                    "%s: its offset has left what the field's time was made for by %.3f s; its frames there teach "
+                    "nothing. Start again with --offset-init %s", name, seconds, self.run / "offsets.json",
+                )  # fmt: skip
 
     def _check(self, values: dict[str, float]) -> None:
         bad = [name for name, value in values.items() if not math.isfinite(value)]
