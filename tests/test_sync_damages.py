@@ -8,16 +8,16 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from damages import damaged
 from moving_spheres import Spheres, sphere_scene
+from odd_recordings import damaged
 
+from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene
 from syncnerf.sync import SyncResult, synchronize
 from syncnerf.sync.correlation import condition, correlate, line_slices
 from syncnerf.sync.drift import window_lags
 from syncnerf.sync.frame_products import frame_products
 from syncnerf.sync.informative import informative_intervals, steady_frames
-from syncnerf.time_offsets import align_gauge
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]
 

@@ -20,14 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from damages import DAMAGES, damaged
 from moving_spheres import Spheres, sphere_scene
+from odd_recordings import DAMAGES, damaged
 
 from syncnerf.errors import UserError
+from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.sync import synchronize
-from syncnerf.time_offsets import align_gauge
 
 SILENT = 0.05
 """Frames by which a camera may be wrong without a word."""
