@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from syncnerf.errors import UserError
+from syncnerf.scene.camera import Camera
 from syncnerf.scene.images import ImageSource, images_in, probe_images
-from syncnerf.scene.natural_order import natural_order
+from syncnerf.scene.natural_order import natural_order, require_one_order
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries, transforms_scene
@@ -30,13 +31,15 @@ def read_blender_frames(root: Path, options: ReadOptions) -> Scene:
     """
     path = root / "transforms.json"
     record, entries = read_entries(path)
-    cameras, sources = [], {}
-    for entry, folder in zip(entries, _folders(root, path, entries), strict=True):
+    folders = _folders(root, path, entries)
+
+    def read(index: int) -> tuple[Camera, ImageSource]:
+        folder = folders[index]
         images = images_in(folder)
-        camera, lens = entry_camera(entry, folder.name, folder, probe_images(images, FPS), options)
-        cameras.append(camera)
-        sources[camera.name] = ImageSource(images, lens=lens)
-    return transforms_scene(root, "blender-frames", record, tuple(cameras), sources, options)
+        camera, lens = entry_camera(entries[index], folder.name, folder, probe_images(images, FPS), options)
+        return camera, ImageSource(images, lens=lens)
+
+    return transforms_scene(root, "blender-frames", record, [folder.name for folder in folders], read, options)
 
 
 def _folders(root: Path, path: Path, entries: list[CameraEntry]) -> list[Path]:
@@ -44,9 +47,10 @@ def _folders(root: Path, path: Path, entries: list[CameraEntry]) -> list[Path]:
     named = [root / FRAMES / Path(str(entry.values.get("file_path"))).stem for entry in entries]
     if all(folder.is_dir() for folder in named) and len(set(named)) == len(named):
         return named
-    folders = natural_order(folder for folder in (root / FRAMES).iterdir() if folder.is_dir())
+    folders = natural_order(folder for folder in (root / FRAMES).iterdir() if folder.is_dir() and folder.name[0] != ".")
     if len(folders) != len(entries):
         raise UserError(
             f"{path}: {len(entries)} poses but {len(folders)} folders in {FRAMES}; add or remove folders or poses"
         )
+    require_one_order([folder.name for folder in folders], path, "name each entry's folder with file_path")
     return folders

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from syncnerf.errors import UserError
+from syncnerf.scene.camera import Camera
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries, transforms_scene
 from syncnerf.scene.video import VideoSource, probe_video
+from syncnerf.scene.video_files import VideoFiles, named_videos, videos_of_poses
 
 
 def is_blender_video(root: Path) -> bool:
@@ -27,27 +29,26 @@ def read_blender_video(root: Path, options: ReadOptions) -> Scene:
     """
     path = root / "transforms.json"
     record, entries = read_entries(path)
-    cameras, sources = [], {}
-    for entry, video in zip(entries, _video_paths(root, path, entries), strict=True):
-        camera, lens = entry_camera(entry, video.stem, video, probe_video(video), options)
-        cameras.append(camera)
-        sources[camera.name] = VideoSource(video, lens)
-    return transforms_scene(root, "blender-video", record, tuple(cameras), sources, options)
+    videos, options = _videos(root, path, entries, options)
+
+    def read(index: int) -> tuple[Camera, VideoSource]:
+        name, (video, *chapters) = videos[index].name, videos[index].paths
+        properties = probe_video(video, tuple(chapters))
+        camera, lens = entry_camera(entries[index], name, video, properties, options)
+        return camera, VideoSource(video, lens, tuple(chapters))
+
+    names = [video.name for video in videos]
+    return transforms_scene(root, "blender-video", record, names, read, options)
 
 
-def _video_paths(root: Path, path: Path, entries: list[CameraEntry]) -> list[Path]:
-    """Each entry's video: named by ``file_path``, else the sorted videos in order."""
-    if all("file_path" in entry.values for entry in entries):
-        for entry in entries:
-            name = entry.values["file_path"]
-            if not isinstance(name, str) or not name or "\0" in name:
-                raise UserError(f"{entry.where}: 'file_path' should name a video, not {str(name)[:40]!r}")
-        paths = [root / entry.values["file_path"] for entry in entries]
-        return [video if video.suffix else video.with_name(video.name + ".mp4") for video in paths]
-    videos = sorted(root.glob("*.mp4"))
-    if len(videos) != len(entries):
-        raise UserError(
-            f"{path}: {len(entries)} poses but {len(videos)} videos beside it; "
-            "add or remove videos, or name each entry's with file_path"
-        )
-    return videos
+def _videos(
+    root: Path, path: Path, entries: list[CameraEntry], options: ReadOptions
+) -> tuple[list[VideoFiles], ReadOptions]:
+    """Each entry's video: named by ``file_path``, else the videos in order; and what is left of the options."""
+    named = ["file_path" in entry.values for entry in entries]
+    if all(named):
+        files = [entry.values["file_path"] for entry in entries]
+        return named_videos(root, files, [entry.where for entry in entries]), options
+    if any(named):
+        raise UserError(f"{entries[named.index(False)].where}: has no 'file_path' while others have; add it")
+    return videos_of_poses(path, len(entries), root, options, "name each entry's video with file_path")

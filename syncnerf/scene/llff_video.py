@@ -16,6 +16,7 @@ from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms import one_line, read_true_offsets, rigid_matrix
 from syncnerf.scene.video import VideoSource, check_same_shape, probe_video
+from syncnerf.scene.video_files import VideoFiles, videos_of_poses
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +40,10 @@ def read_llff_video(root: Path, options: ReadOptions) -> Scene:
         UserError: with the file, what is wrong and what to do.
     """
     path = root / "poses_bounds.npy"
-    videos = sorted(root.glob("*.mp4"))
     poses, sizes, bounds = read_poses_bounds(path)
-    if len(videos) != len(poses):
-        raise UserError(
-            f"{path}: {len(poses)} poses but {len(videos)} videos beside it; add the missing videos or remove poses"
-        )
-    names = [video.stem for video in videos]
+    advice = "name them with as many digits each (cam02, cam10)"
+    videos, options = videos_of_poses(path, len(poses), root, options, advice)
+    names = [video.name for video in videos]
     kept, test = choose_cameras(names, options, path)
     true_offsets = read_true_offsets(root, names)
     poses, bounds = recentred(poses[kept]), bounds[kept]
@@ -56,7 +54,7 @@ def read_llff_video(root: Path, options: ReadOptions) -> Scene:
     cameras, sources = [], {}
     for k, pose in zip(kept, poses, strict=True):
         cameras.append(_camera(videos[k], pose, sizes[k], f"{path}: row {k}", options))
-        sources[names[k]] = VideoSource(videos[k])
+        sources[names[k]] = VideoSource(videos[k].paths[0], chapters=videos[k].paths[1:])
     cameras = tuple(cameras)
     forward = depth > 0 and faces_forward(cameras)
     if not forward:
@@ -112,13 +110,14 @@ def read_poses_bounds(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     return torch.stack(poses), sizes, bounds
 
 
-def _camera(video: Path, pose: Tensor, size: Tensor, where: str, options: ReadOptions) -> Camera:
-    properties = probe_video(video)
+def _camera(files: VideoFiles, pose: Tensor, size: Tensor, where: str, options: ReadOptions) -> Camera:
+    video = files.paths[0]
+    properties = probe_video(video, files.paths[1:])
     height, width, focal = size.tolist()
     check_same_shape(video, properties, width, height, where)
     if properties.fps <= 0:
         raise UserError(f"{video}: has no frame rate; encode it again with one")
     stated = Intrinsics(max(round(width), 1), max(round(height), 1), focal, focal, width / 2, height / 2)
     standard = 2.0 if properties.width > FULL_WIDTH else 1.0
-    camera = Camera(video.stem, stated, pose, properties.fps, properties.frame_count, properties.times)
+    camera = Camera(files.name, stated, pose, properties.fps, properties.frame_count, properties.times)
     return camera.resized(*options.size(properties.width, properties.height, standard))

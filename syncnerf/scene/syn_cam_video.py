@@ -1,5 +1,6 @@
 """Reader of SynCamVideo scenes: rendered videos of static cameras, poses in the engine's left-handed world."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.footage import footage_scene
+from syncnerf.scene.natural_order import natural_key
 from syncnerf.scene.panoptic import OPENCV_TO_OPENGL
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms import matrix_of, read_json_object, rigid_matrix
 from syncnerf.scene.video import VideoSource, probe_video
+from syncnerf.scene.video_files import find_videos
 
 EXTRINSICS = Path("cameras") / "camera_extrinsics.json"
 FOCAL_PER_WIDTH = 24.0 / 23.76
@@ -41,11 +44,14 @@ def read_syn_cam_video(root: Path, options: ReadOptions) -> Scene:
     if not record or not all(isinstance(frame, dict) and frame for frame in record.values()):
         raise UserError(f"{path}: should hold frames ('frame0', ...) of cameras ('cam01', ...)")
     first = next(iter(record.values()))
-    videos = {video.stem: video for video in sorted((root / "videos").glob("*.mp4"))}
-    names = [name for name in sorted(first) if name in videos]
-    missing = [*(name for name in videos if name not in first), *(name for name in first if name not in videos)]
+    videos = {video.name: video.paths for video in find_videos(root / "videos")}
+    names = [name for name in sorted(first, key=natural_key) if name in videos]
+    wanted = [name for name in (*videos, *first) if name not in options.exclude_cameras]
+    missing = [name for name in wanted if name not in videos or name not in first]
     if missing:
         raise UserError(f"{path}: camera '{missing[0]}' has a pose but no video in videos/, or the reverse; add it")
+    absent = {*videos, *first} - set(names)
+    options = replace(options, exclude_cameras=tuple(n for n in options.exclude_cameras if n not in absent))
     engine = {name: _static_pose(record, name, path) for name in names}
     to_first = torch.linalg.inv(engine[names[0]])
 
@@ -53,12 +59,13 @@ def read_syn_cam_video(root: Path, options: ReadOptions) -> Scene:
         pose = OPENCV_TO_OPENGL @ to_first @ engine[name] @ OPENCV_TO_OPENGL
         pose[:3, 3] *= METRES
         pose = rigid_matrix(pose.tolist(), f"{path}: {name}")
-        properties = probe_video(videos[name])
+        video, *chapters = videos[name]
+        properties = probe_video(video, tuple(chapters))
         width, height = properties.width, properties.height
         focal = FOCAL_PER_WIDTH * width
         intrinsics = Intrinsics(width, height, focal, focal, width / 2, height / 2)
         camera = Camera(name, intrinsics, pose, properties.fps or FPS, properties.frame_count, properties.times)
-        return camera.resized(*options.size(width, height)), VideoSource(videos[name])
+        return camera.resized(*options.size(width, height)), VideoSource(video, chapters=tuple(chapters))
 
     return footage_scene(path, root, "syncam", names, read, options)
 

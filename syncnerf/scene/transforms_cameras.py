@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,8 +158,8 @@ def transforms_scene(
     root: Path,
     format_name: str,
     record: dict[str, Any],
-    cameras: tuple[Camera, ...],
-    sources: dict[str, FrameSource],
+    names: list[str],
+    read: Callable[[int], tuple[Camera, FrameSource]],
     options: ReadOptions,
 ) -> Scene:
     """The scene of a folder whose cameras stand in its ``transforms.json``.
@@ -167,18 +168,18 @@ def transforms_scene(
         root: the folder.
         format_name: the reader's name.
         record: the json.
-        cameras: all cameras of the json in order; excluded ones are taken out here.
-        sources: each camera's frames by its name.
+        names: all cameras of the json in order.
+        read: a camera and its frames by its place in the json; asked only for those that are not left out.
         options: split and cache.
 
     Raises:
-        UserError: bounds, split or true offsets are unfit.
+        UserError: bounds, split or true offsets are unfit, or what ``read`` raises.
     """
     path = root / "transforms.json"
-    names = [camera.name for camera in cameras]
     kept, test = choose_cameras(names, options, path)
     true_offsets = read_true_offsets(root, names)
-    cameras = tuple(cameras[i] for i in kept)
+    pairs = [read(index) for index in kept]
+    cameras, sources = tuple(camera for camera, _ in pairs), {camera.name: source for camera, source in pairs}
     bounds, near, far, rendered = entries_bounds(record, cameras, path)
     return Scene(
         root=root,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 from torch import Tensor
 
 from syncnerf.errors import UserError
@@ -48,15 +49,21 @@ class VideoProperties:
     traits: FrameTraits | None = None
 
 
-def probe_video(path: Path) -> VideoProperties:
+def probe_video(path: Path, chapters: tuple[Path, ...] = ()) -> VideoProperties:
     """What a video holds, from its header, its packets' timestamps and its first frame; no more is decoded.
 
     Of several video streams it is the longest that is no attached picture (a thumbnail). Packets that the file marks
     to be discarded (it was cut without encoding it again) do not count.
 
+    Args:
+        path: the file.
+        chapters: further files in which the camera went on without a gap.
+
     Raises:
-        UserError: the file is missing, is no video, holds no frames or breaks off.
+        UserError: a file is missing, is no video, holds no frames, breaks off, or is no continuation of the first.
     """
+    if chapters:
+        return _joined([path, *chapters], [probe_video(part) for part in (path, *chapters)])
     if not path.is_file():
         raise UserError(f"{path}: no such video; add it, or correct what names it")
     status = path.stat()
@@ -88,6 +95,25 @@ def _probed(path: Path, size: int, changed: int) -> VideoProperties:
     )
 
 
+def _joined(paths: list[Path], parts: list[VideoProperties]) -> VideoProperties:
+    """What consecutive files hold together; each begins one frame after the last one's end."""
+    first = parts[0]
+    for path, part in zip(paths, parts, strict=True):
+        if (part.width, part.height) != (first.width, first.height):
+            raise UserError(f"{path}: is of another size than {paths[0].name}; is it the same recording?")
+    # A part of one frame has a time all the same: its beginning.
+    untimed = next((part.untimed for part in parts if part.untimed and part.frame_count > 1), "")
+    first = replace(first, frame_count=sum(part.frame_count for part in parts), untimed=untimed)
+    if untimed or all(part.times is None and part.fps in (first.fps, 0) for part in parts):
+        return first
+    times, begin = [], 0.0
+    for part in parts:
+        own = torch.arange(part.frame_count, dtype=torch.float64) / part.fps if part.times is None else part.times
+        times.append(begin + own)
+        begin += float(own[-1]) + 1 / part.fps
+    return replace(first, times=torch.cat(times))
+
+
 def _check_size(path: Path, properties: VideoProperties) -> None:
     """Raise UserError where there is nothing to see."""
     width, height = properties.width, properties.height
@@ -109,15 +135,22 @@ def check_same_shape(source: Path, properties: VideoProperties, width: float, he
 
 @dataclass(frozen=True)
 class VideoSource:
-    """Frames of a video file, resized to a camera's size and undistorted."""
+    """Frames of a video file, resized to a camera's size and undistorted.
+
+    Attributes:
+        path: the file.
+        lens: distortion to undo.
+        chapters: further files in which the camera went on.
+    """
 
     path: Path
     lens: Lens = field(default_factory=Lens)
+    chapters: tuple[Path, ...] = ()
 
     def fingerprint(self) -> str:
-        """Changes whenever the file does: name, size and time of change, and the lens."""
-        status = self.path.stat()
-        return f"{self.path.name}|{status.st_size}|{status.st_mtime_ns}|{self.lens}"
+        """Changes whenever a file does: names, sizes and times of change, and the lens."""
+        parts = [(path.name, path.stat()) for path in (self.path, *self.chapters)]
+        return "|".join([*(f"{name}|{status.st_size}|{status.st_mtime_ns}" for name, status in parts), str(self.lens)])
 
     def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
         """Yield frames in order, upright, uint8 RGB, shape [height, width, 3].
@@ -126,19 +159,23 @@ class VideoSource:
             intrinsics: of the camera, at the size to resample to.
 
         Raises:
-            UserError: the file breaks off or is damaged.
+            UserError: a file breaks off or is damaged.
         """
         undistort = None if self.lens.is_ideal else Undistorter(self.lens, intrinsics)
-        properties = probe_video(self.path)
-        width, height = intrinsics.width, intrinsics.height
-        try:
-            with av.open(str(self.path)) as container:
-                stream = container.streams[properties.stream]
-                # Several videos are decoded at once: a decoder of one thread is then the most economical.
-                stream.codec_context.thread_count = 1
-                to_rgb = RgbConverter(width, height, properties.traits)
-                for frame in container.decode(stream):
-                    image = to_rgb(frame)
-                    yield image if undistort is None else undistort(image)
-        except (av.error.FFmpegError, ValueError) as error:
-            raise UserError(f"{self.path}: decoding failed ({one_line(error)}); copy or encode it again") from error
+        for path in (self.path, *self.chapters):
+            for image in _decoded(path, intrinsics.width, intrinsics.height):
+                yield image if undistort is None else undistort(image)
+
+
+def _decoded(path: Path, width: int, height: int) -> Iterator[np.ndarray]:
+    """A file's frames in order, upright and resampled."""
+    properties = probe_video(path)
+    to_rgb = RgbConverter(width, height, properties.traits)
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams[properties.stream]
+            # Several videos are decoded at once: a decoder of one thread is then the most economical.
+            stream.codec_context.thread_count = 1
+            yield from map(to_rgb, container.decode(stream))
+    except (av.error.FFmpegError, ValueError) as error:
+        raise UserError(f"{path}: decoding failed ({one_line(error)}); copy or encode it again") from error

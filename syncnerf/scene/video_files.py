@@ -1,0 +1,130 @@
+"""Which files of a folder are the cameras' videos, under which names, and which pose each belongs to."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from syncnerf.errors import UserError
+from syncnerf.scene.natural_order import natural_order, require_one_order
+from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.transforms import one_line
+
+SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".3gp", ".wmv")
+_CHAPTER = re.compile(r"(G[HX]|GOPR|GP)(?:\d{2})?(\d{4})")
+"""GoPro's names of a recording's parts: codec or generation, number of the part, number of the recording."""
+
+
+@dataclass(frozen=True)
+class VideoFiles:
+    """One camera's recording: its name and its files, several where the camera began a new file while it filmed."""
+
+    name: str
+    paths: tuple[Path, ...]
+
+
+def find_videos(folder: Path) -> list[VideoFiles]:
+    """The recordings of a folder in natural order of their names.
+
+    Hidden files (also those that macOS leaves beside every file on other disks) are none. A GoPro's chapters make up
+    one recording, named as its first. Where the folder itself holds none, its folders of one recording each do, and
+    give their names.
+
+    Raises:
+        UserError: a folder of one camera holds several recordings, or cannot be read.
+    """
+    found = _recordings(folder)
+    if found:
+        return found
+    for below in natural_order(path for path in _listed(folder) if path.is_dir()):
+        own = _recordings(below)
+        if len(own) > 1:
+            raise UserError(f"{below}: holds {len(own)} videos of one camera; leave one, or join them")
+        found += [replace(recording, name=below.name) for recording in own]
+    return found
+
+
+def videos_of_poses(
+    path: Path, count: int, folder: Path, options: ReadOptions, advice: str
+) -> tuple[list[VideoFiles], ReadOptions]:
+    """The recordings that poses given by order belong to, and the options without cameras that have no pose.
+
+    Args:
+        path: the file with the poses, to name in errors.
+        count: how many poses it holds.
+        folder: of the videos.
+        options: cameras that are left out may have a pose or none.
+        advice: what to do about names that cannot be put in order.
+
+    Raises:
+        UserError: there are more or fewer recordings than poses, or their order is not certain.
+    """
+    videos = find_videos(folder)
+    left = [video for video in videos if video.name not in options.exclude_cameras]
+    if len(videos) != count and len(left) == count:
+        extra = [video.name for video in videos if video not in left]
+        excluded = tuple(name for name in options.exclude_cameras if name not in extra)
+        videos, options = left, replace(options, exclude_cameras=excluded)
+    if len(videos) != count:
+        what = "leave the others out with --exclude-cameras" if len(videos) > count else "add the missing videos"
+        raise UserError(f"{path}: {count} poses but {len(videos)} videos beside it; {what}")
+    require_one_order([video.name for video in videos], path, advice)
+    return videos, options
+
+
+def named_videos(root: Path, names: list[Any], wheres: list[str]) -> list[VideoFiles]:
+    """The recordings that ``file_path`` of a json's entries names: a video, or a list of its parts in order.
+
+    They are called by their files, or where these have equal names by their folders.
+
+    Args:
+        root: the scene's folder.
+        names: each entry's ``file_path``.
+        wheres: how to name each entry in errors.
+
+    Raises:
+        UserError: an entry names no file.
+    """
+    found = []
+    for name, where in zip(names, wheres, strict=True):
+        parts = name if isinstance(name, list) else [name]
+        if not parts or not all(isinstance(part, str) and part and "\0" not in part for part in parts):
+            raise UserError(f"{where}: 'file_path' should name a video, not {str(name)[:40]!r}")
+        paths = tuple(_existing(root / part) for part in parts)
+        found.append(VideoFiles(paths[0].stem, paths))
+    folders = [video.paths[0].parent.name for video in found]
+    if len({video.name for video in found}) < len(found) == len(set(folders)):
+        found = [replace(video, name=folder) for video, folder in zip(found, folders, strict=True)]
+    return found
+
+
+def _recordings(folder: Path) -> list[VideoFiles]:
+    """The recordings that lie in a folder itself."""
+    paths = [path for path in _listed(folder) if path.suffix.lower() in SUFFIXES]
+    groups: dict[str, list[Path]] = {}
+    for path in natural_order(paths):
+        chapter = _CHAPTER.fullmatch(path.stem)
+        key = chapter[1].replace("GOPR", "GP") + chapter[2] if chapter else path.name
+        groups.setdefault(key, []).append(path)
+    return [VideoFiles(parts[0].stem, tuple(parts)) for parts in groups.values()]
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What a folder holds, without what is hidden; raises UserError."""
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({one_line(error)}); it should hold the videos") from error
+
+
+def _existing(path: Path) -> Path:
+    """A file as it is spelled on the disk: the suffix may be missing or in other case; else the path itself."""
+    if path.is_file() or not path.parent.is_dir():
+        return path
+    known = path.suffix.lower() in SUFFIXES
+    stem = path.stem if known else path.name
+    for suffix in (path.suffix,) if known else SUFFIXES:
+        for spelled in (suffix.lower(), suffix.upper()):
+            if path.with_name(stem + spelled).is_file():
+                return path.with_name(stem + spelled)
+    return path if known else path.with_name(path.name + ".mp4")

@@ -1,0 +1,175 @@
+"""Which files are whose videos: suffixes, folders, chapters, order, and cameras that are left out."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from format_scenes import CAMERAS, FRAMES, HEIGHT, WIDTH, blender_frames, blender_video, n3v, rig, syncam
+from odd_videos import grey, write_timed
+from tiny_scene import edit_json
+
+from syncnerf.errors import UserError
+from syncnerf.scene import load_scene
+from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.video_files import find_videos
+
+PLAIN = [f"cam{k:02d}" for k in range(CAMERAS)]
+
+
+def poses(scene):
+    """Camera-to-world matrices by name."""
+    return {camera.name: camera.camera_to_world for camera in scene.cameras}
+
+
+def rename(root, names):
+    """Give the videos cam00.mp4 ... other names; returns what the poses should then be."""
+    for k, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / f"cam{k:02d}.mp4").rename(root / name)
+
+
+@pytest.mark.parametrize("names", [[f"{name}.MP4" for name in PLAIN], [f"{name}.MOV" for name in PLAIN]])
+def test_suffixes_of_cameras_and_what_macos_leaves_beside(tmp_path, names):
+    blender_video(tmp_path)
+    rename(tmp_path, names)
+    for name in names:
+        (tmp_path / f"._{name}").write_bytes(b"\0\5\x16\7" + bytes(100))
+    scene = load_scene(tmp_path)
+    assert scene.names == PLAIN
+    for index, pose in enumerate(rig()):
+        torch.testing.assert_close(scene.cameras[index].camera_to_world, pose)
+
+
+def test_a_folder_per_camera_gives_the_names(tmp_path):
+    blender_video(tmp_path)
+    rename(tmp_path, [f"{name}/video.mp4" for name in PLAIN])
+    assert load_scene(tmp_path).names == PLAIN
+    entries = [{"file_path": f"{name}/video.mp4", "transform_matrix": pose.tolist()} for name, pose in
+               zip(PLAIN, rig(), strict=True)]  # fmt: skip
+    edit_json(tmp_path / "transforms.json", lambda record: record.update(frames=entries))
+    assert load_scene(tmp_path).names == PLAIN
+    shutil.copy(tmp_path / "cam01" / "video.mp4", tmp_path / "cam01" / "again.mp4")
+    edit_json(tmp_path / "transforms.json", lambda record: [e.pop("file_path") for e in record["frames"]])
+    with pytest.raises(UserError, match="cam01: holds 2 videos"):
+        load_scene(tmp_path)
+
+
+def test_a_name_in_the_json_may_lack_the_suffix_or_its_case(tmp_path):
+    blender_video(tmp_path)
+    rename(tmp_path, [f"{name}.MOV" for name in PLAIN])
+    names = ["cam03", "cam01.mov", "./cam00", "cam02.MOV"]
+    edit_json(
+        tmp_path / "transforms.json",
+        lambda record: [entry.update(file_path=name) for entry, name in zip(record["frames"], names, strict=True)],
+    )
+    assert load_scene(tmp_path).names == ["cam03", "cam01", "cam00", "cam02"]
+    edit_json(tmp_path / "transforms.json", lambda record: record["frames"][2].pop("file_path"))
+    with pytest.raises(UserError, match=r"frames\[2\]: has no 'file_path'"):
+        load_scene(tmp_path)
+
+
+def chapters(root, name):
+    """Replace cam00.mp4 by a recording in three files of 2, 2 and 1 frames, whose greys are 20, 30, ..., 60."""
+    (root / "cam00.mp4").unlink()
+    for part, (first, count) in enumerate([(0, 2), (2, 2), (4, 1)], start=1):
+        greys = [grey(20 + 10 * k, WIDTH, HEIGHT) for k in range(first, first + count)]
+        write_timed(root / name.format(part), greys, np.arange(count) / 10, rate=10)
+
+
+def check_chapters(scene, name):
+    """The recording is one camera whose frames go on."""
+    camera = scene.cameras[scene.index_of(name)]
+    assert camera.frame_count == FRAMES
+    torch.testing.assert_close(camera.frame_times, torch.arange(FRAMES, dtype=torch.float64) / 10)
+    greys = scene.frames(scene.index_of(name)).reshape(FRAMES, -1).mean(1)
+    np.testing.assert_allclose(greys, 20 + 10 * np.arange(FRAMES), atol=2)
+
+
+@pytest.mark.parametrize("name", ["GX{:02d}0017.MP4", "GH{:02d}0017.MP4"])
+def test_chapters_are_one_recording(tmp_path, name):
+    blender_video(tmp_path)
+    chapters(tmp_path, name)
+    for k in range(1, CAMERAS):
+        (tmp_path / f"cam{k:02d}.mp4").rename(tmp_path / f"GX01002{k}.MP4")
+    assert [len(video.paths) for video in find_videos(tmp_path)] == [3, 1, 1, 1]
+    check_chapters(load_scene(tmp_path), name.format(1)[:-4])
+
+
+def test_a_list_of_files_is_one_recording(tmp_path):
+    blender_video(tmp_path)
+    chapters(tmp_path, "part{}.mp4")
+    names = [["part1.mp4", "part2.mp4", "part3.mp4"], "cam01.mp4", "cam02.mp4", "cam03.mp4"]
+    edit_json(
+        tmp_path / "transforms.json",
+        lambda record: [entry.update(file_path=name) for entry, name in zip(record["frames"], names, strict=True)],
+    )
+    check_chapters(load_scene(tmp_path), "part1")
+    write_timed(tmp_path / "part2.mp4", [grey(20)] * 2, [0, 0.1], rate=10)
+    with pytest.raises(UserError, match=r"part2\.mp4: is of another size"):
+        load_scene(tmp_path)
+
+
+UNEVEN = [f"cam{8 + k}" for k in range(CAMERAS)]
+"""cam8, cam9, cam10, cam11."""
+
+
+@pytest.mark.parametrize("write", [blender_video, n3v])
+def test_an_order_that_is_not_certain_is_refused(tmp_path, write):
+    write(tmp_path)
+    rename(tmp_path, [f"{name}.mp4" for name in UNEVEN])
+    with pytest.raises(UserError, match=r"cam8 or cam10 may come first; name"):
+        load_scene(tmp_path)
+
+
+def test_an_order_of_folders_that_is_not_certain_is_refused(tmp_path):
+    blender_frames(tmp_path)
+    for name, other in zip(PLAIN, UNEVEN, strict=True):
+        (tmp_path / "frames_1" / name).rename(tmp_path / "frames_1" / other)
+    with pytest.raises(UserError, match=r"cam8 or cam10 may come first; name"):
+        load_scene(tmp_path)
+
+
+def test_names_that_decide_come_in_natural_order(tmp_path):
+    syncam(tmp_path)
+    path = tmp_path / "cameras" / "camera_extrinsics.json"
+    before = load_scene(tmp_path)
+    record = json.loads(path.read_text())
+    new = dict(zip([f"cam{k + 1:02d}" for k in range(CAMERAS)], UNEVEN, strict=True))
+    path.write_text(json.dumps({f: {new[name]: pose for name, pose in frame.items()} for f, frame in record.items()}))
+    for name, other in new.items():
+        (tmp_path / "videos" / f"{name}.mp4").rename(tmp_path / "videos" / f"{other}.mp4")
+    scene = load_scene(tmp_path)
+    assert scene.names == UNEVEN
+    for name, other in new.items():
+        torch.testing.assert_close(poses(scene)[other], poses(before)[name])
+
+
+@pytest.mark.parametrize("write", [blender_video, n3v, syncam])
+def test_a_video_without_a_pose_can_be_left_out(tmp_path, write):
+    write(tmp_path)
+    (tmp_path / "offsets.json").unlink(missing_ok=True)
+    folder = tmp_path / "videos" if write is syncam else tmp_path
+    reference = poses(load_scene(tmp_path))
+    shutil.copy(next(folder.glob("*.mp4")), folder / "cam01b.mp4")
+    with pytest.raises(UserError, match=r"--exclude-cameras|no video"):
+        load_scene(tmp_path)
+    found = poses(load_scene(tmp_path, ReadOptions(exclude_cameras=("cam01b",))))
+    assert list(found) == list(reference)
+    for name, pose in found.items():
+        torch.testing.assert_close(pose, reference[name])
+    with pytest.raises(UserError, match="no camera 'nobody'"):
+        load_scene(tmp_path, ReadOptions(exclude_cameras=("cam01b", "nobody")))
+
+
+def test_what_is_left_out_need_not_be_there(tmp_path):
+    blender_video(tmp_path)
+    edit_json(
+        tmp_path / "transforms.json",
+        lambda record: [
+            entry.update(file_path=f"{name}.mp4") for entry, name in zip(record["frames"], PLAIN, strict=True)
+        ],
+    )
+    (tmp_path / "cam02.mp4").unlink()
+    assert load_scene(tmp_path, ReadOptions(exclude_cameras=("cam02",))).names == ["cam00", "cam01", "cam03"]
