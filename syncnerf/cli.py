@@ -90,7 +90,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     from syncnerf.export.command import add_parser as add_export
+    from syncnerf.generate.command import add_parser as add_generate
     from syncnerf.generate.score_command import add_parser as add_score_views
+    from syncnerf.generate.weights_command import add_parser as add_convert_view_sync
     from syncnerf.importers.calibrate_command import add_parser as add_calibrate
     from syncnerf.importers.command import add_parser as add_import
     from syncnerf.scene.info_command import add_parser as add_info
@@ -110,4 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     add_export(subparsers)
     add_info(subparsers)
     add_score_views(subparsers)
+    add_generate(subparsers)
+    add_convert_view_sync(subparsers)
     return parser

@@ -181,7 +181,9 @@ def test_library_code_does_not_print():
         "syncnerf/importers/command.py",
         "syncnerf/export/command.py",
         "syncnerf/sync/command.py",
+        "syncnerf/generate/command.py",
         "syncnerf/generate/score_command.py",
+        "syncnerf/generate/weights_command.py",
         "syncnerf/scene/info_command.py",
     }
 

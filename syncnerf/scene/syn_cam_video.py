@@ -1,5 +1,6 @@
 """Reader of SynCamVideo scenes: rendered videos of static cameras, poses in the engine's left-handed world."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ FOCAL_PER_WIDTH = 24.0 / 23.76
 METRES = 0.01
 """The engine's unit is the centimetre."""
 FPS = 15.0
+OLDER_NAME = re.compile(r"C_\d+_\d+mm")
+"""What the first release of the data set called its cameras."""
 
 
 def is_syn_cam_video(root: Path) -> bool:
@@ -34,40 +37,59 @@ def is_syn_cam_video(root: Path) -> bool:
 def read_syn_cam_video(root: Path, options: ReadOptions) -> Scene:
     """Read ``cameras/camera_extrinsics.json`` and ``videos/<camera>.mp4``; the first camera is for evaluation.
 
-    Poses come out in metres relative to the first camera, whose axes are the world's.
+    Poses come out in metres relative to the file's first camera, whose axes are the world's.
 
     Raises:
         UserError: with the file, what is wrong and what to do.
     """
     path = root / EXTRINSICS
-    record = read_json_object(path)
-    if not record or not all(isinstance(frame, dict) and frame for frame in record.values()):
-        raise UserError(f"{path}: should hold frames ('frame0', ...) of cameras ('cam01', ...)")
-    first = next(iter(record.values()))
+    listed, poses = read_extrinsics(path)
     videos = {video.name: video.paths for video in find_videos(root / "videos")}
-    names = [name for name in sorted(first, key=natural_key) if name in videos]
-    wanted = [name for name in (*videos, *first) if name not in options.exclude_cameras]
-    missing = [name for name in wanted if name not in videos or name not in first]
+    names = [name for name in listed if name in videos]
+    wanted = [name for name in (*videos, *listed) if name not in options.exclude_cameras]
+    missing = [name for name in wanted if name not in videos or name not in listed]
     if missing:
         raise UserError(f"{path}: camera '{missing[0]}' has a pose but no video in videos/, or the reverse; add it")
-    absent = {*videos, *first} - set(names)
+    absent = {*videos, *listed} - set(names)
     options = replace(options, exclude_cameras=tuple(n for n in options.exclude_cameras if n not in absent))
-    engine = {name: _static_pose(record, name, path) for name in names}
-    to_first = torch.linalg.inv(engine[names[0]])
 
     def read(name: str) -> tuple[Camera, VideoSource]:
-        pose = OPENCV_TO_OPENGL @ to_first @ engine[name] @ OPENCV_TO_OPENGL
-        pose[:3, 3] *= METRES
-        pose = rigid_matrix(pose.tolist(), f"{path}: {name}")
         video, *chapters = videos[name]
         properties = probe_video(video, tuple(chapters))
         width, height = properties.width, properties.height
         focal = FOCAL_PER_WIDTH * width
         intrinsics = Intrinsics(width, height, focal, focal, width / 2, height / 2)
+        pose = poses[listed.index(name)]
         camera = Camera(name, intrinsics, pose, properties.fps or FPS, properties.frame_count, properties.times)
         return camera.resized(*options.size(width, height)), VideoSource(video, chapters=tuple(chapters))
 
     return footage_scene(path, root, "syncam", names, read, options)
+
+
+def read_extrinsics(path: Path) -> tuple[list[str], Tensor]:
+    """Names and poses of the cameras in ``camera_extrinsics.json``.
+
+    Returns:
+        The names in order, and camera-to-world relative to the first, OpenGL axes, metres, float64, shape [C, 4, 4].
+
+    Raises:
+        UserError: a matrix is unfit, a camera moves, or the file is of the data set's older layout.
+    """
+    record = read_json_object(path)
+    if any(
+        OLDER_NAME.fullmatch(key) for frame in [record, *record.values()] if isinstance(frame, dict) for key in frame
+    ):
+        raise UserError(f"{path}: is in SynCamVideo's older layout (2024, 36 cameras, C_01_35mm); use the 2025 release")
+    if not record or not all(isinstance(frame, dict) and frame for frame in record.values()):
+        raise UserError(f"{path}: should hold frames ('frame0', ...) of cameras ('cam01', ...)")
+    names = sorted(next(iter(record.values())), key=natural_key)
+    engine = [_static_pose(record, name, path) for name in names]
+    poses = []
+    for name, pose in zip(names, engine, strict=True):
+        relative = OPENCV_TO_OPENGL @ torch.linalg.inv(engine[0]) @ pose @ OPENCV_TO_OPENGL
+        relative[:3, 3] *= METRES
+        poses.append(rigid_matrix(relative.tolist(), f"{path}: {name}"))
+    return names, torch.stack(poses)
 
 
 def _static_pose(record: dict[str, Any], name: str, path: Path) -> Tensor:
