@@ -1,5 +1,6 @@
 """Reader of ``transforms.json`` with a folder of images per camera: Sync-MixVoxels' layout of the Blender scenes."""
 
+import logging
 from pathlib import Path
 
 from syncnerf.errors import UserError
@@ -9,6 +10,8 @@ from syncnerf.scene.natural_order import natural_order, require_one_order
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries, transforms_scene
+
+logger = logging.getLogger(__name__)
 
 FRAMES = "frames_1"
 FPS = 30.0
@@ -32,6 +35,8 @@ def read_blender_frames(root: Path, options: ReadOptions) -> Scene:
     path = root / "transforms.json"
     record, entries = read_entries(path)
     folders = _folders(root, path, entries)
+    if not all("fps" in entry.values or "frame_times" in entry.values for entry in entries):
+        logger.warning("%s: neither it nor the images give an 'fps'; %g is taken for granted", path, FPS)
 
     def read(index: int) -> tuple[Camera, ImageSource]:
         folder = folders[index]

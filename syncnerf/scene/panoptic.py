@@ -1,5 +1,6 @@
 """Reader of CMU Panoptic sequences in the layout of Dynamic 3D Gaussians (Luiten et al., 3DV 2024)."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms import matrix_of, positive, read_json_object, rigid_matrix
 from syncnerf.scene.video import check_same_shape
+
+logger = logging.getLogger(__name__)
 
 FPS = 30.0
 """Frames per second where the json gives none."""
@@ -39,6 +42,8 @@ def read_panoptic(root: Path, options: ReadOptions) -> Scene:
     found = _read_meta(path, root, options)
     own_test = _read_meta(test_path, root, options) if test_path.exists() else []
     everything = [*found, *own_test]
+    if "fps" not in read_json_object(path):
+        logger.warning("%s: neither it nor the images give an 'fps'; %g is taken for granted", path, FPS)
     by_name = {camera.name: (camera, source) for camera, source in everything}
     names = [camera.name for camera, _ in everything]
     test = tuple(camera.name for camera, _ in own_test)

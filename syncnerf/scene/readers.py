@@ -9,6 +9,7 @@ from syncnerf.errors import UserError, did_you_mean
 from syncnerf.scene.blender_frames import is_blender_frames, read_blender_frames
 from syncnerf.scene.blender_video import is_blender_video, read_blender_video
 from syncnerf.scene.d_nerf import is_d_nerf, read_d_nerf
+from syncnerf.scene.frame_numbers import with_numbered_times
 from syncnerf.scene.llff_video import is_llff_video, read_llff_video
 from syncnerf.scene.panoptic import is_panoptic, read_panoptic
 from syncnerf.scene.read_options import ReadOptions
@@ -58,6 +59,6 @@ def load_scene(root: Path | str, options: ReadOptions | None = None, dataset: st
             raise UserError(f"{root}: no known format in this folder (known: {', '.join(READERS)}); see --dataset")
     if dataset not in READERS:
         raise UserError(f"no dataset format '{dataset}'{did_you_mean(dataset, READERS)} (known: {', '.join(READERS)})")
-    scene = READERS[dataset].read(root, options or ReadOptions())
+    scene = with_numbered_times(READERS[dataset].read(root, options or ReadOptions()))
     warn_of_untimed(scene)
     return scene

@@ -1,0 +1,63 @@
+"""Times of numbered images: their numbers count frames, so a missing number is a gap in time."""
+
+import logging
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from syncnerf.scene.images import ImageSource
+from syncnerf.scene.scene import Scene
+
+logger = logging.getLogger(__name__)
+
+LONGEST_STEP = 10
+"""Numbers that always differ by more than this many of their common unit are no count of frames (but nanoseconds)."""
+
+
+def with_numbered_times(scene: Scene) -> Scene:
+    """The scene with the gaps that its images' numbers show in the frames' times, and nothing else changed.
+
+    The unit is what divides all differences in all cameras: every fifth frame, kept everywhere, is a slower rate and no
+    gaps. All cameras count from the smallest number, so that one without the first frames begins later; where some
+    camera's numbers end before another's begin they are no common count, and each begins at 0.
+    """
+    numbers = {}
+    for index, camera in enumerate(scene.cameras):
+        source = scene.frame_cache.sources[camera.name]
+        if isinstance(source, ImageSource) and camera.given_times is None:
+            found = frame_numbers([path.stem for path in source.paths])
+            if found is not None:
+                numbers[index] = found
+    if not numbers:
+        return scene
+    steps = np.concatenate([np.diff(found) for found in numbers.values()])
+    unit = math.gcd(*steps.tolist())
+    if steps.min() > LONGEST_STEP * unit:
+        logger.warning("%s: the images' numbers do not count frames; a constant rate is taken for granted", scene.root)
+        return scene
+    firsts, lasts = ([found[place] for found in numbers.values()] for place in (0, -1))
+    common = min(firsts) if max(firsts) <= min(lasts) else None
+    cameras = list(scene.cameras)
+    for index, found in numbers.items():
+        counts = (found - (found[0] if common is None else common)) // unit
+        if (counts != np.arange(len(counts))).any():
+            times = torch.from_numpy(counts / cameras[index].fps)
+            cameras[index] = replace(cameras[index], given_times=times)
+    return replace(scene, cameras=tuple(cameras))
+
+
+def frame_numbers(stems: Sequence[str]) -> np.ndarray | None:
+    """The only numbers that change from name to name, int64, shape [T]; None where there are none that increase."""
+    parts = [re.split(r"(\d+)", stem) for stem in stems]
+    if len(stems) < 2 or len({tuple(part[::2]) for part in parts}) != 1:
+        return None
+    columns = list(zip(*(part[1::2] for part in parts), strict=True))
+    changing = [column for column in columns if len(set(column)) > 1]
+    if len(changing) != 1 or max(map(len, changing[0])) > 18:
+        return None
+    numbers = np.array([int(text) for text in changing[0]], dtype=np.int64)
+    return numbers if (np.diff(numbers) > 0).all() else None
