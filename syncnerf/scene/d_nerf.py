@@ -6,13 +6,14 @@ from typing import Any
 import torch
 
 from syncnerf.errors import UserError
-from syncnerf.scene.camera import Camera, Intrinsics
+from syncnerf.scene.camera import Camera
 from syncnerf.scene.frame_cache import FrameCache, cache_directory
 from syncnerf.scene.images import ImageSource, probe_images
+from syncnerf.scene.lens_models import read_lens
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms import number, read_json_object, rigid_matrix
-from syncnerf.scene.transforms_cameras import BOUNDS, FAR, NEAR, WHITE, focal_of_angle
+from syncnerf.scene.transforms_cameras import BOUNDS, FAR, NEAR, WHITE, entry_intrinsics
 
 
 def is_d_nerf(root: Path) -> bool:
@@ -24,7 +25,8 @@ def read_d_nerf(root: Path, options: ReadOptions) -> Scene:
     """Read ``transforms_train.json`` and ``transforms_test.json`` (where that is missing ``transforms_val.json``).
 
     Each split becomes a moving camera called by its name; its frames are in the order of their times, which are
-    ``time`` in [0, 1], taken as seconds. Transparent images are laid over white.
+    ``time`` in [0, 1], taken as seconds. Transparent images are laid over white. Beside ``camera_angle_x`` a json may
+    hold the other keys of intrinsics and lens (:func:`~syncnerf.scene.transforms_cameras.entry_intrinsics`).
 
     Raises:
         UserError: with the file, what is wrong and what to do.
@@ -62,14 +64,13 @@ def _read_split(root: Path, split: str, options: ReadOptions) -> tuple[Camera, I
     images = tuple(_image_path(root, frames[k], f"{path}: frames[{k}]") for k in order)
     poses = torch.stack([rigid_matrix(frames[k].get("transform_matrix"), f"{path}: frames[{k}]") for k in order])
     properties = probe_images(images)
-    width, height = properties.width, properties.height
-    focal = focal_of_angle(record, str(path), width)
-    intrinsics = Intrinsics(width, height, focal, focal, width / 2, height / 2)
+    intrinsics = entry_intrinsics(record, str(path), properties, images[0])
     given = torch.tensor([times[k] for k in order], dtype=torch.float64)
     # Nominal: the frames' times are given, but displays and the time resolution of fields ask for a rate.
     fps = float(max(len(frames) - 1, 1))
     camera = Camera(split, intrinsics, poses, fps, len(frames), given)
-    return camera.resized(*options.size(width, height)), ImageSource(images)
+    lens = read_lens(record, str(path))
+    return camera.resized(*options.size(intrinsics.width, intrinsics.height)), ImageSource(images, lens=lens)
 
 
 def _time(frame: dict[str, Any], where: str, index: int, count: int) -> float:

@@ -12,6 +12,7 @@ from syncnerf.scene.d_nerf import is_d_nerf, read_d_nerf
 from syncnerf.scene.frame_numbers import with_numbered_times
 from syncnerf.scene.llff_video import is_llff_video, read_llff_video
 from syncnerf.scene.panoptic import is_panoptic, read_panoptic
+from syncnerf.scene.posed_images import is_posed_images, read_posed_images
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.remarks import warn_of_untimed
 from syncnerf.scene.scene import Scene
@@ -35,6 +36,7 @@ READERS: dict[str, Reader] = {
     "syncam": Reader(is_syn_cam_video, read_syn_cam_video),
     "dnerf": Reader(is_d_nerf, read_d_nerf),
     "blender-frames": Reader(is_blender_frames, read_blender_frames),
+    "posed-images": Reader(is_posed_images, read_posed_images),
     "blender-video": Reader(is_blender_video, read_blender_video),
 }
 

@@ -63,7 +63,7 @@ def entry_camera(
         UserError: naming the entry or the source.
     """
     values, where = entry.values, entry.where
-    intrinsics = _intrinsics(values, where, properties, source)
+    intrinsics = entry_intrinsics(values, where, properties, source)
     lens = read_lens(values, where)
     fps, times = _clock(values, where, properties, source)
     if "transform_matrices" in values:
@@ -104,8 +104,11 @@ def _clock(
     return fps, properties.times
 
 
-def _intrinsics(values: dict[str, Any], where: str, properties: VideoProperties, source: Path) -> Intrinsics:
-    """Intrinsics at the json's size, or at the frames' own where they are a smaller copy of what it describes."""
+def entry_intrinsics(values: dict[str, Any], where: str, properties: VideoProperties, source: Path) -> Intrinsics:
+    """Intrinsics at the json's size, or at the frames' own where they are a smaller copy of what it describes.
+
+    From ``fl_x``, ``fl_y`` or ``camera_angle_x``; ``cx``, ``cy``; ``w``, ``h``. Raises UserError.
+    """
     width = positive(values, "w", where, values.get("width", properties.width))
     height = positive(values, "h", where, values.get("height", properties.height))
     check_same_shape(source, properties, width, height, "transforms.json")
@@ -130,15 +133,23 @@ def focal_of_angle(values: dict[str, Any], where: str, width: float) -> float:
     return 0.5 * width / math.tan(0.5 * angle)
 
 
+def is_rendered(record: dict[str, Any]) -> bool:
+    """Whether a ``camera_angle_x`` shared by all cameras says that the scene is a rendered object on white.
+
+    Where focal lengths stand beside it (instant-ngp writes both) it is footage.
+    """
+    return "camera_angle_x" in record and not any("fl_x" in part for part in (record, *record["frames"]))
+
+
 def entries_bounds(
     record: dict[str, Any], cameras: tuple[Camera, ...], path: Path
 ) -> tuple[torch.Tensor, float, float, bool]:
     """Bounds [2, 3], near, far, and whether the scene is a rendered one on white.
 
-    A ``camera_angle_x`` shared by all means a rendered scene: +-1.3, near/far 2/6. Else they come from the cameras.
+    A rendered scene lies in +-1.3, near/far 2/6. Else they come from the cameras.
     The json's own ``aabb``, ``near`` and ``far`` go before both.
     """
-    rendered = "camera_angle_x" in record
+    rendered = is_rendered(record)
     if rendered:
         bounds, near, far = torch.tensor([[-BOUNDS] * 3, [BOUNDS] * 3]), NEAR, FAR
     else:

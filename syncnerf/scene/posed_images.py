@@ -1,0 +1,156 @@
+"""Reader of ``transforms.json`` with one entry per image, as nerfstudio and instant-ngp write it."""
+
+import itertools
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from syncnerf.errors import UserError
+from syncnerf.scene.camera import Camera
+from syncnerf.scene.images import SUFFIXES, ImageSource, probe_images
+from syncnerf.scene.natural_order import natural_key
+from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.scene import Scene
+from syncnerf.scene.transforms import number, positive, rigid_matrix
+from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries, transforms_scene
+
+FPS = 30.0
+"""Frames per second where neither the json nor times say so."""
+SAME_POSE = 1e-6
+"""Matrices that differ by less are one pose."""
+HELD_OUT = 8
+"""One camera that moves: every eighth image is for evaluation, as is usual for such scenes (NeRF, LLFF)."""
+OPTICS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
+
+
+def is_posed_images(root: Path) -> bool:
+    """Whether the folder holds a ``transforms.json`` whose first entry names an image."""
+    try:
+        _, entries = read_entries(root / "transforms.json")
+        return _image_path(root, entries[0]).suffix.lower() in SUFFIXES
+    except (UserError, OSError, ValueError):
+        return False
+
+
+def read_posed_images(root: Path, options: ReadOptions) -> Scene:
+    """Read ``transforms.json`` with one entry per image: its pose and, for a moving scene, its ``time``.
+
+    Images belong to one camera that lie in one folder; where all lie in one, those whose names differ by their last
+    number alone; and where that makes a camera of each or of all, those of one pose and lens. A camera's frames are in
+    the order of their times, which are seconds unless the json has an ``fps``: then the usual step is one frame.
+    Without times they are numbered.
+
+    Images of a single camera that moves are read as given times of one clock, every eighth image for evaluation.
+
+    Raises:
+        UserError: with the file, what is wrong and what to do.
+    """
+    path = root / "transforms.json"
+    record, entries = read_entries(path)
+    for entry in entries:
+        _image_path(root, entry)
+    timed = ["time" in entry.values for entry in entries]
+    if any(timed) and not all(timed):
+        raise UserError(f"{entries[timed.index(False)].where}: has no 'time' while others have; add it")
+    groups = _cameras(root, entries)
+    alone = len(groups) == 1
+    if alone and not all(timed):
+        raise UserError(
+            f"{path}: images of a single camera that moves, without times: nothing here was filmed together"
+        )
+    if alone:
+        ordered = sorted(next(iter(groups.values())), key=lambda entry: number(entry.values, "time", entry.where))
+        kept = [entry for k, entry in enumerate(ordered) if k % HELD_OUT]
+        groups = {"test": ordered[::HELD_OUT], "train": kept or ordered}
+    scale = _seconds_per_unit(record, path, groups) if all(timed) else None
+    names = list(groups)
+
+    def read(index: int) -> tuple[Camera, ImageSource]:
+        return _read_camera(root, names[index], groups[names[index]], scale, options)
+
+    scene = transforms_scene(root, "posed-images", record, names, read, options)
+    return replace(scene, synchronised=True) if alone else scene
+
+
+def _cameras(root: Path, entries: list[CameraEntry]) -> dict[str, list[CameraEntry]]:
+    """Each camera's entries by its name."""
+    for name_of in (_folder_of, _series_of):
+        groups = _grouped(entries, name_of)
+        if len(groups) > 1 and all(len(group) > 1 for group in groups.values()):
+            return groups
+    groups = _grouped(entries, _view_of)
+    if len(groups) == len(entries):
+        return {"train": entries}
+    return {f"cam{k:02d}": group for k, group in enumerate(groups.values())}
+
+
+def _grouped(entries: list[CameraEntry], key: Callable[[CameraEntry], str]) -> dict[str, list[CameraEntry]]:
+    """Entries of one key each, in natural order of names where the keys are names."""
+    groups: dict[str, list[CameraEntry]] = {}
+    for entry in entries:
+        groups.setdefault(key(entry), []).append(entry)
+    return dict(sorted(groups.items(), key=lambda item: natural_key(item[0]))) if key is not _view_of else groups
+
+
+def _folder_of(entry: CameraEntry) -> str:
+    return Path(entry.values["file_path"]).parent.name
+
+
+def _series_of(entry: CameraEntry) -> str:
+    """An image's name without its last number."""
+    return re.sub(r"[-_. ]*\d+$", "", Path(entry.values["file_path"]).stem)
+
+
+def _view_of(entry: CameraEntry) -> str:
+    """A text that is the same for images of one pose and lens."""
+    pose = rigid_matrix(entry.values.get("transform_matrix"), f"{entry.where}.transform_matrix")
+    lens = [entry.values.get(key) for key in OPTICS]
+    return f"{np.rint(pose.numpy() / SAME_POSE).astype(np.int64).tolist()} {lens}"
+
+
+def _seconds_per_unit(record: dict[str, Any], path: Path, groups: dict[str, list[CameraEntry]]) -> float:
+    """Seconds that a unit of the json's times is long."""
+    if "fps" not in record:
+        return 1.0
+    steps = [np.diff(sorted(number(entry.values, "time", entry.where) for entry in group)) for group in groups.values()]
+    step = float(np.median(np.concatenate(steps)))
+    if step <= 0:
+        raise UserError(f"{path}: most images of a camera have the same 'time'; correct them")
+    return 1.0 / (positive(record, "fps", str(path)) * step)
+
+
+def _read_camera(
+    root: Path, name: str, group: list[CameraEntry], scale: float | None, options: ReadOptions
+) -> tuple[Camera, ImageSource]:
+    """A camera of one or more entries, and its images; ``scale``: seconds per unit of time, None without times."""
+    if scale is None:
+        group = sorted(group, key=lambda entry: natural_key(entry.values["file_path"]))
+    else:
+        group = sorted(group, key=lambda entry: number(entry.values, "time", entry.where))
+    first, images = group[0], tuple(_image_path(root, entry) for entry in group)
+    values = dict(first.values)
+    if scale is not None:
+        times = [scale * number(entry.values, "time", entry.where) for entry in group]
+        if any(later <= earlier for earlier, later in itertools.pairwise(times)):
+            raise UserError(f"{first.where}: two images of camera {name} have the same 'time'; correct them")
+        values["frame_times"] = times
+    poses = [rigid_matrix(e.values.get("transform_matrix"), f"{e.where}.transform_matrix") for e in group]
+    if max(float((pose - poses[0]).abs().max()) for pose in poses) > SAME_POSE:
+        values["transform_matrices"] = [pose.tolist() for pose in poses]
+    camera, lens = entry_camera(CameraEntry(values, first.where), name, images[0], probe_images(images, FPS), options)
+    return camera, ImageSource(images, lens=lens)
+
+
+def _image_path(root: Path, entry: CameraEntry) -> Path:
+    """An entry's image, with the suffix that may be left out; raises UserError where it names none."""
+    name = entry.values.get("file_path")
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise UserError(f"{entry.where}: 'file_path' should name an image, not {str(name)[:40]!r}")
+    path = root / name
+    if path.suffix.lower() in SUFFIXES:
+        return path
+    return next((p for p in (path.with_name(path.name + suffix) for suffix in SUFFIXES) if p.is_file()), path)
