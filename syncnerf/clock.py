@@ -29,11 +29,13 @@ class ClockStart:
             0.
         covariance: of the offsets, of which a common shift is unknown, seconds^2, float64, shape [C, C]; NaN rows and
             columns where nothing is known. None where no errors are known.
+        rates_stderr: standard errors of the rates, float64, shape [C]; None likewise.
     """
 
     offsets: Tensor
     rates: Tensor | None = None
     covariance: Tensor | None = None
+    rates_stderr: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,10 @@ class Clock(nn.Module):
     camera, and the whole field, wait for the one direction that is hardest to learn. The gradient of a camera's shift
     then comes from its own rays alone. Cameras that are not trained hold an offset and rate against the reference, and
     stay there whatever the others do until :meth:`set_camera` moves them.
+
+    Where the start comes with its errors, the shifts are not learned along the gradient: they are reckoned now and then
+    from both (:mod:`syncnerf.reckoning`), so that a poor field cannot spoil what was known. Readout times are always
+    learned along the gradient.
 
     A field is asked at a coordinate: [-1, 1] spans all frames as they are corrected at the start, and a margin for what
     offsets may still move. :meth:`overrun` tells what left it.
@@ -125,12 +131,30 @@ class Clock(nn.Module):
             offsets, rates = (known - zero).nan_to_num(0.0) / pace, (1.0 + stretch) / pace - 1.0
         self.register_buffer("held_offsets", offsets)
         self.register_buffer("held_rates", rates)
-        self._hold("shifts", offsets + rates * self.middles, self.learned)
-        self._hold("skews", rates * self.halves, self.learned and self.config.offset_rates == "learn")
+        values = torch.stack([offsets + rates * self.middles, rates * self.halves], dim=1)
+        learns_rates = self.learned and self.config.offset_rates == "learn"
+        self.unknown_count = 1 + learns_rates
+        self._keep_prior(start, values)
+        self._hold("shifts", values[:, 0].clone(), self.learned)
+        self._hold("skews", values[:, 1].clone(), learns_rates)
         row_times = zeros if row_times is None else row_times.double()
         self._hold("row_times", row_times.clone(), self.config.rolling_shutter == "learn")
         self.register_buffer("gradient_mean", zeros.clone())
         self.register_buffer("gradient_square", zeros.clone())
+
+    def _keep_prior(self, start: ClockStart | None, values: Tensor) -> None:
+        """What was known beforehand, and how well, for reckonings; without errors it is no more than a start."""
+        nothing = torch.full((self.camera_count,), torch.inf, dtype=torch.float64)
+        covariance = torch.diag(nothing)
+        if start is not None and start.covariance is not None:
+            known = ~start.covariance.diagonal().isnan()
+            covariance = torch.where(known[:, None] & known, start.covariance.double(), covariance)
+        self.register_buffer("prior_values", values.clone())
+        self.register_buffer("prior_covariance", covariance)
+        errors = None if start is None else start.rates_stderr
+        spreads = nothing if errors is None else (errors.double() * self.halves).nan_to_num(torch.inf)
+        self.register_buffer("prior_skews_stderr", spreads.clone())
+        self.register_buffer("covariance", covariance.clone())
 
     def _hold(self, name: str, values: Tensor, learned: bool) -> None:
         if learned:
@@ -253,6 +277,69 @@ class Clock(nn.Module):
             raise ValueError("a trained camera's offset is the training's, not to be set")
         self.held_offsets[camera], self.held_rates[camera] = offset, rate
 
+    def stderr(self) -> Tensor:
+        """Standard errors of the offsets against the reference, seconds, float64, shape [C]; NaN where not known.
+
+        Those of the last reckoning; those of the start before the first. They are the shifts' at the videos' middles.
+        """
+        own, shared = self.covariance.diagonal(), self.covariance[self.reference]
+        errors = (own + own[self.reference] - 2.0 * shared).clamp_min(0.0).sqrt()
+        return torch.where(errors.isfinite(), errors, torch.nan)
+
+    # -- reckoning -----------------------------------------------------------------------------------------------
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether anything was known beforehand together with its errors."""
+        return self.learned and bool(self.prior_covariance.diagonal().isfinite().any())
+
+    @torch.no_grad()
+    def middle_values(self) -> Tensor:
+        """Shift at the middle of each video, and the rate's share of it at the ends where rates are learned.
+
+        Seconds of scene time, float64, shape [C, 1] or [C, 2], on the CPU.
+        """
+        rates = self.rates()
+        values = torch.stack([self.offsets() + rates * self.middles, rates * self.halves], dim=1)
+        return values[:, : self.unknown_count].cpu()
+
+    @torch.no_grad()
+    def settle(self, values: Tensor | None, covariance: Tensor) -> None:
+        """Move the trained cameras' clocks, the field's time staying where it is.
+
+        Args:
+            values: as :meth:`middle_values` gives them; None to leave all where it is.
+            covariance: of the shifts, seconds^2, float64, shape [C, C].
+        """
+        self.covariance.copy_(covariance)
+        if values is None:
+            return
+        values = values.to(self.shifts.device)
+        skews = values[:, 1] if self.unknown_count == 2 else self.rates() * self.halves
+        factors, constants = self._lines()
+        pace, zero = factors[self.reference].clone(), constants[self.reference].clone()
+        self.shifts.copy_(pace * (values[:, 0] + self.middles) + zero - self.middles)
+        self.skews.copy_((pace * (1.0 + skews / self.halves) - 1.0) * self.halves)
+
+    def prior_precision(self) -> tuple[Tensor, list[Tensor]]:
+        """What was known of each unknown, shape [C, P] (0 where nothing), and the inverse covariance of each [C, C].
+
+        The precisions say nothing of a common shift, and nothing of cameras of which nothing is known.
+        """
+        known = self.is_trained.cpu()
+        covariances = [self.prior_covariance.cpu()]
+        if self.unknown_count == 2:
+            covariances.append(torch.diag(self.prior_skews_stderr.cpu().square()))
+        precisions = []
+        for covariance in covariances:
+            precision = torch.zeros(self.camera_count, self.camera_count, dtype=torch.float64)
+            inside = known & covariance.diagonal().isfinite()
+            if inside.sum() > 1:
+                within = inside[:, None] & inside
+                precision[within] = _relative_precision(covariance[within].reshape(2 * [int(inside.sum())])).flatten()
+            precisions.append(precision)
+        return self.prior_values[:, : self.unknown_count].cpu(), precisions
+
     # -- training ------------------------------------------------------------------------------------------------
 
     @property
@@ -266,8 +353,9 @@ class Clock(nn.Module):
             return
         if self._first_step is None:
             self._first_step = int(self.start_step)
-        for parameter in self.parameters():
-            parameter.requires_grad_(self._first_step <= step < self.freeze_step)
+        moves, reckoned = self._first_step <= step < self.freeze_step, self.has_prior
+        for name, parameter in self.unknowns.items():
+            parameter.requires_grad_(moves and not (reckoned and name != "row_times"))
 
     def after_backward(self, decay: float = 0.98) -> None:
         """Take each camera's gradient into running means (of it and of its square), for the logs."""
@@ -299,3 +387,13 @@ class Clock(nn.Module):
         if self.learned:
             ratio = self.gradient_mean / self.gradient_square.sqrt().clamp_min(1e-30)
             yield from zip(self.gradient_mean.tolist(), ratio.tolist(), strict=True)
+
+
+def _relative_precision(covariance: Tensor) -> Tensor:
+    """Inverse covariance [C, C] of values of which a common shift is unknown: it ignores that shift."""
+    ones = torch.ones(len(covariance), 1, dtype=torch.float64)
+    scale = covariance.diagonal().mean()
+    # The shift gets a variance far beyond all others, and is then taken out exactly.
+    precision = torch.linalg.inv(covariance + 1e6 * scale * (ones @ ones.T))
+    leak = precision @ ones
+    return precision - leak @ leak.T / (ones.T @ leak)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from syncnerf.config import HeldOutConfig
-from syncnerf.photometry import CHUNK, CameraPixels, ClockFit, choose_pixels, clustered_covariance, gauss_newton
+from syncnerf.photometry import CHUNK, CameraPixels, ClockFit, choose_pixels, clustered_covariance, frozen, gauss_newton
 from syncnerf.photometry import residuals as photometric_residuals
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
@@ -99,7 +97,7 @@ class HeldOutOptimizer:
         row_time = float(self.synced.clock.row_times[camera])
         count = self.config.test_pixels * FINE_FACTOR
         pixels = choose_pixels(self.scene, camera, row_time, mask, count, self.seed, self.fits_rate).to(self.device)
-        with _frozen(self.synced):
+        with frozen(self.synced):
             if self.config.test_method == "adam":
                 fit = self._adam(camera, pixels)
             else:
@@ -185,20 +183,3 @@ def _number(unknowns: Tensor, covariance: Tensor, factors: Tensor) -> tuple[floa
     """A linear combination of unknowns, and its standard error."""
     factors = factors.double()
     return float(factors @ unknowns), float((factors @ covariance @ factors).sqrt())
-
-
-@contextmanager
-def _frozen(synced: SyncedBackend) -> Iterator[None]:
-    """Evaluation mode and no parameter gradients inside; everything as before outside."""
-    modes = [(module, module.training) for module in synced.modules()]
-    gradients = [(parameter, parameter.requires_grad) for parameter in synced.parameters()]
-    try:
-        synced.eval()
-        for parameter, _ in gradients:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, required in gradients:
-            parameter.requires_grad_(required)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +33,7 @@ class CameraPixels:
         basis: derivatives of the corrected times by the clock's unknowns: 1 for its shift at the middle of the video,
             -1 .. 1 from first to last frame for its rate (if that is asked for), float64, shape [N, P].
         rgb: true colours, float32, shape [N, 3].
+        still: the pixels' mean colours over the video, float32, shape [N, 3].
         frames: frame numbers, int64, shape [N].
     """
 
@@ -38,15 +41,16 @@ class CameraPixels:
     times: Tensor
     basis: Tensor
     rgb: Tensor
+    still: Tensor
     frames: Tensor
 
     def __getitem__(self, index: slice | Tensor) -> CameraPixels:
-        parts = (self.times, self.basis, self.rgb, self.frames)
+        parts = (self.times, self.basis, self.rgb, self.still, self.frames)
         return CameraPixels(self.rays[index], *(part[index] for part in parts))
 
     def to(self, device: torch.device | str) -> CameraPixels:
         """The same pixels on another device."""
-        parts = (self.times, self.basis, self.rgb, self.frames)
+        parts = (self.times, self.basis, self.rgb, self.still, self.frames)
         return CameraPixels(self.rays.to(device), *(part.to(device) for part in parts))
 
     def moments(self, unknowns: Tensor) -> Tensor:
@@ -70,7 +74,8 @@ def choose_pixels(
     """
     camera, frames = scene.cameras[index], scene.frames(index)
     generator = torch.Generator().manual_seed(seed)
-    deviation = torch.from_numpy(pixel_statistics(scene, index).deviation).reshape(-1)
+    statistics = pixel_statistics(scene, index)
+    deviation = torch.from_numpy(statistics.deviation).reshape(-1)
     allowed = mask.reshape(-1).nonzero()[:, 0]
     changing = allowed[deviation[allowed] > 0.5 * deviation[allowed].quantile(0.98).item()]
     if len(changing) * camera.frame_count < count:
@@ -88,23 +93,47 @@ def choose_pixels(
         middle, half = (times[0] + times[-1]) / 2, (times[-1] - times[0]) / 2
         basis = torch.cat([basis, ((times[frame] - middle) / half)[:, None]], dim=1)
     exposed = times[frame] + row_time * pixel_rows(table, own, pixel).double()
-    return CameraPixels(rays, exposed, basis, rgb, frame)
+    still = torch.from_numpy(statistics.mean).reshape(-1, 3)[pixel].float()
+    return CameraPixels(rays, exposed, basis, rgb, still, frame)
 
 
-def residuals(synced: SyncedBackend, pixels: CameraPixels, unknowns: Tensor) -> tuple[Tensor, Tensor]:
+def residuals(
+    synced: SyncedBackend, pixels: CameraPixels, unknowns: Tensor, slopes: bool = True
+) -> tuple[Tensor, Tensor]:
     """Rendered minus true colours, float64, shape [N, 3], and their derivatives by scene time [N, 3], per second.
 
-    Three backward passes give the derivatives: a ray's colour depends on its own time alone.
+    Three backward passes give the derivatives: a ray's colour depends on its own time alone. Without ``slopes`` they
+    are not computed, and zero.
     """
-    differences, slopes = [], []
+    differences, derivatives = [], []
     moments = pixels.moments(unknowns)
     for part in torch.arange(len(moments), device=moments.device).split(CHUNK):
-        times = moments[part].detach().requires_grad_()
-        rgb = synced.render_moments(pixels.rays[part], times).rgb
+        times = moments[part].detach().requires_grad_(slopes)
+        with torch.set_grad_enabled(slopes):
+            rgb = synced.render_moments(pixels.rays[part], times).rgb
         differences.append((rgb - pixels.rgb[part]).detach().double())
-        channels = [torch.autograd.grad(rgb[:, c].sum(), times, retain_graph=c < 2)[0] for c in range(3)]
-        slopes.append(torch.stack(channels, dim=-1).double())
-    return torch.cat(differences), torch.cat(slopes)
+        channels = [torch.zeros_like(times)] * 3
+        if slopes:
+            channels = [torch.autograd.grad(rgb[:, c].sum(), times, retain_graph=c < 2)[0] for c in range(3)]
+        derivatives.append(torch.stack(channels, dim=-1).double())
+    return torch.cat(differences), torch.cat(derivatives)
+
+
+@contextmanager
+def frozen(synced: SyncedBackend) -> Iterator[None]:
+    """Evaluation mode and no parameter gradients inside; everything as before outside."""
+    modes = [(module, module.training) for module in synced.modules()]
+    gradients = [(parameter, parameter.requires_grad) for parameter in synced.parameters()]
+    try:
+        synced.eval()
+        for parameter, _ in gradients:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, required in gradients:
+            parameter.requires_grad_(required)
 
 
 @dataclass(frozen=True)

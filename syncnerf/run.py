@@ -24,6 +24,7 @@ from syncnerf.evaluation.views import at_own_clock, evaluation_mode, render_view
 from syncnerf.held_out import HeldOutOptimizer, OffsetFit
 from syncnerf.offsets_file import read_offsets, read_rates, write_offsets
 from syncnerf.options import write_config
+from syncnerf.reckoning import Reckoner
 from syncnerf.scene.scene import Scene
 from syncnerf.summary import result_table
 from syncnerf.training.batches import BatchSampler
@@ -113,6 +114,7 @@ def _trainer(config: Config, assembly: Assembly, sampler: BatchSampler, folder: 
         scene.frame_interval,
         assembly.device,
         preview=lambda: _preview(config, assembly),
+        reckoner=Reckoner(assembly.synced, scene, config.training.steps, assembly.device, config.training.seed),
         ranks=ranks,
     )
 
@@ -194,7 +196,7 @@ def _write_offsets(folder: Path, assembly: Assembly, fits: list[OffsetFit]) -> N
     scene = assembly.scene
     clock = assembly.synced.clock
     offsets = clock.offsets().detach().cpu().clone()
-    errors = torch.full_like(offsets, torch.nan)
+    errors = clock.stderr().cpu().clone()
     errors[scene.reference] = 0.0
     offsets[list(scene.test)] = torch.nan
     for fit in fits:

@@ -20,6 +20,7 @@ ABOVE = {
     "synced",
     "held_out",
     "photometry",
+    "reckoning",
     "run",
     "cli",
     "options",

@@ -39,6 +39,7 @@ class Trainer:
         frame_interval: seconds per frame, for the curves.
         device: where the step runs.
         preview: makes pictures for TensorBoard, by name; None for none.
+        reckoner: moves the clock where it is time for it, told how many steps are done; None for nothing to reckon.
         ranks: this process among those that train together; alone by default.
     """
 
@@ -53,11 +54,12 @@ class Trainer:
         frame_interval: float,
         device: torch.device,
         preview: Callable[[], dict[str, Tensor]] | None = None,
+        reckoner: Callable[[int], bool] | None = None,
         ranks: Ranks | None = None,
     ):
         self.synced, self.config, self.run = synced, config, run
         self.backend, self.names, self.frame_interval = backend, names, frame_interval
-        self.device, self.preview = device, preview
+        self.device, self.preview, self.reckoner = device, preview, reckoner
         self.step = 0
         self.overrun: set[str] = set()
         self.ranks = ranks or Ranks()
@@ -123,6 +125,8 @@ class Trainer:
             self.work.replace(replaced)
             self.recordings.forget()
         self.step = step + 1
+        if self.reckoner is not None and self.reckoner(self.step):
+            self.ranks.share_state(synced.clock)
         return losses, len(batch.rays)
 
     def _seed_jitter(self, step: int) -> None:
