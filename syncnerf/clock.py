@@ -5,6 +5,7 @@ The shared embedding of Sync-NeRF (Kim et al., AAAI 2024, arXiv 2310.13356), wit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -320,6 +321,18 @@ class Clock(nn.Module):
         pace, zero = factors[self.reference].clone(), constants[self.reference].clone()
         self.shifts.copy_(pace * (values[:, 0] + self.middles) + zero - self.middles)
         self.skews.copy_((pace * (1.0 + skews / self.halves) - 1.0) * self.halves)
+
+    def known_offset(self, camera: int) -> tuple[float, float] | None:
+        """What was known beforehand of a camera's shift at the middle of its video, and its standard error, seconds.
+
+        Both against the reference; None where nothing was.
+        """
+        covariance = self.prior_covariance
+        own, shared = covariance[camera, camera], covariance[camera, self.reference]
+        variance = float(own + covariance[self.reference, self.reference] - 2.0 * shared)
+        if not self.learned or not math.isfinite(variance):
+            return None
+        return float(self.prior_values[camera, 0]), math.sqrt(max(variance, 0.0))
 
     def prior_precision(self) -> tuple[Tensor, list[Tensor]]:
         """What was known of each unknown, shape [C, P] (0 where nothing), and the inverse covariance of each [C, C].

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,10 @@ LEAST_SHARE = 0.4
 """A candidate offset must leave this share of the pixels inside the time that the training cameras saw."""
 FINE_FACTOR = 4
 """The Gauss-Newton steps look at this many times the pixels of the grid."""
+KNOWN_ERRORS, KNOWN_FRAMES = 5.0, 2.0
+"""Where an offset was known beforehand it is sought within so many of its standard errors, and frames at least."""
+CONTRADICTION = 4.0
+"""Standard errors by which the colours may differ from what was known beforehand without a word."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,10 @@ class OffsetFit:
 class HeldOutOptimizer:
     """The test-time offset optimizer, for any backend whose gradients reach the times.
 
-    A grid over the whole plausible range finds the right valley, damped Gauss-Newton its bottom. Sync-NeRF's Adam
-    (section 4.3 of the paper) is there for comparison.
+    A grid over the whole plausible range finds the right valley, damped Gauss-Newton its bottom. Where synchronisation
+    has determined the camera's offset together with the others', it is sought around that alone, and both are combined
+    by their errors; not so where the fit may see a part of the images only, since synchronisation saw all of them.
+    Sync-NeRF's Adam (section 4.3 of the paper) is there for comparison.
 
     Args:
         synced: clock and field, schedules already at the step to evaluate.
@@ -101,7 +108,8 @@ class HeldOutOptimizer:
             if self.config.test_method == "adam":
                 fit = self._adam(camera, pixels)
             else:
-                fit = self._grid_then_gauss_newton(camera, pixels)
+                known = self.synced.clock.known_offset(camera) if bool(mask.all()) else None
+                fit = self._grid_then_gauss_newton(camera, pixels, known)
         self.synced.clock.set_camera(camera, fit.seconds, fit.rate)
         logger.info(
             "%s: offset %.5f s +- %.5f after %d steps", self.scene.names[camera], fit.seconds, fit.stderr, fit.steps
@@ -131,19 +139,44 @@ class HeldOutOptimizer:
 
     # -- the methods ---------------------------------------------------------------------------------------------
 
-    def _grid_then_gauss_newton(self, index: int, pixels: CameraPixels) -> OffsetFit:
+    def _grid_then_gauss_newton(self, index: int, pixels: CameraPixels, known: tuple[float, float] | None) -> OffsetFit:
         camera = self.scene.cameras[index]
-        reach = self.config.test_range or camera.duration / 2
-        spacing = 1.0 / camera.fps
+        reach, spacing = self.config.test_range or camera.duration / 2, 1.0 / camera.fps
+        middle, error = known or (0.0, math.inf)
+        reach = min(reach, max(KNOWN_ERRORS * error, KNOWN_FRAMES * spacing))
         count = int(reach / spacing + 1e-6)  # 0.6 s are 6 frames of 0.1 s, whatever floats say
-        grid = torch.arange(-count, count + 1, dtype=torch.float64) * spacing
+        grid = middle + torch.arange(-count, count + 1, dtype=torch.float64) * spacing
         coarse = pixels[: self.config.test_pixels]
         blocks = tqdm(grid.split(self.times_at_once), desc="searching offset", leave=False)
         errors = torch.cat([self._errors(coarse, block) for block in blocks])
         start = self._unknowns(grid[errors.nan_to_num(torch.inf).argmin()].item())
         seen = pixels[self._seen(pixels.moments(start))]
         fit = gauss_newton(self.synced, seen, start, spacing, self.config.test_steps)
-        return self._found(index, fit, grid, errors)
+        return self._found(index, fit if known is None else self._combined(index, fit, *known), grid, errors)
+
+    def _combined(self, index: int, fit: ClockFit, known: float, error: float) -> ClockFit:
+        """A fit and what was known of its shift beforehand, each by its errors; the better one where they disagree."""
+        own = float(fit.covariance[0, 0].sqrt())
+        difference = float(fit.unknowns[0]) - known
+        if abs(difference) > CONTRADICTION * math.hypot(own, error):
+            logger.warning(
+                "%s: its colours put its offset %.4f s from where its motion did (%.4f +- %.4f s and %.4f +- %.4f s); "
+                "the one with the smaller error is kept", self.scene.names[index], difference, known + difference, own,
+                known, error,
+            )  # fmt: skip
+            gain = float(error < own)
+        elif not math.isfinite(own):
+            gain = 1.0
+        else:
+            gain = own**2 / (own**2 + error**2)
+        # The shift's gain pulls what is correlated with it, the rate, along.
+        column = fit.covariance[:, 0] / fit.covariance[0, 0] if math.isfinite(own) else torch.ones_like(fit.unknowns)
+        unknowns = fit.unknowns - gain * difference * column
+        covariance = fit.covariance - gain * torch.outer(column, column) * fit.covariance[0, 0]
+        if gain == 1.0:
+            covariance = torch.full_like(fit.covariance, torch.inf)
+            covariance[0, 0] = error**2
+        return ClockFit(unknowns, covariance, fit.steps)
 
     def _unknowns(self, offset: float) -> Tensor:
         unknowns = torch.zeros(1 + self.fits_rate, dtype=torch.float64, device=self.device)

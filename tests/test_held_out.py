@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
-from wave_backend import synced_waves, wave_colours, wave_scene
+from wave_backend import WaveBackend, clock_of, synced_waves, wave_colours, wave_scene
 
 from syncnerf import held_out
-from syncnerf.config import EvaluationConfig, HeldOutConfig
+from syncnerf.config import EvaluationConfig, HeldOutConfig, OffsetsConfig
 from syncnerf.evaluation.evaluate import evaluate
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.views import at_own_clock, evaluated_frames
 from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.photometry import choose_pixels, clustered_covariance
+from syncnerf.synced import SyncedBackend
 
 PLANTED = [0.63, 0.0, -0.2, 0.35]
 """Seconds; camera 0 is the test view, 6.3 frames late."""
@@ -234,3 +235,34 @@ def test_standard_error_of_a_still_image_is_infinite():
     zeros = torch.zeros(5, 3, dtype=torch.float64)
     covariance = clustered_covariance(zeros + 1, zeros, zeros[:, :1] + 1, torch.zeros(5, dtype=torch.int64))
     assert covariance.item() == float("inf")
+
+
+def known_clock(scene, offset: float, error: float):
+    """The waves, their clock started from offsets that were known with errors, the test camera's too."""
+    clock = clock_of(scene, OffsetsConfig(), 100, [offset, *PLANTED[1:]], error)
+    return SyncedBackend(clock, WaveBackend(clock.range))
+
+
+def test_an_offset_that_was_known_is_sought_around_that_alone_and_both_count(scene):
+    found = fit(scene, known_clock(scene, PLANTED[0] + 0.05, 0.04))
+    assert found.grid.tolist() == pytest.approx([PLANTED[0] + 0.05 + frames / 10 for frames in (-2, -1, 0, 1, 2)])
+    assert found.seconds == pytest.approx(PLANTED[0], abs=3e-4)
+    alone = fit(scene, synced_waves(scene, initial=[0.0, *PLANTED[1:]]))
+    # As well known as the colours say: halfway between the two, with the error of a mean of two. (Against the
+    # reference, whose own error counts.)
+    known = PLANTED[0] + 2 * alone.stderr
+    both = fit(scene, known_clock(scene, known, alone.stderr / 2**0.5))
+    assert both.seconds == pytest.approx((alone.seconds + known) / 2, abs=0.3 * alone.stderr)
+    assert both.stderr == pytest.approx(alone.stderr / 2**0.5, rel=0.2)
+
+
+def test_a_contradiction_with_what_was_known_is_told(scene, caplog):
+    found = fit(scene, known_clock(scene, PLANTED[0] + 0.15, 0.01))
+    assert found.seconds == pytest.approx(PLANTED[0], abs=3e-4)
+    assert "cam00: its colours put its offset -0.15" in caplog.text
+
+
+def test_a_fit_on_half_of_the_images_does_not_know_what_was_found_on_all(scene):
+    synced = known_clock(scene, PLANTED[0] + 0.05, 0.04)
+    found = fit(scene, synced, mask=HOLDOUT.fit_mask(12, 12))
+    assert len(found.grid) == 19
