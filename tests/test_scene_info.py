@@ -1,14 +1,22 @@
 """``syncnerf info``: the table, the common stretch of time, the picture."""
 
 import argparse
+import os
+import signal
+import sys
 
+import numpy as np
 import pytest
-from format_scenes import FORMATS
+from format_scenes import FORMATS, HEIGHT, WIDTH
+from odd_videos import add_sound, grey, planar_video, remux, turn, write_timed
 from PIL import Image
+from tiny_scene import edit_json
 
+from syncnerf.cli import report_user_errors
 from syncnerf.errors import UserError
 from syncnerf.scene import load_scene
 from syncnerf.scene.info_command import add_parser, overlap_line, table
+from syncnerf.scene.remarks import remarks
 
 
 def info(arguments):
@@ -50,3 +58,89 @@ def test_a_picture_that_cannot_be_written_is_said_so(tmp_path):
     FORMATS["blender-video"](tmp_path)
     with pytest.raises(UserError, match=r"rig\.png: cannot be written"):
         info([f"--datadir={tmp_path}", f"--picture={tmp_path / 'missing' / 'rig.png'}"])
+
+
+WHOLE = {"bf": "2", "preset": "medium", "g": "4", "keyint_min": "4", "sc_threshold": "0"}
+GREYS = [grey(40 + 10 * k, WIDTH, HEIGHT) for k in range(12)]
+EVEN = np.arange(12) / 10
+
+
+def gaps(path):
+    write_timed(path, GREYS[:9], np.array([0, 1, 2, 3, 5, 6, 9, 10, 11]) / 10)
+
+
+def uneven(path):
+    # Intervals of 100 + 10 (sin(k + 1) - sin(k)) ms: 98.0 is the median, 90.4 and 109.4 are the extremes.
+    write_timed(path, GREYS, EVEN + 0.01 * np.sin(np.arange(12)))
+
+
+def turned(path):
+    write_timed(path, [image.swapaxes(0, 1) for image in GREYS], EVEN, rate=10)
+    turn(path, 0, 1, -1, 0)
+
+
+def cut(path):
+    whole = write_timed(path.with_name("whole.mkv"), GREYS, EVEN, rate=10, **WHOLE)
+    remux(whole, path, 0.4, 0.6, avoid_negative_ts="disabled")
+    whole.unlink()
+
+
+def late(path):
+    write_timed(path, GREYS, EVEN + 0.7, rate=10)
+
+
+def late_with_sound(path):
+    late(path.with_name("silent.mkv"))
+    add_sound(path.with_name("silent.mkv"), path, 1.5)
+    path.with_name("silent.mkv").unlink()
+
+
+def deep(path):
+    planes = [np.full((HEIGHT, WIDTH), 400, np.uint16)] + [np.full((HEIGHT // 2, WIDTH // 2), 512, np.uint16)] * 2
+    planar_video(path, *planes, "libx264", "yuv420p10le", **{"x264-params": "transfer=arib-std-b67:fullrange=on"})
+
+
+SURPRISES = {
+    "gaps": (gaps, "cam02: 2 gaps between frames, of at most 0.300 s; the first after frame 3"),
+    "uneven": (uneven, "cam02: the rate varies: 90.4 to 109.4 ms from frame to frame, usually 98.0"),
+    "turned": (turned, f"cam02: stored turned or mirrored, read upright: {WIDTH}x{HEIGHT}"),
+    "cut": (cut, "cam02: cut without being encoded again: 2 frames before its beginning are skipped"),
+    "late": (late, "cam02: its picture begins at 0.700 s of the file's clock"),
+    "late, with sound": (late_with_sound, "cam02: its picture begins 0.700 s after its sound"),
+    "with sound": (late_with_sound, "cam02: has sound: aac, 44100 Hz"),
+    "deep": (deep, "cam02: 10 bits a colour, read as 8"),
+    "bright": (deep, "cam02: high dynamic range (HLG): read as it is stored, without tone mapping"),
+    "full range": (deep, "cam02: full-range colours (a tag of the file, which is followed)"),
+}
+
+
+@pytest.mark.parametrize("name", SURPRISES)
+def test_what_could_surprise_is_said(tmp_path, capsys, name):
+    FORMATS["blender-video"](tmp_path)
+    make, line = SURPRISES[name]
+    plain = remarks(load_scene(tmp_path))
+    assert plain == []
+    (tmp_path / "cam02.mp4").unlink()
+    make(tmp_path / "cam02.mp4")
+    assert info([f"--datadir={tmp_path}"]) == 0
+    assert line in capsys.readouterr().out
+
+
+def test_what_is_true_of_all_is_said_once(tmp_path):
+    FORMATS["blender-video"](tmp_path)
+    edit_json(tmp_path / "transforms.json", lambda record: record.update(row_time=0.015, exposure=0.004))
+    assert remarks(load_scene(tmp_path)) == [
+        "all cameras: rolling shutter: 15 ms from the first row to the last",
+        "all cameras: exposed for 4 ms; half of it is added to the frames' times",
+    ]
+
+
+def test_who_reads_only_the_beginning_gets_no_traceback(tmp_path, monkeypatch, capsys):
+    """As ``syncnerf info | head`` does: a pipe whose reader has gone before all is written."""
+    FORMATS["blender-video"](tmp_path)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert report_user_errors(lambda: info([f"--datadir={tmp_path}"])) == 128 + signal.SIGPIPE
+        assert capsys.readouterr().err == ""

@@ -6,6 +6,7 @@ from pathlib import Path
 from syncnerf.errors import UserError
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.readers import READERS, load_scene
+from syncnerf.scene.remarks import remarks
 from syncnerf.scene.scene import Scene
 
 
@@ -14,7 +15,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "info",
         help="show what a scene's folder holds",
-        description="Shows what a scene's folder holds: cameras, frames, sizes, bounds, split. Decodes nothing.",
+        description="Shows what a scene's folder holds: cameras, frames, sizes, bounds, and what could surprise.",
     )
     add = parser.add_argument
     add("--datadir", type=Path, required=True, help="folder of the scene")
@@ -37,6 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     print(scene.summary())
     print(f"common time  {overlap_line(scene)}\n")
     print(table(scene))
+    surprises = remarks(scene)
+    if surprises:
+        print("\n" + "\n".join(surprises))
     if arguments.picture is not None:
         from syncnerf.scene.rig_picture import draw_rig
 

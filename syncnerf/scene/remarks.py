@@ -1,11 +1,27 @@
 """What about a scene's files could surprise: said while they are read, and by ``syncnerf info``."""
 
 import logging
+from collections.abc import Iterator
 
+import av
+import numpy as np
+
+from syncnerf.errors import UserError
+from syncnerf.scene.camera import Camera
+from syncnerf.scene.rgb_frames import UPRIGHT
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.video import VideoSource, probe_video
+from syncnerf.scene.video import VideoProperties, VideoSource, probe_video
 
 logger = logging.getLogger(__name__)
+
+GAP = 1.5
+"""An interval between frames that is so many times longer than the median is a gap."""
+UNEVEN = 0.02
+"""Deviation of the other intervals, as a share of the median, from which on the rate varies."""
+APART = 0.01
+"""Seconds between two beginnings that are worth a word."""
+TRANSFERS = {16: "PQ", 18: "HLG"}
+"""Transfer functions of high dynamic range, by ITU-T H.273's numbers."""
 
 
 def warn_of_untimed(scene: Scene) -> None:
@@ -14,8 +30,95 @@ def warn_of_untimed(scene: Scene) -> None:
     for camera in scene.cameras:
         source = scene.frame_cache.sources[camera.name]
         if camera.frame_count > 1 and camera.given_times is None and isinstance(source, VideoSource):
-            reason = probe_video(source.path).untimed
+            reason = probe_video(source.path, source.chapters).untimed
             if reason:
                 found.setdefault(reason, []).append(source.path.name)
     for reason, names in found.items():
         logger.warning("%s: %s; a constant frame rate is taken for granted", ", ".join(names), reason)
+
+
+def remarks(scene: Scene) -> list[str]:
+    """Lines of what could surprise, each with the cameras that it is true of; empty where nothing could."""
+    found: dict[str, list[str]] = {}
+    for camera in scene.cameras:
+        source = scene.frame_cache.sources[camera.name]
+        for remark in _of_times(camera):
+            found.setdefault(remark, []).append(camera.name)
+        if isinstance(source, VideoSource):
+            for remark in _of_video(source):
+                found.setdefault(remark, []).append(camera.name)
+    return [
+        f"{'all cameras' if len(names) == len(scene.cameras) else ', '.join(names)}: {remark}"
+        for remark, names in found.items()
+    ]
+
+
+def _of_times(camera: Camera) -> Iterator[str]:
+    """Remarks on when a camera's frames were taken."""
+    if camera.given_times is not None and camera.frame_count > 2:
+        intervals = np.diff(camera.given_times.numpy())
+        usual = float(np.median(intervals))
+        gaps = np.flatnonzero(intervals > GAP * usual)
+        if len(gaps):
+            first, longest = int(gaps[0]), float(intervals.max())
+            count = "a gap" if len(gaps) == 1 else f"{len(gaps)} gaps"
+            yield f"{count} between frames, of at most {longest:.3f} s; the first after frame {first}"
+        even = np.delete(intervals, gaps)
+        if len(even) and np.abs(even / usual - 1).max() > UNEVEN:
+            low, high = 1000 * even.min(), 1000 * even.max()
+            yield f"the rate varies: {low:.1f} to {high:.1f} ms from frame to frame, usually {1000 * usual:.1f}"
+    if camera.given_times is not None and float(camera.given_times[0]) > APART:
+        yield f"its first frame is at {float(camera.given_times[0]):.3f} s of its clock"
+    if camera.row_time:
+        yield f"rolling shutter: {1000 * camera.row_time:g} ms from the first row to the last"
+    if camera.exposure:
+        yield f"exposed for {1000 * camera.exposure:g} ms; half of it is added to the frames' times"
+
+
+def _of_video(source: VideoSource) -> Iterator[str]:
+    """Remarks on a video file."""
+    properties = probe_video(source.path, source.chapters)
+    if source.chapters:
+        yield f"recorded in {1 + len(source.chapters)} files"
+    if properties.untimed and properties.frame_count > 1:
+        yield f"the file {properties.untimed}: a constant rate is taken for granted"
+    if properties.discarded:
+        yield f"cut without being encoded again: {properties.discarded} frames before its beginning are skipped"
+    traits = properties.traits
+    if traits is not None and traits.orientation != UPRIGHT:
+        yield f"stored turned or mirrored, read upright: {properties.width}x{properties.height}"
+    if traits is not None and traits.interlaced:
+        yield "interlaced: each frame shows two moments; deinterlace it first"
+    try:
+        with av.open(str(source.path)) as container:
+            yield from _of_streams(container, properties)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise UserError(f"{source.path}: cannot be read again ({error}); copy it again") from error
+
+
+def _of_streams(container: av.container.InputContainer, properties: VideoProperties) -> Iterator[str]:
+    """Remarks on what a file holds beside its pictures, and how these are coded."""
+    stream = container.streams[properties.stream]
+    if len(container.streams.video) > 1:
+        yield f"holds {len(container.streams.video)} streams of pictures; the longest is read"
+    start = properties.start_time
+    sound = next(iter(container.streams.audio), None)
+    if sound is not None:
+        yield f"has sound: {sound.codec_context.name}, {sound.codec_context.sample_rate} Hz"
+        apart = start - float((sound.start_time or 0) * sound.time_base)
+        if abs(apart) > APART:
+            yield f"its picture begins {abs(apart):.3f} s {'after' if apart > 0 else 'before'} its sound"
+    elif start > APART:
+        yield f"its picture begins at {start:.3f} s of the file's clock"
+    codec = stream.codec_context
+    pixels = codec.format
+    depth = max((component.bits for component in pixels.components), default=8) if pixels is not None else 8
+    if depth > 8:
+        yield f"{depth} bits a colour, read as 8"
+    if codec.color_trc in TRANSFERS:
+        yield f"high dynamic range ({TRANSFERS[codec.color_trc]}): read as it is stored, without tone mapping"
+    if codec.color_range == 2 and pixels is not None and not pixels.is_rgb:
+        yield "full-range colours (a tag of the file, which is followed)"
+    ratio = stream.sample_aspect_ratio
+    if ratio and ratio != 1:
+        yield f"pixels are {ratio.numerator}:{ratio.denominator}, not square; focal lengths should be of stored pixels"

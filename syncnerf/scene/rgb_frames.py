@@ -38,10 +38,11 @@ UPRIGHT = Orientation(False, False, False)
 
 
 class FrameTraits(NamedTuple):
-    """How a file's pictures are turned upright, and where their colour samples lie (ffmpeg's names)."""
+    """How a file's pictures are turned upright, where their colour samples lie (ffmpeg's names), if they interlace."""
 
     orientation: Orientation
     colour_site: str
+    interlaced: bool = False
 
 
 def first_traits(path: Path, stream: int) -> FrameTraits:
@@ -60,7 +61,7 @@ def first_traits(path: Path, stream: int) -> FrameTraits:
         site = _tagged_site(frame)
         if site == "unspecified":
             site = "center" if codec.name in CENTRED else "left"
-        return FrameTraits(_orientation(frame), site)
+        return FrameTraits(_orientation(frame), site, frame.interlaced_frame)
 
 
 def _orientation(frame: av.VideoFrame) -> Orientation:

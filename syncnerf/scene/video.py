@@ -36,6 +36,7 @@ class VideoProperties:
         untimed: why no timestamps decide the frames' times; empty where they do.
         traits: how the stored pictures are turned upright (``width`` and ``height`` are those of the upright ones), and
             where their colours were sampled.
+        discarded: number of packets that the file marks to be decoded and not shown, because it was cut.
     """
 
     width: int
@@ -47,6 +48,7 @@ class VideoProperties:
     stream: int = 0
     untimed: str = "has no timestamps"
     traits: FrameTraits | None = None
+    discarded: int = 0
 
 
 def probe_video(path: Path, chapters: tuple[Path, ...] = ()) -> VideoProperties:
@@ -92,6 +94,7 @@ def _probed(path: Path, size: int, changed: int) -> VideoProperties:
         stream=packets.stream,
         untimed=packets.untimed,
         traits=traits,
+        discarded=packets.discarded,
     )
 
 
