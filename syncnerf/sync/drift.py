@@ -8,7 +8,7 @@ from torch import Tensor
 
 from syncnerf.sync.frame_products import FrameProducts
 from syncnerf.sync.landscape import refine
-from syncnerf.sync.offsets import locking_column
+from syncnerf.sync.offsets import locking_pull
 from syncnerf.sync.solve import Lags, connected, offset_design, robust_fit
 from syncnerf.sync.uncertainty import LEAST_BLOCKS, MOST_BLOCKS, SYSTEMATIC, blended
 
@@ -101,7 +101,7 @@ def fit_clocks(
         pairs: camera indices and window lags.
         offsets: without drift, seconds, float64, shape [C]; NaN cameras stay out.
         reference: global index of the camera whose offset and rate are zero.
-        locking: samples by which lags are drawn to whole samples at most (:func:`locking_column`), undone here.
+        locking: samples by which lags are drawn to whole samples at most (:func:`locking_pull`), undone here.
 
     Returns:
         None where the windows do not determine any rate.
@@ -123,7 +123,7 @@ def fit_clocks(
     lags, times, stretch = lags.keep(inside), times[inside], stretch[inside]
     if int(known.sum()) < 2:
         return None
-    values = lags.values - locking * locking_column(lags)
+    values = lags.values - locking * locking_pull(offsets[lags.first] - offsets[lags.second], lags.samples)[0]
     # Rates enter as seconds over the whole span, so that all unknowns have one unit.
     span = float(times.max() - times.min())
     start = offsets[known].nan_to_num(0.0)

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from syncnerf.sync.solve import Lags, connected, offset_design, robust_fit, spanning_tree
+from syncnerf.sync.solve import Fit, Lags, connected, inner_inverse, offset_design, robust_fit, spanning_tree, spread
 
-LOCKING, LOCKING_DEVIATION = 0.05, 0.03
+LOCKING, LOCKING_DEVIATION = 0.06, 0.03
 """Samples by which lags are drawn to whole samples at most, and how much that varies from scene to scene."""
+LARGEST_LOCKING = 0.12
+"""At 1 / (2 pi) lags near whole samples would all be measured as whole: they would tell nothing."""
+LOCKING_ROUNDS, LOCKING_SETTLED = 20, 1e-6
+"""Gauss-Newton steps at most, and the step, as a share of a sample, that ends them."""
 
 
 @dataclass(frozen=True)
@@ -69,29 +73,56 @@ def _fit_component(lags: Lags, known: Tensor, reference: int) -> Offsets:
     deviations = lags.deviations
     gauge = torch.ones(1, count, dtype=torch.float64)
     fit = robust_fit(design, lags.values, deviations, gauge, start)
-    used, locking = fit.used, 0.0
-    if lags.samples is not None and lags.samples.any():
-        column = locking_column(lags)
-        # The deviations' common factor is only known from a first fit; what is known beforehand has none.
-        scale = math.sqrt(fit.variance)
-        design = torch.cat([torch.cat([design, column[:, None]], 1), torch.eye(count + 1, dtype=torch.float64)[-1:]])
-        deviations = torch.cat([deviations, torch.tensor([LOCKING_DEVIATION / scale], dtype=torch.float64)])
-        values = torch.cat([lags.values, torch.tensor([LOCKING], dtype=torch.float64)])
-        gauge = torch.cat([gauge, torch.zeros(1, 1, dtype=torch.float64)], 1)
-        begin = torch.cat([fit.unknowns, torch.tensor([LOCKING], dtype=torch.float64)])
-        fit = robust_fit(design, values, deviations, gauge, begin)
-        used, locking = fit.used[:-1], float(fit.unknowns[-1])
-    offsets, stderr = fit.unknowns[:count], fit.covariance.diagonal()[:count].sqrt()
-    return Offsets(known, offsets, stderr, used, design, deviations, locking)
+    if lags.samples is None or not lags.samples.any():
+        stderr = fit.covariance.diagonal().sqrt()
+        return Offsets(known, fit.unknowns, stderr, fit.used, design[fit.used], deviations[fit.used], 0.0)
+    return _without_locking(lags.keep(fit.used), fit, known, design[fit.used])
 
 
-def locking_column(lags: Lags) -> Tensor:
-    """By how many seconds each lag is drawn to whole samples, for a locking of one sample; float64, shape [M].
+def _without_locking(lags: Lags, plain: Fit, known: Tensor, design: Tensor) -> Offsets:
+    """Offsets and locking together, by Gauss-Newton.
 
     Motion energy between frames is sampled too coarsely: motion that changes within a frame interval is seen at a
     wrong frequency, by both cameras, at the same samples. So correlations are too high where samples coincide, and lags
-    are drawn to whole samples, as ``-sin(2 pi lag)`` (particle image velocimetry calls it peak locking). A camera whose
-    lags to most others are, say, a third of a sample above whole ones would be wrong by that, at all times alike.
+    are drawn to whole samples (particle image velocimetry calls it peak locking). The phase is that of the modelled
+    lag, never of the measured one: a locking of -1 / (2 pi) would turn any measured lags into whole ones.
+
+    Args:
+        lags: that the fit without locking used.
+        plain: that fit.
+        known: which cameras are determined, bool, shape [C].
+        design: derivative of each lag by each of their offsets, float64, shape [M, K].
     """
-    phase = lags.values / lags.samples.clamp_min(1e-12)
-    return -lags.samples * torch.sin(2 * torch.pi * phase)
+    row = torch.eye(design.shape[1] + 1, dtype=torch.float64)[-1:]
+    gauge = 1 - row
+    offsets, locking, variance = plain.unknowns, LOCKING, plain.variance
+    for _ in range(LOCKING_ROUNDS):
+        modelled = design @ offsets
+        pull, slope = locking_pull(modelled, lags.samples)
+        jacobian = torch.cat([torch.cat([design * (1 + locking * slope)[:, None], pull[:, None]], 1), row])
+        # The deviations' common factor is only known from the residuals; what is known beforehand has none.
+        deviations = torch.cat([lags.deviations, torch.tensor([LOCKING_DEVIATION / math.sqrt(variance)])])
+        residuals = torch.cat([lags.values - modelled - locking * pull, torch.tensor([LOCKING - locking])])
+        rows, left = jacobian / deviations[:, None], residuals / deviations
+        inverse = inner_inverse(rows.T @ rows, gauge)
+        step = inverse @ (rows.T @ left)
+        offsets, locking = offsets + step[:-1], float((locking + step[-1]).clamp(0, LARGEST_LOCKING))
+        variance = spread(left[:-1] - rows[:-1] @ step, design.shape[1] - 1)
+        if float(step[:-1].abs().max()) < LOCKING_SETTLED * float(lags.samples.max()):
+            break
+    stderr = (variance * inverse.diagonal()[:-1]).sqrt()
+    return Offsets(known, offsets, stderr, plain.used, jacobian, deviations, locking)
+
+
+def locking_pull(lags: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+    """How far a locking of one sample draws lags, and how that changes with them.
+
+    Args:
+        lags: modelled lags, seconds, float64, shape [M].
+        samples: seconds between samples, 0 where nothing draws, float64, shape [M].
+
+    Returns:
+        ``-sin(2 pi lag)`` samples, in seconds, and its derivative by the lag, without unit; float64, shape [M].
+    """
+    phase = 2 * torch.pi * lags / samples.clamp_min(1e-12)
+    return -samples * torch.sin(phase), -2 * torch.pi * torch.cos(phase) * (samples > 0)

@@ -60,7 +60,7 @@ class SyncResult:
         reasons: by name, why a camera's offset is not determined.
         warnings: by name, what speaks against a camera's offset although it is determined; its error is wide then.
         locking: samples by which the pairs' lags were found to be drawn to whole samples at most; the offsets are rid
-            of it (see :func:`~syncnerf.sync.offsets.locking_column`).
+            of it (see :func:`~syncnerf.sync.offsets.locking_pull`).
     """
 
     names: list[str]

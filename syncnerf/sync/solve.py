@@ -11,6 +11,8 @@ OUTLIER = 6.0
 """Lags this many deviations from the solution are left out at the end."""
 ROUNDS = 30
 """Reweighting rounds at most."""
+FEW_SPARE = 3
+"""With fewer measurements more than unknowns the stated deviations are believed."""
 SETTLED = 1e-8
 """Seconds; rounds end when no unknown moves further."""
 
@@ -140,11 +142,18 @@ def robust_fit(design: Tensor, values: Tensor, deviations: Tensor, gauge: Tensor
         used[:] = True
     unknowns, inverse = _solve(rows, seen, used.double(), gauge)
     residuals = seen - rows @ unknowns
-    freedom = int(used.sum()) - design.shape[1] + len(gauge)
-    # Without spare measurements (two cameras, a bare tree) the residuals are zero and tell nothing.
-    variance = float(residuals[used].square().sum()) / freedom if freedom > 0 else 1.0
-    variance = max(variance, 1e-4)
+    variance = spread(residuals[used], design.shape[1] - len(gauge))
     return Fit(unknowns, inverse * variance, variance, residuals * deviations, used)
+
+
+def spread(residuals: Tensor, unknowns: int) -> float:
+    """Square of the factor that stated deviations lack, from residuals in their units, never below 1e-4.
+
+    Few spare measurements (two or three cameras, a bare tree) tell little: never below 1 then.
+    """
+    freedom = len(residuals) - unknowns
+    floor = 1.0 if freedom < FEW_SPARE else 1e-4
+    return max(float(residuals.square().sum()) / max(freedom, 1), floor)
 
 
 def _settled(before: Tensor, after: Tensor) -> bool:
@@ -152,10 +161,13 @@ def _settled(before: Tensor, after: Tensor) -> bool:
 
 
 def _scale(residuals: Tensor, unknowns: int) -> float:
-    """Robust deviation of residuals: their median size, for a fit that has as many unknowns, never below 0.01."""
+    """Robust deviation of residuals: their median size, for a fit that has as many unknowns, never below 0.01; with
+    few spare measurements the stated one, 1."""
     # A fit passes exactly through as many measurements as it has unknowns (L1 does so literally): they do not count.
-    ordered = residuals.abs().sort().values[min(unknowns, max(len(residuals) - 3, 0)) :]
-    return max(1.4826 * float(ordered.median()), 1e-2)
+    spare = residuals.abs().sort().values[unknowns:]
+    if len(spare) < FEW_SPARE:
+        return 1.0
+    return max(1.4826 * float(spare.median()), 1e-2)
 
 
 def _solve(rows: Tensor, seen: Tensor, weights: Tensor, gauge: Tensor) -> tuple[Tensor, Tensor]:
