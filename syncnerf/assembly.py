@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from syncnerf.backend import BackendSpec, NormalizedDeviceCoordinates, SceneGeometry, find_backend
-from syncnerf.clock import Clock, ClockSpan, ClockStart
+from syncnerf.clock import Clock, ClockSpan
+from syncnerf.clock_prior import ClockStart
 from syncnerf.compilation import compilation_pays
 from syncnerf.config import Config, SceneConfig
 from syncnerf.encodings.engines import choose_engine

@@ -5,38 +5,19 @@ The shared embedding of Sync-NeRF (Kim et al., AAAI 2024, arXiv 2310.13356), wit
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from syncnerf.clock_prior import ClockPrior, ClockStart
 from syncnerf.config import OffsetsConfig
 
 UNKNOWN_MARGIN = 0.125
 """Room for offsets that nothing is known of, as a share of the longest video, on either side."""
 KNOWN_MARGIN, KNOWN_ERRORS = 2.0, 5.0
 """The same for offsets that are known: frames at least, and standard errors."""
-
-
-@dataclass(frozen=True)
-class ClockStart:
-    """What is known of the cameras' clocks before a training.
-
-    Attributes:
-        offsets: seconds against any common zero, float64, shape [C]; NaN where nothing is known.
-        rates: how much faster than nominal each clock runs (1e-6: one part per million), float64, shape [C]; None for
-            0.
-        covariance: of the offsets, of which a common shift is unknown, seconds^2, float64, shape [C, C]; NaN rows and
-            columns where nothing is known. None where no errors are known.
-        rates_stderr: standard errors of the rates, float64, shape [C]; None likewise.
-    """
-
-    offsets: Tensor
-    rates: Tensor | None = None
-    covariance: Tensor | None = None
-    rates_stderr: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -135,27 +116,14 @@ class Clock(nn.Module):
         values = torch.stack([offsets + rates * self.middles, rates * self.halves], dim=1)
         learns_rates = self.learned and self.config.offset_rates == "learn"
         self.unknown_count = 1 + learns_rates
-        self._keep_prior(start, values)
+        self.prior = ClockPrior(start, values, self.halves)
+        self.register_buffer("covariance", self.prior.covariance.clone())
         self._hold("shifts", values[:, 0].clone(), self.learned)
         self._hold("skews", values[:, 1].clone(), learns_rates)
         row_times = zeros if row_times is None else row_times.double()
         self._hold("row_times", row_times.clone(), self.config.rolling_shutter == "learn")
         self.register_buffer("gradient_mean", zeros.clone())
         self.register_buffer("gradient_square", zeros.clone())
-
-    def _keep_prior(self, start: ClockStart | None, values: Tensor) -> None:
-        """What was known beforehand, and how well, for reckonings; without errors it is no more than a start."""
-        nothing = torch.full((self.camera_count,), torch.inf, dtype=torch.float64)
-        covariance = torch.diag(nothing)
-        if start is not None and start.covariance is not None:
-            known = ~start.covariance.diagonal().isnan()
-            covariance = torch.where(known[:, None] & known, start.covariance.double(), covariance)
-        self.register_buffer("prior_values", values.clone())
-        self.register_buffer("prior_covariance", covariance)
-        errors = None if start is None else start.rates_stderr
-        spreads = nothing if errors is None else (errors.double() * self.halves).nan_to_num(torch.inf)
-        self.register_buffer("prior_skews_stderr", spreads.clone())
-        self.register_buffer("covariance", covariance.clone())
 
     def _hold(self, name: str, values: Tensor, learned: bool) -> None:
         if learned:
@@ -290,9 +258,9 @@ class Clock(nn.Module):
     # -- reckoning -----------------------------------------------------------------------------------------------
 
     @property
-    def has_prior(self) -> bool:
-        """Whether anything was known beforehand together with its errors."""
-        return self.learned and bool(self.prior_covariance.diagonal().isfinite().any())
+    def reckoned(self) -> bool:
+        """Whether shifts and rates are reckoned, since something was known of them beforehand with its errors."""
+        return self.learned and self.prior.exists
 
     @torch.no_grad()
     def middle_values(self) -> Tensor:
@@ -322,37 +290,6 @@ class Clock(nn.Module):
         self.shifts.copy_(pace * (values[:, 0] + self.middles) + zero - self.middles)
         self.skews.copy_((pace * (1.0 + skews / self.halves) - 1.0) * self.halves)
 
-    def known_offset(self, camera: int) -> tuple[float, float] | None:
-        """What was known beforehand of a camera's shift at the middle of its video, and its standard error, seconds.
-
-        Both against the reference; None where nothing was.
-        """
-        covariance = self.prior_covariance
-        own, shared = covariance[camera, camera], covariance[camera, self.reference]
-        variance = float(own + covariance[self.reference, self.reference] - 2.0 * shared)
-        if not self.learned or not math.isfinite(variance):
-            return None
-        return float(self.prior_values[camera, 0]), math.sqrt(max(variance, 0.0))
-
-    def prior_precision(self) -> tuple[Tensor, list[Tensor]]:
-        """What was known of each unknown, shape [C, P] (0 where nothing), and the inverse covariance of each [C, C].
-
-        The precisions say nothing of a common shift, and nothing of cameras of which nothing is known.
-        """
-        known = self.is_trained.cpu()
-        covariances = [self.prior_covariance.cpu()]
-        if self.unknown_count == 2:
-            covariances.append(torch.diag(self.prior_skews_stderr.cpu().square()))
-        precisions = []
-        for covariance in covariances:
-            precision = torch.zeros(self.camera_count, self.camera_count, dtype=torch.float64)
-            inside = known & covariance.diagonal().isfinite()
-            if inside.sum() > 1:
-                within = inside[:, None] & inside
-                precision[within] = _relative_precision(covariance[within].reshape(2 * [int(inside.sum())])).flatten()
-            precisions.append(precision)
-        return self.prior_values[:, : self.unknown_count].cpu(), precisions
-
     # -- training ------------------------------------------------------------------------------------------------
 
     @property
@@ -366,9 +303,9 @@ class Clock(nn.Module):
             return
         if self._first_step is None:
             self._first_step = int(self.start_step)
-        moves, reckoned = self._first_step <= step < self.freeze_step, self.has_prior
+        moves = self._first_step <= step < self.freeze_step
         for name, parameter in self.unknowns.items():
-            parameter.requires_grad_(moves and not (reckoned and name != "row_times"))
+            parameter.requires_grad_(moves and not (self.reckoned and name != "row_times"))
 
     def after_backward(self, decay: float = 0.98) -> None:
         """Take each camera's gradient into running means (of it and of its square), for the logs."""
@@ -400,13 +337,3 @@ class Clock(nn.Module):
         if self.learned:
             ratio = self.gradient_mean / self.gradient_square.sqrt().clamp_min(1e-30)
             yield from zip(self.gradient_mean.tolist(), ratio.tolist(), strict=True)
-
-
-def _relative_precision(covariance: Tensor) -> Tensor:
-    """Inverse covariance [C, C] of values of which a common shift is unknown: it ignores that shift."""
-    ones = torch.ones(len(covariance), 1, dtype=torch.float64)
-    scale = covariance.diagonal().mean()
-    # The shift gets a variance far beyond all others, and is then taken out exactly.
-    precision = torch.linalg.inv(covariance + 1e6 * scale * (ones @ ones.T))
-    leak = precision @ ones
-    return precision - leak @ leak.T / (ones.T @ leak)

@@ -108,7 +108,8 @@ class HeldOutOptimizer:
             if self.config.test_method == "adam":
                 fit = self._adam(camera, pixels)
             else:
-                known = self.synced.clock.known_offset(camera) if bool(mask.all()) else None
+                clock = self.synced.clock
+                known = clock.prior.offset_of(camera, clock.reference) if bool(mask.all()) else None
                 fit = self._grid_then_gauss_newton(camera, pixels, known)
         self.synced.clock.set_camera(camera, fit.seconds, fit.rate)
         logger.info(

@@ -26,8 +26,12 @@ LAST_FACTOR = 4
 """The last one looks at so many times more."""
 LAST_STEPS = 2
 """Gauss-Newton steps of the last one; the others take one each."""
-SHARES = (0.4, 0.55, 0.7, 0.85)
+SHARES = (0.6, 0.8)
 """Shares of the training after which there is a reckoning, beside its end; none before the offsets may move."""
+ADAPTED = 2.0
+"""A field that was trained on a camera's frames has followed that camera's clock in part: its evidence, with the field
+held, moves back towards the truth by less than the clock is off, and claims more than it knows. Its errors are taken so
+many times larger."""
 DISAGREEMENT = 4.0
 """Standard errors by which field and beforehand may differ without a word."""
 
@@ -67,15 +71,15 @@ class Reckoner:
         clock = self.synced.clock
         last = done == self.last
         waits = done < max(int(clock.start_step), 1)
-        if not clock.learned or waits or not (last or (clock.has_prior and done in self.shares)):
+        if not clock.learned or waits or not (last or (clock.reckoned and done in self.shares)):
             return False
         evidence = self._evidence(PIXELS * (LAST_FACTOR if last else 1), LAST_STEPS if last else 1, done)
         values, covariance = combine(clock, evidence)
-        if last and clock.has_prior:
+        if last and clock.reckoned:
             self._compare(evidence)
         # Without anything known beforehand the training itself is the estimate, from all pixels; this gives its errors.
-        clock.settle(values if clock.has_prior else None, covariance)
-        return clock.has_prior
+        clock.settle(values if clock.reckoned else None, covariance)
+        return clock.reckoned
 
     def _evidence(self, count: int, most_steps: int, done: int) -> Evidence:
         clock, scene = self.synced.clock, self.scene
@@ -92,18 +96,18 @@ class Reckoner:
                 if not explains(self.synced, pixels, start):
                     continue
                 fit = gauss_newton(self.synced, pixels, start, scene.frame_interval, most_steps)
-                values[camera], covariances[camera] = fit.unknowns.cpu(), fit.covariance.cpu()
+                values[camera], covariances[camera] = fit.unknowns.cpu(), ADAPTED**2 * fit.covariance.cpu()
         return Evidence(values, covariances)
 
     def _compare(self, evidence: Evidence) -> None:
         """Warn of cameras of which the field says something else than was known beforehand."""
         clock = self.synced.clock
-        errors = (evidence.covariances[:, 0, 0] + clock.prior_covariance.diagonal().cpu()).sqrt()
-        difference = evidence.values[:, 0] - clock.prior_values[:, 0].cpu()
+        errors = (evidence.covariances[:, 0, 0] + clock.prior.variances).sqrt()
+        difference = evidence.values[:, 0] - clock.prior.values[:, 0].cpu()
         known = errors.isfinite()
         difference = difference - (difference[known].median() if known.any() else 0.0)
         for camera in (known & (difference.abs() > DISAGREEMENT * errors)).nonzero()[:, 0].tolist():
-            better = evidence.covariances[camera, 0, 0] < clock.prior_covariance[camera, camera]
+            better = evidence.covariances[camera, 0, 0] < clock.prior.variances[camera]
             logger.warning(
                 "%s: the field puts its offset %.4f s from where it was known to be, %.1f standard errors away; %s has "
                 "the smaller error of the two", self.scene.names[camera], difference[camera],
@@ -131,18 +135,17 @@ def combine(clock: Clock, evidence: Evidence) -> tuple[Tensor, Tensor]:
     shape = (len(values), count)
     normal, right = torch.zeros(2, *shape, *shape, dtype=torch.float64)[0], torch.zeros(shape, dtype=torch.float64)
     widened = evidence.covariances.clone()
-    if clock.has_prior:
+    if clock.reckoned:
         widened[:, 0, 0] += excess_variance(clock, evidence)
     told = widened[:, 0, 0].isfinite().nonzero()[:, 0].tolist()
     for camera in told:
         weight = torch.linalg.inv(widened[camera])
         normal[camera, :, camera, :] += weight
         right[camera] += weight @ evidence.values[camera]
-    known, precision = clock.prior_precision()
-    for unknown in range(count):
-        block = precision[unknown]
-        normal[:, unknown, :, unknown] += block
-        right[:, unknown] += block @ known[:, unknown]
+    known = clock.prior.values.cpu()
+    for unknown, precision in enumerate(clock.prior.precisions(clock.is_trained, count)):
+        normal[:, unknown, :, unknown] += precision
+        right[:, unknown] += precision @ known[:, unknown]
     # What neither tells stays where it is.
     size = math.prod(shape)
     matrix, scale = normal.reshape(size, size), normal.reshape(size, size).diagonal().mean().clamp_min(1e-30)
@@ -154,8 +157,8 @@ def combine(clock: Clock, evidence: Evidence) -> tuple[Tensor, Tensor]:
 
 def excess_variance(clock: Clock, evidence: Evidence) -> float:
     """Variance (seconds^2) that the field's errors lack, from how far it is from what was known beforehand."""
-    own, before = evidence.covariances[:, 0, 0], clock.prior_covariance.diagonal().cpu()
-    difference = evidence.values[:, 0] - clock.prior_values[:, 0].cpu()
+    own, before = evidence.covariances[:, 0, 0], clock.prior.variances
+    difference = evidence.values[:, 0] - clock.prior.values[:, 0].cpu()
     known = own.isfinite() & before.isfinite()
     if known.sum() < 3:
         return 0.0

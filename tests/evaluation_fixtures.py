@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from syncnerf.backend import Backend, RayBatch, Rendering
-from syncnerf.clock import Clock, ClockSpan, ClockStart
+from syncnerf.clock import Clock, ClockSpan
+from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache

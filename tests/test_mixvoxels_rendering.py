@@ -290,7 +290,7 @@ def test_unbounded_and_forward_facing_space_render(space):
     ("option", "value", "words"),
     [
         ("density_ranks", "16,4", "three whole numbers"),
-        ("appearance_ranks", "16,0,4", "whole numbers from 1"),
+        ("appearance_ranks", "16,0,4", "appearance_ranks = 0"),
         ("upsample_steps", "soon", "whole numbers"),
         ("final_resolution", 5, "at least grid_resolution"),
         ("static_target", "mode", "mean, median"),

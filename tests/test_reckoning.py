@@ -5,7 +5,8 @@ import pytest
 import torch
 from wave_backend import WaveBackend, clock_of, wave_scene
 
-from syncnerf.clock import Clock, ClockSpan, ClockStart
+from syncnerf.clock import Clock, ClockSpan
+from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
 from syncnerf.reckoning import SHARES, Evidence, Reckoner, combine, excess_variance
 from syncnerf.synced import SyncedBackend

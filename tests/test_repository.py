@@ -27,6 +27,7 @@ ABOVE = {
     "assembly",
     "summary",
     "clock",
+    "clock_prior",
 }
 FOR_PLUGINS = ("backend", "option", "rendering", "encodings", "scene", "config", "errors", "native", "compilation")
 

@@ -9,7 +9,8 @@ from evaluation_fixtures import ArraySource, ring_of_cameras
 from torch import Tensor, nn
 
 from syncnerf.backend import Backend, RayBatch, Rendering
-from syncnerf.clock import Clock, ClockSpan, ClockStart
+from syncnerf.clock import Clock, ClockSpan
+from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.rays import Rays

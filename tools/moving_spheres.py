@@ -108,7 +108,8 @@ class SphereVideo:
     Attributes:
         spheres: what is filmed.
         camera: from where.
-        offset: seconds; frame k shows ``k / fps * (1 + rate) + offset``.
+        offset: seconds; a frame of own time k shows ``k * (1 + rate) + offset``, a row of it by its share of the
+            camera's ``row_time`` later.
         rate: how much faster than nominal the camera's clock sees time pass (1e-6: one part per million).
         edit: applied to each frame.
     """
@@ -133,10 +134,18 @@ class SphereVideo:
             dim=-1,
         ).reshape(-1, 3)
         local = torch.nn.functional.normalize(local, dim=-1)
-        for frame in range(self.camera.frame_count):
+        # Rows of a rolling shutter are rendered one by one, those of a global one all at once.
+        parts = local.split(2 * twice.width) if self.camera.row_time else (local,)
+        rows = (torch.arange(len(parts), dtype=torch.float64) + 0.5) / len(parts) - 0.5
+        for frame, own_time in enumerate(self.camera.frame_times.tolist()):
             pose = self.camera.pose(frame).float()
-            time = frame / self.camera.fps * (1 + self.rate) + self.offset
-            colours = self.spheres.render(pose[:3, 3], local @ pose[:3, :3].T, time)
+            times = (own_time + rows * self.camera.row_time) * (1 + self.rate) + self.offset
+            colours = torch.cat(
+                [
+                    self.spheres.render(pose[:3, 3], part @ pose[:3, :3].T, time)
+                    for part, time in zip(parts, times.tolist(), strict=True)
+                ]
+            )
             image = colours.reshape(intrinsics.height, 2, intrinsics.width, 2, 3).mean((1, 3))
             image = (image * 255).round().to(torch.uint8).numpy()
             yield image if self.edit is None else self.edit(image, frame)
@@ -169,6 +178,7 @@ def sphere_scene(
     span: float = 160.0,
     sweep: float = 0.0,
     rates: Sequence[float] | None = None,
+    row_times: Sequence[float] | None = None,
     edits: Sequence[Edit | None] | None = None,
 ) -> Scene:
     """A scene of moving spheres seen by cameras on an arc about it.
@@ -183,6 +193,7 @@ def sphere_scene(
         span: azimuth over which the cameras spread, degrees.
         sweep: azimuth that each camera itself travels over its video, degrees; 0 for cameras that stand still.
         rates: clock rate errors.
+        row_times: seconds from each camera's first to its last row.
         edits: per camera, applied to each frame.
     """
     count = len(offsets)
@@ -199,7 +210,8 @@ def sphere_scene(
         if sweep:
             way = np.linspace(-0.5, 0.5, frames[index]) * sweep * (-1) ** index
             pose = torch.stack([look_at_origin(camera_position(azimuth + step, elevation)) for step in way])
-        camera = Camera(f"cam{index:02d}", intrinsics, pose, float(fps[index]), frames[index])
+        row_time = 0.0 if row_times is None else row_times[index]
+        camera = Camera(f"cam{index:02d}", intrinsics, pose, float(fps[index]), frames[index], row_time=row_time)
         cameras.append(camera)
         rate = 0.0 if rates is None else rates[index]
         sources[camera.name] = SphereVideo(

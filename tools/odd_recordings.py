@@ -41,11 +41,6 @@ class OddFrames:
     odd: dict[str, Odd]
     _made: dict[str, np.ndarray] = field(default_factory=dict)
 
-    @property
-    def sources(self) -> dict[str, None]:
-        """No files: the odd frames are those of no video, and have no sound."""
-        return dict.fromkeys(self.odd)
-
     def prepare(self, cameras: tuple[Camera, ...]) -> None:
         """Nothing to do: the whole scene's frames are decoded."""
 

@@ -66,8 +66,10 @@ def sound_lags(scene: Scene, max_offset: float | None = None) -> list[SoundLag]:
         max_offset: largest lag that is considered, seconds; None for any.
     """
     tracks: dict[int, Soundtrack] = {}
+    # Whatever stands in for a cache of files need not have any.
+    sources = getattr(scene.frame_cache, "sources", {})
     for index, name in enumerate(scene.names):
-        source = scene.frame_cache.sources[name]
+        source = sources.get(name)
         track = soundtrack(source.path) if isinstance(source, VideoSource) else None
         if track is not None:
             tracks[index] = track
