@@ -117,7 +117,8 @@ class Clock(nn.Module):
         learns_rates = self.learned and self.config.offset_rates == "learn"
         self.unknown_count = 1 + learns_rates
         self.prior = ClockPrior(start, values, self.halves)
-        self.register_buffer("covariance", self.prior.covariance.clone())
+        self.register_buffer("covariance", self.prior.joint_covariance(self.unknown_count))
+        self.register_buffer("readout_stderr", torch.full_like(values[:, 0], torch.inf))
         self._hold("shifts", values[:, 0].clone(), self.learned)
         self._hold("skews", values[:, 1].clone(), learns_rates)
         row_times = zeros if row_times is None else row_times.double()
@@ -249,11 +250,25 @@ class Clock(nn.Module):
     def stderr(self) -> Tensor:
         """Standard errors of the offsets against the reference, seconds, float64, shape [C]; NaN where not known.
 
-        Those of the last reckoning; those of the start before the first. They are the shifts' at the videos' middles.
+        Those of the last reckoning; those of the start before the first.
         """
-        own, shared = self.covariance.diagonal(), self.covariance[self.reference]
-        errors = (own + own[self.reference] - 2.0 * shared).clamp_min(0.0).sqrt()
-        return torch.where(errors.isfinite(), errors, torch.nan)
+        factors = torch.stack([torch.ones_like(self.middles), -self.middles / self.halves], dim=1)
+        return self._relative_error(factors[:, : self.unknown_count])
+
+    def rates_stderr(self) -> Tensor:
+        """Standard errors of the rates likewise, no unit; 0 where rates are not learned."""
+        if self.unknown_count == 1:
+            return torch.zeros_like(self.halves)
+        return self._relative_error(torch.stack([torch.zeros_like(self.halves), 1.0 / self.halves], dim=1))
+
+    def _relative_error(self, factors: Tensor) -> Tensor:
+        """Standard error of each camera's combination of its unknowns, factors [C, P], less the reference's."""
+        # An unknown that does not count must not make nan of an infinite variance.
+        covariance = torch.where(factors[:, :, None, None] * factors == 0, 0.0, self.covariance)
+        shared = torch.einsum("cp,cpdq,dq->cd", factors, covariance.nan_to_num(posinf=1e30), factors)
+        own = shared.diagonal()
+        variance = own + own[self.reference] - 2.0 * shared[self.reference]
+        return torch.where(variance < 1e20, variance.clamp_min(0.0).sqrt(), torch.nan)
 
     # -- reckoning -----------------------------------------------------------------------------------------------
 
@@ -273,14 +288,17 @@ class Clock(nn.Module):
         return values[:, : self.unknown_count].cpu()
 
     @torch.no_grad()
-    def settle(self, values: Tensor | None, covariance: Tensor) -> None:
+    def settle(self, values: Tensor | None, covariance: Tensor, readout_stderr: Tensor | None = None) -> None:
         """Move the trained cameras' clocks, the field's time staying where it is.
 
         Args:
             values: as :meth:`middle_values` gives them; None to leave all where it is.
-            covariance: of the shifts, seconds^2, float64, shape [C, C].
+            covariance: of all of them, seconds^2, float64, shape [C, P, C, P].
+            readout_stderr: standard errors of learned readout times, seconds, float64, shape [C].
         """
         self.covariance.copy_(covariance)
+        if readout_stderr is not None:
+            self.readout_stderr.copy_(readout_stderr)
         if values is None:
             return
         values = values.to(self.shifts.device)

@@ -78,6 +78,15 @@ class ClockPrior(nn.Module):
             return None
         return float(self.values[camera, 0]), math.sqrt(max(variance, 0.0))
 
+    def joint_covariance(self, unknown_count: int) -> Tensor:
+        """Covariance of the shifts and, for 2 unknowns, the rates' shares, float64, shape [C, P, C, P]."""
+        count = len(self.covariance)
+        joint = torch.zeros(count, unknown_count, count, unknown_count, dtype=torch.float64)
+        joint[:, 0, :, 0] = self.covariance
+        if unknown_count == 2:
+            joint[:, 1, :, 1] = torch.diag(self.skews_stderr.square())
+        return joint
+
     def precisions(self, trained: Tensor, unknown_count: int) -> list[Tensor]:
         """Inverse covariance [C, C] of the shifts and, for 2 unknowns, of the rates' shares; on the CPU.
 

@@ -102,8 +102,8 @@ class HeldOutOptimizer:
             the train/eval modes are as before, also after an exception.
         """
         row_time = float(self.synced.clock.row_times[camera])
-        count = self.config.test_pixels * FINE_FACTOR
-        pixels = choose_pixels(self.scene, camera, row_time, mask, count, self.seed, self.fits_rate).to(self.device)
+        count, unknowns = self.config.test_pixels * FINE_FACTOR, ("shift", "rate")[: 1 + self.fits_rate]
+        pixels = choose_pixels(self.scene, camera, row_time, mask, count, self.seed, unknowns).to(self.device)
         with frozen(self.synced):
             if self.config.test_method == "adam":
                 fit = self._adam(camera, pixels)

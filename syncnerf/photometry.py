@@ -17,6 +17,8 @@ from syncnerf.synced import SyncedBackend
 
 CHUNK = 4096
 """Rays rendered at once."""
+UNKNOWNS = ("shift", "rate", "readout")
+"""A camera's shift at the middle of its video; the share of it that its rate has made at the ends; its readout time."""
 MOST_STEP = 1.0
 """Frames by which a Gauss-Newton step moves a frame's moment at most."""
 CONVERGED = 1e-4
@@ -30,8 +32,8 @@ class CameraPixels:
     Attributes:
         rays: N rays.
         times: when each was exposed on the camera's own clock, its row counted, seconds, float64, shape [N].
-        basis: derivatives of the corrected times by the clock's unknowns: 1 for its shift at the middle of the video,
-            -1 .. 1 from first to last frame for its rate (if that is asked for), float64, shape [N, P].
+        basis: derivatives of the corrected times by the clock's unknowns (of :data:`UNKNOWNS`) that were asked for,
+            float64, shape [N, P].
         rgb: true colours, float32, shape [N, 3].
         still: the pixels' mean colours over the video, float32, shape [N, 3].
         frames: frame numbers, int64, shape [N].
@@ -59,7 +61,13 @@ class CameraPixels:
 
 
 def choose_pixels(
-    scene: Scene, index: int, row_time: float, mask: Tensor, count: int, seed: int, with_rate: bool = False
+    scene: Scene,
+    index: int,
+    row_time: float,
+    mask: Tensor,
+    count: int,
+    seed: int,
+    unknowns: tuple[str, ...] = ("shift",),
 ) -> CameraPixels:
     """Changing pixels of a camera first, at random frames; any allowed ones where too few change.
 
@@ -70,7 +78,7 @@ def choose_pixels(
         mask: pixels that may be chosen, bool, shape [height, width].
         count: how many; drawn with replacement.
         seed: of the choice.
-        with_rate: the camera's rate is an unknown beside its shift.
+        unknowns: of :data:`UNKNOWNS`, in the order of the basis.
     """
     camera, frames = scene.cameras[index], scene.frames(index)
     generator = torch.Generator().manual_seed(seed)
@@ -87,12 +95,11 @@ def choose_pixels(
     poses = camera.camera_to_world[frame] if camera.is_moving else camera.camera_to_world.expand(count, 4, 4)
     table, own = intrinsics_table([camera]), torch.zeros_like(pixel)
     rays = pixel_rays(table, poses, own, pixel, scene.near, scene.far)
-    times = camera.frame_times
-    basis = torch.ones(count, 1, dtype=torch.float64)
-    if with_rate:
-        middle, half = (times[0] + times[-1]) / 2, (times[-1] - times[0]) / 2
-        basis = torch.cat([basis, ((times[frame] - middle) / half)[:, None]], dim=1)
-    exposed = times[frame] + row_time * pixel_rows(table, own, pixel).double()
+    times, rows = camera.frame_times, pixel_rows(table, own, pixel).double()
+    middle, half = (times[0] + times[-1]) / 2, (times[-1] - times[0]) / 2
+    columns = {"shift": torch.ones_like(rows), "rate": (times[frame] - middle) / half, "readout": rows}
+    basis = torch.stack([columns[name] for name in unknowns], dim=1)
+    exposed = times[frame] + row_time * rows
     still = torch.from_numpy(statistics.mean).reshape(-1, 3)[pixel].float()
     return CameraPixels(rays, exposed, basis, rgb, still, frame)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from syncnerf.clock import Clock
 from syncnerf.photometry import CameraPixels, choose_pixels, frozen, gauss_newton, residuals
@@ -43,12 +44,14 @@ class Evidence:
     Attributes:
         values: shift at the middle of each video, and the rate's share of it at the ends where rates are learned,
             seconds, float64, shape [C, P].
+        readout_stderr: standard errors of the readout times where they are learned, seconds, float64, shape [C].
         covariances: of each camera's, float64, shape [C, P, P]; infinite where the field explains a camera's changing
             pixels no better than their mean colours do, and for cameras that were not trained.
     """
 
     values: Tensor
     covariances: Tensor
+    readout_stderr: Tensor | None = None
 
 
 class Reckoner:
@@ -78,26 +81,29 @@ class Reckoner:
         if last and clock.reckoned:
             self._compare(evidence)
         # Without anything known beforehand the training itself is the estimate, from all pixels; this gives its errors.
-        clock.settle(values if clock.reckoned else None, covariance)
+        clock.settle(values if clock.reckoned else None, covariance, evidence.readout_stderr)
         return clock.reckoned
 
     def _evidence(self, count: int, most_steps: int, done: int) -> Evidence:
         clock, scene = self.synced.clock, self.scene
-        values, unknowns = clock.middle_values(), clock.unknown_count
-        covariances = torch.full((len(values), unknowns, unknowns), torch.inf, dtype=torch.float64)
+        values, known = clock.middle_values(), clock.unknown_count
+        unknowns = ("shift", "rate")[:known] + (("readout",) if "row_times" in clock.unknowns else ())
+        covariances = torch.full((len(values), *[len(unknowns)] * 2), torch.inf, dtype=torch.float64)
         with frozen(self.synced):
             for camera in scene.train:
                 size = scene.cameras[camera].intrinsics
                 everywhere = torch.ones(size.height, size.width, dtype=torch.bool)
                 row_time = float(clock.row_times[camera])
                 seed = self.seed + 1_000_003 * done
-                pixels = choose_pixels(scene, camera, row_time, everywhere, count, seed, unknowns == 2).to(self.device)
-                start = values[camera].to(self.device)
+                pixels = choose_pixels(scene, camera, row_time, everywhere, count, seed, unknowns).to(self.device)
+                # Readout times follow the gradient; here they only widen the errors of what they are confused with.
+                start = pad(values[camera], (0, len(unknowns) - known)).to(self.device)
                 if not explains(self.synced, pixels, start):
                     continue
                 fit = gauss_newton(self.synced, pixels, start, scene.frame_interval, most_steps)
-                values[camera], covariances[camera] = fit.unknowns.cpu(), ADAPTED**2 * fit.covariance.cpu()
-        return Evidence(values, covariances)
+                values[camera], covariances[camera] = fit.unknowns[:known].cpu(), ADAPTED**2 * fit.covariance.cpu()
+        readout = covariances[:, known, known].sqrt() if len(unknowns) > known else None
+        return Evidence(values, covariances[:, :known, :known], readout)
 
     def _compare(self, evidence: Evidence) -> None:
         """Warn of cameras of which the field says something else than was known beforehand."""
@@ -129,7 +135,7 @@ def combine(clock: Clock, evidence: Evidence) -> tuple[Tensor, Tensor]:
     it was trained on) and are widened by what is missing (DerSimonian and Laird, 1986).
 
     Returns:
-        Values as in :class:`Evidence`, float64, shape [C, P], and the covariance of the shifts, shape [C, C].
+        Values as in :class:`Evidence`, float64, shape [C, P], and their covariance, shape [C, P, C, P].
     """
     values, count = clock.middle_values(), clock.unknown_count
     shape = (len(values), count)
@@ -152,7 +158,7 @@ def combine(clock: Clock, evidence: Evidence) -> tuple[Tensor, Tensor]:
     anchor = 1e-9 * scale * torch.eye(size, dtype=torch.float64)
     inverse = torch.linalg.inv(matrix + anchor)
     found = inverse @ (right.reshape(size) + anchor @ values.reshape(size))
-    return found.reshape(shape), inverse.reshape(*shape, *shape)[:, 0, :, 0]
+    return found.reshape(shape), inverse.reshape(*shape, *shape)
 
 
 def excess_variance(clock: Clock, evidence: Evidence) -> float:

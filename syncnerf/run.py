@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 from pathlib import Path
@@ -211,14 +212,18 @@ def _write_offsets(folder: Path, assembly: Assembly, fits: list[OffsetFit]) -> N
 
 def _further(clock: Clock, scene: Scene) -> dict[str, dict[str, float]]:
     """By camera name what its clock has beside an offset: a rate in parts per million, a learned readout time."""
-    entries: dict[str, dict[str, float]] = {name: {} for name in scene.names}
-    rates = clock.rates().detach()
-    if rates.any():
-        for name, rate in zip(scene.names, rates.tolist(), strict=True):
-            entries[name]["rate_ppm"] = rate * 1e6
+    columns = {}
+    if clock.rates().detach().any():
+        columns["rate_ppm"] = 1e6 * clock.rates().detach()
+    if "skews" in clock.unknowns:
+        columns["rate_ppm_stderr"] = 1e6 * clock.rates_stderr()
     if "row_times" in clock.unknowns:
-        for index in scene.train:
-            entries[scene.names[index]]["row_time"] = clock.row_times[index].item()
+        columns |= {"row_time": clock.row_times.detach(), "row_time_stderr": clock.readout_stderr}
+    entries: dict[str, dict[str, float]] = {name: {} for name in scene.names}
+    for key, values in columns.items():
+        for index, value in enumerate(values.tolist()):
+            if math.isfinite(value) and (index in scene.train or key == "rate_ppm"):
+                entries[scene.names[index]][key] = value
     return entries
 
 
