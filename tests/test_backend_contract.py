@@ -16,6 +16,7 @@ SMALL = {
     "occupancy_resolution": 12, "occupancy_steps": 24, "occupancy_start": 2, "occupancy_every": 2,
     "hash_levels": 3, "hash_table": 9, "hash_coarsest": 4, "hash_finest": 12, "proposal_levels": 2, "proposal_table": 9,
     "grid_resolution": 12, "final_resolution": 12, "distortion_weight": 0.01, "density_weight": 0.01, "time_blur": 2.0,
+    "initial_depth": 5.0,
 }  # fmt: skip
 """Sizes for a test, of whichever backend knows the option."""
 VARIANTS = ("field", "sampler")

@@ -45,9 +45,16 @@ def test_contraction_is_continuous_at_the_box_and_differentiable_outside():
 def test_box_maps_to_the_cube_and_contracted_space_too():
     plain, contracted = FieldSpace(geometry()), FieldSpace(geometry(contraction=True))
     corners = torch.tensor([[-2.0, -1.0, 0.0], [2.0, 3.0, 1.0], [0.0, 1.0, 0.5]])
-    torch.testing.assert_close(plain.normalize(corners), torch.tensor([[-1.0] * 3, [1.0] * 3, [0.0] * 3]))
+    ones = torch.ones(3)
+    seen = plain.warp(Rays(corners, torch.eye(3), 0.1 * ones, 50.0 * ones))
+    # The longest side is 4: lengths are halved there, and the box keeps its shape.
+    torch.testing.assert_close(seen.origins, torch.tensor([[-1.0, -1.0, -0.25], [1.0, 1.0, 0.25], [0.0, 0.0, 0.0]]))
+    torch.testing.assert_close(torch.stack([seen.near, seen.far]), torch.tensor([[0.05] * 3, [25.0] * 3]))
+    assert plain.unit == 2.0
+    torch.testing.assert_close(plain.bounds, seen.origins[:2])
+    torch.testing.assert_close(plain.normalize(seen.origins), torch.tensor([[-1.0] * 3, [1.0] * 3, [0.0] * 3]))
     # Contraction fits the whole of space into the cube, the box into its inner half.
-    torch.testing.assert_close(contracted.normalize(corners), torch.tensor([[-0.5] * 3, [0.5] * 3, [0.0] * 3]))
+    torch.testing.assert_close(contracted.normalize(seen.origins), torch.tensor([[-0.5] * 3, [0.5] * 3, [0.0] * 3]))
     assert contracted.normalize(torch.tensor([[1e6, -1e6, 3.0]])).abs().max() <= 1.0
 
 

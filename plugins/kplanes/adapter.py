@@ -16,6 +16,13 @@ from syncnerf.rendering.phases import phase
 from syncnerf.rendering.ray_samples import RaySamples, clip_to_box, uniform_samples
 from syncnerf.rendering.selection import SampleBudget, Selection
 from syncnerf.rendering.space import FieldSpace
+from syncnerf.rendering.starting import (
+    CLEAR_DEPTH,
+    near_factors,
+    near_radius,
+    scale_gradient,
+    starting_density,
+)
 from syncnerf.scene.rays import Rays
 from syncnerf_kplanes.construction import make_field, make_proposals
 from syncnerf_kplanes.field import DensityField
@@ -39,14 +46,14 @@ class KPlanesBackend(Backend):
         background = torch.tensor(geometry.background or (0.0, 0.0, 0.0))
         self.register_buffer("background", background, persistent=False)
         self.frame_length = 2.0 / max(geometry.frame_count - 1, 1)
-        self.field = make_field(config, geometry)
+        start = starting_density(geometry, self.space, config.initial_depth)
+        self.near_radius = near_radius(geometry, config.gradient_radius)
+        self.field = make_field(config, geometry, start)
         self.occupancy: OccupancyGrid | None = None
         self.proposal_fields = torch.nn.ModuleList()
         if config.sampler == "occupancy" or geometry.occupied is not None:
             time_bins = config.occupancy_times if config.sampler == "occupancy" else 1
-            self.occupancy = OccupancyGrid(
-                geometry.bounds.float(), config.occupancy_resolution, time_bins, geometry.occupied
-            )
+            self.occupancy = OccupancyGrid(self.space.bounds, config.occupancy_resolution, time_bins, geometry.occupied)
         if config.sampler == "proposal":
             self.sampler = ProposalSampler(
                 whole_numbers(config, "proposal_samples"),
@@ -54,10 +61,12 @@ class KPlanesBackend(Backend):
                 config.anneal_steps,
                 config.proposal_warmup,
             )
-            self.proposal_fields.extend(make_proposals(config, geometry))
-        side = float((geometry.bounds[1] - geometry.bounds[0]).max())
-        self.march_step = side / config.occupancy_steps
-        self.march_count = math.ceil(float((geometry.bounds[1] - geometry.bounds[0]).norm()) / self.march_step)
+            # Transparent even inside a hull: they should send samples everywhere at first.
+            clear = starting_density(geometry, self.space, config.initial_depth or CLEAR_DEPTH)
+            self.proposal_fields.extend(make_proposals(config, geometry, clear))
+        self.march_step = 2.0 / config.occupancy_steps
+        diagonal = float((self.space.bounds[1] - self.space.bounds[0]).norm())
+        self.march_count = math.ceil(diagonal / self.march_step)
         self.budget = SampleBudget()
         self._weighted_penalties = compiled(self._penalties, geometry.compiled)
 
@@ -71,13 +80,13 @@ class KPlanesBackend(Backend):
             samples, levels = self._sample(warped, native, generator)
         with phase("field"):
             asked = (rays, warped, native, samples, self._select(samples), self.background)
-            shader = Shader(self.field, self.space, self.config.colour_threshold)
+            shader = Shader(self.field, self.space, self.config.colour_threshold, self.near_radius)
             rgb, depth, weights = shader.shade(*asked)
         extras: dict[str, Any] = {"samples": samples, "weights": weights, "levels": levels}
         if self.decompose:
             extras["static_rgb"] = shader.shade(*asked, static=True)[0]
             extras["dynamic_rgb"] = (self.background + rgb - extras["static_rgb"]).clamp(0.0, 1.0)
-        return Rendering(rgb, depth, weights.sum(dim=-1), extras)
+        return Rendering(rgb, self.space.unit * depth, weights.sum(dim=-1), extras)
 
     def _sample(self, rays: Rays, native: Tensor, generator: torch.Generator | None):
         if self.config.sampler == "occupancy":
@@ -94,7 +103,9 @@ class KPlanesBackend(Backend):
         def densities(field: DensityField):
             def of(samples: RaySamples) -> Tensor:
                 every = Selection(*samples.middles.shape)
-                return every.spread(field(*sample_points(self.space, rays, native, samples, every)))
+                density = field(*sample_points(self.space, rays, native, samples, every))
+                factors = near_factors(every.take(samples.middles), self.near_radius)
+                return every.spread(scale_gradient(density, factors))
 
             return of
 
@@ -203,6 +214,6 @@ class KPlanesBackend(Backend):
         return ()
 
     def _density(self, points: Tensor, times: Tensor) -> Tensor:
-        """Densities [M] at points [M, 3] in the units of the bounds and times [M] in [-1, 1], in parts."""
+        """Densities [M] at points [M, 3] where samples are placed and times [M] in [-1, 1], in parts."""
         parts = zip(points.split(65536), times.split(65536), strict=True)
         return torch.cat([self.field.density(self.space.normalize(part), at)[0] for part, at in parts])

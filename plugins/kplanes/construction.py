@@ -8,20 +8,20 @@ from syncnerf_kplanes.planes import PlaneGrid
 from syncnerf_kplanes.spec import KPlanesConfig
 
 
-def make_field(config: KPlanesConfig, geometry: SceneGeometry) -> Field:
-    """The field that the option ``field`` names."""
+def make_field(config: KPlanesConfig, geometry: SceneGeometry, start: float) -> Field:
+    """The field that the option ``field`` names; ``start`` is its density before it has learned anything."""
     if config.field == "hash":
         features: Features = _hash_grid(config, geometry, config.hash_levels, config.hash_table, config.hash_finest)
     else:
         resolutions = [config.plane_resolution * scale for scale in whole_numbers(config, "plane_scales")]
         features = PlaneGrid(resolutions, _time_cells(config, geometry), config.plane_channels, geometry.engine)
     if config.field == "kplanes_explicit":
-        return Field(features, ExplicitDecoder(features.width, config.basis_width))
-    return Field(features, HybridDecoder(features.width, config.hidden_width, geometry.engine))
+        return Field(features, ExplicitDecoder(features.width, config.basis_width, start))
+    return Field(features, HybridDecoder(features.width, config.hidden_width, start, geometry.engine))
 
 
-def make_proposals(config: KPlanesConfig, geometry: SceneGeometry) -> list[DensityField]:
-    """The proposal networks' fields, of the same kind of features."""
+def make_proposals(config: KPlanesConfig, geometry: SceneGeometry, start: float) -> list[DensityField]:
+    """The proposal networks' fields, of the same kind of features and the same density at first."""
     fields = []
     for resolution in whole_numbers(config, "proposal_resolutions"):
         if config.field == "hash":
@@ -30,7 +30,7 @@ def make_proposals(config: KPlanesConfig, geometry: SceneGeometry) -> list[Densi
         else:
             channels = config.proposal_channels
             features = PlaneGrid([resolution], _time_cells(config, geometry), channels, geometry.engine)
-        fields.append(DensityField(features, geometry.engine))
+        fields.append(DensityField(features, start, geometry.engine))
     return fields
 
 

@@ -16,10 +16,18 @@ GEOMETRY_FEATURES = 15
 
 
 class HybridDecoder(nn.Module):
-    """Two small networks: features to density and geometry, those and the direction to colour (section 3.3)."""
+    """Two small networks: features to density and geometry, those and the direction to colour (section 3.3).
 
-    def __init__(self, features: int, width: int, engine: str = "torch"):
+    Args:
+        features: of a point.
+        width: of the hidden layers.
+        start: density where the network says zero.
+        engine: what the networks run on.
+    """
+
+    def __init__(self, features: int, width: int, start: float = 1.0, engine: str = "torch"):
         super().__init__()
+        self.start = start
         self.density_network = FusedMLP(features, 1 + GEOMETRY_FEATURES, width, 1, engine)
         self.harmonics = SphericalHarmonics(engine)
         self.colour_network = FusedMLP(GEOMETRY_FEATURES + WIDTH, 3, width, 2, engine)
@@ -27,7 +35,7 @@ class HybridDecoder(nn.Module):
     def density(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Densities [N] and what the colour needs, [N, 15]."""
         output = self.density_network(features)
-        return truncated_exponential(output[:, 0]), output[:, 1:]
+        return self.start * truncated_exponential(output[:, 0]), output[:, 1:]
 
     def view(self, directions: Tensor) -> Tensor:
         """What a ray's colours need of its unit direction [R, 3]: spherical harmonics, [R, 16]."""
@@ -39,16 +47,23 @@ class HybridDecoder(nn.Module):
 
 
 class ExplicitDecoder(nn.Module):
-    """Linear density, and colour as a dot product with a learned basis of the direction (K-Planes, section 3.2)."""
+    """Linear density, and colour as a dot product with a learned basis of the direction (K-Planes, section 3.2).
 
-    def __init__(self, features: int, width: int):
+    Args:
+        features: of a point.
+        width: of the hidden layers.
+        start: density where the linear map says zero.
+    """
+
+    def __init__(self, features: int, width: int, start: float = 1.0):
         super().__init__()
+        self.start = start
         self.density_weights = nn.Linear(features, 1, bias=False)
         self.basis_network = mlp(3, 3 * features, width, hidden_layers=2, bias=True)
 
     def density(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Densities [N] and what the colour needs, the features themselves."""
-        return truncated_exponential(self.density_weights(features)[:, 0]), features
+        return self.start * truncated_exponential(self.density_weights(features)[:, 0]), features
 
     def view(self, directions: Tensor) -> Tensor:
         """What a ray's colours need of its unit direction [R, 3]: the colour basis, [R, 3 * features]."""
@@ -101,11 +116,11 @@ class Field(nn.Module):
 class DensityField(nn.Module):
     """A field of density alone, the proposal network of K-Planes (section 3.4)."""
 
-    def __init__(self, features: Features, engine: str = "torch"):
+    def __init__(self, features: Features, start: float = 1.0, engine: str = "torch"):
         super().__init__()
-        self.features = features
+        self.features, self.start = features, start
         self.network = FusedMLP(features.width, 1, 64, 1, engine)
 
     def forward(self, points: Tensor, times: Tensor) -> Tensor:
         """Densities, shape [N], at points in [-1, 1]^3 [N, 3] and times in [-1, 1] [N]."""
-        return truncated_exponential(self.network(self.features(points, times))[:, 0])
+        return self.start * truncated_exponential(self.network(self.features(points, times))[:, 0])

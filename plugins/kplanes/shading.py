@@ -9,6 +9,7 @@ from syncnerf.rendering.compositing import composite, render_weights
 from syncnerf.rendering.ray_samples import RaySamples
 from syncnerf.rendering.selection import Selection
 from syncnerf.rendering.space import FieldSpace
+from syncnerf.rendering.starting import near_factors, scale_gradient
 from syncnerf.scene.rays import Rays
 from syncnerf_kplanes.field import Field
 
@@ -33,10 +34,12 @@ class Shader:
         field: densities and colours.
         space: the field's coordinates.
         colour_threshold: samples of less weight have no colour.
+        near_radius: distance below which samples' gradients are scaled down; 0 for none.
     """
 
-    def __init__(self, field: Field, space: FieldSpace, colour_threshold: float):
+    def __init__(self, field: Field, space: FieldSpace, colour_threshold: float, near_radius: float = 0.0):
         self.field, self.space, self.colour_threshold = field, space, colour_threshold
+        self.near_radius = near_radius
 
     def shade(
         self, rays: Rays, warped: Rays, native: Tensor, samples: RaySamples, selection: Selection | None,
@@ -78,7 +81,8 @@ class Shader:
     ) -> tuple[Tensor, Tensor]:
         """Densities [N, S], and what the colours of the selected samples need, [M, ...]."""
         density, geometry = self.field.density(*sample_points(self.space, rays, native, samples, selection), static)
-        return selection.spread(density), geometry
+        factors = near_factors(selection.take(samples.middles), self.near_radius)
+        return selection.spread(scale_gradient(density, factors)), scale_gradient(geometry, factors)
 
     def _follow(self, rays: Rays, native: Tensor, samples: RaySamples, static: bool):
         """The same from near to far in parts, each ray only up to where hardly any light comes from; and where."""

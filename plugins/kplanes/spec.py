@@ -41,6 +41,17 @@ class KPlanesConfig:
         "cells along time, of the space-time planes or of the finest hash level; 0 for half the frames",
         count(2, "interpolation takes two cells", 10**6, also=0),
     )
+    initial_depth: float = option(
+        0.0,
+        "optical depth across the box at the start; 0 for 0.2, or 20 inside a visual hull where one is known",
+        Range(0, 1e4, "optical depths are positive"),
+    )
+    gradient_radius: float = option(
+        -1.0,
+        "distance from a camera, as a share of half the box's longest side, below which gradients shrink with its "
+        "square, against fog before the lenses; 0 for none, -1 for 0.6 where the background is unknown",
+        Range(-1, 1e3, "a distance, or -1"),
+    )
     hidden_width: int = option(64, "width of the hybrid decoder's networks", (16, 32, 64, 128))
     basis_width: int = option(
         128, "width of the explicit decoder's network for the colour basis", count(1, "a network has a width", 8192)

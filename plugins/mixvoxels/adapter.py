@@ -10,6 +10,7 @@ from syncnerf.backend import Backend, RayBatch, Rendering, Replacement, SceneGeo
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.ray_samples import uniform_samples
 from syncnerf.rendering.space import FieldSpace
+from syncnerf.rendering.starting import near_radius, starting_density
 from syncnerf.scene.rays import Rays
 from syncnerf_mixvoxels.field import DynamicField, StaticField, VariationField
 from syncnerf_mixvoxels.losses import grid_losses, variation_loss
@@ -35,14 +36,15 @@ class MixVoxelsBackend(Backend):
         self.space = FieldSpace(geometry)
         self.register_buffer("box", torch.tensor([[-1.0] * 3, [1.0] * 3]))
         resolution = self._cells(config.grid_resolution)
-        self.static_field = StaticField(config, resolution)
-        self.dynamic_field = DynamicField(config, resolution)
+        start = starting_density(geometry, self.space, config.initial_depth)
+        self.static_field = StaticField(config, resolution, start)
+        self.dynamic_field = DynamicField(config, resolution, start)
         self.variation = VariationField(config, resolution)
         if config.field == "mixvoxels":
             self.query = TimeNetwork(config.time_octaves, config.query_width, config.query_hidden_width)
         else:
             self.query = TimeLatents(geometry.frame_count, config.query_width)
-        self.mask = OccupancyGrid(geometry.bounds.float(), config.mask_resolution, 1, geometry.occupied)
+        self.mask = OccupancyGrid(self.space.bounds, config.mask_resolution, 1, geometry.occupied)
         self.before_step(0)
 
     # -- space ---------------------------------------------------------------------------------------------------
@@ -86,7 +88,10 @@ class MixVoxelsBackend(Backend):
         change = logits.new_full((len(rays),), -20.0).scatter_reduce(0, samples.rays, logits, "amax")
         moves = self._moves(samples, logits.detach().sigmoid(), change.detach().sigmoid())
         series = TimeSeries(self.query, (1.0 + (times if times.ndim == 2 else times[:, None])) / 2.0)
-        mixer = Mixer(self.static_field, self.dynamic_field, self._background(logits), self.config.colour_threshold)
+        mixer = Mixer(
+            self.static_field, self.dynamic_field, self._background(logits), self.config.colour_threshold,
+            near_radius(self.geometry, self.config.gradient_radius),
+        )  # fmt: skip
         mixture = mixer(samples, rays.directions, series, moves)
         far = (1.0 - mixture.accumulation) * warped.far[:, None]
         # Where nothing changes, the colours still are a (constant) function of the times.
@@ -95,7 +100,7 @@ class MixVoxelsBackend(Backend):
             "still": mixture.static_rgb, "change": change, "samples": len(samples),
             "dynamic_samples": mixture.dynamic_samples,
         }  # fmt: skip
-        rendering = Rendering(rgb, mixture.depth + far, mixture.accumulation, extras)
+        rendering = Rendering(rgb, self.space.unit * (mixture.depth + far), mixture.accumulation, extras)
         if self.decompose:
             extras["static_rgb"] = mixture.static_rgb
             beside = (1.0 - mixture.dynamic_accumulation)[..., None] * self._background(logits)
@@ -179,7 +184,7 @@ class MixVoxelsBackend(Backend):
         self.mask.update(self._largest_density, threshold, self.config.mask_decay, generator)
 
     def _largest_density(self, points: Tensor, times: Tensor) -> Tensor:
-        """Largest density over the video at points [M, 3] in the units of the bounds; ``times`` are not needed."""
+        """Largest density over the video at points [M, 3] where samples are placed; ``times`` are not needed."""
         moments = torch.linspace(0.0, 1.0, self.config.mask_times, dtype=torch.float64, device=points.device)
         series = TimeSeries(self.query, moments[None])
         found = []

@@ -1,5 +1,6 @@
 """The static and the dynamic field, and the field that tells which points ever change."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,14 +15,21 @@ from syncnerf_mixvoxels.vm_grid import VMGrid
 
 
 class VoxelField(nn.Module):
-    """What static and dynamic field share: grids for density and for appearance."""
+    """What static and dynamic field share: grids for density and for appearance.
 
-    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int]):
+    Args:
+        config: sizes.
+        resolution: cells along x, y and z.
+        start: density where the grids say zero.
+    """
+
+    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int], start: float):
         super().__init__()
         self.density_grid = VMGrid(resolution, whole_numbers(config, "density_ranks"))
         self.appearance_grid = VMGrid(resolution, whole_numbers(config, "appearance_ranks"))
         self.basis = nn.Linear(self.appearance_grid.width, config.appearance_features, bias=False)
-        self.shift, self.scale = config.density_shift, config.density_scale
+        self.scale = config.density_scale
+        self.shift = math.log(math.expm1(start / self.scale))
 
     def activate(self, raw: Tensor) -> Tensor:
         """Densities from raw values: a shifted softplus (TensoRF, section 5)."""
@@ -35,8 +43,8 @@ class VoxelField(nn.Module):
 class StaticField(VoxelField):
     """A radiance field without time (TensoRF with vector-matrix grids)."""
 
-    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int]):
-        super().__init__(config, resolution)
+    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int], start: float):
+        super().__init__(config, resolution, start)
         inputs = config.appearance_features + WIDTH
         self.colour_decoder = mlp(inputs, 3, config.hidden_width, hidden_layers=2, bias=True)
 
@@ -56,8 +64,8 @@ class DynamicField(VoxelField):
     colour then.
     """
 
-    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int]):
-        super().__init__(config, resolution)
+    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int], start: float):
+        super().__init__(config, resolution, start)
         self.width, hidden = config.query_width, config.hidden_width
         self.density_decoder = mlp(self.density_grid.width, self.width, hidden, hidden_layers=1, bias=True)
         inputs = config.appearance_features + WIDTH

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from syncnerf.rendering.starting import near_factors, scale_gradient
 from syncnerf_mixvoxels.field import DynamicField, StaticField
 from syncnerf_mixvoxels.series import PackedSamples
 from syncnerf_mixvoxels.time_query import TimeSeries
@@ -41,11 +42,15 @@ class Mixer:
         dynamic: answers for those that do, at all moments at once.
         background: colour behind everything, shape [3].
         colour_threshold: samples of less weight (at every moment) skip the colour networks.
+        near_radius: distance from a camera below which samples' gradients are scaled down; 0 for none.
     """
 
-    def __init__(self, static: StaticField, dynamic: DynamicField, background: Tensor, colour_threshold: float):
+    def __init__(
+        self, static: StaticField, dynamic: DynamicField, background: Tensor, colour_threshold: float,
+        near_radius: float = 0.0,
+    ):  # fmt: skip
         self.static, self.dynamic, self.background = static, dynamic, background
-        self.threshold = colour_threshold
+        self.threshold, self.near_radius = colour_threshold, near_radius
 
     def __call__(self, samples: PackedSamples, directions: Tensor, series: TimeSeries, moves: Tensor) -> Mixture:
         """Render.
@@ -56,7 +61,7 @@ class Mixer:
             series: the rays' moments.
             moves: samples that the dynamic field answers for, bool, shape [M].
         """
-        static_density = self.static.density(samples.points)
+        static_density = self._damped(self.static.density(samples.points), samples)
         static_weights = samples.weights(static_density[:, None])[:, 0]
         chosen_rays = torch.zeros(len(directions), dtype=torch.bool, device=moves.device)
         chosen_rays[samples.rays[moves]] = True
@@ -65,7 +70,8 @@ class Mixer:
         moving, still = part_moves.nonzero()[:, 0], (~part_moves).nonzero()[:, 0]
         density = static_density.detach().index_select(0, places)[:, None].expand(-1, series.length)
         asked = part[moving]
-        density = density.index_copy(0, moving, self.dynamic.density(asked.points, asked.rays, series))
+        changing = self._damped(self.dynamic.density(asked.points, asked.rays, series), asked)
+        density = density.index_copy(0, moving, changing)
         weights = part.weights(density)
         peaks = weights.detach().amax(dim=1)
         moving, still = moving[peaks[moving] > self.threshold], still[peaks[still] > self.threshold]
@@ -79,7 +85,7 @@ class Mixer:
 
         asked = part[moving]
         view = directions.index_select(0, asked.rays)
-        bright = self.dynamic.colour(asked.points, view, asked.rays, series)
+        bright = self._damped(self.dynamic.colour(asked.points, view, asked.rays, series), asked)
         moving_weights = weights.index_select(0, moving)
         dynamic_rgb = asked.add_up(moving_weights[:, None] * bright).transpose(1, 2)
         shown = part[still]
@@ -107,5 +113,9 @@ class Mixer:
         """Colours of the static field [M, 3]; zero where a sample is not seen."""
         places = seen.nonzero()[:, 0]
         part = samples[places]
-        colours = self.static.colour(part.points, directions.index_select(0, part.rays))
+        colours = self._damped(self.static.colour(part.points, directions.index_select(0, part.rays)), part)
         return colours.new_zeros(len(samples), 3).index_copy(0, places, colours)
+
+    def _damped(self, values: Tensor, samples: PackedSamples) -> Tensor:
+        """Values [M, ...] of samples, the gradients of those near a camera scaled down."""
+        return scale_gradient(values, near_factors(samples.distances, self.near_radius))

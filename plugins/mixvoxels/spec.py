@@ -40,13 +40,21 @@ class MixVoxelsConfig:
         27, "features that appearance grids are reduced to", count(1, "colours are made of features", 1024)
     )
     hidden_width: int = option(128, "width of the networks' hidden layers", count(1, "a network has a width", 8192))
-    density_shift: float = option(
-        -4.0,
-        "shift of raw density before the softplus; nearer zero starts faster",
-        Range(-50, 50, "far from zero the softplus is flat, or has no bend"),
+    initial_depth: float = option(
+        0.0,
+        "optical depth across the box at the start; 0 for 0.2, or 20 inside a visual hull where one is known",
+        Range(0, 1e4, "optical depths are positive"),
     )
     density_scale: float = option(
-        25.0, "factor on densities, per unit of space", Range(0, 1e6, "densities are positive", above=True)
+        25.0,
+        "factor on densities, in units of half the box's longest side",
+        Range(0, 1e6, "densities are positive", above=True),
+    )
+    gradient_radius: float = option(
+        -1.0,
+        "distance from a camera, as a share of half the box's longest side, below which gradients shrink with its "
+        "square, against fog before the lenses; 0 for none, -1 for 0.6 where the background is unknown",
+        Range(-1, 1e3, "a distance, or -1"),
     )
     query_width: int = option(512, "width of the time query", count(1, "a network has a width", 8192))
     query_hidden_width: int = option(

@@ -43,19 +43,37 @@ def to_ndc(rays: Rays, camera: NormalizedDeviceCoordinates, near: float = 1.0) -
 
 
 class FieldSpace(nn.Module):
-    """The affine (and, where asked, contracted) map from world points to [-1, 1]^3, and the warp of rays before it."""
+    """From the world to the cube [-1, 1]^3 that a field lives in.
+
+    First the world (or its normalised device coordinates) is moved and scaled so that the box is centred on the origin
+    and its longest side is 2: there rays are followed, and lengths and densities have their units. Nothing that comes
+    after knows the scene's own units, or where its origin is. Then the box is stretched to the cube and, where asked,
+    what lies beyond it is contracted.
+
+    Attributes:
+        bounds: corners of the box in these units, float32, shape [2, 3].
+        unit: length of one of them in the space of the geometry's bounds.
+    """
 
     def __init__(self, geometry: SceneGeometry):
         super().__init__()
         self.contraction = geometry.contraction
         self.ndc = geometry.ndc
-        self.register_buffer("bounds", geometry.bounds.float().clone(), persistent=False)
+        box = geometry.bounds.double()
+        self.unit = 0.5 * float((box[1] - box[0]).max())
+        centre = 0.5 * (box[0] + box[1])
+        self.register_buffer("centre", centre, persistent=False)
+        self.register_buffer("bounds", ((box - centre) / self.unit).float(), persistent=False)
+        self.reach = (geometry.far - geometry.near) / self.unit if geometry.contraction else 2.0
 
     def warp(self, rays: Rays) -> Rays:
-        """Rays in the space where samples are placed: normalised device coordinates, or the world's own."""
-        return rays if self.ndc is None else to_ndc(rays, self.ndc)
+        """Rays in the space where samples are placed, float32."""
+        warped = rays if self.ndc is None else to_ndc(rays, self.ndc)
+        # Subtracted in double precision: a world whose origin is far away keeps its detail.
+        origins = ((warped.origins.double() - self.centre) / self.unit).float()
+        return Rays(origins, warped.directions.float(), warped.near.float() / self.unit, warped.far.float() / self.unit)
 
     def normalize(self, points: Tensor) -> Tensor:
-        """Points [..., 3] to the field's cube, [-1, 1]^3."""
-        unit = 2.0 * (points - self.bounds[0]) / (self.bounds[1] - self.bounds[0]) - 1.0
-        return 0.5 * contract(unit) if self.contraction else unit
+        """Points [..., 3] of that space to the field's cube, [-1, 1]^3."""
+        scaled = 2.0 * (points - self.bounds[0]) / (self.bounds[1] - self.bounds[0]) - 1.0
+        return 0.5 * contract(scaled) if self.contraction else scaled

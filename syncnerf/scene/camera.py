@@ -150,7 +150,7 @@ def pixel_rays(
         far: distance along the ray at which it ends.
 
     Returns:
-        N rays with unit directions, float32.
+        N rays with unit directions.
     """
     width, _, focal_x, focal_y, centre_x, centre_y = intrinsics[camera_indices].unbind(-1)
     column = pixels.remainder(width.long()) + 0.5
@@ -160,6 +160,5 @@ def pixel_rays(
     )
     directions = (poses[:, :3, :3] @ directions[..., None])[..., 0]
     directions = torch.nn.functional.normalize(directions, dim=-1).float()
-    origins = poses[:, :3, 3].float()
     ones = torch.ones(len(pixels), dtype=torch.float32)
-    return Rays(origins, directions, near * ones, far * ones)
+    return Rays(poses[:, :3, 3], directions, near * ones, far * ones)

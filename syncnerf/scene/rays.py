@@ -12,7 +12,7 @@ class Rays:
     """A batch of rays in world space (metres or scene units).
 
     Attributes:
-        origins: where the rays start, float32, shape [N, 3].
+        origins: where the rays start, shape [N, 3]; float64 in the world, whose origin may be far away.
         directions: unit vectors, float32, shape [N, 3].
         near: distance along the ray at which the scene may begin, float32, shape [N].
         far: distance along the ray at which it ends, float32, shape [N].
