@@ -22,7 +22,7 @@ from syncnerf.offsets_file import read_offsets, read_rates
 from syncnerf.sampling.rays import RaySampler
 from syncnerf.sampling.time_series import TimeSeriesSampler
 from syncnerf.scene import Scene, load_scene
-from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.read_options import ReadOptions, box_numbers
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
 from syncnerf.sync import SyncResult, synchronize
 from syncnerf.synced import SyncedBackend
@@ -61,6 +61,9 @@ def open_scene(config: SceneConfig) -> Scene:
         test_cameras=_names(config.test_cameras),
         exclude_cameras=_names(config.exclude_cameras),
         cache_dir=Path(config.cache_dir) if config.cache_dir else None,
+        bounds=box_numbers(config.bounds),
+        near=config.near,
+        far=config.far,
     )
     scene = load_scene(config.datadir, options, config.dataset)
     if config.space != "auto":

@@ -23,6 +23,17 @@ class SceneConfig:
     space: str = option(
         "auto", "how the field sees the space; auto is the format's own", ("auto", "bounded", "contraction", "ndc")
     )
+    bounds: str = option(
+        "", "two corners of the box that holds the scene, x,y,z,x,y,z in its units; the format's own if empty"
+    )
+    near: float = option(
+        0.0,
+        "distance from a camera at which the scene may begin; 0 for the format's own",
+        Range(0, 1e12, "a scene begins before its cameras"),
+    )
+    far: float = option(
+        0.0, "distance at which it ends; 0 for the format's own", Range(0, 1e12, "a scene ends before its cameras")
+    )
 
     __post_init__ = check_values
 

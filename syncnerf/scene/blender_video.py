@@ -21,7 +21,7 @@ def read_blender_video(root: Path, options: ReadOptions) -> Scene:
 
     Shared ``camera_angle_x`` means a rendered scene: near/far 2/6, bounds +-1.3, white background, camera 0 for
     evaluation. Per-camera intrinsics (nerfstudio's keys) mean real footage: bounds come from the cameras unless the
-    json gives ``aabb``, ``near`` and ``far``. Lens distortion is undone while reading. An entry with
+    json gives ``bounds``, ``near`` and ``far``. Lens distortion is undone while reading. An entry with
     ``transform_matrices`` (one per frame) is a moving camera.
 
     Raises:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.frame_cache import FrameCache, FrameSource, cache_directory
-from syncnerf.scene.placement import footage_bounds
+from syncnerf.scene.placement import rig_placement, stated_placement
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms import read_true_offsets
@@ -19,8 +20,9 @@ def footage_scene(
     read: Callable[[str], tuple[Camera, FrameSource]],
     options: ReadOptions,
     own_test: tuple[str, ...] = (),
+    record: dict[str, Any] | None = None,
 ) -> Scene:
-    """A scene in contracted space whose bounds follow from its cameras.
+    """A scene whose bounds follow from its training cameras where its json does not state them.
 
     Args:
         path: the file that lists the cameras, to name in errors.
@@ -30,15 +32,17 @@ def footage_scene(
         read: a camera and its frames by its name; asked only for those that are not left out.
         options: split and cache.
         own_test: the format's own evaluation cameras; empty for the first.
+        record: what the json holds beside the cameras; None for nothing.
 
     Raises:
-        UserError: split or true offsets are unfit, or what ``read`` raises.
+        UserError: split, bounds or true offsets are unfit, or what ``read`` raises.
     """
     kept, test = choose_cameras(names, options, path, own_test)
     true_offsets = read_true_offsets(root, names)
     pairs = [read(names[k]) for k in kept]
     cameras = tuple(camera for camera, _ in pairs)
-    bounds, near, far = footage_bounds(cameras)
+    training = tuple(camera for index, camera in enumerate(cameras) if index not in test)
+    place = stated_placement(record or {}, path, rig_placement(training))
     return Scene(
         root=root,
         format=format_name,
@@ -47,10 +51,10 @@ def footage_scene(
             cache_directory(root, options.cache_dir), {camera.name: source for camera, source in pairs}
         ),
         test=test,
-        bounds=bounds,
-        near=near,
-        far=far,
-        space="contraction",
+        bounds=place.bounds,
+        near=place.near,
+        far=place.far,
+        space=place.space,
         background=None,
         true_offsets=None if true_offsets is None else true_offsets[kept],
     )

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from syncnerf.errors import UserError
-from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.placement import seen_shares
+from syncnerf.scene.read_options import ReadOptions, box_numbers
 from syncnerf.scene.readers import READERS, load_scene
 from syncnerf.scene.remarks import remarks
 from syncnerf.scene.scene import Scene
@@ -23,6 +24,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--downsample", type=float, default=0.0, help="images this many times smaller per side; 0: the format's own")
     add("--test-cameras", default="", help="comma-separated names of the evaluation cameras (default: the format's)")
     add("--exclude-cameras", default="", help="comma-separated names of cameras to leave out")
+    add("--bounds", default="", help="two corners of the scene's box, x,y,z,x,y,z (default: the format's)")
+    add("--near", type=float, default=0.0, help="distance from a camera at which the scene may begin (0: the format's)")
+    add("--far", type=float, default=0.0, help="distance at which it ends (0: the format's)")
     add("--picture", type=Path, metavar="FILE", help="draw the rig from above into this PNG")
     parser.set_defaults(run=run)
 
@@ -33,10 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
         downsample=arguments.downsample,
         test_cameras=_names(arguments.test_cameras),
         exclude_cameras=_names(arguments.exclude_cameras),
+        bounds=box_numbers(arguments.bounds),
+        near=arguments.near,
+        far=arguments.far,
     )
     scene = load_scene(arguments.datadir, options, arguments.dataset)
     print(scene.summary())
-    print(f"common time  {overlap_line(scene)}\n")
+    print(f"common time  {overlap_line(scene)}")
+    print(f"box          {views_line(scene)}\n")
     print(table(scene))
     surprises = remarks(scene)
     if surprises:
@@ -74,6 +82,13 @@ def table(scene: Scene) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def views_line(scene: Scene) -> str:
+    """What share of the box is seen by how many training cameras."""
+    cameras = tuple(scene.cameras[index] for index in scene.train)
+    shares = seen_shares(scene.bounds, cameras)
+    return "seen by " + ", ".join(f"{name}: {100 * share:.0f}%" for name, share in shares.items()) + " of its space"
 
 
 def overlap_line(scene: Scene) -> str:

@@ -11,7 +11,7 @@ from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.forward_facing import NEAREST, faces_forward, nearest_depth, recentred
 from syncnerf.scene.frame_cache import FrameCache, cache_directory
-from syncnerf.scene.placement import footage_bounds
+from syncnerf.scene.placement import rig_placement
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms import one_line, read_true_offsets, rigid_matrix
@@ -59,14 +59,13 @@ def read_llff_video(root: Path, options: ReadOptions) -> Scene:
     forward = depth > 0 and faces_forward(cameras)
     if not forward:
         logger.info("%s: the cameras do not face one way; space is contracted, not warped to device coordinates", path)
-    box, _, _ = footage_bounds(cameras)
     return Scene(
         root=root,
         format="n3v",
         cameras=cameras,
         frame_cache=FrameCache(cache_directory(root, options.cache_dir), sources),
         test=test,
-        bounds=box,
+        bounds=rig_placement(cameras).bounds,
         near=0.9 * scale * float(bounds[:, 0].min()),
         far=1.1 * scale * float(bounds[:, 1].max()),
         space="ndc" if forward else "contraction",

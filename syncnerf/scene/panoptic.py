@@ -33,26 +33,29 @@ def read_panoptic(root: Path, options: ReadOptions) -> Scene:
 
     Each json holds ``w``, ``h`` and lists over frames, then cameras: ``k`` (calibration matrices), ``w2c`` (OpenCV
     world-to-camera), ``fn`` (files under ``ims``), ``cam_id``. The cameras of ``test_meta.json`` are for evaluation.
-    They are taken as static where all frames have one pose, else as moving.
+    ``bounds``, ``near`` and ``far`` of ``train_meta.json`` go before what follows from the cameras.
+    Cameras are taken as static where all frames have one pose, else as moving.
 
     Raises:
         UserError: with the file, what is wrong and what to do.
     """
     path, test_path = root / "train_meta.json", root / "test_meta.json"
-    found = _read_meta(path, root, options)
-    own_test = _read_meta(test_path, root, options) if test_path.exists() else []
+    record = read_json_object(path)
+    found = _read_meta(record, path, root, options)
+    own_test = _read_meta(read_json_object(test_path), test_path, root, options) if test_path.exists() else []
     everything = [*found, *own_test]
     if "fps" not in read_json_object(path):
         logger.warning("%s: neither it nor the images give an 'fps'; %g is taken for granted", path, FPS)
     by_name = {camera.name: (camera, source) for camera, source in everything}
     names = [camera.name for camera, _ in everything]
     test = tuple(camera.name for camera, _ in own_test)
-    return footage_scene(path, root, "panoptic", names, by_name.__getitem__, options, test)
+    return footage_scene(path, root, "panoptic", names, by_name.__getitem__, options, test, record)
 
 
-def _read_meta(path: Path, root: Path, options: ReadOptions) -> list[tuple[Camera, ImageSource]]:
+def _read_meta(
+    record: dict[str, Any], path: Path, root: Path, options: ReadOptions
+) -> list[tuple[Camera, ImageSource]]:
     """The cameras of one json, and their images."""
-    record = read_json_object(path)
     width, height = positive(record, "w", str(path)), positive(record, "h", str(path))
     fps = positive(record, "fps", str(path), FPS)
     tables = {key: _table(record, key, path) for key in ("k", "w2c", "fn", "cam_id")}

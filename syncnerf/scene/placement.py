@@ -1,22 +1,144 @@
 """Where the scene lies relative to its cameras, when no file says so."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
 import torch
 from torch import Tensor
 
+from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera
+from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.scene import Scene
+from syncnerf.scene.transforms import matrix_of, positive
+
+ROOM = 1.45
+"""Half the side of the box around cameras that surround the scene, in mean distances from what they look at."""
+FACING = 0.7
+"""Length of the cameras' mean viewing direction from which on they stand on one side of the scene."""
+NEAR_SHARE = 0.1
+"""Share of the rays on which another camera sees what lies nearer than ``near``."""
 
 
-def footage_bounds(cameras: tuple[Camera, ...]) -> tuple[Tensor, float, float]:
-    """Bounds (float32 [2, 3]), near and far of real footage, from the cameras alone.
+@dataclass(frozen=True)
+class Placement:
+    """Where a field has to look.
 
-    The box is centred on the point the cameras look at, its side half of twice their mean distance to that point;
-    what lies beyond is meant to be contracted.
+    Attributes:
+        bounds: corners of the box, float32, shape [2, 3].
+        near: distance from a camera at which the scene may begin.
+        far: distance at which it ends.
+        space: ``bounded`` where the box holds everything there is, ``contraction`` where more lies beyond it.
+    """
+
+    bounds: Tensor
+    near: float
+    far: float
+    space: Literal["bounded", "contraction"]
+
+
+def rig_placement(cameras: tuple[Camera, ...]) -> Placement:
+    """Bounds, near and far of real footage, from the cameras alone.
+
+    Cameras that surround the scene stand in its room: the box holds them and the walls behind them. Where they stand on
+    one side, the box is centred on the point that they look at, its side their mean distance to it, and what lies
+    beyond is meant to be contracted. Nothing begins before two cameras see it (:func:`shared_distance`).
     """
     centres = torch.stack([camera.pose(0)[:3, 3] for camera in cameras])
     middle = looked_at(cameras)
-    radius = max(float((centres - middle).norm(dim=-1).mean()), 1e-3)
-    bounds = torch.stack([middle - radius / 2, middle + radius / 2]).float()
-    return bounds, 0.05 * radius, 4 * radius
+    radius = float((centres - middle).norm(dim=-1).mean())
+    if radius == 0.0:  # a lone camera that turns on the spot: any unit will do
+        radius = 1.0
+    facing = torch.stack([camera.pose(0)[:3, 2] for camera in cameras]).mean(0).norm()
+    surrounded = bool(facing < FACING)
+    half = ROOM * radius if surrounded else radius / 2
+    bounds = torch.stack([middle - half, middle + half]).float()
+    far = float((bounds[:, None].double() - centres).norm(dim=-1).max()) if surrounded else 4 * radius
+    return Placement(bounds, shared_distance(cameras, radius), far, "bounded" if surrounded else "contraction")
+
+
+def shared_distance(cameras: tuple[Camera, ...], radius: float, steps: int = 48) -> float:
+    """Distance from a camera up to which hardly anything (:data:`NEAR_SHARE` of its rays) is seen by a second one.
+
+    Args:
+        cameras: of the rig.
+        radius: distance at which the scene is; the answer lies between 0.1 and 0.5 of it.
+        steps: distances that are tried.
+    """
+    least, most = 0.1 * radius, 0.5 * radius
+    tried = least * (most / least) ** (torch.arange(steps, dtype=torch.float64) / (steps - 1))
+    first = []
+    for camera in cameras:
+        size = camera.intrinsics
+        pixels = torch.arange(0, size.width * size.height, max(1, size.width * size.height // 101))
+        rays = camera.all_rays(0.0, 1.0)[pixels]
+        points = rays.origins[:, None] + tried[None, :, None] * rays.directions[:, None].double()
+        seen = camera_counts(points.reshape(-1, 3), cameras).reshape(len(pixels), steps) >= 2
+        first.append(torch.where(seen.any(dim=1), tried[seen.int().argmax(dim=1)], most))
+    return float(torch.cat(first).quantile(NEAR_SHARE))
+
+
+def camera_counts(points: Tensor, cameras: tuple[Camera, ...]) -> Tensor:
+    """How many of the cameras (at their first frame) see points, float64 [N, 3]; int64, shape [N]."""
+    counts = torch.zeros(len(points), dtype=torch.int64)
+    homogeneous = torch.cat([points, torch.ones_like(points[:, :1])], dim=-1)
+    for camera in cameras:
+        column, row, depth = (homogeneous @ camera.projection().T).unbind(-1)
+        size = camera.intrinsics
+        inside = (column >= 0) & (row >= 0) & (column < size.width * depth) & (row < size.height * depth)
+        counts += inside & (depth > 0)
+    return counts
+
+
+def seen_shares(bounds: Tensor, cameras: tuple[Camera, ...], resolution: int = 24) -> dict[str, float]:
+    """Shares of a box, float32 [2, 3], that no camera, one, two or three, and four or more of them see."""
+    ticks = (torch.arange(resolution, dtype=torch.float64) + 0.5) / resolution
+    low, high = bounds.double()
+    counts = camera_counts(low + torch.cartesian_prod(ticks, ticks, ticks) * (high - low), cameras)
+    limits = {"none": (0, 0), "1": (1, 1), "2 or 3": (2, 3), "4 or more": (4, len(cameras))}
+    return {
+        name: float(((counts >= least) & (counts <= most)).double().mean()) for name, (least, most) in limits.items()
+    }
+
+
+def stated_placement(record: dict[str, Any], path: Path, placement: Placement) -> Placement:
+    """A placement with what a scene's json says of it under ``bounds`` (or ``aabb``), ``near`` and ``far``.
+
+    Raises:
+        UserError: the box is none, or near is not less than far.
+    """
+    for key in ("bounds", "aabb"):
+        if key in record:
+            corners = matrix_of(record[key], f"{path}: '{key}'")
+            placement = replace(placement, bounds=box_of(corners, f"{path}: '{key}'"))
+            break
+    near, far = (positive(record, key, str(path), getattr(placement, key)) for key in ("near", "far"))
+    check_order(near, far, str(path))
+    return replace(placement, near=near, far=far)
+
+
+def placed(scene: Scene, options: ReadOptions) -> Scene:
+    """The scene with the bounds, near and far that the user asked for; raises UserError where they contradict."""
+    near, far = options.near or scene.near, options.far or scene.far
+    check_order(near, far, str(scene.root))
+    bounds = torch.tensor(options.bounds).reshape(2, 3) if options.bounds else scene.bounds
+    return replace(scene, bounds=bounds, near=near, far=far)
+
+
+def box_of(corners: Tensor, where: str) -> Tensor:
+    """Two corners, the lower one first, as float32 [2, 3]; raises UserError where they are none."""
+    if corners.shape != (2, 3) or not (corners[0] < corners[1]).all():
+        raise UserError(f"{where} should be two corners of three numbers, the lower one first")
+    return corners.float()
+
+
+def check_order(near: float, far: float, where: str) -> None:
+    """Raise UserError unless near is less than far."""
+    if near >= far:
+        raise UserError(f"{where}: 'near' = {near:g} should be less than 'far' = {far:g}")
 
 
 def looked_at(cameras: tuple[Camera, ...]) -> Tensor:

@@ -18,9 +18,12 @@ class ReadOptions:
         test_cameras: names of the evaluation cameras; empty for the format's own (camera 0).
         exclude_cameras: names of cameras to leave out.
         cache_dir: folder of the decoded frames; None for the default one.
+        bounds: two corners of the scene's box, six numbers; empty for the scene's own.
+        near: distance from a camera at which the scene may begin; 0 for the scene's own.
+        far: distance at which it ends; 0 for the scene's own.
 
     Raises:
-        UserError: ``downsample`` or ``max_side`` is out of range.
+        UserError: a number is out of range, or the bounds are none.
     """
 
     downsample: float = 0.0
@@ -28,12 +31,22 @@ class ReadOptions:
     test_cameras: tuple[str, ...] = ()
     exclude_cameras: tuple[str, ...] = ()
     cache_dir: Path | None = None
+    bounds: tuple[float, ...] = ()
+    near: float = 0.0
+    far: float = 0.0
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.downsample) or (self.downsample != 0 and self.downsample < 1):
             raise UserError(f"downsample = {self.downsample:g}: should be 1 or more, or 0 for the format's own")
         if self.max_side is not None and self.max_side < 1:
             raise UserError(f"max_side = {self.max_side}: should be 1 or more")
+        if self.bounds and (len(self.bounds) != 6 or not all(map(math.isfinite, self.bounds))):
+            raise UserError(f"bounds = {','.join(map(str, self.bounds))}: should be six numbers, two corners of a box")
+        if self.bounds and any(low >= high for low, high in zip(self.bounds[:3], self.bounds[3:], strict=True)):
+            raise UserError("bounds: should be two corners of three numbers, the lower one first")
+        for name in ("near", "far"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"{name} = {getattr(self, name):g}: should be more than 0, or 0 for the scene's own")
 
     def size(self, width: int, height: int, standard: float = 1.0) -> tuple[int, int]:
         """Width and height to read at, in pixels, from the full ones; ``standard`` is the format's own downsample."""
@@ -41,6 +54,14 @@ class ReadOptions:
         if self.max_side is not None:
             factor = min(factor, self.max_side / max(width, height))
         return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def box_numbers(text: str) -> tuple[float, ...]:
+    """The numbers of an option like ``-1,-1,-1,1,1,1``, empty for an empty one; raises UserError."""
+    try:
+        return tuple(float(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError:
+        raise UserError(f"bounds = {text}: should be six numbers with commas between, two corners of a box") from None
 
 
 def choose_cameras(

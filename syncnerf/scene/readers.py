@@ -12,6 +12,7 @@ from syncnerf.scene.d_nerf import is_d_nerf, read_d_nerf
 from syncnerf.scene.frame_numbers import with_numbered_times
 from syncnerf.scene.llff_video import is_llff_video, read_llff_video
 from syncnerf.scene.panoptic import is_panoptic, read_panoptic
+from syncnerf.scene.placement import placed
 from syncnerf.scene.posed_images import is_posed_images, read_posed_images
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.remarks import warn_of_untimed
@@ -46,7 +47,7 @@ def load_scene(root: Path | str, options: ReadOptions | None = None, dataset: st
 
     Args:
         root: the folder.
-        options: size, split and cache.
+        options: size, split, cache, bounds.
         dataset: a reader's name, or ``auto`` to recognise the format.
 
     Raises:
@@ -63,4 +64,4 @@ def load_scene(root: Path | str, options: ReadOptions | None = None, dataset: st
         raise UserError(f"no dataset format '{dataset}'{did_you_mean(dataset, READERS)} (known: {', '.join(READERS)})")
     scene = with_numbered_times(READERS[dataset].read(root, options or ReadOptions()))
     warn_of_untimed(scene)
-    return scene
+    return placed(scene, options or ReadOptions())

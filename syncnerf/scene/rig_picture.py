@@ -31,7 +31,7 @@ def draw_rig(scene: Scene, path: Path) -> None:
     reach = max(float((camera.pose(0)[:3, 3] - target).norm()) for camera in scene.cameras)
     for index, camera in enumerate(scene.cameras):
         colour = TEST_COLOUR if index in scene.test else TRAIN_COLOUR
-        _draw_camera(axes, camera, across, forward, target, 0.22 * reach, colour)
+        _draw_camera(axes, camera, across, forward, target, (scene.near, min(scene.far, 1.2 * reach)), colour)
     corners = torch.cartesian_prod(*scene.bounds.double().T) - target
     sides, depths = corners @ across, corners @ forward
     box = (float(sides.min()), float(depths.min()))
@@ -62,16 +62,19 @@ def _plane(cameras: tuple[Camera, ...]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _draw_camera(
-    axes, camera: Camera, across: Tensor, forward: Tensor, target: Tensor, length: float, colour: str
+    axes, camera: Camera, across: Tensor, forward: Tensor, target: Tensor, reach: tuple[float, float], colour: str
 ) -> None:
-    """A dot with its name, the cone of its horizontal view, and its path where it moves."""
+    """A dot with its name, its horizontal view from near to far, and its path where it moves."""
     pose = camera.pose(0)
     place = pose[:3, 3] - target
     x, y = float(place @ across), float(place @ forward)
     half = 0.5 * camera.intrinsics.width / camera.intrinsics.focal_x
     for side in (-half, half):
-        direction = torch.nn.functional.normalize(side * pose[:3, 0] - pose[:3, 2], dim=0) * length
-        axes.plot([x, x + float(direction @ across)], [y, y + float(direction @ forward)], color=colour, linewidth=0.8)
+        direction = torch.nn.functional.normalize(side * pose[:3, 0] - pose[:3, 2], dim=0)
+        step_x, step_y = float(direction @ across), float(direction @ forward)
+        for (begin, end), alpha in (((0.0, reach[0]), 0.9), (reach, 0.25)):
+            axes.plot([x + begin * step_x, x + end * step_x], [y + begin * step_y, y + end * step_y], color=colour,
+                      linewidth=0.8, alpha=alpha)  # fmt: skip
     if camera.is_moving:
         path = camera.camera_to_world[:, :3, 3] - target
         axes.plot((path @ across).tolist(), (path @ forward).tolist(), color=colour, linewidth=0.6, alpha=0.6)

@@ -14,7 +14,7 @@ from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache, FrameSource, cache_directory
 from syncnerf.scene.lens import Lens
 from syncnerf.scene.lens_models import read_lens
-from syncnerf.scene.placement import footage_bounds
+from syncnerf.scene.placement import Placement, rig_placement, stated_placement
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms import matrix_of, number, positive, read_json_object, read_true_offsets, rigid_matrix
@@ -141,30 +141,6 @@ def is_rendered(record: dict[str, Any]) -> bool:
     return "camera_angle_x" in record and not any("fl_x" in part for part in (record, *record["frames"]))
 
 
-def entries_bounds(
-    record: dict[str, Any], cameras: tuple[Camera, ...], path: Path
-) -> tuple[torch.Tensor, float, float, bool]:
-    """Bounds [2, 3], near, far, and whether the scene is a rendered one on white.
-
-    A rendered scene lies in +-1.3, near/far 2/6. Else they come from the cameras.
-    The json's own ``aabb``, ``near`` and ``far`` go before both.
-    """
-    rendered = is_rendered(record)
-    if rendered:
-        bounds, near, far = torch.tensor([[-BOUNDS] * 3, [BOUNDS] * 3]), NEAR, FAR
-    else:
-        bounds, near, far = footage_bounds(cameras)
-    if "aabb" in record:
-        box = matrix_of(record["aabb"], f"{path}: 'aabb'")
-        if box.shape != (2, 3) or not (box[0] < box[1]).all():
-            raise UserError(f"{path}: 'aabb' should be two corners of three numbers, the lower one first")
-        bounds = box.float()
-    near, far = positive(record, "near", str(path), near), positive(record, "far", str(path), far)
-    if near >= far:
-        raise UserError(f"{path}: 'near' = {near:g} should be less than 'far' = {far:g}")
-    return bounds, near, far, rendered
-
-
 def transforms_scene(
     root: Path,
     format_name: str,
@@ -191,17 +167,23 @@ def transforms_scene(
     true_offsets = read_true_offsets(root, names)
     pairs = [read(index) for index in kept]
     cameras, sources = tuple(camera for camera, _ in pairs), {camera.name: source for camera, source in pairs}
-    bounds, near, far, rendered = entries_bounds(record, cameras, path)
+    rendered = is_rendered(record)
+    if rendered:
+        box = torch.tensor([[-BOUNDS] * 3, [BOUNDS] * 3])
+        place = Placement(box, NEAR, FAR, "bounded")
+    else:
+        place = rig_placement(tuple(camera for index, camera in enumerate(cameras) if index not in test))
+    place = stated_placement(record, path, place)
     return Scene(
         root=root,
         format=format_name,
         cameras=cameras,
         frame_cache=FrameCache(cache_directory(root, options.cache_dir), sources),
         test=test,
-        bounds=bounds,
-        near=near,
-        far=far,
-        space="bounded" if rendered else "contraction",
+        bounds=place.bounds,
+        near=place.near,
+        far=place.far,
+        space=place.space,
         background=WHITE if rendered else None,
         true_offsets=None if true_offsets is None else true_offsets[kept],
     )
