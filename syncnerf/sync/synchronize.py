@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,11 @@ from syncnerf.sync.comparison import Comparison, compare_all
 from syncnerf.sync.drift import WindowLags, fit_clocks
 from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.jumps import clock_wander
+from syncnerf.sync.long import is_long, synchronize_long
 from syncnerf.sync.offsets import fit_offsets
 from syncnerf.sync.result import PairLag, SyncResult
 from syncnerf.sync.solve import Lags
-from syncnerf.sync.sound import sound_lags
+from syncnerf.sync.sound import SoundLag, sound_lags
 from syncnerf.sync.sound_prior import with_sound
 from syncnerf.sync.track_pairs import compare_tracks, prepare_tracks
 from syncnerf.sync.uncertainty import jackknife
@@ -61,6 +63,27 @@ def synchronize(
     """
     check_scene(scene, method, max_offset)
     sounds = sound_lags(scene, max_offset) if audio == "auto" else []
+    if tracks is None and method != "tracks" and is_long(scene):
+        short = partial(from_motion, method="epipolar")
+        result = synchronize_long(scene, short, max_offset, drift, sounds)
+    else:
+        result = from_motion(scene, max_offset, method, drift, tracks, sounds)
+    return with_sound(scene, result, sounds)
+
+
+def from_motion(
+    scene: Scene,
+    max_offset: float | None,
+    method: str = "auto",
+    drift: bool = False,
+    tracks: Path | None = None,
+    sounds: Sequence[SoundLag] = (),
+) -> SyncResult:
+    """The offsets of :func:`synchronize`, all frames looked at, from motion alone; sound decides between equal peaks.
+
+    Raises:
+        UserError: as :func:`synchronize`.
+    """
     if tracks is None:
         scene = scene.resized(WORKING_SIDE)
         scene.frame_cache.prepare(scene.cameras)
@@ -79,11 +102,10 @@ def synchronize(
         raise UserError(f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart")
     result = resolve(scene, method, comparisons)
     if method == "tracks":
-        return with_sound(scene, result, sounds)
+        return result
     used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
     windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
-    result = with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
-    return with_sound(scene, result, sounds)
+    return with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
 
 
 def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:

@@ -1,0 +1,121 @@
+"""Some frames of a camera, so that long recordings need not be decoded whole."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+import numpy as np
+
+from syncnerf.errors import UserError
+from syncnerf.scene.camera import Intrinsics
+from syncnerf.scene.frame_cache import FrameSource
+from syncnerf.scene.lens import Lens, Undistorter
+from syncnerf.scene.rgb_frames import RgbConverter
+from syncnerf.scene.transforms import one_line
+from syncnerf.scene.video import VideoProperties, VideoSource, probe_video
+
+EARLIER = 0.5
+"""Seconds before the first wanted frame that a video is entered at; from there back to the next key frame."""
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Frames of another source.
+
+    A video is entered at the key frame before the first of them; other sources are read from their beginning.
+
+    Attributes:
+        source: of all frames.
+        frames: indices in ascending order.
+        exact: whether each must be the very frame, or may be one shortly after: then frames that no other depends on
+            are not decoded at all.
+    """
+
+    source: FrameSource
+    frames: tuple[int, ...]
+    exact: bool = True
+
+    @property
+    def path(self):
+        """The file or folder of all frames."""
+        return self.source.path
+
+    @property
+    def lens(self) -> Lens:
+        """Distortion that is undone while reading."""
+        return getattr(self.source, "lens", Lens())
+
+    def fingerprint(self) -> str:
+        """Changes with the source and the choice of frames."""
+        chosen = hashlib.sha256(np.array(self.frames).tobytes()).hexdigest()[:16]
+        return f"{self.source.fingerprint()}|{chosen}|{self.exact}"
+
+    def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
+        """Yield the frames in order, uint8 RGB, shape [height, width, 3].
+
+        Raises:
+            UserError: the source breaks off or is damaged.
+        """
+        if isinstance(self.source, VideoSource):
+            yield from self._of_video(self.source, intrinsics)
+            return
+        wanted = iter(self.frames)
+        following = next(wanted, None)
+        for number, image in enumerate(self.source.decode(intrinsics)):
+            while following == number:
+                yield image
+                following = next(wanted, None)
+            if following is None:
+                return
+
+    def _of_video(self, source: VideoSource, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
+        properties = probe_video(source.path)
+        undistort = None if source.lens.is_ideal else Undistorter(source.lens, intrinsics)
+        to_rgb = RgbConverter(intrinsics.width, intrinsics.height, properties.traits)
+        try:
+            with av.open(str(source.path)) as container:
+                wanted, image = iter(self.frames), None
+                following = next(wanted, None)
+                for number, frame in self._numbered(container, properties):
+                    if following is None:
+                        return
+                    if number < following:
+                        continue
+                    image = to_rgb(frame)
+                    image = image if undistort is None else undistort(image)
+                    while following is not None and following <= number:
+                        yield image
+                        following = next(wanted, None)
+                while following is not None and image is not None:  # the last frames were not decoded
+                    yield image
+                    following = next(wanted, None)
+        except (av.error.FFmpegError, ValueError) as error:
+            raise UserError(f"{source.path}: decoding failed ({one_line(error)}); copy or encode it again") from error
+
+    def _numbered(
+        self, container: av.container.InputContainer, properties: VideoProperties
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decoded frames with their indices, from the key frame before the first wanted one on."""
+        stream = container.streams[properties.stream]
+        stream.codec_context.thread_count = 1
+        if not self.exact:
+            stream.codec_context.skip_frame = "NONREF"
+        if properties.untimed:
+            yield from enumerate(container.decode(stream))
+            return
+        times = frame_seconds(properties)
+        if self.frames and times[self.frames[0]] > 2 * EARLIER:
+            target = properties.start_time + times[self.frames[0]] - EARLIER
+            container.seek(int(target / stream.time_base), stream=stream)
+        middle = 0.5 * (times[1:] + times[:-1])
+        for frame in container.decode(stream):
+            if frame.time is not None:
+                yield int(np.searchsorted(middle, frame.time - properties.start_time)), frame
+
+
+def frame_seconds(properties: VideoProperties) -> np.ndarray:
+    """Each frame's time in seconds from the first one's, float64, shape [T]."""
+    if properties.times is not None:
+        return properties.times.numpy()
+    return np.arange(properties.frame_count) / properties.fps

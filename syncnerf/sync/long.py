@@ -1,0 +1,251 @@
+"""Long recordings: a pass over the whole at a low rate, then windows at the full one.
+
+The pass finds the offsets to a fraction of a second. In windows of time spread over what all cameras filmed they are
+found anew as in a short recording; a line through a camera's offsets is its clock. Memory does not grow with the
+recordings' length, and time by one decoding of every video.
+"""
+
+import logging
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from syncnerf.errors import UserError
+from syncnerf.scene import Scene
+from syncnerf.scene.camera import Camera
+from syncnerf.scene.excerpts import Excerpt
+from syncnerf.scene.frame_cache import FrameCache
+from syncnerf.sync.result import SyncResult
+from syncnerf.sync.sound import SoundLag
+from syncnerf.sync.sound_prior import with_sound
+
+logger = logging.getLogger(__name__)
+
+LONG = 240.0
+"""Seconds from which a recording is long."""
+COARSE_RATE, COARSE_SIDE = 5.0, 64
+"""Frames per second, and pixels of the larger side, of the pass over the whole."""
+WINDOW, WINDOWS = 20.0, 10
+"""Seconds and number of the windows."""
+MARGIN = 1.5
+"""Largest error of the pass, and drift over the recording, in seconds: what a window is searched for."""
+OUTLYING = 4.0
+"""Standard errors from the line beyond which a window's offset does not count."""
+LEAST_WINDOWS = 3
+"""Windows that must tell a camera's offset."""
+JUMPING_SHARE = 0.25
+"""Share of windows off the line from which the clock is said to jump."""
+
+TELLING_DRIFT = 0.3
+"""Frames over the recording from which a clock's rate is worth a warning."""
+
+Short = Callable[[Scene, float | None], SyncResult]
+"""Synchronises a short scene, with the largest lag that is considered."""
+
+
+def is_long(scene: Scene) -> bool:
+    """Whether a scene of still cameras is too long to be looked at frame by frame."""
+    return scene.duration > LONG and not any(camera.is_moving for camera in scene.cameras)
+
+
+def synchronize_long(
+    scene: Scene, short: Short, max_offset: float | None, drift: bool, sounds: Sequence[SoundLag] = ()
+) -> SyncResult:
+    """Offsets of long recordings, and with ``drift`` rates.
+
+    Args:
+        scene: of still cameras, at the size that windows are compared at.
+        short: synchronises a short scene.
+        max_offset: largest lag between two cameras that is considered, seconds; None for what the videos allow.
+        drift: give each clock a rate as well.
+        sounds: lags of the cameras' sound, which place cameras for the windows that the pass does not.
+
+    Returns:
+        Offsets with standard errors; the pairs and landscapes are those of the pass over the whole.
+
+    Raises:
+        UserError: what ``short`` raises, or no window tells anything.
+    """
+    with _excerpts(scene, [_thinned(camera) for camera in scene.cameras], exact=False) as whole:
+        coarse = short(whole, max_offset)
+    placed = with_sound(scene, coarse, sounds).offsets
+    rows = []
+    for start in _window_starts(scene, placed):
+        frames = [
+            _inside(camera, start - offset) for camera, offset in zip(scene.cameras, placed.tolist(), strict=True)
+        ]
+        present = [index for index, own in enumerate(frames) if len(own)]
+        part = replace(scene, cameras=tuple(scene.cameras[index] for index in present), test=(), _frames={})
+        with _excerpts(part, [frames[index] for index in present], exact=True) as window:
+            rows.append(_offsets_in(window, short, scene, present, frames))
+        logger.info("window at %.0f s: %d of %d cameras", start, int(rows[-1][1].isfinite().sum()), len(scene.cameras))
+    return _clocks(scene, coarse, *(torch.stack(column) for column in zip(*rows, strict=True)), drift)
+
+
+def _thinned(camera: Camera) -> list[int]:
+    """Indices of the frames next after every moment of the low rate."""
+    moments = torch.arange(int(camera.duration * COARSE_RATE) + 1, dtype=torch.float64) / COARSE_RATE
+    return (
+        torch.searchsorted(camera.frame_times, moments + camera.frame_times[0] - 1e-6)
+        .clamp_max(camera.frame_count - 1)
+        .tolist()
+    )
+
+
+def _inside(camera: Camera, begin: float) -> list[int]:
+    """Indices of the frames within a window that begins at ``begin`` on the camera's clock; none if that is NaN."""
+    if math.isnan(begin):
+        return []
+    first, end = torch.searchsorted(camera.frame_times, torch.tensor([begin, begin + WINDOW], dtype=torch.float64))
+    return list(range(int(first), int(end)))
+
+
+@contextmanager
+def _excerpts(scene: Scene, frames: list[list[int]], exact: bool) -> Iterator[Scene]:
+    """The scene with some frames of each camera, whose clocks begin at 0 with the first; decoded to a passing cache."""
+    cameras, sources = [], {}
+    for camera, own in zip(scene.cameras, frames, strict=True):
+        if exact:
+            times = None if camera.given_times is None else camera.given_times[own] - camera.given_times[own[0]]
+            changed = replace(camera, frame_count=len(own), given_times=times, exposure=0.0)
+        else:
+            side = COARSE_SIDE / max(camera.intrinsics.width, camera.intrinsics.height)
+            size = [max(1, round(side * length)) for length in (camera.intrinsics.width, camera.intrinsics.height)]
+            small = camera.resized(*size) if side < 1 else camera
+            changed = replace(small, frame_count=len(own), fps=COARSE_RATE, given_times=None, exposure=0.0)
+        cameras.append(changed)
+        sources[camera.name] = Excerpt(scene.frame_cache.sources[camera.name], tuple(own), exact)
+    scene.frame_cache.directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="excerpt-", dir=scene.frame_cache.directory) as folder:
+        cache = FrameCache(Path(folder), sources)
+        yield replace(scene, cameras=tuple(cameras), frame_cache=cache, true_offsets=None, _frames={})
+
+
+def _window_starts(scene: Scene, offsets: Tensor) -> list[float]:
+    """Beginnings of the windows in scene time, over what all cameras filmed that the pass placed.
+
+    Raises:
+        UserError: that is less than a window.
+    """
+    spans = [
+        (offset + float(camera.frame_times[0]), offset + camera.duration)
+        for camera, offset in zip(scene.cameras, offsets.tolist(), strict=True)
+        if not math.isnan(offset)
+    ]
+    begin, end = max(first for first, _ in spans) + MARGIN, min(last for _, last in spans) - MARGIN - WINDOW
+    if end < begin:
+        raise UserError(
+            f"{scene.root}: the cameras share less than {WINDOW + 2 * MARGIN:.0f} s; cut the videos to that"
+        )
+    return torch.linspace(begin, end, WINDOWS, dtype=torch.float64).tolist()
+
+
+def _offsets_in(
+    window: Scene, short: Short, scene: Scene, present: list[int], frames: list[list[int]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Offsets of a window's cameras on their own clocks against the first of them, their standard errors, and times.
+
+    The times are those of the window's middle on each camera's clock; NaN where the window tells nothing.
+    """
+    count = len(scene.cameras)
+    offsets, errors, times = torch.full((3, count), torch.nan, dtype=torch.float64)
+    try:
+        result = short(window, MARGIN)
+    except UserError as error:  # nothing moves there
+        logger.info("%s", error)
+        return offsets, errors, times
+    for place, camera in enumerate(present):
+        begin = float(scene.cameras[camera].frame_times[frames[camera][0]])
+        offsets[camera] = result.offsets[place] - begin
+        errors[camera] = result.stderr[place]
+        times[camera] = begin + 0.5 * WINDOW
+    return offsets, errors, times
+
+
+def _clocks(
+    scene: Scene, coarse: SyncResult, offsets: Tensor, errors: Tensor, times: Tensor, drift: bool
+) -> SyncResult:
+    """A clock for each camera from its offsets in the windows, all float64, shape [W, C]."""
+    reference = scene.reference
+    relative = offsets - offsets[:, reference : reference + 1]
+    count = len(scene.cameras)
+    found, stderr, rates, rates_stderr = torch.full((4, count), torch.nan, dtype=torch.float64)
+    reasons, warnings = dict(coarse.reasons), {}
+    for camera, name in enumerate(scene.names):
+        told = relative[:, camera].isfinite() & errors[:, camera].isfinite()
+        if int(told.sum()) < LEAST_WINDOWS:
+            reasons.setdefault(name, f"only {int(told.sum())} of {len(told)} windows of {WINDOW:.0f} s tell its offset")
+            continue
+        values, own = relative[told, camera], times[told, camera]
+        deviations = errors[told, camera].clamp_min(1e-5)
+        line, covariance, kept = fit_line(own, values, deviations, drift)
+        found[camera], stderr[camera] = line[0], covariance[0, 0].sqrt()
+        if drift:
+            rates[camera], rates_stderr[camera] = line[1], covariance[1, 1].sqrt()
+        remark = _remark(own, values, deviations, kept, drift, scene.frame_interval)
+        if remark:
+            warnings[name] = remark
+            stderr[camera] = torch.hypot(stderr[camera], (values - line[0] - (line[1] * own if drift else 0)).std())
+    if bool(found.isnan().all()):
+        raise UserError(f"{scene.root}: no window of {WINDOW:.0f} s tells any offset; the videos need shared motion")
+    return replace(
+        coarse,
+        names=scene.names,
+        offsets=found,
+        stderr=stderr,
+        rates=rates if drift else None,
+        rates_stderr=rates_stderr if drift else None,
+        reasons={name: reason for name, reason in reasons.items() if bool(found[scene.index_of(name)].isnan())},
+        warnings=warnings,
+    )
+
+
+def _remark(times: Tensor, values: Tensor, deviations: Tensor, kept: Tensor, drift: bool, interval: float) -> str:
+    """What speaks against a camera's one offset, or one line; empty if nothing does."""
+    if drift:
+        jumps = float((~kept).double().mean()) >= JUMPING_SHARE
+        return "its clock jumps (frames lost?): its offsets do not lie on a line" if jumps else ""
+    line, covariance, _ = fit_line(times, values, deviations, True)
+    gained, error = abs(float(line[1])), float(covariance[1, 1].sqrt())
+    if gained > OUTLYING * error and gained * float(times.max() - times.min()) > TELLING_DRIFT * interval:
+        return f"its clock gains {float(line[1]) * 1e6:+.0f} parts per million on the reference's; use --drift"
+    return ""
+
+
+def fit_line(times: Tensor, values: Tensor, deviations: Tensor, sloped: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Weighted least squares of a line (or a constant), without values far off it.
+
+    Args:
+        times: float64, shape [W].
+        values: shape [W].
+        deviations: standard errors of the values, shape [W].
+        sloped: a line; else a constant.
+
+    Returns:
+        Intercept (and slope), shape [P]; their covariance [P, P], scaled up where the values scatter more than they
+        claim; which values counted, bool, shape [W].
+    """
+    start = torch.stack([torch.zeros_like(values[0]), _median_slope(times, values) if sloped else values[0] * 0])
+    design = torch.stack([torch.ones_like(times), times], dim=1)
+    start[0] = (values - design @ start).median()
+    off = (values - design @ start) / deviations
+    kept = off.abs() <= OUTLYING * max(1.0, 1.4826 * float(off.abs().median()))
+    design = design if sloped else design[:, :1]
+    rows, seen = design[kept] / deviations[kept, None], values[kept] / deviations[kept]
+    inverse = torch.linalg.inv(rows.T @ rows)
+    line = inverse @ rows.T @ seen
+    free = max(1, int(kept.sum()) - design.shape[1])
+    excess = float((rows @ line - seen).square().sum()) / free
+    return line, inverse * max(1.0, excess), kept
+
+
+def _median_slope(times: Tensor, values: Tensor) -> Tensor:
+    """The median of the slopes between all pairs (Theil and Sen)."""
+    first, second = torch.triu_indices(len(times), len(times), 1)
+    return ((values[second] - values[first]) / (times[second] - times[first])).median()

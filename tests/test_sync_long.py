@@ -1,0 +1,131 @@
+"""Long recordings: the pass and the windows find planted clocks, excerpts are the very frames, lines are robust."""
+
+import json
+import tracemalloc
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import torch
+from tiny_scene import ANGLE, camera_poses, picture
+
+from syncnerf.errors import UserError
+from syncnerf.scene import load_scene
+from syncnerf.scene.camera import Intrinsics
+from syncnerf.scene.excerpts import Excerpt
+from syncnerf.scene.video import VideoSource
+from syncnerf.sync import synchronize
+from syncnerf.sync.long import fit_line
+
+OFFSETS = (0.07, 0.0, -0.83, 1.18)
+RATES = (0.0, 0.0, 900.0, -700.0)
+"""Parts per million: over a minute as much as a real clock's over an hour."""
+FPS, SECONDS, SIDE = 12, 60, 32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A minute of the blobs, whose motion stops and goes, with key frames every four seconds."""
+    root = tmp_path_factory.mktemp("minute")
+    entries = []
+    for index, pose in enumerate(camera_poses()):
+        with av.open(str(root / f"cam{index:02d}.mp4"), "w") as container:
+            options = {"crf": "10", "preset": "veryfast", "g": "60"}
+            stream = container.add_stream("libx264", rate=Fraction(FPS), options=options)
+            stream.width = stream.height = SIDE
+            stream.pix_fmt, stream.codec_context.thread_count = "yuv420p", 1
+            for frame in range(FPS * SECONDS):
+                time = frame / FPS * (1 + 1e-6 * RATES[index]) + OFFSETS[index]
+                # A clock of motion that never repeats: fast and slow by turns.
+                moved = time + 0.9 * np.sin(0.61 * time) + 0.5 * np.sin(1.73 * time + 1.0)
+                image = picture(pose.numpy(), moved, SIDE)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode(None))
+        entries.append({"file_path": f"cam{index:02d}.mp4", "transform_matrix": pose.tolist()})
+    (root / "transforms.json").write_text(json.dumps({"camera_angle_x": ANGLE, "frames": entries}))
+    return root
+
+
+@pytest.fixture
+def shortened(monkeypatch):
+    """What is long, and the windows, at a tenth of their real lengths."""
+    monkeypatch.setattr("syncnerf.sync.long.LONG", 30.0)
+    monkeypatch.setattr("syncnerf.sync.long.WINDOW", 8.0)
+    monkeypatch.setattr("syncnerf.sync.long.WINDOWS", 5)
+
+
+def test_clocks_of_a_long_recording(folder, shortened):
+    scene = load_scene(folder)
+    result = synchronize(scene, drift=True, max_offset=4.0)
+    assert result.reasons == {}
+    truth = torch.tensor(OFFSETS, dtype=torch.float64)
+    assert float((result.offsets - truth).abs().max()) * FPS < 0.25
+    assert float((result.rates * 1e6 - torch.tensor(RATES)).abs().max()) < 250
+    error = (result.offsets - truth) / result.stderr
+    assert float(error.abs().max()) < 5
+    # Nothing is left of what passed through the cache.
+    assert not list((folder / ".syncnerf_cache").glob("excerpt-*"))
+    assert not list((folder / ".syncnerf_cache").glob("*.npy"))
+
+
+def test_clocks_with_rates_are_told_without_drift(folder, shortened):
+    result = synchronize(load_scene(folder), max_offset=4.0)
+    assert result.rates is None
+    assert "--drift" in result.warnings["cam02"]
+    assert result.stderr[2] > 0.005
+
+
+@pytest.mark.parametrize("frames", [(0, 1, 2), (57, 58, 59, 60, 61), (400, 407, 671), (719,)])
+def test_excerpts_are_the_very_frames(folder, frames):
+    """Whatever key frame lies before them."""
+    source, size = VideoSource(folder / "cam02.mp4"), Intrinsics(SIDE, SIDE, 1.0, 1.0, 0.0, 0.0)
+    everything = list(source.decode(size))
+    found = list(Excerpt(source, frames).decode(size))
+    assert len(found) == len(frames)
+    for index, image in zip(frames, found, strict=True):
+        assert (image == everything[index]).all()
+
+
+def test_inexact_excerpts_are_frames_shortly_after(folder):
+    source, size = VideoSource(folder / "cam01.mp4"), Intrinsics(SIDE, SIDE, 1.0, 1.0, 0.0, 0.0)
+    everything = np.stack(list(source.decode(size)))
+    frames = tuple(range(0, 720, 3))
+    found = list(Excerpt(source, frames, exact=False).decode(size))
+    assert len(found) == len(frames)
+    for index, image in zip(frames, found, strict=True):
+        near = everything[max(0, index - 5 if index > 710 else index) : index + 5]
+        assert (near == image).all((1, 2, 3)).any()
+
+
+def test_a_line_through_windows_ignores_the_outlying():
+    """Against numpy's polyfit without the outliers."""
+    generator = np.random.default_rng(0)
+    times = np.linspace(10, 1800, 12)
+    values = 0.25 + 30e-6 * times + generator.normal(0, 1e-3, 12)
+    values[[3, 8]] += 0.4
+    line, covariance, kept = fit_line(*(torch.from_numpy(v) for v in (times, values, np.full(12, 1e-3))), True)
+    inliers = np.delete(np.arange(12), [3, 8])
+    slope, intercept = np.polyfit(times[inliers], values[inliers], 1)
+    assert line.tolist() == pytest.approx([intercept, slope], abs=1e-9)
+    assert kept.nonzero()[:, 0].tolist() == inliers.tolist()
+    assert abs(float(line[1]) - 30e-6) < 4 * float(covariance[1, 1].sqrt())
+
+
+def test_memory_does_not_grow_with_the_recording(folder, shortened):
+    """Excerpts never hold more than a few frames."""
+    source, size = VideoSource(folder / "cam03.mp4"), Intrinsics(SIDE, SIDE, 1.0, 1.0, 0.0, 0.0)
+    for _ in Excerpt(source, (0,)).decode(size):
+        pass
+    tracemalloc.start()
+    for _ in Excerpt(source, tuple(range(0, 720, 3)), exact=False).decode(size):
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 * SIDE * SIDE * 3
+
+
+def test_recordings_that_hardly_meet_are_refused(folder, shortened, monkeypatch):
+    monkeypatch.setattr("syncnerf.sync.long.WINDOW", 70.0)
+    with pytest.raises(UserError, match="share less than"):
+        synchronize(load_scene(folder), max_offset=4.0)
