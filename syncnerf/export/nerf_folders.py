@@ -45,7 +45,7 @@ def write_transforms(alignment: Alignment, folder: Path) -> list[str]:
                 Image.fromarray(image).save(folder / f"{name}.png", compress_level=1)
                 seconds = float(times[index][frame]) - begin
                 entry = {"file_path": f"./{name}", "time": seconds / span, "time_seconds": seconds, **own}
-                entries[split].append({**entry, "transform_matrix": camera.pose(frame).tolist()})
+                entries[split].append({**entry, "transform_matrix": scene.world_pose(index, frame).tolist()})
                 progress.update()
     for split, chosen in {**entries, "val": entries["test"]}.items():
         record = {**shared, "frames": chosen}
@@ -104,7 +104,7 @@ def write_n3v(alignment: Alignment, folder: Path) -> list[str]:
         frames = scene.frames(part.camera)
         _encode(folder / name, (frames[index] for index in part.frames), camera)
         record[camera.name] = {"file": name, "first_frame": part.frames[0], "remainder": part.remainder}
-        right, up, back, place = camera.pose(0)[:3].numpy().T
+        right, up, back, place = scene.world_pose(part.camera)[:3].numpy().T
         own = camera.intrinsics
         size = np.array([own.height, own.width, 0.5 * (own.focal_x + own.focal_y)])
         rows.append([*np.stack([-up, right, back, place, size], axis=1).reshape(-1), scene.near, scene.far])

@@ -6,6 +6,7 @@ from typing import Any
 
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.frame_cache import FrameCache, FrameSource, cache_directory
+from syncnerf.scene.origin import moved_box, near_origin
 from syncnerf.scene.placement import rig_placement, stated_placement
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
@@ -40,9 +41,9 @@ def footage_scene(
     kept, test = choose_cameras(names, options, path, own_test)
     true_offsets = read_true_offsets(root, names)
     pairs = [read(names[k]) for k in kept]
-    cameras = tuple(camera for camera, _ in pairs)
+    cameras, origin = near_origin(tuple(camera for camera, _ in pairs))
     training = tuple(camera for index, camera in enumerate(cameras) if index not in test)
-    place = stated_placement(record or {}, path, rig_placement(training))
+    place = stated_placement(moved_box(record or {}, origin), path, rig_placement(training))
     return Scene(
         root=root,
         format=format_name,
@@ -57,4 +58,5 @@ def footage_scene(
         space=place.space,
         background=None,
         true_offsets=None if true_offsets is None else true_offsets[kept],
+        origin=origin,
     )

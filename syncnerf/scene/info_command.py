@@ -65,7 +65,7 @@ def table(scene: Scene) -> str:
     rows = [("camera", "split", "size", "focal px", "frames", "fps", "seconds", "place")]
     for index, camera in enumerate(scene.cameras):
         size = camera.intrinsics
-        place = ", ".join(f"{value:.2f}" for value in camera.pose(0)[:3, 3].tolist())
+        place = ", ".join(f"{value:.2f}" for value in scene.world_pose(index)[:3, 3].tolist())
         rows.append(
             (
                 camera.name,

@@ -124,7 +124,9 @@ def placed(scene: Scene, options: ReadOptions) -> Scene:
     """The scene with the bounds, near and far that the user asked for; raises UserError where they contradict."""
     near, far = options.near or scene.near, options.far or scene.far
     check_order(near, far, str(scene.root))
-    bounds = torch.tensor(options.bounds).reshape(2, 3) if options.bounds else scene.bounds
+    bounds = scene.bounds
+    if options.bounds:  # as the scene's files count, from the world's origin
+        bounds = (torch.tensor(options.bounds, dtype=torch.float64).reshape(2, 3) - scene.origin).float()
     return replace(scene, bounds=bounds, near=near, far=far)
 
 

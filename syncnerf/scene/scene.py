@@ -34,6 +34,8 @@ class Scene:
         background: colour behind the scene in [0, 1] where it is known to be one colour, else None.
         true_offsets: ground truth in seconds, float64, shape [C], or None.
         synchronised: the cameras' clocks agree by construction; offsets stay off.
+        origin: where the origin of ``cameras`` and ``bounds`` lies in the files' world, float64, shape [3]; not zero
+            where that world's is far away.
     """
 
     root: Path
@@ -48,6 +50,7 @@ class Scene:
     background: tuple[float, float, float] | None = None
     true_offsets: Tensor | None = None
     synchronised: bool = False
+    origin: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
     _frames: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
@@ -96,6 +99,12 @@ class Scene:
         if name not in self.names:
             raise KeyError(f"no camera '{name}'; the scene has {', '.join(self.names)}")
         return self.names.index(name)
+
+    def world_pose(self, camera: int, frame: int = 0) -> Tensor:
+        """Camera-to-world of a camera (global index) in the files' world, float64, shape [4, 4]."""
+        pose = self.cameras[camera].pose(frame).clone()
+        pose[:3, 3] += self.origin
+        return pose
 
     def frames(self, camera: int) -> np.ndarray:
         """A camera's frames, uint8 RGB, shape [T, height, width, 3], memory-mapped and read-only.

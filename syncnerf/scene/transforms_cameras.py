@@ -14,6 +14,7 @@ from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache, FrameSource, cache_directory
 from syncnerf.scene.lens import Lens
 from syncnerf.scene.lens_models import read_lens
+from syncnerf.scene.origin import moved_box, near_origin
 from syncnerf.scene.placement import Placement, rig_placement, stated_placement
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
@@ -167,13 +168,14 @@ def transforms_scene(
     true_offsets = read_true_offsets(root, names)
     pairs = [read(index) for index in kept]
     cameras, sources = tuple(camera for camera, _ in pairs), {camera.name: source for camera, source in pairs}
+    cameras, origin = near_origin(cameras)
     rendered = is_rendered(record)
     if rendered:
         box = torch.tensor([[-BOUNDS] * 3, [BOUNDS] * 3])
         place = Placement(box, NEAR, FAR, "bounded")
     else:
         place = rig_placement(tuple(camera for index, camera in enumerate(cameras) if index not in test))
-    place = stated_placement(record, path, place)
+    place = stated_placement(moved_box(record, origin), path, place)
     return Scene(
         root=root,
         format=format_name,
@@ -186,4 +188,5 @@ def transforms_scene(
         space=place.space,
         background=WHITE if rendered else None,
         true_offsets=None if true_offsets is None else true_offsets[kept],
+        origin=origin,
     )
