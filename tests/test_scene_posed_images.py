@@ -135,6 +135,13 @@ def test_d_nerf_with_intrinsics_and_lens(tmp_path):
     size = scene.cameras[0].intrinsics
     assert (size.centre_x, size.centre_y, size.focal_x) == (20.0, 18.0, pytest.approx(FOCAL))
     assert scene.frame_cache.sources["train"].lens == Lens(k1=0.1)
+    assert scene.background is not None
+    for split in ("train", "test"):
+        edit_json(tmp_path / f"transforms_{split}.json", lambda record: record.update(fl_x=44.0))
+    footage = load_scene(tmp_path)
+    assert footage.background is None
+    assert footage.cameras[0].intrinsics.focal_x == 44.0
+    assert (footage.near, footage.far) != (scene.near, scene.far)
 
 
 NUMBERS = {"k1": -0.12, "k2": 0.03, "p1": 0.002, "p2": -0.001, "k3": 0.01, "k4": 0.02, "k5": -0.01, "k6": 0.005}

@@ -13,7 +13,7 @@ from syncnerf.scene.lens_models import read_lens
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms import number, read_json_object, rigid_matrix
-from syncnerf.scene.transforms_cameras import BOUNDS, FAR, NEAR, WHITE, entry_intrinsics
+from syncnerf.scene.transforms_cameras import WHITE, entries_placement, entry_intrinsics, is_rendered
 
 
 def is_d_nerf(root: Path) -> bool:
@@ -36,6 +36,8 @@ def read_d_nerf(root: Path, options: ReadOptions) -> Scene:
     names = [camera.name for camera, _ in pairs]
     path = root / "transforms_train.json"
     kept, test = choose_cameras(names, options, path, (held_out,))
+    record = read_json_object(path)
+    place = entries_placement(record, path, (pairs[0][0],))
     return Scene(
         root=root,
         format="dnerf",
@@ -44,11 +46,11 @@ def read_d_nerf(root: Path, options: ReadOptions) -> Scene:
             cache_directory(root, options.cache_dir), {camera.name: source for camera, source in pairs}
         ),
         test=test,
-        bounds=torch.tensor([[-BOUNDS] * 3, [BOUNDS] * 3]),
-        near=NEAR,
-        far=FAR,
-        space="bounded",
-        background=WHITE,
+        bounds=place.bounds,
+        near=place.near,
+        far=place.far,
+        space=place.space,
+        background=WHITE if is_rendered(record) else None,
         synchronised=True,
     )
 

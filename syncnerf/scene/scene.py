@@ -147,6 +147,9 @@ class Scene:
             f"background   {'unknown' if self.background is None else self.background}",
             f"true offsets {'in the scene folder' if self.true_offsets is not None else 'not known'}",
         ]
+        if self.origin.any():
+            place = ", ".join(f"{value:.12g}" for value in self.origin.tolist())
+            lines.append(f"origin       ({place}), from which the bounds are counted")
         return "\n".join(lines)
 
 

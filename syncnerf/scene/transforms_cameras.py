@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 BOUNDS = 1.3
 NEAR, FAR = 2.0, 6.0
 WHITE = (1.0, 1.0, 1.0)
+PLACES = 16
+"""About so many places of a lone camera that moves stand for the rig that it makes up."""
 NOMINAL, JITTER = 1e-4, 0.02
 """Relative difference between two statements of a frame rate that is no contradiction: for a constant rate (29.97 for
 30000 / 1001) and for the median of a varying one."""
@@ -142,6 +144,20 @@ def is_rendered(record: dict[str, Any]) -> bool:
     return "camera_angle_x" in record and not any("fl_x" in part for part in (record, *record["frames"]))
 
 
+def entries_placement(record: dict[str, Any], path: Path, cameras: tuple[Camera, ...]) -> Placement:
+    """Where a field has to look: what the json says, else +-1.3 and 2 to 6 for a rendered scene, else by the cameras.
+
+    A lone camera that moves counts as the places that it comes by. Raises UserError where the json contradicts itself.
+    """
+    if is_rendered(record):
+        box = torch.tensor([[-BOUNDS] * 3, [BOUNDS] * 3])
+        return stated_placement(record, path, Placement(box, NEAR, FAR, "bounded"))
+    if len(cameras) == 1 and cameras[0].is_moving:
+        poses = cameras[0].camera_to_world[:: max(1, cameras[0].frame_count // PLACES)]
+        cameras = tuple(replace(cameras[0], camera_to_world=pose) for pose in poses)
+    return stated_placement(record, path, rig_placement(cameras))
+
+
 def transforms_scene(
     root: Path,
     format_name: str,
@@ -169,13 +185,8 @@ def transforms_scene(
     pairs = [read(index) for index in kept]
     cameras, sources = tuple(camera for camera, _ in pairs), {camera.name: source for camera, source in pairs}
     cameras, origin = near_origin(cameras)
-    rendered = is_rendered(record)
-    if rendered:
-        box = torch.tensor([[-BOUNDS] * 3, [BOUNDS] * 3])
-        place = Placement(box, NEAR, FAR, "bounded")
-    else:
-        place = rig_placement(tuple(camera for index, camera in enumerate(cameras) if index not in test))
-    place = stated_placement(moved_box(record, origin), path, place)
+    training = tuple(camera for index, camera in enumerate(cameras) if index not in test)
+    place = entries_placement(moved_box(record, origin), path, training)
     return Scene(
         root=root,
         format=format_name,
@@ -186,7 +197,7 @@ def transforms_scene(
         near=place.near,
         far=place.far,
         space=place.space,
-        background=WHITE if rendered else None,
+        background=WHITE if is_rendered(record) else None,
         true_offsets=None if true_offsets is None else true_offsets[kept],
         origin=origin,
     )
