@@ -1,5 +1,9 @@
 """``syncnerf calibrate``: cameras of a textured room found again from its videos; skipped without pycolmap."""
 
+import re
+import shlex
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -53,7 +57,7 @@ def view(picture, moved):
     return copy
 
 
-def test_still_and_moving_cameras_of_a_textured_room(tmp_path, capsys):
+def test_still_and_moving_cameras_of_a_textured_room(tmp_path, monkeypatch, capsys):
     pytest.importorskip("pycolmap")
     textures = [texture(seed) for seed in range(3)]
     places = [(4.0, 0.6 * k - 1.2 + 3.0, 3.0 + 0.5 * (k % 2)) for k in range(4)]
@@ -66,12 +70,15 @@ def test_still_and_moving_cameras_of_a_textured_room(tmp_path, capsys):
     path = [pose_from((4.3, 2.0 + 0.12 * frame, 3.6 - 0.05 * frame)) for frame in range(6)]
     write_video(videos / "phone.mp4", [room(pose.numpy(), textures) for pose in path])
 
-    arguments = ["calibrate", str(videos), "--shared-intrinsics", f"--out={tmp_path / 'scene'}"]
-    assert main([*arguments, "--moving=phone"]) == 0
+    # The command of the documentation.
+    page = (Path(__file__).parents[1] / "docs" / "recordings.md").read_text(encoding="utf-8")
+    words = shlex.split(re.search(r"^syncnerf (calibrate .*)$", page, flags=re.MULTILINE).group(1))
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 0
     shown = capsys.readouterr().out
     assert "mean reprojection error" in shown
-    assert (tmp_path / "scene" / "rig.png").is_file()
-    cameras = load_scene(tmp_path / "scene").cameras
+    assert (tmp_path / "found" / "rig.png").is_file()
+    cameras = load_scene(tmp_path / "found").cameras
     assert [camera.name for camera in cameras] == [*(f"cam{k}" for k in range(4)), "phone"]
     assert [camera.is_moving for camera in cameras] == [False] * 4 + [True]
     found = torch.cat([camera.camera_to_world.reshape(-1, 4, 4)[:, :3, 3] for camera in cameras]).numpy()
