@@ -25,8 +25,7 @@ def clocks(tool):
     """The clocks that a command line asks for."""
 
     def parse(*arguments: str):
-        options = tool("blender_scenes.options").build_parser("").parse_args(["out", *arguments])
-        return tool("blender_scenes.clocks").camera_clocks(options)
+        return tool("blender_scenes.clocks").camera_clocks(tool("blender_scenes.options").parse(["out", *arguments]))
 
     return parse
 
@@ -95,14 +94,16 @@ def test_moments_of_rows(tool):
 
 
 def test_rows_are_rendered_as_of_their_own_moment(tool):
-    """A renderer that paints the time of its rows: the picture is the time of each row, to half a band."""
+    """A camera that takes the time of its rows: the picture is the time of each row, to half a band."""
 
-    class Clockface:
-        def render(self, time, pose, shutter, rows):
-            return np.full((rows[1] - rows[0], 4, 3), time)
+    views = tool("blender_scenes.views")
 
-    camera = tool("blender_scenes.clocks").CameraClock(30.0, 3, offset=0.7, row_time=-0.03)
-    picture = tool("make_blender_scene").render_frame(Clockface(), camera, 2, np.eye(4), height=48)
+    class Clockface(views.FilmingCamera):
+        def take(self, frame, moment, first, last):
+            return np.full((last - first, 4, 3), moment)
+
+    clock = tool("blender_scenes.clocks").CameraClock(30.0, 3, offset=0.7, row_time=-0.03)
+    *_, picture = Clockface(None, clock, np.zeros((3, 4, 4)), (4, 48)).pictures()
     rows = (np.arange(48) + 0.5) / 48 - 0.5
     expected = 2 / 30 + 0.7 - 0.03 * rows
     assert picture.shape == (48, 4, 3)

@@ -26,9 +26,12 @@ from pathlib import Path
 
 import numpy as np
 from blender_scenes.clocks import CameraClock, camera_clocks
-from blender_scenes.options import build_parser, recorded_options
-from blender_scenes.rig import llff_poses_bounds, rig_poses
+from blender_scenes.options import parse, recorded_options
+from blender_scenes.places import PLACES
+from blender_scenes.rig import llff_poses_bounds, look_at, rig_poses
 from blender_scenes.scenes import build_scene
+from blender_scenes.sensors import draw_sensors
+from blender_scenes.views import FilmingCamera, PlaceCamera, WhiteCamera
 from scene_output import ToolError, VideoWriter, atomic_folder, refuse_existing, write_json
 from tqdm import tqdm
 
@@ -41,101 +44,121 @@ SCENE_REACH = 1.3
 """Radius of the ball that every scene stays in, scene units."""
 
 
-def camera_entry(name: str, poses: np.ndarray, clock: CameraClock, options: argparse.Namespace) -> dict:
-    """The ``frames`` entry of one camera with ``poses`` [F, 4, 4]."""
-    entry = {"file_path": name, "transform_matrix": poses[0].tolist()}
+def camera_entry(name: str, camera: FilmingCamera, options: argparse.Namespace) -> dict:
+    """The ``frames`` entry of one camera."""
+    entry = {"file_path": name, "transform_matrix": camera.poses[0].tolist()}
     if options.rig == "arc":
-        entry["transform_matrices"] = poses.tolist()
+        entry["transform_matrices"] = camera.poses.tolist()
+    if camera.sensor is not None:
+        entry |= camera.sensor.entry()
     if len(set(options.fps)) > 1:
-        entry["fps"] = clock.fps
+        entry["fps"] = camera.clock.fps
     for key in ("row_time", "exposure"):
-        if getattr(clock, key) and key not in options.hide:
-            entry[key] = getattr(clock, key)
+        if getattr(camera.clock, key) and key not in options.hide:
+            entry[key] = getattr(camera.clock, key)
     return entry
 
 
-def true_clocks(clocks: list[CameraClock]) -> dict:
-    """What ``offsets.json`` says of the cameras' clocks, in camera order."""
-    truth = {"unit": "seconds", "seconds": [clock.offset for clock in clocks]}
+def transforms(names: list[str], cameras: list[FilmingCamera], options: argparse.Namespace) -> dict:
+    """What ``transforms.json`` holds."""
+    shared = {}
+    if options.scene not in PLACES:
+        shared = {"camera_angle_x": CAMERA_ANGLE_X, "width": options.size[0], "height": options.size[1]}
+    if len(set(options.fps)) == 1:
+        shared["fps"] = options.fps[0]
+    return shared | {"frames": [camera_entry(*pair, options) for pair in zip(names, cameras, strict=True)]}
+
+
+def truth(cameras: list[FilmingCamera], options: argparse.Namespace) -> dict:
+    """What ``offsets.json`` holds, in camera order."""
+    clocks, sensors = [camera.clock for camera in cameras], [camera.sensor for camera in cameras]
+    record = {"unit": "seconds", "seconds": [clock.offset for clock in clocks]}
     if any(clock.rate for clock in clocks):
-        truth["rates_ppm"] = [1e6 * clock.rate for clock in clocks]
+        record["rates_ppm"] = [1e6 * clock.rate for clock in clocks]
     if any(clock.row_time for clock in clocks):
-        truth["row_times"] = [clock.row_time for clock in clocks]
-    return truth
+        record["row_times"] = [clock.row_time for clock in clocks]
+    if all(sensors):
+        record["gains"] = [sensor.gains for sensor in sensors]
+    return record | {"scene": options.scene, "seed": options.seed, "options": recorded_options(options)}
 
 
-def render_frame(renderer, clock: CameraClock, frame: int, pose: np.ndarray, height: int) -> np.ndarray:
-    """One picture as ``clock`` exposes it, rows as they are read: float [height, width, 3], display values 0..1."""
-    bands = [
-        renderer.render(clock.moment(frame, (first + last) / (2 * height) - 0.5), pose, clock.exposure, (first, last))
-        for first, last in clock.bands(height)
+def white_cameras(options: argparse.Namespace, clocks: list[CameraClock], scratch: Path) -> list[FilmingCamera]:
+    """The cameras of a scene on white."""
+    from blender_scenes.cycles import CyclesRenderer
+
+    renderer = CyclesRenderer(build_scene(options.scene, options.seed), options.samples, scratch)
+    focal = 0.5 * options.size[0] / np.tan(0.5 * CAMERA_ANGLE_X)
+    rigs = {
+        frames: rig_poses(options.rig, options.cameras, frames, RADIUS, options.azimuth_span)
+        for frames in {clock.frames for clock in clocks}
+    }
+    return [WhiteCamera(renderer, clock, rigs[clock.frames][c], options.size, focal) for c, clock in enumerate(clocks)]
+
+
+def place_cameras(options: argparse.Namespace, clocks: list[CameraClock], scratch: Path) -> list[FilmingCamera]:
+    """The cameras of a place."""
+    from blender_scenes.cycles import CyclesRenderer
+
+    place = PLACES[options.scene](np.random.default_rng([options.seed, 2]), options.cameras)
+    renderer = CyclesRenderer(place.parts, options.samples, scratch, place.lighting, len(place.standing))
+    sensors = draw_sensors(options.cameras, options.size, place.angle, place.differences, options.seed)
+    return [
+        PlaceCamera(renderer, clock, look_at(position, target), sensor, place, [options.seed, 4, c])
+        for c, (clock, sensor, position, target) in enumerate(
+            zip(clocks, sensors, place.positions, place.targets, strict=True)
+        )
     ]
-    return np.concatenate(bands)
 
 
-def write_scene(output: Path, options: argparse.Namespace, poses: list, clocks: list[CameraClock], renderer) -> None:
-    """Renders every camera with its poses [F, 4, 4] and its clock into the new folder ``output``."""
+def write_scene(output: Path, options: argparse.Namespace) -> None:
+    """Films what ``options`` ask for into the new folder ``output``."""
     width, height = options.size
+    clocks = camera_clocks(options)
     names = [f"cam{c:02d}.mp4" for c in range(options.cameras)]
     progress = tqdm(total=sum(clock.frames for clock in clocks), desc=output.name, unit="frame")
-    with progress, atomic_folder(output, options.force) as folder:
-        for name, camera_poses, clock in zip(names, poses, clocks, strict=True):
-            with VideoWriter(folder / name, width, height, clock.fps, options.crf) as video:
-                for frame, pose in enumerate(camera_poses):
-                    picture = render_frame(renderer, clock, frame, pose, height)
+    with tempfile.TemporaryDirectory() as scratch, progress, atomic_folder(output, options.force) as folder:
+        cameras = (place_cameras if options.scene in PLACES else white_cameras)(options, clocks, Path(scratch))
+        for name, camera in zip(names, cameras, strict=True):
+            with VideoWriter(folder / name, width, height, camera.clock.fps, options.crf) as video:
+                for picture in camera.pictures():
                     video.write_rgb(np.round(picture * 255.0).astype(np.uint8))
                     progress.update()
         if options.rig == "forward":
             focal = 0.5 * width / np.tan(0.5 * CAMERA_ANGLE_X)
             near, far = RADIUS - SCENE_REACH, RADIUS + SCENE_REACH
-            first_poses = np.stack([camera_poses[0] for camera_poses in poses])
-            np.save(folder / "poses_bounds.npy", llff_poses_bounds(first_poses, options.size, focal, near, far))
+            poses = np.stack([camera.poses[0] for camera in cameras])
+            np.save(folder / "poses_bounds.npy", llff_poses_bounds(poses, options.size, focal, near, far))
         else:
-            transforms = {"camera_angle_x": CAMERA_ANGLE_X, "width": width, "height": height}
-            if len(set(options.fps)) == 1:
-                transforms["fps"] = options.fps[0]
-            entries = [camera_entry(*camera, options) for camera in zip(names, poses, clocks, strict=True)]
-            write_json(folder / "transforms.json", transforms | {"frames": entries})
-        record = {"scene": options.scene, "seed": options.seed, "options": recorded_options(options)}
-        write_json(folder / "offsets.json", true_clocks(clocks) | record)
+            write_json(folder / "transforms.json", transforms(names, cameras, options))
+        write_json(folder / "offsets.json", truth(cameras, options))
 
 
 def run(options: argparse.Namespace) -> None:
-    """Renders what ``options`` ask for."""
+    """Films what ``options`` ask for, and its synchronised twin."""
     output = options.output.resolve()
     twin = output.with_name(output.name + "_sync")
     for folder in (output, twin) if options.synchronised_twin else (output,):
         refuse_existing(folder, options.force)
     try:
-        clocks = camera_clocks(options)
+        camera_clocks(options)
     except ValueError as error:
         raise ToolError(str(error)) from None
     try:
-        from blender_scenes.cycles import CyclesRenderer
+        import blender_scenes.cycles  # noqa: F401
     except ImportError as error:
         raise ToolError(
             f'Blender\'s Python module is missing ({error}); with Python 3.11: pip install "syncnerf[blender]"'
         ) from None
-    rigs = {
-        frames: rig_poses(options.rig, options.cameras, frames, RADIUS, options.azimuth_span)
-        for frames in {clock.frames for clock in clocks}
-    }
-    poses = [rigs[clock.frames][camera] for camera, clock in enumerate(clocks)]
-    parts = build_scene(options.scene, options.seed)
-    with tempfile.TemporaryDirectory() as scratch:
-        renderer = CyclesRenderer(parts, *options.size, CAMERA_ANGLE_X, options.samples, Path(scratch))
-        write_scene(output, options, poses, clocks, renderer)
-        if options.synchronised_twin:
-            none = {"offset_std": 0.0, "offset_range": 0.0, "offset_whole": None, "offsets": None, "rates": [0.0]}
-            synchronised = argparse.Namespace(**vars(options) | none)
-            write_scene(twin, synchronised, poses, camera_clocks(synchronised), renderer)
+    write_scene(output, options)
+    if options.synchronised_twin:
+        none = {"offset_std": 0.0, "offset_range": 0.0, "offset_whole": None, "offsets": None, "rates": [0.0]}
+        write_scene(twin, argparse.Namespace(**vars(options) | none))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    options = build_parser(__doc__).parse_args(arguments)
     try:
-        run(options)
+        run(parse(arguments, __doc__))
     except ToolError as error:
         print(f"make_blender_scene: {error}", file=sys.stderr)
         return 2

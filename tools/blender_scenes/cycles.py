@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import bpy
 import numpy as np
-from mathutils import Matrix
+from mathutils import Matrix, Vector
 
-from blender_scenes.scenes import Paint, Part
+from blender_scenes.lighting import Light, Lighting
+from blender_scenes.scenes import Part
 
 STATES = (0, 1)
 """Blender's frames that hold the moving parts as the shutter opens and as it closes."""
@@ -45,12 +47,12 @@ def _ramp(nodes, stops: list[tuple[float, tuple[float, float, float]]], constant
     return node
 
 
-def _material(name: str, paint: Paint, seed: float):
-    """Nodes for ``paint``: random cells in the palette's colours, multiplied by soft-edged spots.
+def _material(part: Part, seed: float, ambient: float):
+    """Nodes for the part's paint: random cells in the palette's colours, multiplied by soft-edged spots.
 
-    ``seed`` moves the pattern, so that two parts with one palette differ.
+    ``seed`` moves the pattern, so that two parts with one palette differ; ``ambient``: share that shines of itself.
     """
-    material = bpy.data.materials.new(name)
+    material = bpy.data.materials.new(part.name)
     material.use_nodes = True
     nodes, link = material.node_tree.nodes, material.node_tree.links.new
     surface = nodes["Principled BSDF"]
@@ -63,7 +65,10 @@ def _material(name: str, paint: Paint, seed: float):
     shift.inputs[1].default_value = (seed, 1.7 * seed, 2.3 * seed)
     link(rest.outputs["Vector"], shift.inputs[0])
 
+    paint, is_flat = part.paint, not part.mesh.vertices[:, 2].any()
+    dimensions = "2D" if is_flat else "3D"  # a third of the time
     cells = nodes.new("ShaderNodeTexVoronoi")
+    cells.voronoi_dimensions = dimensions
     cells.inputs["Scale"].default_value = paint.patches
     link(shift.outputs[0], cells.inputs["Vector"])
     count = len(paint.colours)
@@ -73,6 +78,7 @@ def _material(name: str, paint: Paint, seed: float):
     link(separate.outputs[0], palette.inputs["Fac"])
 
     dots = nodes.new("ShaderNodeTexVoronoi")
+    dots.voronoi_dimensions = dimensions
     dots.inputs["Scale"].default_value = paint.spots
     link(shift.outputs[0], dots.inputs["Vector"])
     spots = _ramp(nodes, [(0.26, (0.22, 0.22, 0.22)), (0.36, (1.0, 1.0, 1.0))], constant=False)
@@ -84,17 +90,21 @@ def _material(name: str, paint: Paint, seed: float):
     colour_inputs = [socket for socket in mix.inputs if socket.type == "RGBA"]
     link(palette.outputs["Color"], colour_inputs[0])
     link(spots.outputs["Color"], colour_inputs[1])
-    link(next(s for s in mix.outputs if s.type == "RGBA"), surface.inputs["Base Color"])
+    colour = next(socket for socket in mix.outputs if socket.type == "RGBA")
+    link(colour, surface.inputs["Base Color"])
+    if ambient:
+        link(colour, surface.inputs["Emission Color"])
+        surface.inputs["Emission Strength"].default_value = ambient
     return material
 
 
-def _add_part(part: Part, index: int):
+def _add_part(part: Part, index: int, ambient: float):
     mesh = bpy.data.meshes.new(part.name)
     mesh.from_pydata(part.mesh.vertices.tolist(), [], part.mesh.faces.tolist())
     rest = mesh.attributes.new("rest_position", "FLOAT_VECTOR", "POINT")
     rest.data.foreach_set("vector", part.mesh.vertices.astype(np.float32).ravel())
     mesh.shade_smooth()
-    mesh.materials.append(_material(part.name, part.paint, seed=3.1 * (index + 1)))
+    mesh.materials.append(_material(part, 3.1 * (index + 1), ambient))
     thing = bpy.data.objects.new(part.name, mesh)
     thing.rotation_mode = "QUATERNION"
     bpy.context.scene.collection.objects.link(thing)
@@ -113,58 +123,63 @@ def _add_shapes(thing) -> None:
             shape.keyframe_insert("value", frame=frame)
 
 
-def _add_light(kind: str, position: tuple[float, float, float], energy: float, size: float) -> None:
-    """A light at ``position`` that points at the origin. ``size``: metres of an area light, radians of a sun's disc."""
-    light = bpy.data.lights.new(kind, kind)
-    light.energy = energy
-    if kind == "SUN":
-        light.angle = size
+def _add_light(light: Light) -> None:
+    data = bpy.data.lights.new(light.kind, light.kind)
+    data.energy = light.energy
+    if light.kind == "SUN":
+        data.angle = light.size
     else:
-        light.size = size
-    thing = bpy.data.objects.new(kind, light)
-    from_vector = Matrix.Translation(position).to_translation()
-    thing.matrix_world = Matrix.Translation(position) @ from_vector.to_track_quat("Z", "Y").to_matrix().to_4x4()
+        data.size = light.size
+    thing = bpy.data.objects.new(light.kind, data)
+    backward = Vector(light.position) - Vector(light.target)
+    thing.matrix_world = Matrix.Translation(light.position) @ backward.to_track_quat("Z", "Y").to_matrix().to_4x4()
     bpy.context.scene.collection.objects.link(thing)
 
 
 class CyclesRenderer:
-    """Renders ``parts`` as seen from any pose at any time, over a pure white background.
+    """Renders parts as seen from any pose at any time.
 
-    ``width``, ``height``: pixels; ``camera_angle_x``: horizontal field of view in radians; ``samples``: Cycles samples
-    per pixel before denoising; ``scratch``: a folder for the picture in flight.
+    Args:
+        parts: all of them.
+        samples: per pixel.
+        scratch: a folder for the picture that Blender writes.
+        lighting: of the scene.
+        standing: how many of the parts, the first ones, never move.
     """
 
     def __init__(
-        self, parts: list[Part], width: int, height: int, camera_angle_x: float, samples: int, scratch: Path
+        self, parts: list[Part], samples: int, scratch: Path, lighting: Lighting | None = None, standing: int = 0
     ) -> None:
+        lighting = lighting or Lighting()
         bpy.ops.wm.read_factory_settings(use_empty=True)
         bpy.context.preferences.edit.keyframe_new_interpolation_type = "LINEAR"
-        self.picture_path = Path(scratch) / "frame.exr"
-        self.parts = [(part, _add_part(part, index)) for index, part in enumerate(parts)]
-        self._configure(width, height, samples)
-        _add_light("SUN", (1.5, 1.8, 4.0), energy=2.0, size=0.12)
-        _add_light("AREA", (3.0, -3.0, 2.5), energy=95.0, size=2.5)
+        self.picture_path, self.samples = Path(scratch) / "frame.exr", samples
+        things = [_add_part(part, index, lighting.ambient) for index, part in enumerate(parts)]
+        self.moving = list(zip(parts[standing:], things[standing:], strict=True))
+        for part, thing in zip(parts[:standing], things[:standing], strict=True):
+            thing.matrix_world = Matrix(part.pose(0.0).tolist())
+        self._configure(lighting)
+        for light in lighting.lights:
+            _add_light(light)
         camera = bpy.data.cameras.new("camera")
         camera.sensor_fit = "HORIZONTAL"
-        camera.angle = camera_angle_x
         self.camera = bpy.data.objects.new("camera", camera)
         bpy.context.scene.collection.objects.link(self.camera)
         bpy.context.scene.camera = self.camera
 
-    def _configure(self, width: int, height: int, samples: int) -> None:
+    def _configure(self, lighting: Lighting) -> None:
         scene = bpy.context.scene
         world = bpy.data.worlds.new("world")
         world.use_nodes = True
-        world.node_tree.nodes["Background"].inputs["Strength"].default_value = 0.5
-        world.node_tree.nodes["Background"].inputs["Color"].default_value = (1.0, 1.0, 1.0, 1.0)
+        world.node_tree.nodes["Background"].inputs["Color"].default_value = (*lighting.sky, 1.0)
         scene.world = world
-        scene.view_settings.view_transform = "Standard"
-        scene.view_settings.look = "None"
+        world.cycles_visibility.diffuse = world.cycles_visibility.glossy = not lighting.sky_is_seen
         render = scene.render
         render.engine = "CYCLES"
-        render.resolution_x, render.resolution_y, render.resolution_percentage = width, height, 100
-        render.film_transparent = True
+        render.resolution_percentage = 100
+        render.film_transparent = not lighting.sky_is_seen
         render.use_persistent_data = True
+        render.use_border = render.use_crop_to_border = True
         scene.frame_set(STATES[0])
         render.motion_blur_position = "START"
         render.motion_blur_shutter = 1.0
@@ -175,43 +190,65 @@ class CyclesRenderer:
         render.image_settings.exr_codec = "NONE"
         cycles = scene.cycles
         cycles.device = "CPU"
-        cycles.samples = samples
         cycles.seed = 0
         cycles.use_animated_seed = False
-        cycles.use_adaptive_sampling = False
-        cycles.max_bounces = cycles.diffuse_bounces = 1
+        cycles.use_adaptive_sampling = cycles.use_light_tree = False
+        cycles.max_bounces = cycles.diffuse_bounces = lighting.bounces
         cycles.glossy_bounces = cycles.transmission_bounces = cycles.volume_bounces = 0
         cycles.caustics_reflective = cycles.caustics_refractive = False
         # At these sizes most of the error is the edges' aliasing: the same time spent on samples lowers it more.
         cycles.use_denoising = False
 
-    def render(
-        self, time: float, camera_to_world: np.ndarray, shutter: float = 0.0, rows: tuple[int, int] | None = None
-    ) -> np.ndarray:
-        """Display values of a picture, or of some of its rows, float [rows, W, 3] in 0..1.
+    def aim(self, camera_to_world: np.ndarray, size: tuple[int, int], focal: float) -> None:
+        """Where the camera is [4, 4], the picture's width and height, and the focal length, both in pixels."""
+        self.camera.matrix_world = Matrix(camera_to_world.tolist())
+        self.camera.data.angle = 2.0 * math.atan(0.5 * size[0] / focal)
+        render = bpy.context.scene.render
+        render.resolution_x, render.resolution_y = size
+
+    def render(self, time: float, shutter: float, region: tuple[int, int, int, int]) -> np.ndarray:
+        """Linear light times alpha, and alpha, of a part of the picture, float32 [rows, columns, 4].
 
         Args:
             time: seconds; the middle of the exposure.
-            camera_to_world: the camera's pose [4, 4].
-            shutter: seconds of the exposure; what moves in it is blurred, in linear light.
-            rows: first and last-plus-one row, counted from the top; all when None.
+            shutter: seconds of the exposure; what moves in it is blurred.
+            region: left, top, right, bottom in pixels, the last two not included.
         """
-        render = bpy.context.scene.render
-        first, last = rows or (0, render.resolution_y)
         self._place(time - shutter / 2, STATES[0])
         if shutter:
             self._place(time + shutter / 2, STATES[1])
-        render.use_motion_blur = shutter > 0
-        render.use_border = render.use_crop_to_border = True
-        render.border_max_y, render.border_min_y = (1.0 - row / render.resolution_y for row in (first, last))
-        self.camera.matrix_world = Matrix(camera_to_world.tolist())
+        bpy.context.scene.render.use_motion_blur = shutter > 0
+        return self._render_region(region, self.samples)
+
+    def render_standing(self, times_samples: int = 4) -> np.ndarray:
+        """As :meth:`render`, all of the picture without what moves, with ``times_samples`` as many samples."""
+        render = bpy.context.scene.render
+        for _, thing in self.moving:
+            thing.hide_render = True
+        render.use_motion_blur = False
+        picture = self._render_region((0, 0, render.resolution_x, render.resolution_y), times_samples * self.samples)
+        for _, thing in self.moving:
+            thing.hide_render = False
+        return picture
+
+    def _render_region(self, region: tuple[int, int, int, int], samples: int) -> np.ndarray:
+        left, top, right, bottom = region
+        render = bpy.context.scene.render
+        bpy.context.scene.cycles.samples = samples
+        width, height = render.resolution_x, render.resolution_y
+        # Blender rounds down; a quarter of a pixel keeps it from the pixel below.
+        render.border_min_x, render.border_max_x = (left + 0.25) / width, (right + 0.25) / width
+        render.border_min_y, render.border_max_y = (height - bottom + 0.25) / height, (height - top + 0.25) / height
         with _quiet_stdout():
             bpy.ops.render.render(write_still=True)
-        return over_white(self._read_picture())
+        picture = self._read_picture()
+        if picture.shape[:2] != (bottom - top, right - left):
+            raise RuntimeError(f"Blender rendered {picture.shape[:2]} rows and columns instead of region {region}")
+        return picture
 
     def _place(self, time: float, state: int) -> None:
         """Keep where every part is at ``time`` as its state at frame ``state``."""
-        for part, thing in self.parts:
+        for part, thing in self.moving:
             location, turn, _ = Matrix(part.pose(time).tolist()).decompose()
             if turn.dot(thing.rotation_quaternion) < 0:
                 turn.negate()  # the shorter way from one state to the other
@@ -230,22 +267,3 @@ class CyclesRenderer:
         picture.pixels.foreach_get(values)
         bpy.data.images.remove(picture)
         return values.reshape(height, width, 4)[::-1]
-
-
-def over_white(picture: np.ndarray) -> np.ndarray:
-    """Display values [..., 3] of linear light times alpha, and alpha, [..., 4] over white.
-
-    Mixed in display values, as fields mix colours.
-    """
-    alpha = picture[..., 3:].clip(0.0, 1.0)
-    return to_display(picture[..., :3] / alpha.clip(1e-6)).clip(0.0, 1.0) * alpha + (1.0 - alpha)
-
-
-def to_linear(display: np.ndarray) -> np.ndarray:
-    """Linear light of sRGB's display values."""
-    return np.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)
-
-
-def to_display(linear: np.ndarray) -> np.ndarray:
-    """sRGB's display values of linear light of at least 0."""
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clip(0.0) ** (1.0 / 2.4) - 0.055)

@@ -6,9 +6,13 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from blender_scenes.places import PLACE_DEFAULTS, PLACES
 from blender_scenes.rig import RIGS
 from blender_scenes.scenes import SCENES
 
+WHITE_DEFAULTS = {
+    "cameras": 14, "size": (128, 128), "crf": 10, "exposure": [0.0], "rig": "cap", "azimuth_span": 160.0
+}  # fmt: skip
 HIDEABLE = ("row_time", "exposure")
 """What ``--hide`` may leave out of ``transforms.json``."""
 
@@ -76,9 +80,22 @@ def hidden_keys(text: str) -> list[str]:
     return names
 
 
-def build_parser(description: str) -> argparse.ArgumentParser:
-    """The command line, with ``description`` above its options."""
-    scene_lines = "\n".join(f"  {name:10} {make.__doc__.splitlines()[0]}" for name, make in SCENES.items())
+def parse(arguments: list[str] | None, description: str = "") -> argparse.Namespace:
+    """The options, with the scene's own defaults filled in; a wrong one ends the command."""
+    parser = _build_parser(description)
+    options = parser.parse_args(arguments)
+    if options.scene in PLACES and (options.rig or options.azimuth_span is not None):
+        parser.error(f"--rig and --azimuth-span are for scenes on white; {options.scene} has cameras of its own")
+    defaults = WHITE_DEFAULTS | PLACE_DEFAULTS.get(options.scene, {})
+    for name, value in defaults.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    return options
+
+
+def _build_parser(description: str) -> argparse.ArgumentParser:
+    scenes = {**SCENES, **PLACES}
+    scene_lines = "\n".join(f"  {name:10} {make.__doc__.splitlines()[0]}" for name, make in scenes.items())
     parser = argparse.ArgumentParser(
         description=description,
         epilog=f"scenes:\n{scene_lines}\n\nexample:\n  python tools/make_blender_scene.py scenes/toys --scene toys "
@@ -86,7 +103,7 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("output", type=Path, help="folder to create")
-    parser.add_argument("--scene", choices=SCENES, default="toys", help="what to animate, see below (default: toys)")
+    parser.add_argument("--scene", choices=scenes, default="toys", help="what to animate, see below (default: toys)")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of the motion and the offsets (default: 0)")
     parser.add_argument("--force", action="store_true", help="replace an existing output")
     _add_cameras(parser.add_argument_group("cameras"))
@@ -95,16 +112,16 @@ def build_parser(description: str) -> argparse.ArgumentParser:
 
 
 def _add_cameras(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--cameras", type=whole_number(1), default=14, help="number of cameras (default: 14)")
-    group.add_argument("--rig", choices=RIGS, default="cap",
+    group.add_argument("--cameras", type=whole_number(1), help="number of cameras (default: 14, or the place's)")
+    group.add_argument("--rig", choices=RIGS,
                        help="cap: spread over a spherical cap; ring: all around; arc: on the cap, each moving "
                        "on a slow arc; forward: on a disc on one side, written as LLFF (default: cap)")  # fmt: skip
-    group.add_argument("--azimuth-span", type=not_negative, default=160.0,
+    group.add_argument("--azimuth-span", type=not_negative,
                        help="width of the cap in degrees of azimuth, for cap and arc (default: 160)")  # fmt: skip
-    group.add_argument("--size", type=picture_size, default=(128, 128), help="pixels, 128 or 160x120 (default: 128)")
+    group.add_argument("--size", type=picture_size, help="pixels, 128 or 160x120 (default: 128, or the place's)")
     group.add_argument("--samples", type=whole_number(1), default=24, help="Cycles samples per pixel (default: 24)")
-    group.add_argument("--crf", type=int, choices=range(52), metavar="0..51", default=10,
-                       help="x264 quality, lower is better and larger (default: 10)")  # fmt: skip
+    group.add_argument("--crf", type=int, choices=range(52), metavar="0..51",
+                       help="x264 quality, lower is better and larger (default: 10, or the place's)")  # fmt: skip
 
 
 def _add_clocks(group: argparse._ArgumentGroup) -> None:
@@ -132,8 +149,8 @@ def _add_clocks(group: argparse._ArgumentGroup) -> None:
                        help="rolling shutter: from first to last row; negative: upwards (default: 0)")  # fmt: skip
     group.add_argument("--row-time-cameras", type=several(whole_number(0)), metavar="C,...",
                        help="the cameras that --row-time holds for (default: every second, 1, 3, ...)")  # fmt: skip
-    group.add_argument("--exposure", type=several(not_negative), default=[0.0], metavar="SECONDS,...",
-                       help="how long the shutter is open from a frame's time on, in turn (default: 0)")  # fmt: skip
+    group.add_argument("--exposure", type=several(not_negative), metavar="SECONDS,...",
+                       help="time the shutter is open from a frame's time on (default: 0, or the place's)")  # fmt: skip
     group.add_argument("--hide", type=hidden_keys, default=[], metavar="KEY,...",
                        help=f"leave {' or '.join(HIDEABLE)} out of transforms.json")  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 RIGS = ("cap", "ring", "arc", "forward")
+ORIGIN = np.zeros(3)
 CAP_ELEVATIONS = (10.0, 60.0)
 """Lowest and highest elevation of the cap and arc rigs, degrees."""
 
@@ -17,9 +18,9 @@ def on_sphere(azimuth: np.ndarray, elevation: np.ndarray, radius: float = 1.0) -
     )
 
 
-def look_at_origin(position: np.ndarray) -> np.ndarray:
-    """The camera-to-world matrix [4, 4] of an upright camera at ``position`` [3] that looks at the origin."""
-    backward = position / np.linalg.norm(position)
+def look_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The camera-to-world matrix [4, 4] of an upright camera at ``position`` that looks at ``target``, both [3]."""
+    backward = (position - target) / np.linalg.norm(position - target)
     right = np.cross([0.0, 0.0, 1.0], backward)
     right /= np.linalg.norm(right)
     pose = np.eye(4)
@@ -66,7 +67,7 @@ def forward_positions(cameras: int, radius: float, spread: float = 0.9) -> np.nd
 
     The disc faces the origin from ``radius`` scene units away; camera 0 is at its middle.
     """
-    middle = look_at_origin(on_sphere(np.array(0.0), np.array(25.0), radius))
+    middle = look_at(on_sphere(np.array(0.0), np.array(25.0), radius), ORIGIN)
     index = np.arange(cameras)
     distance = spread * np.sqrt(index / max(cameras - 1, 1))
     angle = index * np.pi * (3.0 - np.sqrt(5.0))
@@ -95,11 +96,11 @@ def rig_poses(
     ``sweep`` degrees over its video, neighbours in opposite directions. ``forward``: still, on a disc on one side.
     """
     if rig == "forward":
-        still = np.stack([look_at_origin(position) for position in forward_positions(cameras, radius)])
+        still = np.stack([look_at(position, ORIGIN) for position in forward_positions(cameras, radius)])
         return np.repeat(still[:, None], frames, axis=1)
     azimuth, elevation = ring_angles(cameras) if rig == "ring" else cap_angles(cameras, azimuth_span)
     progress = np.linspace(-0.5, 0.5, frames) if rig == "arc" and frames > 1 else np.zeros(frames)
     direction = np.where(np.arange(cameras) % 2, -1.0, 1.0)
     turned = azimuth[:, None] + sweep * direction[:, None] * progress[None]
     positions = on_sphere(turned, np.broadcast_to(elevation[:, None], turned.shape), radius)
-    return np.stack([[look_at_origin(position) for position in camera] for camera in positions])
+    return np.stack([[look_at(position, ORIGIN) for position in camera] for camera in positions])

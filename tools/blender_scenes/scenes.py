@@ -113,7 +113,7 @@ def gyroscope(generator: np.random.Generator) -> list[Part]:
     return parts
 
 
-def _limb(
+def hanging_limb(
     root: Pose, socket: np.ndarray, rest: np.ndarray, length: float, swing: list[Callable[[float], float]]
 ) -> tuple[Pose, Pose]:
     """Poses of a limb that hangs from ``socket`` of ``root``: of its middle, and of its far joint."""
@@ -157,10 +157,10 @@ def dancer(generator: np.random.Generator) -> list[Part]:
             ("leg", translation(sign * 0.12, 0, -0.28), -sign * 0.15, 0.36, (0.55, 0.14, 0.3)),
         ):
             swing = [wander(generator, 0.0, a, pace=0.9) for a in reach]
-            middle, far = _limb(root, socket, rotation(0.0, lean, 0.0), length, swing)
+            middle, far = hanging_limb(root, socket, rotation(0.0, lean, 0.0), length, swing)
             bend_sign = -1.0 if limb == "arm" else 1.0
             bend = [wander(generator, bend_sign * 0.6, 0.5), wander(generator, 0.0, 0.2), wander(generator, 0.0, 0.3)]
-            outer, _ = _limb(far, np.eye(4), np.eye(4), length * 0.9, bend)
+            outer, _ = hanging_limb(far, np.eye(4), np.eye(4), length * 0.9, bend)
             thick = 0.10 if limb == "arm" else 0.12
             parts.append(Part(f"{side}_{limb}", rounded_solid((thick, thick, length * 0.6), 2.6), upper, middle))
             parts.append(Part(f"{side}_lower_{limb}", rounded_solid((thick, thick, length * 0.56), 2.6), lower, outer))

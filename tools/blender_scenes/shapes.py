@@ -1,4 +1,4 @@
-"""Closed quad meshes, made with NumPy (scene units)."""
+"""Quad meshes, made with NumPy (scene units); all but panels are closed."""
 
 from __future__ import annotations
 
@@ -52,6 +52,13 @@ def rounded_solid(
         level = (across**exponent).sum(axis=1) + along**exponent
     vertices = directions * (level ** (-1.0 / exponent))[:, None] * np.asarray(half_sizes)
     return Mesh(vertices, faces)
+
+
+def panel(width: float, depth: float) -> Mesh:
+    """A rectangle in the x-y plane about the origin that faces +z."""
+    x, y = width / 2, depth / 2
+    corners = np.array([[-x, -y, 0.0], [x, -y, 0.0], [x, y, 0.0], [-x, y, 0.0]])
+    return Mesh(corners, np.array([[0, 1, 2, 3]]))
 
 
 def torus(major_radius: float, minor_radius: float, segments: int = 64, sides: int = 20) -> Mesh:
