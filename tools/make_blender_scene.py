@@ -10,8 +10,8 @@ sub-frame. The output folder holds
   not 0 ``fps``, ``row_time`` and ``exposure`` (seconds). With ``--rig arc`` the cameras move: each entry also has
   ``transform_matrices``, one pose per frame's exposure; ``transform_matrix`` is the first;
 * ``cam00.mp4``, ``cam01.mp4``, ...: H.264 over white; camera 0 is the test view, in the middle of the others;
-* of a place (``hall``, ``stage``, ``garden``) no ``camera_angle_x``, but each camera's ``fl_x``, ``fl_y``, ``cx``, ``cy``,
-  ``w``, ``h`` and where it has any distortion ``k1``, ``k2``; its pictures go to their edges, in metres;
+* of a place (``hall``, ``stage``, ``garden``) no ``camera_angle_x``, but each camera's ``fl_x``, ``fl_y``, ``cx``,
+  ``cy``, ``w``, ``h``, and ``k1``, ``k2`` where its lens distorts; there is no white, and units are metres;
 * with ``--rig forward`` ``poses_bounds.npy`` in LLFF's convention instead of ``transforms.json``;
 * ``offsets.json``: the true ``seconds`` in camera order, ``rates_ppm`` and ``row_times`` (seconds) where there are any,
   the ``gains`` of red, green and blue of a place's cameras, and the command's options.
