@@ -142,6 +142,16 @@ def test_a_video_in_each_folder(tmp_path):
     assert scene.frames(0).shape == (5, HEIGHT, WIDTH, 3)
 
 
+def test_a_recording_in_two_files(tmp_path):
+    videos = write_videos(tmp_path / "videos", ("GX010012", "GX020012", "cam_0"))
+    text = FORMATS["pose2sim"][0](tmp_path / "c").read_text().replace("cam_1", "GX010012")
+    (tmp_path / "c" / "Calib_scene.toml").write_text(text)
+    import_scene(read_calibration(tmp_path / "c"), videos, tmp_path / "scene")
+    scene = load_scene(tmp_path / "scene")
+    assert sorted(scene.names) == ["GX010012", "cam_0"]
+    assert scene.cameras[scene.index_of("GX010012")].frame_count == 10
+
+
 def test_a_camera_per_folder_of_images(videos, tmp_path):
     """nerfstudio with several images of each camera: one stands still, one moves with a pose per frame."""
     file = FORMATS["nerfstudio"][0](tmp_path / "calibration")

@@ -87,6 +87,18 @@ def test_excerpts_are_the_very_frames(folder, frames):
         assert (image == everything[index]).all()
 
 
+def test_excerpts_of_a_recording_in_two_files(folder):
+    source = VideoSource(folder / "cam02.mp4", chapters=(folder / "cam01.mp4",))
+    size, count = Intrinsics(SIDE, SIDE, 1.0, 1.0, 0.0, 0.0), FPS * SECONDS
+    everything = list(source.decode(size))
+    frames = (5, count - 1, count, count + 300)
+    for exact in (True, False):
+        found = list(Excerpt(source, frames, exact).decode(size))
+        assert len(found) == len(frames)
+    for index, image in zip(frames, list(Excerpt(source, frames).decode(size)), strict=True):
+        assert (image == everything[index]).all()
+
+
 def test_inexact_excerpts_are_frames_shortly_after(folder):
     source, size = VideoSource(folder / "cam01.mp4"), Intrinsics(SIDE, SIDE, 1.0, 1.0, 0.0, 0.0)
     everything = np.stack(list(source.decode(size)))

@@ -10,7 +10,7 @@ import numpy as np
 from syncnerf.errors import UserError
 from syncnerf.importers.calibration import LENS_KEYS, Calibration
 from syncnerf.importers.timestamps import TIMESTAMPS, read_timestamps
-from syncnerf.importers.videos import FilmedCamera, Fit, film, find_videos, match
+from syncnerf.importers.videos import FilmedCamera, Fit, film, match, videos_by_name
 from syncnerf.scene.new_folder import link, new_folder
 
 UNKNOWN_UNIT = "the unit is not known (boards are mostly measured in millimetres): the file's numbers stay; see --unit"
@@ -39,7 +39,7 @@ def import_scene(calibration: Calibration, videos: Path, out: Path, fit: Fit = "
     Raises:
         UserError: videos and calibration do not fit, or the folder cannot be written.
     """
-    found = find_videos(videos)
+    found = videos_by_name(videos)
     pairs, notes = match(calibration, list(found))
     filmed = [film(calibration, calibration.cameras[index], name, found[name], fit) for index, name in pairs]
     times = _frame_times(videos / TIMESTAMPS, filmed)
@@ -75,8 +75,9 @@ def _entry(camera: FilmedCamera, metres: float, times: np.ndarray | None) -> dic
     """The camera's entry of ``transforms.json``."""
     calibrated = camera.calibrated
     width, height = calibrated.size
+    names = _link_names(camera)
     entry = {
-        "file_path": _link_name(camera),
+        "file_path": names[0] if len(names) == 1 else names,
         "camera_model": calibrated.model,
         "w": width,
         "h": height,
@@ -106,12 +107,16 @@ def _remark_on_size(entries: list[dict[str, Any]], metres: float | None) -> list
     return [f"warning: the cameras stand {reach:.3g} m apart; if the file is in another unit, say so with --unit"]
 
 
-def _link_name(camera: FilmedCamera) -> str:
-    return camera.name + camera.video.suffix
+def _link_names(camera: FilmedCamera) -> list[str]:
+    """What the camera's files are called in the scene: as the camera, further ones with a number."""
+    first, *chapters = camera.video.paths
+    names = [camera.name + first.suffix]
+    return names + [f"{camera.name}_part{k}{path.suffix}" for k, path in enumerate(chapters, start=2)]
 
 
 def _write(out: Path, record: dict[str, Any], filmed: list[FilmedCamera]) -> None:
     with new_folder(out) as scratch:
         for camera in filmed:
-            link(camera.video, scratch / _link_name(camera))
+            for path, name in zip(camera.video.paths, _link_names(camera), strict=True):
+                link(path, scratch / name)
         (scratch / "transforms.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -8,6 +8,7 @@ import numpy as np
 
 from syncnerf.errors import UserError
 from syncnerf.importers.calibration import CalibratedCamera
+from syncnerf.scene.natural_order import natural_key
 
 STILL_SHARE, STILL_DEGREES = 2e-3, 0.2
 """Poses of a camera that differ by less, as a share of the rig's span and in degrees, are estimates of the same one."""
@@ -36,7 +37,7 @@ def cameras_of(path: Path, images: Sequence[PosedImage]) -> tuple[list[Calibrate
     """
     folders = {str(PurePosixPath(image.file).parent) for image in images}
     groups: dict[str, list[PosedImage]] = {}
-    for image in sorted(images, key=lambda image: image.file):
+    for image in sorted(images, key=lambda image: natural_key(image.file)):
         file = PurePosixPath(image.file)
         groups.setdefault(file.parent.name if len(folders) > 1 else file.stem, []).append(image)
     centres = np.stack([_centre(image.camera) for image in images]) if images else np.zeros((1, 3))

@@ -13,8 +13,9 @@ from syncnerf.importers.calibration import Calibration, checked, rodrigues
 from syncnerf.importers.colmap import read_images
 from syncnerf.importers.posed_images import PosedImage, cameras_of
 from syncnerf.importers.stills import write_stills
-from syncnerf.importers.videos import find_videos
+from syncnerf.importers.videos import videos_by_name
 from syncnerf.scene.video import probe_video
+from syncnerf.scene.video_files import VideoFiles
 
 LEAST_VIDEOS = 3
 STILL_MOMENTS, STILL_FRAMES = 3, 9
@@ -38,7 +39,7 @@ def calibrate(videos: Path, moving: Sequence[str], shared: bool, drop: bool, see
     Raises:
         UserError: too few videos, cameras that cannot be placed, pycolmap is missing.
     """
-    found = find_videos(videos)
+    found = {name: one_file(video) for name, video in videos_by_name(videos).items()}
     unknown = [name for name in moving if name not in found]
     if unknown:
         raise UserError(f"{videos}: has no video '{unknown[0]}' (has: {', '.join(found)})")
@@ -69,6 +70,13 @@ def calibrate(videos: Path, moving: Sequence[str], shared: bool, drop: bool, see
     notes += [f"warning: video {name} is left out: it cannot be placed" for name in lost]
     notes.append(f"mean reprojection error {error:.2f} px over {len(posed)} pictures")
     return checked(videos, "COLMAP", cameras, None, notes=notes)
+
+
+def one_file(video: VideoFiles) -> Path:
+    """A recording's only file; raises UserError where it has several."""
+    if len(video.paths) > 1:
+        raise UserError(f"{video.paths[1]}: goes on where {video.paths[0].name} ends; join the two to calibrate them")
+    return video.paths[0]
 
 
 def _reconstruct(images: Path, work: Path, videos: Path, shared: bool, seed: int) -> float:

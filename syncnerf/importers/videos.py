@@ -11,8 +11,8 @@ import numpy as np
 from syncnerf.errors import UserError
 from syncnerf.importers.calibration import CalibratedCamera, Calibration
 from syncnerf.scene.video import VideoProperties, probe_video
+from syncnerf.scene.video_files import VideoFiles, find_videos
 
-SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".webm", ".mts")
 MACROBLOCK = 16
 """Encoders round sides up to whole blocks, or cut what is beyond the last: fewer pixels than this at the far edge."""
 
@@ -26,44 +26,34 @@ class FilmedCamera:
     Attributes:
         name: of the camera in the scene, which is the video's.
         calibrated: intrinsics for images of the video's size, poses as calibrated.
-        video: the file.
+        video: the file, or several where the camera began a new one while it filmed.
         properties: of the video.
         note: what was done to the calibration; empty if nothing.
     """
 
     name: str
     calibrated: CalibratedCamera
-    video: Path
+    video: VideoFiles
     properties: VideoProperties
     note: str = ""
 
 
-def find_videos(folder: Path) -> dict[str, Path]:
-    """The videos of a folder by name, sorted; where it holds none, one in each of its folders, by the folders' names.
+def videos_by_name(folder: Path) -> dict[str, VideoFiles]:
+    """The recordings of a folder (see :func:`~syncnerf.scene.video_files.find_videos`) by their names, in their order.
 
     Raises:
-        UserError: there is no such folder, fewer than two videos, or two of one name.
+        UserError: there is no such folder, fewer than two recordings, or two of one name.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; name the videos' folder with --videos")
-    videos = {}
-    for path in _videos_in(folder):
-        if path.stem in videos:
-            raise UserError(f"{path}: has the name of {videos[path.stem].name}; give each camera's video its own name")
-        videos[path.stem] = path
-    if not videos:
-        for below in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-            own = _videos_in(below)
-            if len(own) > 1:
-                raise UserError(f"{below}: holds {len(own)} videos; leave one per camera")
-            videos |= {below.name: own[0]} if own else {}
+    videos: dict[str, VideoFiles] = {}
+    for found in find_videos(folder):
+        if found.name in videos:
+            raise UserError(f"{found.paths[0]}: has the name of another video; give each camera's video its own name")
+        videos[found.name] = found
     if len(videos) < 2:
         raise UserError(f"{folder}: holds {len(videos)} videos; at least two cameras are needed")
     return videos
-
-
-def _videos_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def match(calibration: Calibration, names: Sequence[str]) -> tuple[list[tuple[int, str]], list[str]]:
@@ -138,20 +128,21 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
 
 
-def film(calibration: Calibration, camera: CalibratedCamera, name: str, video: Path, fit: Fit) -> FilmedCamera:
+def film(calibration: Calibration, camera: CalibratedCamera, name: str, files: VideoFiles, fit: Fit) -> FilmedCamera:
     """Bring a camera's intrinsics to its video's size.
 
     Args:
         calibration: to name in errors.
         camera: one of its cameras.
         name: the camera's name in the scene.
-        video: the file.
+        files: the video.
         fit: ``scale``: the video shows the whole calibrated image; ``crop``: its largest centred part.
 
     Raises:
         UserError: the sizes do not fit, or the video is no video, or a moving camera has another number of poses.
     """
-    properties = probe_video(video)
+    video, *chapters = files.paths
+    properties = probe_video(video, tuple(chapters))
     width, height = properties.width, properties.height
     if camera.is_moving and len(camera.rotation) != properties.frame_count:
         raise UserError(
@@ -160,12 +151,12 @@ def film(calibration: Calibration, camera: CalibratedCamera, name: str, video: P
         )
     if camera.size is None:
         note = "the calibration does not say its size: the video's is assumed"
-        return FilmedCamera(name, replace(camera, size=(width, height)), video, properties, note)
+        return FilmedCamera(name, replace(camera, size=(width, height)), files, properties, note)
     scale, corner, note = _placement(calibration, camera, video, (width, height), fit)
     matrix = camera.matrix.copy()
     matrix[:2] *= scale[:, None]
     matrix[:2, 2] -= corner
-    return FilmedCamera(name, replace(camera, matrix=matrix, size=(width, height)), video, properties, note)
+    return FilmedCamera(name, replace(camera, matrix=matrix, size=(width, height)), files, properties, note)
 
 
 def _placement(

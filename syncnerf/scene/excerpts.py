@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import av
 import numpy as np
@@ -37,7 +38,7 @@ class Excerpt:
     exact: bool = True
 
     @property
-    def path(self):
+    def path(self) -> Path:
         """The file or folder of all frames."""
         return self.source.path
 
@@ -70,48 +71,59 @@ class Excerpt:
                 return
 
     def _of_video(self, source: VideoSource, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
-        properties = probe_video(source.path)
         undistort = None if source.lens.is_ideal else Undistorter(source.lens, intrinsics)
-        to_rgb = RgbConverter(intrinsics.width, intrinsics.height, properties.traits)
-        try:
-            with av.open(str(source.path)) as container:
-                wanted, image = iter(self.frames), None
-                following = next(wanted, None)
-                for number, frame in self._numbered(container, properties):
-                    if following is None:
-                        return
-                    if number < following:
-                        continue
-                    image = to_rgb(frame)
-                    image = image if undistort is None else undistort(image)
-                    while following is not None and following <= number:
-                        yield image
-                        following = next(wanted, None)
-                while following is not None and image is not None:  # the last frames were not decoded
+        before = 0
+        for path in (source.path, *source.chapters):
+            count = probe_video(path).frame_count
+            own = [index - before for index in self.frames if before <= index < before + count]
+            before += count
+            for image in _frames_of(path, own, self.exact, intrinsics) if own else ():
+                yield image if undistort is None else undistort(image)
+
+
+def _frames_of(path: Path, frames: list[int], exact: bool, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
+    """Frames of one file, upright and resampled; raises UserError."""
+    properties = probe_video(path)
+    to_rgb = RgbConverter(intrinsics.width, intrinsics.height, properties.traits)
+    wanted, image = iter(frames), None
+    following = next(wanted)
+    try:
+        with av.open(str(path)) as container:
+            for number, frame in _numbered(container, properties, frames[0], exact):
+                if number < following:
+                    continue
+                image = to_rgb(frame)
+                while following is not None and following <= number:
                     yield image
                     following = next(wanted, None)
-        except (av.error.FFmpegError, ValueError) as error:
-            raise UserError(f"{source.path}: decoding failed ({one_line(error)}); copy or encode it again") from error
+                if following is None:
+                    return
+            while following is not None and image is not None:  # the last frames were not decoded
+                yield image
+                following = next(wanted, None)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise UserError(f"{path}: decoding failed ({one_line(error)}); copy or encode it again") from error
 
-    def _numbered(
-        self, container: av.container.InputContainer, properties: VideoProperties
-    ) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Decoded frames with their indices, from the key frame before the first wanted one on."""
-        stream = container.streams[properties.stream]
-        stream.codec_context.thread_count = 1
-        if not self.exact:
-            stream.codec_context.skip_frame = "NONREF"
-        if properties.untimed:
-            yield from enumerate(container.decode(stream))
-            return
-        times = frame_seconds(properties)
-        if self.frames and times[self.frames[0]] > 2 * EARLIER:
-            target = properties.start_time + times[self.frames[0]] - EARLIER
-            container.seek(int(target / stream.time_base), stream=stream)
-        middle = 0.5 * (times[1:] + times[:-1])
-        for frame in container.decode(stream):
-            if frame.time is not None:
-                yield int(np.searchsorted(middle, frame.time - properties.start_time)), frame
+
+def _numbered(
+    container: av.container.InputContainer, properties: VideoProperties, first: int, exact: bool
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Decoded frames with their indices, from the key frame before the first wanted one on."""
+    stream = container.streams[properties.stream]
+    stream.codec_context.thread_count = 1
+    if not exact:
+        stream.codec_context.skip_frame = "NONREF"
+    if properties.untimed:
+        yield from enumerate(container.decode(stream))
+        return
+    times = frame_seconds(properties)
+    if times[first] > 2 * EARLIER:
+        target = properties.start_time + times[first] - EARLIER
+        container.seek(int(target / stream.time_base), stream=stream)
+    middle = 0.5 * (times[1:] + times[:-1])
+    for frame in container.decode(stream):
+        if frame.time is not None:
+            yield int(np.searchsorted(middle, frame.time - properties.start_time)), frame
 
 
 def frame_seconds(properties: VideoProperties) -> np.ndarray:
