@@ -7,6 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from format_scenes import FORMATS
+from odd_videos import turn, write_timed
+
+from syncnerf.scene import load_scene
+from syncnerf.scene.video import probe_video
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 SOURCE_FPS = 30.0
@@ -85,8 +90,11 @@ def test_every_third_frame_divides_the_frame_rate(desync, source, tmp_path):
 
 def test_frame_rates_stay_with_their_cameras_when_they_differ(desync, source, tmp_path):
     transforms = json.loads((source / "transforms.json").read_text())
-    transforms["frames"][1]["fps"] = 60.0
+    del transforms["fps"]
     desync.write_json(source / "transforms.json", transforms)
+    with desync.VideoWriter(source / "cam01.mp4", 32, 24, 60.0, 0) as video:
+        for frame in range(LENGTHS[1]):
+            video.write_rgb(np.full((24, 32, 3), grey_of(frame), dtype=np.uint8))
     output = tmp_path / "out"
     assert desync.main([str(source), str(output), "--crops", "6,6,6", "--every", "2", "--seed", "0"]) == 0
     transforms, offsets = read(output)
@@ -149,7 +157,7 @@ def test_bad_requests_end_with_one_line(desync, source, tmp_path, capsys, argume
 
 def test_bad_sources_end_with_one_line(desync, source, tmp_path, capsys):
     assert desync.main([str(tmp_path), str(tmp_path / "out")]) == 2
-    assert "transforms.json" in capsys.readouterr().err
+    assert "no known format" in capsys.readouterr().err
     (source / "cam01.mp4").write_bytes(b"not a video")
     assert desync.main([str(source), str(tmp_path / "out")]) == 2
     assert "cam01.mp4" in capsys.readouterr().err
@@ -159,7 +167,7 @@ def test_bad_sources_end_with_one_line(desync, source, tmp_path, capsys):
 
 
 def test_an_interrupted_copy_leaves_nothing(desync, source, tmp_path, monkeypatch):
-    def interrupt(writer, frame):
+    def interrupt(writer, frame, seconds):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(desync.VideoWriter, "write_frame", interrupt)
@@ -185,3 +193,59 @@ def test_force_does_not_delete_other_folders(desync, source, tmp_path):
     (precious / "thesis.tex").write_text("...")
     assert desync.main([str(source), str(precious), "--force"]) == 2
     assert (precious / "thesis.tex").exists()
+
+
+def test_uneven_times_stay_and_decide_the_offsets(desync, source, tmp_path):
+    """Two frames lost and the rest a little early or late, in one camera."""
+    times = np.delete(np.arange(44), [8, 20]) / SOURCE_FPS + 0.004 * np.sin(np.arange(42))
+    write_timed(source / "cam01.mp4", [np.full((24, 32, 3), grey_of(k), np.uint8) for k in range(42)], times)
+    output = tmp_path / "out"
+    assert desync.main([str(source), str(output), "--crops", "3,5,0", "--every", "2", "--seed", "2"]) == 0
+    starts = read(output)[1]["desync"]["first_frames"]
+    np.testing.assert_allclose(
+        read(output)[1]["seconds"], [starts[0] / 30, times[starts[1]] - times[0], starts[2] / 30], atol=2e-5
+    )
+    copied = probe_video(output / "cam01.mp4")
+    kept = times[starts[1] :: 2][: copied.frame_count]
+    np.testing.assert_allclose(copied.times, kept - kept[0], atol=3e-5)
+    assert frame_numbers(output / "cam01.mp4") == list(range(starts[1], starts[1] + 2 * copied.frame_count, 2))
+    scene = load_scene(output)
+    assert [camera.fps for camera in scene.cameras][::2] == [15.0, 15.0]
+
+
+def test_turned_videos_are_copied_upright(desync, source, tmp_path):
+    image = np.zeros((32, 24, 3), dtype=np.uint8)
+    image[:16] = 200
+    path = write_timed(source / "cam01.mp4", [image] * LENGTHS[1], np.arange(LENGTHS[1]) / SOURCE_FPS)
+    turn(path, 0, 1, -1, 0)
+    assert desync.main([str(source), str(tmp_path / "out")]) == 0
+    scene = load_scene(tmp_path / "out")
+    assert scene.cameras[1].intrinsics.width == 32
+    frame = scene.frames(1)[3]
+    assert frame[:, 20:].mean() > 190
+    assert frame[:, :12].mean() < 10
+
+
+@pytest.mark.parametrize("name", ["n3v", "panoptic", "syncam", "blender-frames"])
+def test_every_format_of_several_cameras_can_be_put_out_of_step(desync, tmp_path, name):
+    (tmp_path / "scene").mkdir()
+    FORMATS[name](tmp_path / "scene")
+    (tmp_path / "scene" / "offsets.json").unlink(missing_ok=True)
+    assert desync.main([str(tmp_path / "scene"), str(tmp_path / "out"), "--crops", "0,2,1,0", "--crf", "0"]) == 0
+    before, after = load_scene(tmp_path / "scene"), load_scene(tmp_path / "out")
+    assert after.names == before.names
+    np.testing.assert_allclose(after.true_offsets, np.array([0, 2, 1, 0]) / before.cameras[0].fps)
+    assert (after.near, after.far) == (before.near, before.far)
+    for index, (one, other) in enumerate(zip(before.cameras, after.cameras, strict=True)):
+        assert other.frame_count == one.frame_count - 2
+        assert other.intrinsics == one.intrinsics
+        np.testing.assert_allclose(other.camera_to_world, one.camera_to_world, atol=1e-9)
+        change = after.frames(index)[0].astype(int) - before.frames(index)[0]
+        assert np.abs(change).max() <= 6
+
+
+def test_what_one_camera_filmed_cannot_be(desync, tmp_path, capsys):
+    (tmp_path / "scene").mkdir()
+    FORMATS["dnerf"](tmp_path / "scene")
+    assert desync.main([str(tmp_path / "scene"), str(tmp_path / "out")]) == 2
+    assert "from one place only" in capsys.readouterr().err

@@ -14,6 +14,9 @@ from typing import Any
 import av
 import numpy as np
 
+TICK = Fraction(1, 90_000)
+"""Seconds to which the times of frames that come at an uneven rate are written."""
+
 
 class ToolError(Exception):
     """A problem the user can act on; the command prints it as one line and ends with exit code 2."""
@@ -61,12 +64,19 @@ class VideoWriter:
     """Streams frames into an H.264 mp4 (8-bit yuv420p; yuv444p where a side is odd, since 4:2:0 would need a resize).
 
     ``fps``: frames per second; ``crf``: x264's constant rate factor (lower is better, 0..51); ``like``: a decoded
-    frame whose colour tags the video takes over, so that its YUV values keep their meaning. One encoder thread, so
-    that the same frames give the same file.
+    frame whose colour tags the video takes over, so that its YUV values keep their meaning; ``timed``: each frame is
+    given its own time, and ``fps`` is only stated. One encoder thread, so that the same frames give the same file.
     """
 
     def __init__(
-        self, path: Path, width: int, height: int, fps: float | Fraction, crf: int, like: av.VideoFrame | None = None
+        self,
+        path: Path,
+        width: int,
+        height: int,
+        fps: float | Fraction,
+        crf: int,
+        like: av.VideoFrame | None = None,
+        timed: bool = False,
     ) -> None:
         self.path, self.width, self.height, self.frames = Path(path), width, height, 0
         self._container = av.open(str(path), "w")
@@ -79,20 +89,23 @@ class VideoWriter:
             for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
                 setattr(stream.codec_context, tag, getattr(like, tag))
         self._stream = stream
-        self._time_base = 1 / rate
+        self._time_base = TICK if timed else 1 / rate
+        if timed:
+            stream.time_base = stream.codec_context.time_base = TICK
 
-    def write_rgb(self, picture: np.ndarray) -> None:
-        """Appends ``picture``, uint8 RGB [height, width, 3]."""
-        self.write_frame(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"))
+    def write_rgb(self, picture: np.ndarray, seconds: float | None = None) -> None:
+        """Appends ``picture``, uint8 RGB [height, width, 3], to be shown at ``seconds`` or in its place."""
+        self.write_frame(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"), seconds)
 
-    def write_frame(self, frame: av.VideoFrame) -> None:
-        """Appends a decoded frame; its own time stamp is replaced by its place in this video."""
+    def write_frame(self, frame: av.VideoFrame, seconds: float | None = None) -> None:
+        """Appends a decoded frame; its own time stamp is replaced by its place in this video, or ``seconds``."""
         if (frame.width, frame.height) != (self.width, self.height):
             found, expected = f"{frame.width}x{frame.height}", f"{self.width}x{self.height}"
             raise ToolError(f"{self.path.name}: frame {self.frames} is {found}, the video {expected}")
         frame = frame.reformat(format=self._stream.pix_fmt)
         frame.pict_type = av.video.frame.PictureType.NONE
-        frame.time_base, frame.pts = self._time_base, self.frames
+        place = self.frames if seconds is None else round(seconds / self._time_base)
+        frame.time_base, frame.pts = self._time_base, place
         self._container.mux(self._stream.encode(frame))
         self.frames += 1
 

@@ -1,95 +1,100 @@
-"""Reading the layout that the scene tools write: ``transforms.json`` with one entry, and one video, per camera."""
+"""Reading a scene camera by camera, frames as they are stored, to write a changed copy of it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
+import numpy as np
 from scene_output import ToolError
+
+from syncnerf.scene import Camera, Scene, load_scene
+from syncnerf.scene.frame_cache import FrameSource
+from syncnerf.scene.rgb_frames import UPRIGHT, RgbConverter
+from syncnerf.scene.video import probe_video
 
 
 @dataclass(frozen=True)
 class SourceCamera:
-    """One camera of the source: its ``frames`` entry, its video, frames per second, frame count, offset in seconds."""
+    """One camera of the source.
 
-    entry: dict
-    video: Path
-    fps: Fraction
-    frames: int
+    Attributes:
+        camera: as the product reads it: its name, clock and frame count.
+        frames_of: its frames.
+        entry: its entry in the copy's ``transforms.json``.
+        offset: true offset in seconds, 0 where it is not known.
+        as_stored: the entry describes the pictures as they are stored, neither resampled nor undistorted.
+    """
+
+    camera: Camera
+    frames_of: FrameSource
+    entry: dict[str, Any]
     offset: float
+    as_stored: bool
+
+    @property
+    def begun(self) -> np.ndarray:
+        """When each frame's exposure began, in seconds on the camera's own clock, float64 [T]."""
+        return self.camera.frame_times.numpy() - 0.5 * self.camera.exposure
+
+    def frames(self) -> Iterator[av.VideoFrame | np.ndarray]:
+        """All frames in order: decoded, or as uint8 RGB [height, width, 3] where they had to be changed."""
+        if not self.as_stored:
+            yield from self.frames_of.decode(self.camera.intrinsics)
+            return
+        for path in (self.frames_of.path, *self.frames_of.chapters):
+            properties = probe_video(path)
+            turned = properties.traits.orientation != UPRIGHT
+            to_rgb = RgbConverter(properties.width, properties.height, properties.traits)
+            try:
+                with av.open(str(path)) as container:
+                    for frame in container.decode(container.streams[properties.stream]):
+                        yield to_rgb(frame) if turned else frame
+            except av.FFmpegError as error:
+                raise ToolError(f"{path}: decoding failed ({error}); copy or encode it again") from None
 
 
-def read_json(path: Path) -> dict:
-    """The JSON object in ``path``; :class:`ToolError` where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ToolError(f"{path}: cannot be read ({error.strerror}); give a folder with one video per camera") from None
-    except ValueError as error:
-        raise ToolError(f"{path}: is not valid JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise ToolError(f"{path}: holds no JSON object")
-    return content
+def read_source(source: Path) -> tuple[dict[str, Any], list[SourceCamera]]:
+    """What the copy's ``transforms.json`` should hold beside its cameras, and the cameras in order.
+
+    Entries of a ``transforms.json`` with a video per camera are handed on as they are, other formats are described
+    anew by what was read: undistorted pictures at the size that is usual for the format.
+
+    Raises:
+        ToolError: the scene's cameras cannot be out of step.
+        syncnerf.errors.UserError: it cannot be read.
+    """
+    scene = load_scene(source)
+    if scene.synchronised:
+        raise ToolError(f"{source}: shows each moment from one place only; there is nothing to put out of step")
+    as_stored = scene.format == "blender-video"
+    shared, entries = _stated(source / "transforms.json") if as_stored else _described(scene)
+    offsets = [0.0] * len(scene.cameras) if scene.true_offsets is None else scene.true_offsets.tolist()
+    sources = [scene.frame_cache.sources[name] for name in scene.names]
+    parts = zip(scene.cameras, sources, entries, offsets, strict=True)
+    return shared, [SourceCamera(*part, as_stored) for part in parts]
 
 
-def camera_videos(source: Path, entries: list[dict]) -> list[Path]:
-    """The video of each entry: its ``file_path`` where given, else the folder's mp4 files sorted by name."""
-    if all("file_path" in entry for entry in entries):
-        videos = [source / entry["file_path"] for entry in entries]
-        videos = [video if video.suffix else video.with_suffix(".mp4") for video in videos]
-    else:
-        videos = sorted(source.glob("*.mp4"))
-        if len(videos) != len(entries):
-            raise ToolError(f"{source}: {len(videos)} mp4 videos for {len(entries)} cameras in transforms.json")
-    for video in videos:
-        if not video.is_file():
-            raise ToolError(f"{video}: named in transforms.json but missing")
-    names = [video.name for video in videos]
-    if len(set(names)) != len(names):
-        raise ToolError(f"{source}: two cameras have videos of the same name")
-    return videos
+def _stated(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What a ``transforms.json`` holds beside its cameras, and their entries."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return {key: value for key, value in record.items() if key != "frames"}, record["frames"]
 
 
-def count_frames(video: Path) -> tuple[int, Fraction]:
-    """Number of frames (one per packet, nothing decoded) and the average frame rate of ``video``."""
-    try:
-        with av.open(str(video)) as container:
-            stream = container.streams.video[0]
-            count = sum(1 for packet in container.demux(stream) if packet.size)
-            return count, Fraction(stream.average_rate or 0)
-    except (av.FFmpegError, IndexError) as error:
-        raise ToolError(f"{video}: is not a readable video ({error})") from None
-
-
-def source_offsets(source: Path, videos: list[Path]) -> list[float]:
-    """The source's true offsets in seconds, in camera order (0 where it has no ``offsets.json``)."""
-    path = source / "offsets.json"
-    if not path.exists():
-        return [0.0] * len(videos)
-    seconds = read_json(path).get("seconds")
-    if isinstance(seconds, dict) and all(video.stem in seconds for video in videos):
-        seconds = [seconds[video.stem] for video in videos]
-    if not isinstance(seconds, list) or len(seconds) != len(videos):
-        raise ToolError(f"{path}: 'seconds' must hold one offset for each of the {len(videos)} cameras")
-    return [float(value) for value in seconds]
-
-
-def read_source(source: Path) -> tuple[dict, list[SourceCamera]]:
-    """``transforms.json`` of ``source`` and its cameras in order."""
-    transforms = read_json(source / "transforms.json")
-    entries = transforms.get("frames")
-    if not isinstance(entries, list) or not entries:
-        raise ToolError(f"{source / 'transforms.json'}: 'frames' must list the cameras")
-    videos = camera_videos(source, entries)
-    cameras = []
-    for entry, video, offset in zip(entries, videos, source_offsets(source, videos), strict=True):
-        count, rate = count_frames(video)
-        stated = entry.get("fps", transforms.get("fps"))
-        fps = Fraction(stated).limit_denominator(1_000_000) if stated else rate
-        if count == 0 or fps <= 0:
-            raise ToolError(f"{video}: has no frames or no frame rate")
-        cameras.append(SourceCamera(entry, video, fps, count, offset))
-    return transforms, cameras
+def _described(scene: Scene) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The same, made of what was read."""
+    entries = []
+    for index, camera in enumerate(scene.cameras):
+        size = camera.intrinsics
+        entry = {"w": size.width, "h": size.height, "fl_x": size.focal_x, "fl_y": size.focal_y}
+        entry |= {"cx": size.centre_x, "cy": size.centre_y}
+        if camera.is_moving:
+            entry["transform_matrices"] = [scene.world_pose(index, k).tolist() for k in range(camera.frame_count)]
+        entry["transform_matrix"] = scene.world_pose(index).tolist()
+        entries.append(entry | {"row_time": camera.row_time, "exposure": camera.exposure})
+    bounds = (scene.bounds.double() + scene.origin).tolist()
+    return {"bounds": bounds, "near": scene.near, "far": scene.far}, entries
