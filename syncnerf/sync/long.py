@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 LONG = 240.0
 """Seconds from which a recording is long."""
-COARSE_RATE, COARSE_SIDE = 5.0, 64
-"""Frames per second, and pixels of the larger side, of the pass over the whole."""
+COARSE_RATE, COARSE_FRAMES, COARSE_SIDE = 5.0, 4500, 48
+"""Frames per second of the pass over the whole, how many there are at most, and pixels of their larger side."""
 WINDOW, WINDOWS = 20.0, 10
 """Seconds and number of the windows."""
 MARGIN = 1.5
@@ -72,8 +72,12 @@ def synchronize_long(
     Raises:
         UserError: what ``short`` raises, or no window tells anything.
     """
-    with _excerpts(scene, [_thinned(camera) for camera in scene.cameras], exact=False) as whole:
+    rate = min(COARSE_RATE, COARSE_FRAMES / scene.duration)
+    with excerpts(scene, [_thinned(camera, rate) for camera in scene.cameras], rate) as whole:
         coarse = short(whole, max_offset)
+    # On the cameras' own clocks, on which the first frame need not be at 0.
+    first = torch.stack([camera.frame_times[0] for camera in scene.cameras])
+    coarse = replace(coarse, offsets=coarse.offsets - first + first[scene.reference])
     placed = with_sound(scene, coarse, sounds).offsets
     rows = []
     for start in _window_starts(scene, placed):
@@ -82,15 +86,15 @@ def synchronize_long(
         ]
         present = [index for index, own in enumerate(frames) if len(own)]
         part = replace(scene, cameras=tuple(scene.cameras[index] for index in present), test=(), _frames={})
-        with _excerpts(part, [frames[index] for index in present], exact=True) as window:
+        with excerpts(part, [frames[index] for index in present]) as window:
             rows.append(_offsets_in(window, short, scene, present, frames))
         logger.info("window at %.0f s: %d of %d cameras", start, int(rows[-1][1].isfinite().sum()), len(scene.cameras))
     return _clocks(scene, coarse, *(torch.stack(column) for column in zip(*rows, strict=True)), drift)
 
 
-def _thinned(camera: Camera) -> list[int]:
-    """Indices of the frames next after every moment of the low rate."""
-    moments = torch.arange(int(camera.duration * COARSE_RATE) + 1, dtype=torch.float64) / COARSE_RATE
+def _thinned(camera: Camera, rate: float) -> list[int]:
+    """Indices of the frames next after every moment of a low rate."""
+    moments = torch.arange(int((camera.duration - float(camera.frame_times[0])) * rate) + 1, dtype=torch.float64) / rate
     return (
         torch.searchsorted(camera.frame_times, moments + camera.frame_times[0] - 1e-6)
         .clamp_max(camera.frame_count - 1)
@@ -107,20 +111,26 @@ def _inside(camera: Camera, begin: float) -> list[int]:
 
 
 @contextmanager
-def _excerpts(scene: Scene, frames: list[list[int]], exact: bool) -> Iterator[Scene]:
-    """The scene with some frames of each camera, whose clocks begin at 0 with the first; decoded to a passing cache."""
+def excerpts(scene: Scene, frames: list[list[int]], rate: float | None = None) -> Iterator[Scene]:
+    """The scene with some frames of each camera, decoded to a passing cache; clocks begin at 0 with the first of them.
+
+    Args:
+        scene: of still cameras.
+        frames: of each camera, in order.
+        rate: what the frames are thinned to, per second: they are small then, and may be others shortly after.
+    """
     cameras, sources = [], {}
     for camera, own in zip(scene.cameras, frames, strict=True):
-        if exact:
+        if rate is None:
             times = None if camera.given_times is None else camera.given_times[own] - camera.given_times[own[0]]
             changed = replace(camera, frame_count=len(own), given_times=times, exposure=0.0)
         else:
             side = COARSE_SIDE / max(camera.intrinsics.width, camera.intrinsics.height)
             size = [max(1, round(side * length)) for length in (camera.intrinsics.width, camera.intrinsics.height)]
             small = camera.resized(*size) if side < 1 else camera
-            changed = replace(small, frame_count=len(own), fps=COARSE_RATE, given_times=None, exposure=0.0)
+            changed = replace(small, frame_count=len(own), fps=rate, given_times=None, exposure=0.0)
         cameras.append(changed)
-        sources[camera.name] = Excerpt(scene.frame_cache.sources[camera.name], tuple(own), exact)
+        sources[camera.name] = Excerpt(scene.frame_cache.sources[camera.name], tuple(own), rate is None)
     scene.frame_cache.directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="excerpt-", dir=scene.frame_cache.directory) as folder:
         cache = FrameCache(Path(folder), sources)

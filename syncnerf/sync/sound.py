@@ -79,6 +79,9 @@ def sound_lags(scene: Scene, max_offset: float | None = None) -> list[SoundLag]:
         found = compare_tracks(tracks[first], tracks[second], [envelopes.get(k) for k in (first, second)], max_offset)
         if found is not None:
             lag, rate = found
+            # Soundtracks begin with the first frame at 0; a camera's clock may begin elsewhere.
+            begins = [float(scene.cameras[index].frame_times[0]) for index in (first, second)]
+            lag -= begins[0] - begins[1]
             places = [scene.cameras[index].pose(0)[:3, 3] for index in (first, second)]
             deviation = math.hypot(float((places[0] - places[1]).norm()) / SPEED_OF_SOUND, OWN_LAG)
             lags.append(SoundLag(first, second, lag, deviation, rate))
