@@ -80,7 +80,7 @@ def test_repeating_motion_has_no_distinct_peak():
 
 
 def test_limit_on_the_lag_is_kept():
-    found = correlate(smooth_signals(8, 60, 0.0), smooth_signals(8, 60, 0.0), most=9)
+    found = correlate(smooth_signals(8, 60, 0.0), smooth_signals(8, 60, 0.0)).within(9)
     assert found.shifts.tolist() == list(range(-9, 10))
 
 

@@ -51,13 +51,13 @@ def scenes(options: argparse.Namespace, cache: Path) -> Iterator[tuple[str, Scen
 def measure(scene: Scene) -> dict[str, torch.Tensor]:
     """Synchronise; errors in frames, errors over stated ones, whether sure; [C] each."""
     try:
-        result = synchronize(scene)
+        result = synchronize(scene, audio="off")
     except UserError as error:
         nothing = torch.full((len(scene.cameras),), torch.nan, dtype=torch.float64)
         return {"error": nothing, "ratio": nothing, "sure": nothing.isfinite(), "words": str(error)}
     error = align_gauge(result.offsets, scene.true_offsets)
-    sure = torch.tensor([name not in result.warnings and name not in result.reasons for name in result.names])
-    words = "; ".join(f"{name}: {reason}" for name, reason in [*result.reasons.items(), *result.warnings.items()])
+    sure = torch.tensor([result.verdicts[name] == "sure" for name in result.names])
+    words = "; ".join(f"{name}: {check.reason}" for name, check in result.checks.items() if check.reason)
     return {
         "error": (error / scene.frame_interval).abs(),
         "ratio": (error / result.stderr).abs(),

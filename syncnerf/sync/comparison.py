@@ -17,12 +17,13 @@ class Comparison:
     Attributes:
         first: global index of the one camera.
         second: global index of the other.
-        landscape: agreement at every shift; None where they could not be compared.
+        landscape: agreement at every shift that is considered; None where they could not be compared.
         peak: its best shift; None likewise.
         reason: why the pair should not be used; empty if it may be.
         sensitivity: how each frame pulls at the lag; None where the pair is not used.
         windows: lags in windows of time; None where the pair is not used, and for tracks.
         samples: seconds between the samples of the compared signals if these draw the lag to whole samples, else 0.
+        whole: agreement at every shift that the videos allow; None likewise.
     """
 
     first: int
@@ -33,6 +34,7 @@ class Comparison:
     sensitivity: Sensitivity | None = None
     windows: WindowLags | None = None
     samples: float = 0.0
+    whole: Landscape | None = None
 
 
 def compare_all(count: int, compare: Callable[[int, int], Comparison]) -> list[Comparison]:

@@ -43,6 +43,11 @@ class Correlations:
     overlap: Tensor
     values: Tensor
 
+    def within(self, most: int) -> "Correlations":
+        """The shifts of at most ``most`` samples."""
+        near = self.shifts.abs() <= most
+        return Correlations(self.shifts[near], self.overlap[near], self.values[:, near])
+
 
 def condition(signals: Tensor, coarse: bool = False, informative: Tensor | None = None) -> Tensor:
     """Compress, detrend and weigh line signals so that sharp changes on any line count alike.
@@ -84,9 +89,7 @@ def smooth(signals: Tensor, deviation: float) -> Tensor:
     return conv1d(pad(signals[:, None], (radius, radius), mode="replicate"), (kernel / kernel.sum())[None, None])[:, 0]
 
 
-def correlate(
-    first: Tensor, second: Tensor, most: int | None = None, informative: Informative | None = None
-) -> Correlations:
+def correlate(first: Tensor, second: Tensor, informative: Informative | None = None) -> Correlations:
     """Correlation of two signal matrices, pooled over lines, at every whole shift with enough overlap.
 
     At shift s, ``first[:, t]`` is compared with ``second[:, t + s]`` where both are informative; means and variances
@@ -97,15 +100,12 @@ def correlate(
     Args:
         first: shape [L, T1]; zero where not informative.
         second: shape [L, T2]; likewise.
-        most: largest shift in samples to consider; None for all.
         informative: which samples say something; all if None.
     """
     length, other = first.shape[1], second.shape[1]
     masks = informative or (torch.ones(length, dtype=torch.bool), torch.ones(other, dtype=torch.bool))
     needed = max(LEAST_OVERLAP, math.ceil(OVERLAP_SHARE * min(length, other)))
     shifts = torch.arange(needed - length, max(other - needed, needed - length - 1) + 1)
-    if most is not None:
-        shifts = shifts[shifts.abs() <= most]
     # Few lines allow little shifting: most of them must stay in the comparison.
     widest = min(MOST_LINE_SHIFT, len(first) // 8)
     if len(shifts) == 0 or len(first) == 0:

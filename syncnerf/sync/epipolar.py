@@ -15,7 +15,7 @@ from syncnerf.sync.correlation import Informative, condition, correlate, line_sl
 from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import MotionEnergy, motion_energy
 from syncnerf.sync.frame_products import frame_products
-from syncnerf.sync.landscape import Landscape, find_peak
+from syncnerf.sync.landscape import Landscape, better_beyond, find_peak
 from syncnerf.sync.pencils import LEAST_BASELINE, View, line_signals, view_of
 from syncnerf.sync.workers import in_parallel
 
@@ -127,14 +127,18 @@ def compare_pair(
     tried = []
     for coarse in (False, True):
         signals = [condition(signal, coarse, known) for signal, known in zip(lines, informative, strict=True)]
-        correlations = correlate(*signals, most, informative)
-        found = find_peak(correlations, step, (expected or {}).get((first, second)))
+        everything = correlate(*signals, informative)
+        considered = everything if most is None else everything.within(most)
+        found = find_peak(considered, step, (expected or {}).get((first, second)))
         if found is None:
             return Comparison(first, second, None, None, "too few frames with motion in common")
         peak, values = found
-        landscape = Landscape(first, second, correlations.shifts * step, values)
-        tried.append(Comparison(first, second, landscape, peak, peak.reason_to_reject))
-        if not peak.reason_to_reject:
+        landscape = Landscape(first, second, considered.shifts * step, values, considered.overlap)
+        at_lines = everything.values[peak.line_shift + len(everything.values) // 2]
+        whole = Landscape(first, second, everything.shifts * step, at_lines, everything.overlap)
+        reason = peak.reason_to_reject or better_beyond(whole, max_offset)
+        tried.append(Comparison(first, second, landscape, peak, reason, whole=whole))
+        if not reason:
             break
     else:
         return tried[0]

@@ -1,5 +1,7 @@
 """Clocks that jump: frames lost without a trace, found by offsets that differ from window to window of time."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -32,18 +34,10 @@ def clock_wander(pairs: list[tuple[int, int, WindowLags]], offsets: Tensor, rate
     """
     low, high = torch.zeros(2, len(offsets), dtype=torch.float64)
     for index in range(max((len(windows.times) for *_, windows in pairs), default=0)):
-        rows = [
-            (i, j, windows.lags[index], windows.deviations[index], windows.times[index])
-            for i, j, windows in pairs
-            if windows.lags[index : index + 1].isfinite().any()
-        ]
-        table = torch.tensor(rows, dtype=torch.float64).reshape(-1, 5)
-        lags = Lags(table[:, 0].long(), table[:, 1].long(), table[:, 2], table[:, 3])
-        drifted = rates[lags.first] * table[:, 4] - rates[lags.second] * (table[:, 4] + lags.values)
-        residuals = lags.values - (offsets[lags.first] - offsets[lags.second]) - drifted
-        if not _suspicious(lags, residuals, len(offsets), 0.5 * LEAST_JUMP * interval):
+        lags = window_lags_between(pairs, index, offsets, rates)
+        if not _suspicious(lags, len(offsets), 0.5 * LEAST_JUMP * interval):
             continue
-        found, sure = _deviations(Lags(lags.first, lags.second, residuals, lags.deviations), len(offsets))
+        found, sure = window_offsets(lags, len(offsets))
         jumped = (found.abs() > LEAST_JUMP * interval) & (found.abs() > SURE * sure)
         low = torch.where(jumped, torch.minimum(low, found), low)
         high = torch.where(jumped, torch.maximum(high, found), high)
@@ -54,9 +48,25 @@ def clock_wander(pairs: list[tuple[int, int, WindowLags]], offsets: Tensor, rate
     return wander
 
 
-def _suspicious(lags: Lags, residuals: Tensor, count: int, least: float) -> bool:
-    """Whether for any camera half of the residuals are larger than ``least``: a quick look, most windows are quiet."""
-    large = (residuals.abs() > least).double()
+def window_lags_between(
+    pairs: Sequence[tuple[int, int, WindowLags]], index: int, offsets: Tensor, rates: Tensor
+) -> Lags:
+    """What the pairs' lags of one window are more than the clocks say; the arguments as of :func:`clock_wander`."""
+    rows = [
+        (i, j, windows.lags[index], windows.deviations[index], windows.times[index])
+        for i, j, windows in pairs
+        if windows.lags[index : index + 1].isfinite().any()
+    ]
+    table = torch.tensor(rows, dtype=torch.float64).reshape(-1, 5)
+    lags = Lags(table[:, 0].long(), table[:, 1].long(), table[:, 2], table[:, 3])
+    drifted = rates[lags.first] * table[:, 4] - rates[lags.second] * (table[:, 4] + lags.values)
+    residuals = lags.values - (offsets[lags.first] - offsets[lags.second]) - drifted
+    return Lags(lags.first, lags.second, residuals, lags.deviations)
+
+
+def _suspicious(lags: Lags, count: int, least: float) -> bool:
+    """Whether for any camera half of the lags are larger than ``least``: a quick look, most windows are quiet."""
+    large = (lags.values.abs() > least).double()
     ones = torch.ones_like(large)
     total, off = (
         torch.zeros(count, dtype=torch.float64).index_add_(0, lags.first, v).index_add_(0, lags.second, v)
@@ -65,8 +75,8 @@ def _suspicious(lags: Lags, residuals: Tensor, count: int, least: float) -> bool
     return bool((off[total > 0] >= 0.5 * total[total > 0]).any())
 
 
-def _deviations(lags: Lags, count: int) -> tuple[Tensor, Tensor]:
-    """What the offsets of one window differ by, from their median, and standard errors; 0 where not determined."""
+def window_offsets(lags: Lags, count: int) -> tuple[Tensor, Tensor]:
+    """Offsets of the cameras in one window, from their median, and standard errors; 0 where not determined."""
     found, errors = torch.zeros(2, count, dtype=torch.float64)
     if len(lags.values) == 0:
         return found, errors

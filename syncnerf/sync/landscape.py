@@ -31,12 +31,14 @@ class Landscape:
         lags: shifts offset[first] - offset[second], seconds, float64, shape [S].
         values: agreement at each shift, larger is better (correlation, or share of explained motion), float64,
             shape [S].
+        overlap: samples that each shift compares, shape [S].
     """
 
     first: int
     second: int
     lags: Tensor
     values: Tensor
+    overlap: Tensor
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def find_peak(
 ) -> tuple[Peak, Tensor] | None:
     """The best shift, to a fraction of a sample, and how it stands out.
 
-    Shifts with little overlap vary more, so heights are compared as ``atanh(c) * sqrt(overlap - 3)``. Between samples
+    Shifts with little overlap vary more, so :func:`heights` are compared. Between samples
     the correlation is interpolated band-limited (a windowed sinc), and the last step is a parabola; between line
     shifts the lag follows the parabola of the heights.
 
@@ -89,7 +91,7 @@ def find_peak(
     telling = overlap > 0
     if int(telling.sum()) < 4 * NEIGHBOURHOOD:
         return None
-    score = torch.atanh(values.clamp(-0.999, 0.999)) * (overlap - 3).clamp_min(0).sqrt()
+    score = heights(values, overlap)
     row, best = divmod(int(score.argmax()), len(overlap))
     rivals = torch.ones_like(telling)
     if expected is not None:
@@ -106,6 +108,22 @@ def find_peak(
     line_shift = row - len(values) // 2
     lag = (float(correlations.shifts[0]) + position) * interval
     return Peak(lag, deviation * interval, significance, lead, line_shift), values[row]
+
+
+def heights(values: Tensor, overlap: Tensor) -> Tensor:
+    """Correlations in units of what they vary by chance, up to a factor: ``atanh(c) * sqrt(overlap - 3)``."""
+    return torch.atanh(values.clamp(-0.999, 0.999)) * (overlap - 3).clamp_min(0).sqrt()
+
+
+def better_beyond(whole: Landscape, limit: float | None) -> str:
+    """Says so where two cameras agree distinctly better at a lag beyond the limit (seconds); else empty."""
+    telling = whole.overlap > 0
+    score, lags = heights(whole.values, whole.overlap)[telling], whole.lags[telling]
+    best = int(score.argmax())
+    if limit is None or abs(float(lags[best])) <= limit:
+        return ""
+    _, lead = stand_out(score, best, lags.abs() <= limit)
+    return f"agrees better at {float(lags[best]):+.2f} s, beyond --max-offset" if lead >= LEAST_LEAD else ""
 
 
 def _expected_peak(score: Tensor, near: Tensor) -> tuple[int, int] | None:

@@ -1,5 +1,6 @@
 """What synchronisation returns."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -8,6 +9,9 @@ from torch import Tensor
 from syncnerf.sync.landscape import Landscape
 
 Method = Literal["epipolar", "tracks"]
+Verdict = Literal["sure", "check", "undetermined"]
+CONTRADICTION = "contradicts the other pairs"
+"""Reason of a pair that has a distinct lag, which the solution cannot share."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,37 @@ class PairLag:
         """Whether the global solution rests on this pair, among others."""
         return not self.reason
 
+    @property
+    def contradicts(self) -> bool:
+        """Whether the pair has a distinct lag that the global solution cannot share."""
+        return self.reason == CONTRADICTION
+
+
+@dataclass(frozen=True)
+class Check:
+    """What speaks for and against one camera's offset.
+
+    Attributes:
+        verdict: ``sure``; ``check``: determined, but something speaks against it; ``undetermined``.
+        explained: share of the camera's motion that the found offsets explain by the others' (mean squared correlation
+            over its pairs); NaN where nothing is compared.
+        agreeing: share of its pairs with a distinct lag that agree with the solution.
+        left_out: seconds by which its offset changes most when one of its pairs is left out.
+        halves: seconds that the second half of the time says more than the first; NaN where a half says nothing.
+        alternatives: seconds to add to the offset for others that explain nearly as much, the best first.
+        reason: what speaks against it; empty if nothing does.
+        advice: what to do about that.
+    """
+
+    verdict: Verdict
+    explained: float = math.nan
+    agreeing: float = 1.0
+    left_out: float = 0.0
+    halves: float = math.nan
+    alternatives: tuple[float, ...] = ()
+    reason: str = ""
+    advice: str = ""
+
 
 @dataclass(frozen=True)
 class SyncResult:
@@ -61,6 +96,7 @@ class SyncResult:
         warnings: by name, what speaks against a camera's offset although it is determined; its error is wide then.
         locking: samples by which the pairs' lags were found to be drawn to whole samples at most; the offsets are rid
             of it (see :func:`~syncnerf.sync.offsets.locking_pull`).
+        checks: by name, what speaks for and against each camera's offset; empty where that was not looked at.
     """
 
     names: list[str]
@@ -75,3 +111,9 @@ class SyncResult:
     reasons: dict[str, str] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
     locking: float = 0.0
+    checks: dict[str, Check] = field(default_factory=dict)
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """By name: ``sure``, ``check`` or ``undetermined``."""
+        return {name: check.verdict for name, check in self.checks.items()}

@@ -13,12 +13,14 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison, compare_all
+from syncnerf.sync.consistent import fit_consistent
+from syncnerf.sync.conventions import convention_hint
 from syncnerf.sync.drift import WindowLags, fit_clocks
 from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.jumps import clock_wander
 from syncnerf.sync.long import is_long, synchronize_long
-from syncnerf.sync.offsets import fit_offsets
-from syncnerf.sync.result import PairLag, SyncResult
+from syncnerf.sync.result import CONTRADICTION, PairLag, SyncResult
+from syncnerf.sync.self_check import reviewed, with_checks
 from syncnerf.sync.solve import Lags
 from syncnerf.sync.sound import SoundLag, sound_lags
 from syncnerf.sync.sound_prior import with_sound
@@ -68,7 +70,7 @@ def synchronize(
         result = synchronize_long(scene, short, max_offset, drift, sounds)
     else:
         result = from_motion(scene, max_offset, method, drift, tracks, sounds)
-    return with_sound(scene, result, sounds)
+    return reviewed(with_sound(scene, result, sounds))
 
 
 def from_motion(
@@ -90,9 +92,11 @@ def from_motion(
     if method == "auto":
         moving = any(camera.is_moving for camera in scene.cameras)
         method = "tracks" if moving or tracks is not None else "epipolar"
+    hint = ""
     if method == "epipolar":
+        prepared = prepare_cameras(scene)
         expected = {(sound.first, sound.second): (sound.lag, sound.deviation) for sound in sounds}
-        compare = partial(compare_pair, prepare_cameras(scene), max_offset=max_offset, expected=expected)
+        compare = partial(compare_pair, prepared, max_offset=max_offset, expected=expected)
     elif drift:
         raise UserError(f"{scene.root}: --drift needs the method epipolar, and that needs cameras that stand still")
     else:
@@ -101,11 +105,13 @@ def from_motion(
     if all(comparison.reason.startswith("no baseline") for comparison in comparisons):
         raise UserError(f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart")
     result = resolve(scene, method, comparisons)
-    if method == "tracks":
-        return result
-    used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
-    windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
-    return with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
+    windows = []
+    if method == "epipolar":
+        used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
+        windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
+        result = with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
+        hint = convention_hint(scene.cameras, prepared, comparisons)
+    return with_checks(result, comparisons, windows, scene.frame_interval, hint)
 
 
 def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:
@@ -162,7 +168,7 @@ def check_scene(scene: Scene, method: str, max_offset: float | None) -> None:
 
 def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncResult:
     """Offsets from the pairs' lags: reject, connect, fit, and account for every pair and camera."""
-    count, reference = len(scene.cameras), scene.reference
+    reference = scene.reference
     accepted = [c for c in comparisons if c.peak is not None and not c.reason]
     lags = Lags(
         torch.tensor([c.first for c in accepted], dtype=torch.int64),
@@ -171,7 +177,8 @@ def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncRes
         torch.tensor([c.peak.deviation for c in accepted], dtype=torch.float64),
         torch.tensor([c.samples for c in accepted], dtype=torch.float64),
     )
-    solution = fit_offsets(lags, count, reference)
+    durations = torch.tensor([camera.duration for camera in scene.cameras], dtype=torch.float64)
+    solution, removed = fit_consistent(lags, durations, reference, scene.frame_interval)
     known, offsets, stderr, used = solution.known, solution.offsets, solution.stderr, solution.used
     if int(known.sum()) > 1:
         pulls = [c.sensitivity for c, keep in zip(accepted, used.tolist(), strict=True) if keep]
@@ -180,7 +187,7 @@ def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncRes
     outliers = {(c.first, c.second) for c, kept in zip(accepted, used.tolist(), strict=True) if not kept}
     pairs = [_pair_lag(comparison, offsets, outliers, known) for comparison in comparisons]
     reasons = {
-        scene.names[camera]: _why_undetermined(camera, pairs, known, scene.names[reference])
+        scene.names[camera]: removed.get(camera) or _why_undetermined(camera, pairs, known, scene.names[reference])
         for camera in (~known).nonzero()[:, 0].tolist()
     }
     landscapes = [comparison.landscape for comparison in comparisons if comparison.landscape is not None]
@@ -196,7 +203,7 @@ def _pair_lag(comparison: Comparison, offsets: Tensor, outliers: set[tuple[int, 
     residual = peak.lag - float(offsets[first] - offsets[second])
     reason = comparison.reason
     if not reason and (first, second) in outliers:
-        reason = "contradicts the other pairs" if known[first] and known[second] else "not connected with the reference"
+        reason = CONTRADICTION if known[first] and known[second] else "not connected with the reference"
     return PairLag(first, second, peak.lag, peak.deviation, peak.significance, residual, reason)
 
 
@@ -210,8 +217,11 @@ def _why_undetermined(camera: int, pairs: list[PairLag], known: Tensor, referenc
 
 
 def initial_offsets(scene: Scene) -> Tensor:
-    """Starting offsets for a training, seconds, float64, shape [C]; 0, with a warning, where undetermined."""
+    """Starting offsets for a training, seconds, float64, shape [C]; 0, with a warning, where not sure."""
     result = synchronize(scene)
-    for name, reason in result.reasons.items():
-        logger.warning("camera %s cannot be synchronised from motion (%s); its offset starts at 0", name, reason)
-    return result.offsets.nan_to_num(nan=0.0)
+    offsets = result.offsets.nan_to_num(nan=0.0)
+    for index, (name, check) in enumerate(result.checks.items()):
+        if check.verdict != "sure":
+            logger.warning("camera %s: %s (%s); its offset starts at 0", name, check.verdict, check.reason)
+            offsets[index] = 0.0
+    return offsets

@@ -83,10 +83,12 @@ def compare_tracks(tracks: list[RayTracks], first: int, second: int, max_offset:
     alike = may_match(one, two)
     values = torch.tensor([_agreement(one, two, lag, alike) for lag in lags.tolist()], dtype=torch.float64)
     best = int(values.argmax())
-    landscape = Landscape(first, second, lags, values)
+    lengths = [len(track.centres) / track.rate for track in (one, two)]
+    common = (lengths[1] - lags).clamp_max(lengths[0]) - (-lags).clamp_min(0)
+    landscape = Landscape(first, second, lags, values, common.clamp_min(0) / step)
     significance, lead = stand_out(values, best)
     peak, matches, pull = _refine(one, two, float(lags[best]), step, alike, significance, lead)
-    return Comparison(first, second, landscape, peak, _reason(peak, matches), pull)
+    return Comparison(first, second, landscape, peak, _reason(peak, matches), pull, whole=landscape)
 
 
 def _reason(peak: Peak, matches: int) -> str:
