@@ -24,7 +24,7 @@ from syncnerf.sampling.time_series import TimeSeriesSampler
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions, box_numbers
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
-from syncnerf.sync import SyncResult, synchronize
+from syncnerf.sync import SyncResult, only_sure, synchronize
 from syncnerf.synced import SyncedBackend
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,8 @@ def check_start(config: Config) -> None:
 def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
     """What is known of the clock before a training, by the option ``offset_init``; None for nothing.
 
-    ``auto`` turns to nothing where synchronisation from motion finds fewer than half of the cameras.
+    ``auto`` takes the offsets that synchronisation from motion calls sure, and turns to nothing where these are fewer
+    than half of the cameras; ``sync`` takes all that are determined.
     """
     choice = config.offsets.offset_init
     if scene.synchronised or config.offsets.offset_mode == "off" or choice == "zero":
@@ -167,6 +168,8 @@ def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
             raise
         logger.warning("offsets start from zero: %s", error)
         return None
+    if choice == "auto":
+        result = only_sure(result)
     for name, reason in result.reasons.items():
         logger.warning("camera %s cannot be synchronised from motion (%s); its offset starts at 0", name, reason)
     if choice == "auto" and 2 * len(result.reasons) > len(scene.cameras):

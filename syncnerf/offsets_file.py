@@ -23,7 +23,7 @@ def write_offsets(
     stderr: Tensor,
     source: Source,
     reasons: Mapping[str, str] | None = None,
-    extra: Mapping[str, Mapping[str, float | str]] | None = None,
+    extra: Mapping[str, Mapping[str, object]] | None = None,
 ) -> None:
     """Write offsets as json, atomically.
 
@@ -49,6 +49,8 @@ def write_offsets(
     if any("rate_ppm" in entry for entry in cameras.values()):
         record["time_of_frame"] = "k / fps * (1 + 1e-6 * rate_ppm) + offset"
     path = Path(path)
+    if holds_truth(path):
+        raise UserError(f"{path}: holds a scene's true offsets, which are never overwritten; name another file (--out)")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +60,15 @@ def write_offsets(
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def holds_truth(path: Path) -> bool:
+    """Whether a file holds a scene's true offsets (``{"seconds": ...}``)."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        return False
+    return isinstance(record, dict) and "seconds" in record
 
 
 def read_offsets(path: Path, names: Sequence[str]) -> Tensor:

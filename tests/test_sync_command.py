@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from moving_spheres import FIELD_OF_VIEW, Spheres, sphere_scene
 
 from syncnerf.errors import UserError
 from syncnerf.offsets_file import read_offsets, read_rates, write_offsets
+from syncnerf.scene.transforms import read_true_offsets
+from syncnerf.sync import Check, command, synchronize
 from syncnerf.sync.command import add_parser
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07]
@@ -127,6 +130,40 @@ def test_too_short_for_drift(folder, tmp_path):
     with pytest.raises(UserError, match="--drift"):
         run(f"--datadir={folder}", f"--out={tmp_path / 'o.json'}", "--drift")
     assert not (tmp_path / "o.json").exists()
+
+
+def test_strict_fails_where_a_camera_is_not_sure(folder, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "o.json"
+    assert run(f"--datadir={folder}", f"--out={out}", "--strict") == 0
+    assert {entry["verdict"] for entry in json.loads(out.read_text())["cameras"].values()} == {"sure"}
+    doubt = Check("check", alternatives=(0.5,), reason="its motion repeats", advice="give --max-offset")
+    monkeypatch.setattr(
+        command,
+        "synchronize",
+        lambda *arguments: replace(r := synchronize(*arguments), checks={**r.checks, "cam02": doubt}),
+    )
+    assert run(f"--datadir={folder}", f"--out={out}") == 0
+    assert "its motion repeats: give --max-offset" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"not sure: cam02 \(cam02: its motion repeats\)"):
+        run(f"--datadir={folder}", f"--out={out}", "--strict")
+    entry = json.loads(out.read_text())["cameras"]["cam02"]
+    assert (entry["verdict"], entry["alternatives"], entry["reason"]) == ("check", [0.5], "its motion repeats")
+
+
+def test_true_offsets_are_never_overwritten(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    truth = '{"seconds": [0.0, 0.11, -0.153, 0.07]}'
+    (tmp_path / "offsets.json").write_text(truth)
+    assert run(f"--datadir={folder}") == 0
+    assert (tmp_path / "offsets.json").read_text() == truth
+    assert json.loads((tmp_path / "sync.json").read_text())["source"] == "sync"
+    with pytest.raises(UserError, match="true offsets, which are never overwritten"):
+        run(f"--datadir={folder}", "--out=offsets.json")
+    assert (tmp_path / "offsets.json").read_text() == truth
+    names = [f"cam{k:02d}" for k in range(4)]
+    assert read_true_offsets(tmp_path, names).tolist() == OFFSETS
+    (tmp_path / "sync.json").replace(tmp_path / "offsets.json")
+    assert read_true_offsets(tmp_path, names) is None
 
 
 def test_nothing_determined_writes_nothing(folder, tmp_path):

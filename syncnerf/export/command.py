@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("--datadir", type=Path, required=True, help="folder of the scene")
     add("--dataset", default="auto", help="format of the scene; auto recognises it from the folder")
-    add("--offsets", type=Path, default=Path("offsets.json"), help="offsets file (default: offsets.json here)")
+    add("--offsets", type=Path, default=Path("sync.json"), help="offsets file (default: sync.json here)")
     add("--to", required=True, metavar="FORMATS", help=f"comma-separated: {', '.join(NAMES)}")
     add("--out", type=Path, required=True, metavar="DIR", help="folder to make, with a part for each format")
     add(

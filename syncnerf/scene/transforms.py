@@ -91,12 +91,16 @@ def positive(record: dict[str, Any], key: str, where: str, default: float | None
 def read_true_offsets(root: Path, names: list[str]) -> Tensor | None:
     """Ground-truth offsets of a scene folder's ``offsets.json``, seconds, float64, shape [C]; None if there is none.
 
-    ``{"seconds": [...]}`` in camera order, or ``{"seconds": {name: value}}``.
+    ``{"seconds": [...]}`` in camera order, or ``{"seconds": {name: value}}``. A file that ``sync`` or a training wrote
+    is no truth.
     """
     path = root / "offsets.json"
     if not path.exists():
         return None
-    values = read_json_object(path).get("seconds")
+    record = read_json_object(path)
+    if "seconds" not in record and {"cameras", "source"} <= record.keys():
+        return None
+    values = record.get("seconds")
     if isinstance(values, dict):
         missing = [name for name in names if name not in values]
         if missing:

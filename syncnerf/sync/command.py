@@ -1,6 +1,8 @@
-"""``syncnerf sync``: offsets.json, pictures and aligned copies of a scene's videos."""
+"""``syncnerf sync``: an offsets file, pictures and aligned copies of a scene's videos."""
 
 import argparse
+import math
+from dataclasses import asdict
 from pathlib import Path
 
 from syncnerf.errors import UserError
@@ -10,6 +12,9 @@ from syncnerf.scene.read_options import ReadOptions
 from syncnerf.sync.export import export_aligned
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.synchronize import AUDIO, METHODS, WORKING_SIDE, synchronize
+
+DEFAULT_OUT = "sync.json"
+"""Not ``offsets.json``: in a scene's folder that holds the true offsets."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -22,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("--datadir", type=Path, required=True, help="folder of the scene")
     add("--dataset", default="auto", help="format of the scene; auto recognises it from the folder")
-    add("--out", type=Path, help="offsets file to write (default: offsets.json in the current folder)")
+    add("--out", type=Path, help=f"offsets file to write (default: {DEFAULT_OUT} in the current folder)")
     add("--method", choices=METHODS, default="auto", help="what to compare; auto: epipolar unless cameras move")
     add("--max-offset", type=float, metavar="SECONDS", help="largest offset between two cameras (default: any)")
     add("--drift", action="store_true", help="give each camera's clock a rate (parts per million) as well")
@@ -30,6 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--tracks", type=Path, metavar="DIR", help="point tracks of any tracker, <camera>.npz each; implies tracks")
     add("--plots", type=Path, metavar="DIR", help="write pictures: landscapes, timeline, simultaneous frames")
     add("--export", type=Path, metavar="DIR", help="write copies of the videos, trimmed to what all cameras filmed")
+    add("--strict", action="store_true", help="fail (exit code 2) where a camera is not sure, after writing everything")
     add("--exclude-cameras", default="", help="comma-separated names of cameras to leave out")
     add("--cache-dir", type=Path, help="folder of the decoded frames (default: beside the scene)")
     parser.set_defaults(run=run)
@@ -49,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     if determined:
         names = result.names
         reference = names[result.reference]
-        out = arguments.out or Path("offsets.json")
+        out = arguments.out or Path(DEFAULT_OUT)
         write_offsets(out, names, reference, result.offsets, result.stderr, "sync", result.reasons, _further(result))
     print(table(scene, result))
     if arguments.plots is not None:
@@ -62,39 +68,48 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"{scene.root}: no camera's offset can be determined ({reason})")
     if arguments.export is not None:
         export_aligned(scene, result, arguments.export)
+    if arguments.strict:
+        doubtful = [name for name, verdict in result.verdicts.items() if verdict != "sure"]
+        if doubtful:
+            reason = result.checks[doubtful[0]].reason
+            raise UserError(f"{scene.root}: --strict, and not sure: {', '.join(doubtful)} ({doubtful[0]}: {reason})")
     return 0
 
 
 def table(scene: Scene, result: SyncResult) -> str:
-    """One line per camera: offset and standard error in seconds and frames, or why there is none."""
+    """One line per camera: offset, standard error and verdict, or why there is none; below, what speaks against it."""
     width = max(len(name) for name in result.names)
-    lines = [f"{'camera':{width}}  {'offset [s]':>11}  {'+-':>8}  {'frames':>8}  {'+-':>6}  pairs"]
+    lines = [f"{'camera':{width}}  {'offset [s]':>11}  {'+-':>8}  {'frames':>8}  {'+-':>6}  pairs  explained  verdict"]
     for index, name in enumerate(result.names):
         pairs = [pair for pair in result.pairs if index in (pair.first, pair.second)]
         used = f"{sum(pair.used for pair in pairs)}/{len(pairs)}"
+        check = result.checks[name]
         if name in result.reasons:
             lines.append(f"{name:{width}}  undetermined: {result.reasons[name]}")
+            lines += [f"{'':{width}}  {check.advice}"] if check.advice else []
             continue
         offset, error, fps = float(result.offsets[index]), float(result.stderr[index]), scene.cameras[index].fps
         mark = "  (reference)" if index == result.reference else ""
         if result.rates is not None:
             mark = f"  {result.rates[index] * 1e6:+9.2f} +- {result.rates_stderr[index] * 1e6:.2f} ppm{mark}"
+        explained = "-" if math.isnan(check.explained) else f"{check.explained:.0%}"
         lines.append(
-            f"{name:{width}}  {offset:+11.5f}  {error:8.5f}  {offset * fps:+8.3f}  {error * fps:6.3f}  {used}{mark}"
+            f"{name:{width}}  {offset:+11.5f}  {error:8.5f}  {offset * fps:+8.3f}  {error * fps:6.3f}  {used:>5}  "
+            f"{explained:>9}  {check.verdict}{mark}"
         )
-        if name in result.warnings:
-            lines.append(f"{'':{width}}  warning: {result.warnings[name]}")
+        if check.reason:
+            lines.append(f"{'':{width}}  {check.reason}: {check.advice}")
     return "\n".join(lines)
 
 
-def _further(result: SyncResult) -> dict[str, dict[str, float | str]]:
-    """By camera name its warning, and with ``--drift`` its clock's rate and standard error in parts per million."""
+def _further(result: SyncResult) -> dict[str, dict]:
+    """By camera name its check, and with ``--drift`` its clock's rate and standard error in parts per million."""
     further = {}
     for index, name in enumerate(result.names):
-        entry = {"warning": result.warnings[name]} if name in result.warnings else {}
-        if result.rates is not None:
+        said = {key: value for key, value in asdict(result.checks[name]).items() if value not in ("", ())}
+        entry = {key: value for key, value in said.items() if not (isinstance(value, float) and math.isnan(value))}
+        if result.rates is not None and name not in result.reasons:
             entry["rate_ppm"] = float(result.rates[index]) * 1e6
             entry["rate_ppm_stderr"] = float(result.rates_stderr[index]) * 1e6
-        if name not in result.reasons:
-            further[name] = entry
+        further[name] = entry
     return further

@@ -12,7 +12,7 @@ from syncnerf.scene import Scene
 from syncnerf.sync.common_interval import common_interval
 from syncnerf.sync.result import SyncResult
 
-USED, UNUSED, MARK = "#1f77b4", "#c0c0c0", "#d62728"
+USED, UNUSED, MARK, DOUBTFUL = "#1f77b4", "#c0c0c0", "#d62728", "#ff7f0e"
 STRIP_MOMENTS = 4
 """Moments that the strip of simultaneous frames shows."""
 STRIP_COLUMNS = 10
@@ -79,7 +79,10 @@ def landscape_matrix(result: SyncResult, frame_interval: float) -> Figure:
 
 
 def timeline(scene: Scene, result: SyncResult) -> Figure:
-    """When each camera filmed, by the videos' own clocks and after synchronisation, with 3 standard errors."""
+    """When each camera filmed, by the videos' own clocks and after synchronisation, with 3 standard errors.
+
+    Cameras that are not sure are orange, and say why.
+    """
     count = len(result.names)
     figure = Figure(figsize=(11, max(2.5, 0.28 * count + 1.2)), layout="constrained")
     before, after = figure.subplots(1, 2, sharey=True)
@@ -90,7 +93,11 @@ def timeline(scene: Scene, result: SyncResult) -> Figure:
     before.set_yticks(rows, result.names, fontsize=8)
     known = ~result.offsets.isnan().numpy()
     offsets, errors = result.offsets.numpy(), result.stderr.nan_to_num(0.0).numpy()
-    after.barh(rows[known], durations[known], left=offsets[known], height=0.6, color=USED)
+    doubts = {row: result.checks[name].reason for row, name in enumerate(result.names) if name in result.checks}
+    colours = [DOUBTFUL if doubts.get(row) else USED for row in rows[known]]
+    after.barh(rows[known], durations[known], left=offsets[known], height=0.6, color=colours)
+    for row in rows[known]:
+        after.text(offsets[row], row, f" {doubts.get(row, '')}"[:70], va="center", fontsize=6)
     after.errorbar(
         offsets[known], rows[known], xerr=3 * errors[known], fmt="none", ecolor="black", elinewidth=1, capsize=2
     )

@@ -28,6 +28,7 @@ LARGEST_CHANGE = 0.3
 """Frames by which halves of the time, or what is left without one other camera, may differ ..."""
 SURE = 4.0
 """... if it is more than this many standard errors."""
+LOOK = "look at frames.png of --plots"
 
 Windows = Sequence[tuple[int, int, WindowLags]]
 
@@ -69,26 +70,53 @@ def with_checks(
     return replace(result, checks=checks)
 
 
+def reviewed(result: SyncResult) -> SyncResult:
+    """The result with checks that know of its warnings, and of cameras that other things than motion determined."""
+    checks = {}
+    for name in result.names:
+        check = result.checks.get(name, Check("sure"))
+        if name in result.reasons:
+            check = Check("undetermined", reason=result.reasons[name], advice=check.advice)
+        elif check.verdict == "undetermined":
+            check = Check("sure")
+        warning = result.warnings.get(name)
+        if warning and name not in result.reasons:
+            reason = f"{warning}; {check.reason}" if check.reason else warning
+            check = replace(check, verdict="check", reason=reason, advice=check.advice or LOOK)
+        checks[name] = check
+    return replace(result, checks=checks)
+
+
+def only_sure(result: SyncResult) -> SyncResult:
+    """The result with the cameras that are not sure as undetermined ones; the reference's offset stays 0."""
+    doubtful = [
+        camera
+        for camera, name in enumerate(result.names)
+        if result.verdicts.get(name) == "check" and camera != result.reference
+    ]
+    offsets, stderr = result.offsets.clone(), result.stderr.clone()
+    offsets[doubtful], stderr[doubtful] = torch.nan, torch.nan
+    reasons = {result.names[camera]: result.checks[result.names[camera]].reason for camera in doubtful}
+    return replace(result, offsets=offsets, stderr=stderr, reasons=result.reasons | reasons)
+
+
 def _doubts(
     result: SyncResult, check: Check, own: list[PairLag], camera: int, interval: float, halves_error: float
 ) -> list[tuple[str, str]]:
     """What speaks against a determined camera, and what to do about it."""
-    name, error = result.names[camera], float(result.stderr[camera])
-    look = "look at frames.png of --plots"
+    error = float(result.stderr[camera])
     doubts = []
-    if name in result.warnings:
-        doubts.append((result.warnings[name], look))
     if check.alternatives:
         listed = ", ".join(f"{seconds:+.3f}" for seconds in check.alternatives)
         doubts.append((f"its motion repeats: {listed} s more explains nearly as much", "give --max-offset"))
     if check.agreeing < LEAST_AGREEING:
-        doubts.append((f"only {check.agreeing:.0%} of its pairs agree", f"{look}, or leave it out (--exclude-cameras)"))
+        doubts.append((f"only {check.agreeing:.0%} of its pairs agree", f"{LOOK}, or leave it out (--exclude-cameras)"))
     if sum(pair.used for pair in own) == 1 and len(result.names) > 2:
-        doubts.append(("it rests on a single pair", look))
+        doubts.append(("it rests on a single pair", LOOK))
     if error > LARGEST_ERROR * interval:
         doubts.append((f"its error is {error / interval:.1f} frames", "longer videos with more motion help"))
     if abs(check.left_out) > max(LARGEST_CHANGE * interval, SURE * error):
-        doubts.append((f"without one of the other cameras it would be {check.left_out:+.3f} s off", look))
+        doubts.append((f"without one of the other cameras it would be {check.left_out:+.3f} s off", LOOK))
     if abs(check.halves) > max(LARGEST_CHANGE * interval, SURE * halves_error):
         doubts.append((f"the second half of the time says {check.halves:+.3f} s more than the first", "try --drift"))
     return doubts

@@ -20,7 +20,7 @@ from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.jumps import clock_wander
 from syncnerf.sync.long import is_long, synchronize_long
 from syncnerf.sync.result import CONTRADICTION, PairLag, SyncResult
-from syncnerf.sync.self_check import reviewed, with_checks
+from syncnerf.sync.self_check import only_sure, reviewed, with_checks
 from syncnerf.sync.solve import Lags
 from syncnerf.sync.sound import SoundLag, sound_lags
 from syncnerf.sync.sound_prior import with_sound
@@ -218,10 +218,7 @@ def _why_undetermined(camera: int, pairs: list[PairLag], known: Tensor, referenc
 
 def initial_offsets(scene: Scene) -> Tensor:
     """Starting offsets for a training, seconds, float64, shape [C]; 0, with a warning, where not sure."""
-    result = synchronize(scene)
-    offsets = result.offsets.nan_to_num(nan=0.0)
-    for index, (name, check) in enumerate(result.checks.items()):
-        if check.verdict != "sure":
-            logger.warning("camera %s: %s (%s); its offset starts at 0", name, check.verdict, check.reason)
-            offsets[index] = 0.0
-    return offsets
+    result = only_sure(synchronize(scene))
+    for name, reason in result.reasons.items():
+        logger.warning("camera %s cannot be synchronised from motion (%s); its offset starts at 0", name, reason)
+    return result.offsets.nan_to_num(nan=0.0)

@@ -1,0 +1,200 @@
+"""Verdicts: what a synchronisation says against itself."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from moving_spheres import Spheres, sphere_scene
+
+from syncnerf.evaluation.offset_errors import align_gauge
+from syncnerf.scene import Scene
+from syncnerf.sync import Check, PairLag, SyncResult, only_sure, synchronize
+from syncnerf.sync.comparison import Comparison
+from syncnerf.sync.consistent import fit_consistent
+from syncnerf.sync.conventions import CONVENTIONS
+from syncnerf.sync.drift import WindowLags
+from syncnerf.sync.landscape import Landscape, better_beyond
+from syncnerf.sync.self_check import (
+    alternatives,
+    explained_share,
+    half_differences,
+    left_out_change,
+    reviewed,
+    with_checks,
+)
+from syncnerf.sync.solve import Lags
+
+STEP = 1 / 30
+TRUTH = torch.tensor([0.0, 0.2, -0.1, 0.05], dtype=torch.float64)
+
+
+def landscape(first: int, second: int, rivals: dict[int, float] | None = None, frames: int = 90) -> Landscape:
+    """A peak of height 0.6 at the true lag over noise, and others some frames beside it."""
+    shifts = torch.arange(-frames // 2, frames // 2 + 1)
+    generator = torch.Generator().manual_seed(first * 10 + second)
+    values = 0.03 * torch.randn(len(shifts), generator=generator).double()
+    for beside, height in {0: 1.0, **(rivals or {})}.items():
+        place = float(TRUTH[first] - TRUTH[second]) / STEP + beside
+        values += 0.6 * height * torch.exp(-(((shifts - place) / 1.5) ** 2))
+    return Landscape(first, second, shifts * STEP, values, frames - shifts.abs())
+
+
+def solved(pairs: list[PairLag], offsets: torch.Tensor = TRUTH) -> SyncResult:
+    return SyncResult(list("abcd"), 0, "epipolar", offsets, torch.full((4,), 1e-3, dtype=torch.float64), pairs, [])
+
+
+def all_pairs(rivals: dict[int, float] | None = None) -> list[Comparison]:
+    lands = [landscape(i, j, rivals) for i in range(4) for j in range(i + 1, 4)]
+    return [Comparison(land.first, land.second, land, None, "", whole=land) for land in lands]
+
+
+def test_other_offsets_that_explain_nearly_as_much_are_listed():
+    assert alternatives(solved([]), all_pairs(), 1) == []
+    assert alternatives(solved([]), all_pairs({15: 0.5}), 1) == []
+    found = alternatives(solved([]), all_pairs({15: 0.95, -15: 0.95}), 1)
+    assert sorted(round(seconds / STEP) for seconds in found) == [-15, 15]
+
+
+def test_a_wrong_solution_lists_the_right_one():
+    wrong = TRUTH + torch.tensor([0.0, 15 * STEP, 0.0, 0.0], dtype=torch.float64)
+    found = alternatives(solved([], wrong), all_pairs({15: 0.9, -15: 0.9}), 1)
+    assert min(abs(seconds / STEP + 15) for seconds in found) < 1.01
+
+
+def test_explained_share_is_that_of_the_peaks():
+    assert explained_share(solved([]), all_pairs(), 2) == pytest.approx(0.36, abs=0.05)
+    wrong = TRUTH + torch.tensor([0.0, 0.0, 0.4, 0.0], dtype=torch.float64)
+    assert explained_share(solved([], wrong), all_pairs(), 2) < 0.02
+
+
+def test_leaving_one_out_matches_a_loop():
+    residuals, deviations = [0.01, -0.002, 0.004], [0.001, 0.002, 0.004]
+    pairs = [PairLag(1, j, 0.0, d, 9.0, r, "") for j, r, d in zip((0, 2, 3), residuals, deviations, strict=True)]
+
+    def mean(kept):
+        weights = np.array(deviations)[kept] ** -2
+        return (weights * np.array(residuals)[kept]).sum() / weights.sum()
+
+    changes = [mean([k for k in range(3) if k != left]) - mean([0, 1, 2]) for left in range(3)]
+    assert left_out_change(solved(pairs), pairs, 1) == pytest.approx(max(changes, key=abs))
+
+
+def test_halves_of_the_time_are_compared():
+    times = torch.arange(6, dtype=torch.float64)
+    late = torch.where(times < 3, 0.0, 0.05)
+    windows = []
+    for i in range(4):
+        for j in range(i + 1, 4):
+            lags = TRUTH[i] - TRUTH[j] + (late if i == 2 else 0) - (late if j == 2 else 0)
+            noise = 1e-4 * torch.randn(6, generator=torch.Generator().manual_seed(7 * i + j)).double()
+            windows.append((i, j, WindowLags(times, lags + noise, torch.full((6,), 1e-3).double(), 0.0, 90)))
+    halves, errors = half_differences(solved([]), windows)
+    assert float(halves[2]) == pytest.approx(0.05, abs=1e-3)
+    assert float(halves[[0, 1, 3]].abs().max()) < 1e-3
+    checked = with_checks(solved([]), all_pairs(), windows, STEP)
+    assert checked.verdicts == {"a": "sure", "b": "sure", "c": "check", "d": "sure"}
+    assert "half" in checked.checks["c"].reason
+    assert checked.checks["c"].advice
+    start = only_sure(checked)
+    assert start.offsets.isnan().tolist() == [False, False, True, False]
+    assert list(start.reasons) == ["c"]
+    assert float(errors.max()) < 0.01
+
+
+def test_a_camera_that_most_pairs_contradict_is_not_determined():
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.triu_indices(8, 8, 1)
+    truth = torch.linspace(-0.2, 0.2, 8, dtype=torch.float64)
+    values = truth[first] - truth[second] + 1e-3 * torch.randn(28, generator=generator).double()
+    lost = (first == 5) | (second == 5)
+    values[lost] = torch.linspace(-1.5, 1.5, int(lost.sum())).double()
+    lags = Lags(first, second, values, torch.full((28,), 1e-3, dtype=torch.float64))
+    durations = torch.full((8,), 3.0, dtype=torch.float64)
+    solution, removed = fit_consistent(lags, durations, 0, STEP)
+    assert list(removed) == [5]
+    assert "contradict" in removed[5]
+    assert solution.offsets.isnan().nonzero()[:, 0].tolist() == [5]
+    others = [0, 1, 2, 3, 4, 6, 7]
+    assert float((solution.offsets - truth + truth[0])[others].abs().max()) < 3e-3
+    # A camera that began after the reference's video ended never met it.
+    values = truth[first] - truth[second] + 5.0 * ((first == 3).double() - (second == 3).double())
+    solution, removed = fit_consistent(Lags(first, second, values, lags.deviations), durations, 0, STEP)
+    assert list(removed) == [3]
+    assert "reference" in removed[3]
+
+
+def test_a_better_lag_beyond_the_limit_is_told():
+    land = landscape(0, 1, {12: 0.8})
+    assert better_beyond(land, None) == ""
+    assert better_beyond(land, 0.5) == ""
+    assert "-0.20 s" in better_beyond(landscape(0, 1), 0.1)
+
+
+@pytest.fixture(scope="module")
+def repeating(tmp_path_factory) -> Scene:
+    """Motion that repeats exactly every 20 frames."""
+    spheres = Spheres(6, 3)
+    spheres.frequency = np.broadcast_to(np.array([1.5, 3.0, 1.5])[:, None, None], spheres.phase.shape)
+    folder = tmp_path_factory.mktemp("repeating")
+    made = sphere_scene(folder, TRUTH.tolist(), frames=66, spheres=spheres, size=(72, 64))
+    made.frame_cache.prepare(made.cameras)
+    return made
+
+
+def test_repeating_motion_is_never_sure(repeating):
+    result = synchronize(repeating, audio="off")
+    assert "sure" not in result.verdicts.values()
+    error = align_gauge(result.offsets, repeating.true_offsets) / STEP
+    for name, camera in zip(result.names, error.tolist(), strict=True):
+        check = result.checks[name]
+        if check.verdict == "undetermined":
+            continue
+        periods = camera / 20
+        assert abs(periods - round(periods)) * 20 < 0.25
+        assert check.alternatives
+        for seconds in check.alternatives:
+            assert abs(seconds / STEP / 20 - round(seconds / STEP / 20)) * 20 < 1.6
+
+
+def test_poses_in_another_convention_are_named(tmp_path):
+    """A scene whose poses were written in OpenCV's axes is read as if they were OpenGL's."""
+    scene = sphere_scene(tmp_path, [*TRUTH.tolist(), 0.12], frames=50, spheres=Spheres(6, 3), size=(72, 64))
+    scene.frame_cache.prepare(scene.cameras)
+    turn = torch.diag(torch.tensor([1.0, -1, -1, 1], dtype=torch.float64))
+    cameras = tuple(replace(c, camera_to_world=c.camera_to_world @ turn) for c in scene.cameras)
+    result = synchronize(replace(scene, cameras=cameras), audio="off")
+    assert "sure" not in result.verdicts.values()
+    assert all("OpenCV axes" in check.advice for check in result.checks.values())
+
+
+@pytest.mark.parametrize("turn", CONVENTIONS.values(), ids=CONVENTIONS)
+def test_conventions_lead_back_to_the_pose(turn):
+    """Each convention's matrix of a pose, read as what it is, is the pose again."""
+    generator = torch.Generator().manual_seed(0)
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3] = torch.linalg.qr(torch.randn(3, 3, generator=generator).double())[0]
+    pose[:3, 3] = torch.tensor([1.0, 2.0, 3.0])
+    flip = torch.diag(torch.tensor([1.0, -1, -1, 1], dtype=torch.float64))
+    written = (pose @ flip, torch.linalg.inv(pose), torch.linalg.inv(pose @ flip))
+    torch.testing.assert_close(turn(written[list(CONVENTIONS.values()).index(turn)]), pose)
+
+
+def test_checks_of_undetermined_cameras():
+    result = SyncResult(
+        list("ab"), 0, "tracks", torch.tensor([0.0, torch.nan]), torch.ones(2), [], [], reasons={"b": "still"}
+    )
+    checks = with_checks(result, [], [], STEP, "turn the poses").checks
+    assert checks["b"] == Check("undetermined", reason="still", advice="turn the poses")
+
+
+def test_warnings_and_what_sound_places_are_not_sure():
+    checks = {"a": Check("sure"), "b": Check("undetermined"), "c": Check("check", reason="late"), "d": Check("sure")}
+    result = replace(solved([]), checks=checks, warnings={"b": "from its sound", "c": "jumps"}, reasons={"d": "lost"})
+    assert reviewed(result).verdicts == {"a": "sure", "b": "check", "c": "check", "d": "undetermined"}
+    assert reviewed(result).checks["b"].reason == "from its sound"
+    assert reviewed(result).checks["c"].reason == "jumps; late"
