@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     from syncnerf.export.command import add_parser as add_export
     from syncnerf.generate.command import add_parser as add_generate
     from syncnerf.generate.score_command import add_parser as add_score_views
+    from syncnerf.generate.training_command import add_parser as add_train_generator
     from syncnerf.generate.weights_command import add_parser as add_convert_view_sync
     from syncnerf.importers.calibrate_command import add_parser as add_calibrate
     from syncnerf.importers.command import add_parser as add_import
@@ -114,4 +115,5 @@ def _parser() -> argparse.ArgumentParser:
     add_score_views(subparsers)
     add_generate(subparsers)
     add_convert_view_sync(subparsers)
+    add_train_generator(subparsers)
     return parser

@@ -15,15 +15,14 @@ from moving_spheres import Spheres, sphere_scene
 from syncnerf.cli import main
 from syncnerf.errors import UserError
 from syncnerf.generate import geometry
+from syncnerf.generate.consistency import not_fitted
 from syncnerf.generate.geometry import score_geometry
-from syncnerf.generate.score import Score
 from syncnerf.generate.scores import WEIGHTS_NEEDED, score_views
 from syncnerf.generate.synchrony import score_synchrony, slips
 from syncnerf.scene import Scene
 from syncnerf.scene.frame_cache import FrameCache
 
 FRAMES, VIEWS, SIZE = 72, 3, (64, 64)
-NO_FIELD = Score("4D consistency", "dB", None, reason="no field was trained")
 
 
 class FineSpheres(Spheres):
@@ -181,7 +180,7 @@ def test_cameras_in_one_place_have_no_lines(worlds):
 
 def test_one_view_cannot_be_scored(worlds):
     with pytest.raises(UserError, match="one view"):
-        score_views(replace(worlds[0], cameras=worlds[0].cameras[:1]), NO_FIELD)
+        score_views(replace(worlds[0], cameras=worlds[0].cameras[:1]), not_fitted())
 
 
 def test_command_writes_scores_and_a_page(tiny_scene, tmp_path, capsys):

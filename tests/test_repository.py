@@ -185,6 +185,7 @@ def test_library_code_does_not_print():
         "syncnerf/sync/command.py",
         "syncnerf/generate/command.py",
         "syncnerf/generate/score_command.py",
+        "syncnerf/generate/training_command.py",
         "syncnerf/generate/weights_command.py",
         "syncnerf/scene/info_command.py",
     }

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from syncnerf.errors import UserError
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the subcommand ``score-views`` to the command line."""
@@ -17,6 +19,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--datadir", type=Path, required=True, help="folder of the scene, in any format")
     add("--dataset", default="auto", help="format of the scene; auto recognises it from the folder")
     add("--out", type=Path, help="folder of the results (default: scores in the current folder)")
+    add("--fit", type=Path, metavar="CONFIG", help="train a field with this configuration too: 4D consistency")
+    add("--held-out", default="", metavar="NAME", help="view that the field has to show (default: the middle one)")
+    add("--true-footage", type=Path, metavar="DIR", help="synchronous footage of a like rig: the field's ceiling")
     add("--exclude-cameras", default="", help="comma-separated names of views to leave out")
     add("--cache-dir", type=Path, help="folder of the decoded frames (default: beside the scene)")
     parser.set_defaults(run=run)
@@ -24,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``syncnerf score-views``; returns the exit code."""
-    from syncnerf.generate.score import Score
+    from syncnerf.generate.consistency import not_fitted, score_consistency
     from syncnerf.generate.score_page import score_page
     from syncnerf.generate.scores import score_views, write_scores, write_text
     from syncnerf.scene import load_scene
@@ -33,7 +38,17 @@ def run(arguments: argparse.Namespace) -> int:
     excluded = tuple(name.strip() for name in arguments.exclude_cameras.split(",") if name.strip())
     options = ReadOptions(exclude_cameras=excluded, cache_dir=arguments.cache_dir)
     scene = load_scene(arguments.datadir, options, arguments.dataset)
-    scores = score_views(scene, Score("4D consistency", "dB", None, reason="no field was trained"))
+    for option in ("held_out", "true_footage"):
+        if getattr(arguments, option) and arguments.fit is None:
+            raise UserError(f"--{option.replace('_', '-')} belongs to a field; give its configuration with --fit")
+    consistency = not_fitted()
+    if arguments.fit is not None:
+        from syncnerf.options import parse
+
+        true_footage = None if arguments.true_footage is None else load_scene(arguments.true_footage)
+        config = parse([f"--config={arguments.fit}", f"--datadir={arguments.datadir}"])
+        consistency = score_consistency(scene, config, arguments.held_out, true_footage)
+    scores = score_views(scene, consistency)
     out = arguments.out or Path("scores")
     write_scores(out / "scores.json", scores)
     write_text(out / "scores.html", score_page(scores))
