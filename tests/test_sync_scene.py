@@ -67,6 +67,8 @@ def test_planted_offsets_are_found(scene):
     assert result.offsets[scene.reference] == 0.0
     assert (result.stderr > 0).all()
     assert float((error / (result.stderr / scene.frame_interval)).abs().max()) < 6
+    torch.testing.assert_close(result.covariance.diagonal(), result.stderr.square())
+    assert (torch.linalg.eigvalsh(result.covariance) > 0).all()
     assert result.method == "epipolar"
     assert result.reasons == {}
     assert len(result.pairs) == len(result.landscapes) == 15

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from syncnerf.sync.drift import WindowLags, fit_clocks
-from syncnerf.sync.offsets import fit_offsets, locking_pull
+from syncnerf.sync.offsets import Offsets, fit_offsets, locking_pull
 from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design, robust_fit, spanning_tree
 from syncnerf.sync.uncertainty import Sensitivity, jackknife
 
@@ -25,6 +25,11 @@ def simulated_lags(offsets: np.ndarray, noise: float, seed: int, outliers: int =
     return Lags(*(torch.from_numpy(x) for x in (first, second, values, 7.0 * deviations)))
 
 
+def errors_of(solution: Offsets) -> torch.Tensor:
+    """Standard errors of the known cameras, seconds, shape [K]."""
+    return solution.covariance.diagonal().sqrt()
+
+
 OFFSETS = np.random.default_rng(5).normal(0, 0.2, 9)
 
 
@@ -32,7 +37,7 @@ def test_solution_matches_scipy():
     scipy_optimize = pytest.importorskip("scipy.optimize")
     lags = simulated_lags(OFFSETS, 0.003, 0)
     solution = fit_offsets(lags, 9, reference=2)
-    found, stderr = solution.offsets, solution.stderr
+    found, stderr = solution.offsets, errors_of(solution)
     assert solution.used.all()
     assert found[2] == 0.0
     first, second = lags.first.numpy(), lags.second.numpy()
@@ -67,7 +72,7 @@ def test_standard_errors_are_honest():
         lags = simulated_lags(OFFSETS, 0.003, seed, outliers=seed % 5)
         solution = fit_offsets(lags, 9, reference=0)
         error = solution.offsets.numpy() - OFFSETS
-        ratios.append((error - error.mean()) / solution.stderr.numpy())
+        ratios.append((error - error.mean()) / errors_of(solution).numpy())
     ratios = np.abs(np.concatenate(ratios))
     assert 0.60 < (ratios < 1).mean() < 0.76
     assert (ratios < 3).mean() > 0.98
@@ -86,14 +91,15 @@ def test_jackknife_sees_what_residuals_cannot():
         stated = torch.full((len(first),), 1e-3, dtype=torch.float64)
         lags = Lags(torch.from_numpy(first), torch.from_numpy(second), values, stated)
         solution = fit_offsets(lags, count, 0)
-        offsets, naive = solution.offsets, solution.stderr
+        offsets, naive = solution.offsets, errors_of(solution)
         pulls = []
         for pair, lag in enumerate(values.tolist()):
             bend = -torch.ones(80, dtype=torch.float64)
             slope = torch.from_numpy(block_lags[:, pair].repeat(10) - lag)
             pulls.append(Sensitivity(slope, bend, 1 / 30))
         starts = torch.zeros(len(first), dtype=torch.float64)
-        stderr = jackknife(offset_design(lags, count), lags.deviations, pulls, starts, naive)
+        covariance = jackknife(offset_design(lags, count), lags.deviations, pulls, starts, solution.covariance)
+        stderr = covariance.diagonal().sqrt()
         error = (offsets - offsets.mean()).abs()
         inside_naive.append((error < naive).double().mean())
         inside.append((error < stderr).double().mean())
@@ -133,7 +139,7 @@ def test_errors_are_honest_whatever_the_lags_are_drawn_to(kind, count):
         lags, offsets = drawn_lags(kind, count, locking, seed)
         solution = fit_offsets(lags, count, 0)
         error = solution.offsets.numpy() - offsets
-        ratios.append((error - error.mean()) / solution.stderr.numpy())
+        ratios.append((error - error.mean()) / errors_of(solution).numpy())
     ratios = np.abs(np.concatenate(ratios))
     assert 0.58 < (ratios < 1).mean() < 0.88
     assert (ratios < 3).mean() > 0.95
@@ -149,10 +155,29 @@ def test_nearly_whole_offsets_are_no_whole_ones(count, locking):
         solution = fit_offsets(lags, count, 0)
         error = solution.offsets.numpy() - offsets
         errors.append((error - error.mean()) / STEP)
-        ratios.append((error - error.mean()) / solution.stderr.numpy())
+        ratios.append((error - error.mean()) / errors_of(solution).numpy())
     assert (np.abs(np.concatenate(ratios)) < 3).mean() > 0.95
     # Taking every offset for whole is wrong by 0.08 on the average.
     assert np.abs(np.concatenate(errors)).mean() < 0.055
+
+
+def test_covariance_is_that_of_the_errors():
+    """Errors of two cameras that hang together, one on the other, are alike; so says the covariance."""
+    offsets, products, stated_products = np.zeros(6), [], []
+    first, second = np.array([0, 0, 1, 0, 1, 2, 3]), np.array([1, 2, 2, 3, 3, 4, 5])
+    first, second = np.append(first, 4), np.append(second, 5)
+    for seed in range(400):
+        deviations = np.where((first == 2) & (second == 4) | (first == 3) & (second == 5), 0.01, 0.001)
+        values = deviations * np.random.default_rng(seed).normal(size=len(first))
+        solution = fit_offsets(Lags(*(torch.from_numpy(x) for x in (first, second, values, deviations))), 6, 0)
+        error = solution.offsets.numpy() - offsets
+        error -= error.mean()
+        products.append(np.outer(error, error))
+        stated_products.append(solution.covariance.numpy() if len(solution.covariance) == 6 else np.zeros((6, 6)))
+    found, expected = np.mean(products, 0), np.mean(stated_products, 0)
+    assert expected[4, 5] > 0.8 * expected[4, 4]
+    np.testing.assert_allclose(found[4, 5], expected[4, 5], rtol=0.35)
+    np.testing.assert_allclose(np.diag(found), np.diag(expected), rtol=0.4)
 
 
 def test_attraction_to_whole_samples_is_undone():
@@ -178,7 +203,7 @@ def test_two_cameras_take_the_usual_attraction():
     assert lag - 0.06 * math.sin(2 * math.pi * lag) == pytest.approx(0.25, abs=1e-6)
     # The free gauge gives either camera half of the lag's error.
     change = math.sin(2 * math.pi * lag) / (1 - 0.06 * 2 * math.pi * math.cos(2 * math.pi * lag))
-    np.testing.assert_allclose(solution.stderr, 0.5 * 0.03 * change, rtol=1e-3)
+    np.testing.assert_allclose(errors_of(solution), 0.5 * 0.03 * change, rtol=1e-3)
 
 
 def test_what_a_locking_draws_is_differentiated_rightly():
@@ -206,10 +231,10 @@ def test_two_pieces_leave_one_undetermined():
     full = simulated_lags(OFFSETS, 0.003, 3)
     lags = full.keep((full.first < 5) == (full.second < 5))
     solution = fit_offsets(lags, 9, reference=1)
-    known, found, stderr = solution.known, solution.offsets, solution.stderr
+    known, found = solution.known, solution.offsets
     assert known.tolist() == [True] * 5 + [False] * 4
     assert found[5:].isnan().all()
-    assert stderr[5:].isnan().all()
+    assert solution.covariance.shape == (5, 5)
     np.testing.assert_allclose(found[:5], OFFSETS[:5] - OFFSETS[1], atol=0.02)
     assert connected(lags.first, lags.second, 9, 7).tolist() == [False] * 5 + [True] * 4
 

@@ -136,9 +136,10 @@ def fit_clocks(
     rows, seen = design / lags.deviations[:, None], values / lags.deviations
     keep = [fit.used & (stretch != left_out) for left_out in stretch.unique().tolist()]
     solved = torch.stack([_solution(rows[part], seen[part], gauge) for part in keep], dim=1)
-    stderr, half = fit.covariance.diagonal().sqrt(), len(start)
-    errors = torch.cat([blended(solved[part], stderr[part]) for part in (slice(0, half), slice(half, None))])
-    errors = errors.square().add((SYSTEMATIC * float(lags.samples.max())) ** 2).sqrt()
+    half = len(start)
+    parts = slice(0, half), slice(half, None)
+    variances = torch.cat([blended(solved[part], fit.covariance[part, part]).diagonal() for part in parts])
+    errors = variances.add((SYSTEMATIC * float(lags.samples.max())) ** 2).sqrt()
     return _referred(fit.unknowns, errors, span, known, int(known[:reference].sum()))
 
 

@@ -23,7 +23,8 @@ class Offsets:
     Attributes:
         known: which cameras are determined, bool, shape [C].
         offsets: seconds, 0 for the reference, NaN where undetermined, float64, shape [C].
-        stderr: standard errors from the residuals, in the free gauge, likewise.
+        covariance: of the known cameras' offsets, from the residuals, in the free gauge, seconds^2, float64, shape
+            [K, K].
         used: which lags the solution rests on, bool, shape [M].
         design: of the final least squares over the K known cameras (and, last, the locking): one row per used lag and
             one for what is known of the locking beforehand, float64, shape [rows, unknowns].
@@ -33,7 +34,7 @@ class Offsets:
 
     known: Tensor
     offsets: Tensor
-    stderr: Tensor
+    covariance: Tensor
     used: Tensor
     design: Tensor
     deviations: Tensor
@@ -50,7 +51,7 @@ def fit_offsets(lags: Lags, count: int, reference: int) -> Offsets:
             nothing = torch.full((count,), torch.nan, dtype=torch.float64)
             nothing[reference] = 0.0
             empty = torch.zeros(0, dtype=torch.float64)
-            return Offsets(known, nothing, nothing.clone(), inside, empty.reshape(0, 1), empty, 0.0)
+            return Offsets(known, nothing, torch.zeros(1, 1).double(), inside, empty.reshape(0, 1), empty, 0.0)
         solution = _fit_component(lags.keep(inside), known, reference)
         if solution.used.all():
             break
@@ -58,10 +59,9 @@ def fit_offsets(lags: Lags, count: int, reference: int) -> Offsets:
         usable = inside.clone()
         usable[inside] = solution.used
     offsets = torch.full((count,), torch.nan, dtype=torch.float64)
-    stderr = offsets.clone()
-    offsets[known], stderr[known] = solution.offsets, solution.stderr
+    offsets[known] = solution.offsets
     offsets -= offsets[reference].clone()
-    return Offsets(known, offsets, stderr, inside, solution.design, solution.deviations, solution.locking)
+    return Offsets(known, offsets, solution.covariance, inside, solution.design, solution.deviations, solution.locking)
 
 
 def _fit_component(lags: Lags, known: Tensor, reference: int) -> Offsets:
@@ -74,8 +74,7 @@ def _fit_component(lags: Lags, known: Tensor, reference: int) -> Offsets:
     gauge = torch.ones(1, count, dtype=torch.float64)
     fit = robust_fit(design, lags.values, deviations, gauge, start)
     if lags.samples is None or not lags.samples.any():
-        stderr = fit.covariance.diagonal().sqrt()
-        return Offsets(known, fit.unknowns, stderr, fit.used, design[fit.used], deviations[fit.used], 0.0)
+        return Offsets(known, fit.unknowns, fit.covariance, fit.used, design[fit.used], deviations[fit.used], 0.0)
     return _without_locking(lags.keep(fit.used), fit, known, design[fit.used])
 
 
@@ -110,8 +109,7 @@ def _without_locking(lags: Lags, plain: Fit, known: Tensor, design: Tensor) -> O
         variance = spread(left[:-1] - rows[:-1] @ step, design.shape[1] - 1)
         if float(step[:-1].abs().max()) < LOCKING_SETTLED * float(lags.samples.max()):
             break
-    stderr = (variance * inverse.diagonal()[:-1]).sqrt()
-    return Offsets(known, offsets, stderr, plain.used, jacobian, deviations, locking)
+    return Offsets(known, offsets, variance * inverse[:-1, :-1], plain.used, jacobian, deviations, locking)
 
 
 def locking_pull(lags: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from syncnerf.sync.landscape import Landscape
@@ -97,6 +98,7 @@ class SyncResult:
         locking: samples by which the pairs' lags were found to be drawn to whole samples at most; the offsets are rid
             of it (see :func:`~syncnerf.sync.offsets.locking_pull`).
         checks: by name, what speaks for and against each camera's offset; empty where that was not looked at.
+        correlations: of the offsets' errors, float64, shape [C, C], ones on the diagonal; None for independent ones.
     """
 
     names: list[str]
@@ -112,8 +114,18 @@ class SyncResult:
     warnings: dict[str, str] = field(default_factory=dict)
     locking: float = 0.0
     checks: dict[str, Check] = field(default_factory=dict)
+    correlations: Tensor | None = None
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
         """By name: ``sure``, ``check`` or ``undetermined``."""
         return {name: check.verdict for name, check in self.checks.items()}
+
+    @property
+    def covariance(self) -> Tensor:
+        """Covariance of the offsets in the free gauge, seconds^2, float64, shape [C, C].
+
+        Its diagonal is the square of ``stderr``; rows and columns of undetermined cameras are NaN.
+        """
+        correlations = torch.eye(len(self.stderr)).double() if self.correlations is None else self.correlations
+        return correlations * self.stderr[:, None] * self.stderr

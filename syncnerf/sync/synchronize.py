@@ -179,11 +179,14 @@ def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncRes
     )
     durations = torch.tensor([camera.duration for camera in scene.cameras], dtype=torch.float64)
     solution, removed = fit_consistent(lags, durations, reference, scene.frame_interval)
-    known, offsets, stderr, used = solution.known, solution.offsets, solution.stderr, solution.used
+    known, offsets, used = solution.known, solution.offsets, solution.used
+    stderr, correlations = offsets * 0.0, torch.eye(len(known), dtype=torch.float64)
     if int(known.sum()) > 1:
         pulls = [c.sensitivity for c, keep in zip(accepted, used.tolist(), strict=True) if keep]
         starts = offsets[lags.first[used]]
-        stderr[known] = jackknife(solution.design, solution.deviations, pulls, starts, stderr[known])
+        covariance = jackknife(solution.design, solution.deviations, pulls, starts, solution.covariance)
+        stderr[known] = covariance.diagonal().sqrt()
+        correlations[known[:, None] & known] = (covariance / (stderr[known, None] * stderr[known])).flatten()
     outliers = {(c.first, c.second) for c, kept in zip(accepted, used.tolist(), strict=True) if not kept}
     pairs = [_pair_lag(comparison, offsets, outliers, known) for comparison in comparisons]
     reasons = {
@@ -192,7 +195,16 @@ def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncRes
     }
     landscapes = [comparison.landscape for comparison in comparisons if comparison.landscape is not None]
     return SyncResult(
-        scene.names, reference, method, offsets, stderr, pairs, landscapes, reasons=reasons, locking=solution.locking
+        scene.names,
+        reference,
+        method,
+        offsets,
+        stderr,
+        pairs,
+        landscapes,
+        reasons=reasons,
+        locking=solution.locking,
+        correlations=correlations,
     )
 
 

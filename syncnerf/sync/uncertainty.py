@@ -49,9 +49,9 @@ class Sensitivity:
 
 
 def jackknife(
-    design: Tensor, deviations: Tensor, sensitivities: list[Sensitivity], starts: Tensor, stderr: Tensor
+    design: Tensor, deviations: Tensor, sensitivities: list[Sensitivity], starts: Tensor, covariance: Tensor
 ) -> Tensor:
-    """Standard errors from leaving out stretches of scene time, for all pairs at once (delete-a-block jackknife).
+    """Covariance of the offsets from leaving out stretches of scene time (delete-a-block jackknife), all pairs at once.
 
     The residuals of the global fit cannot see errors that all pairs of a camera share (what only this camera sees,
     moving at the wrong moment); these change from one stretch of time to the next, so leaving stretches out shows
@@ -63,20 +63,21 @@ def jackknife(
         deviations: of these rows, seconds, float64.
         sensitivities: of the used lags, M of them.
         starts: offset of the first camera of each lag, seconds, float64, shape [M].
-        stderr: standard errors from the residuals, seconds, float64, shape [C].
+        covariance: from the residuals, seconds^2, float64, shape [C, C].
 
     Returns:
-        Standard errors in seconds in the free gauge, float64, shape [C].
+        Covariance in the free gauge, seconds^2, float64, shape [C, C].
     """
     blocks, count = scene_blocks(sensitivities, starts)
     if count < LEAST_BLOCKS:
-        return stderr
+        return covariance
     shifts = [pull.shifts_without(block, count) for pull, block in zip(sensitivities, blocks, strict=True)]
     # Rows beyond the lags state what was known beforehand, whichever stretch is left out.
     moved = pad(torch.stack(shifts), (0, 0, 0, len(design) - len(shifts)))
     solved = torch.linalg.pinv(design / deviations[:, None]) @ (moved / deviations[:, None])
     systematic = SYSTEMATIC * max(s.interval for s in sensitivities)
-    return blended(solved[: len(stderr)], stderr).square().add(systematic**2).sqrt()
+    cameras = len(covariance)
+    return blended(solved[:cameras], covariance) + systematic**2 * torch.eye(cameras, dtype=torch.float64)
 
 
 def scene_blocks(pulls: list[Sensitivity], starts: Tensor) -> tuple[list[Tensor], int]:
@@ -99,8 +100,8 @@ def scene_blocks(pulls: list[Sensitivity], starts: Tensor) -> tuple[list[Tensor]
     return blocks, count
 
 
-def blended(solved: Tensor, stderr: Tensor) -> Tensor:
-    """Standard errors from solutions without each stretch of time and from the residuals.
+def blended(solved: Tensor, covariance: Tensor) -> Tensor:
+    """Covariance from solutions without each stretch of time and from the residuals.
 
     With few stretches each unknown's own figure is rough: half of its variance is taken from it, half from the
     residuals' figure scaled so that both agree over all cameras; and it is never below the residuals' figure (wrong
@@ -108,9 +109,13 @@ def blended(solved: Tensor, stderr: Tensor) -> Tensor:
 
     Args:
         solved: what each unknown would be without each stretch, float64, shape [C, stretches].
-        stderr: standard errors from the residuals, in the same unit, float64, shape [C].
+        covariance: from the residuals, in the same unit squared, float64, shape [C, C].
     """
     count = solved.shape[1]
-    own = (count - 1) / count * (solved - solved.mean(dim=1, keepdim=True)).square().sum(dim=1)
-    shared = stderr.square() * own.mean() / stderr.square().mean().clamp_min(1e-30)
-    return torch.maximum(0.5 * own + 0.5 * shared, stderr.square()).sqrt()
+    moved = solved - solved.mean(dim=1, keepdim=True)
+    own = (count - 1) / count * moved @ moved.T
+    plain = covariance.diagonal()
+    mixed = 0.5 * own + 0.5 * covariance * own.diagonal().mean() / plain.mean().clamp_min(1e-30)
+    found = mixed.diagonal()
+    grown = (torch.maximum(found, plain) / found.clamp_min(1e-30)).sqrt()
+    return mixed * grown[:, None] * grown
