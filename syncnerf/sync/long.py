@@ -213,6 +213,7 @@ def _clocks(
         rates_stderr=rates_stderr if drift else None,
         reasons={name: reason for name, reason in reasons.items() if bool(found[scene.index_of(name)].isnan())},
         warnings=warnings,
+        correlations=None,
     )
 
 
