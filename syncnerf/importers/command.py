@@ -5,10 +5,13 @@ from pathlib import Path
 
 from syncnerf.errors import UserError
 from syncnerf.importers.calibration import CENTIMETRE, METRE, MILLIMETRE, Calibration
+from syncnerf.importers.fit_check import check_fit
 from syncnerf.importers.formats import IMPORTERS, read_calibration
 from syncnerf.importers.import_scene import ImportedScene, import_scene
 from syncnerf.scene.info_command import table
+from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.readers import load_scene
+from syncnerf.sync.synchronize import WORKING_SIDE
 
 UNITS = {"m": METRE, "cm": CENTIMETRE, "mm": MILLIMETRE, "inch": 0.0254}
 PICTURE = "rig.png"
@@ -52,6 +55,7 @@ def show(calibration: Calibration, imported: ImportedScene) -> None:
     print(table(scene))
     for note in imported.notes:
         print(note)
+    print(check_fit(load_scene(imported.root, ReadOptions(max_side=WORKING_SIDE))))
     from syncnerf.scene.rig_picture import draw_rig  # here: matplotlib is slow to load
 
     try:
