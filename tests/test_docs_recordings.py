@@ -63,7 +63,7 @@ def test_every_command_of_the_page_runs(folder, monkeypatch, capsys):
     assert set(run) == {"import", "info", "sync", "export"}
     for path in ("rig.png", "plots/landscapes.png", "exported/aligned/cam0.mp4", "exported/caliscope/timestamps.csv"):
         assert (folder / path).is_file()
-    found = json.loads((folder / "offsets.json").read_text())["cameras"]
+    found = json.loads((folder / "sync.json").read_text())["cameras"]
     for name, offset in zip(NAMES, OFFSETS, strict=True):
         assert found[name]["offset"] == pytest.approx(offset - OFFSETS[1], abs=0.3 / FPS)
     assert "rate_ppm" in json.loads((folder / "clocks.json").read_text())["cameras"]["cam2"]

@@ -15,6 +15,7 @@ from syncnerf.export.timestamps import write_caliscope
 from syncnerf.scene import load_scene
 from syncnerf.scene.new_folder import new_folder
 from syncnerf.scene.read_options import ReadOptions
+from syncnerf.sync.command import DEFAULT_OUT
 
 FORMATS: dict[str, tuple[str, Callable[[Alignment, Path], list[str] | None]]] = {
     "aligned": ("aligned", write_aligned),
@@ -41,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("--datadir", type=Path, required=True, help="folder of the scene")
     add("--dataset", default="auto", help="format of the scene; auto recognises it from the folder")
-    add("--offsets", type=Path, default=Path("sync.json"), help="offsets file (default: sync.json here)")
+    add("--offsets", type=Path, default=Path(DEFAULT_OUT), help=f"offsets file (default: {DEFAULT_OUT} here)")
     add("--to", required=True, metavar="FORMATS", help=f"comma-separated: {', '.join(NAMES)}")
     add("--out", type=Path, required=True, metavar="DIR", help="folder to make, with a part for each format")
     add(

@@ -46,6 +46,8 @@ def check_fit(scene: Scene) -> str:
         comparisons = compare_all(len(chosen), partial(compare_pair, prepared, max_offset=None))
         hint = convention_hint(small.cameras, prepared, comparisons)
     agreeing = sum(comparison.peak is not None and not comparison.reason for comparison in comparisons)
+    if all(comparison.reason.startswith("no baseline") for comparison in comparisons):
+        return "warning: the calibration does not fit: all cameras stand in one place; are the poses world-to-camera?"
     share = f"{agreeing} of {len(comparisons)} pairs of cameras see the same motion on the same lines"
     if hint:
         return f"warning: the calibration does not fit the videos: {hint}"

@@ -21,7 +21,7 @@ from syncnerf.scene import Scene
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.excerpts import Excerpt
 from syncnerf.scene.frame_cache import FrameCache
-from syncnerf.sync.result import SyncResult
+from syncnerf.sync.result import Check, SyncResult
 from syncnerf.sync.sound import SoundLag
 from syncnerf.sync.sound_prior import with_sound
 
@@ -79,7 +79,7 @@ def synchronize_long(
     first = torch.stack([camera.frame_times[0] for camera in scene.cameras])
     coarse = replace(coarse, offsets=coarse.offsets - first + first[scene.reference])
     placed = with_sound(scene, coarse, sounds).offsets
-    rows = []
+    rows, checks = [], []
     for start in _window_starts(scene, placed):
         frames = [
             _inside(camera, start - offset) for camera, offset in zip(scene.cameras, placed.tolist(), strict=True)
@@ -87,9 +87,12 @@ def synchronize_long(
         present = [index for index, own in enumerate(frames) if len(own)]
         part = replace(scene, cameras=tuple(scene.cameras[index] for index in present), test=(), _frames={})
         with excerpts(part, [frames[index] for index in present]) as window:
-            rows.append(_offsets_in(window, short, scene, present, frames))
+            *told, own_checks = _offsets_in(window, short, scene, present, frames)
+        rows.append(told)
+        checks.append(own_checks)
         logger.info("window at %.0f s: %d of %d cameras", start, int(rows[-1][1].isfinite().sum()), len(scene.cameras))
-    return _clocks(scene, coarse, *(torch.stack(column) for column in zip(*rows, strict=True)), drift)
+    result = _clocks(scene, coarse, *(torch.stack(column) for column in zip(*rows, strict=True)), drift)
+    return replace(result, checks={name: _judged([own[name] for own in checks if name in own]) for name in scene.names})
 
 
 def _thinned(camera: Camera, rate: float) -> list[int]:
@@ -158,8 +161,8 @@ def _window_starts(scene: Scene, offsets: Tensor) -> list[float]:
 
 def _offsets_in(
     window: Scene, short: Short, scene: Scene, present: list[int], frames: list[list[int]]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Offsets of a window's cameras on their own clocks against the first of them, their standard errors, and times.
+) -> tuple[Tensor, Tensor, Tensor, dict[str, Check]]:
+    """Offsets of a window's cameras on their own clocks against the first of them, standard errors, times, and checks.
 
     The times are those of the window's middle on each camera's clock; NaN where the window tells nothing.
     """
@@ -169,13 +172,24 @@ def _offsets_in(
         result = short(window, MARGIN)
     except UserError as error:  # nothing moves there
         logger.info("%s", error)
-        return offsets, errors, times
+        return offsets, errors, times, {}
     for place, camera in enumerate(present):
         begin = float(scene.cameras[camera].frame_times[frames[camera][0]])
         offsets[camera] = result.offsets[place] - begin
         errors[camera] = result.stderr[place]
         times[camera] = begin + 0.5 * WINDOW
-    return offsets, errors, times
+    return offsets, errors, times, result.checks
+
+
+def _judged(checks: Sequence[Check]) -> Check:
+    """One check of a camera's in all windows: what most of them doubt is doubtful."""
+    told = [check for check in checks if check.verdict != "undetermined"]
+    if not told:
+        return Check("undetermined")
+    explained = torch.tensor([check.explained for check in told]).nanmedian()
+    doubtful = [check for check in told if check.verdict == "check"]
+    judged = doubtful[0] if 2 * len(doubtful) > len(told) else Check("sure")
+    return replace(judged, explained=float(explained), halves=math.nan)
 
 
 def _clocks(
