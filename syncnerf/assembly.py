@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.backend import BackendSpec, NormalizedDeviceCoordinates, SceneGeometry, find_backend
+from syncnerf.camera_colours import CameraColours
 from syncnerf.clock import Clock, ClockSpan
 from syncnerf.clock_prior import ClockStart
 from syncnerf.compilation import compilation_pays
@@ -110,7 +111,9 @@ def assemble(config: Config, scene: Scene, stored: dict[str, Any] | None = None)
         compiled=compilation_pays(config.training.compile, config.training.steps),
     )
     backend = spec.build(config.field, geometry)
-    return Assembly(scene, spec, SyncedBackend(clock, backend).to(device), device)
+    alike = scene.background is not None
+    colours = CameraColours(config.colours, len(scene.cameras), scene.test, known=alike)
+    return Assembly(scene, spec, SyncedBackend(clock, backend, colours).to(device), device)
 
 
 def make_clock(config: Config, scene: Scene, start: ClockStart | None = None) -> Clock:

@@ -79,6 +79,22 @@ class OffsetsConfig:
 
 
 @dataclass(frozen=True)
+class ColoursConfig:
+    """The cameras' colours."""
+
+    camera_colours: str = option(
+        "auto",
+        "learn a gain and a bias per camera and channel, or off: believe that all are alike; auto is off for scenes "
+        "with a known background",
+        ("auto", "learn", "off"),
+    )
+    camera_colours_lr: float = option(1e-3, "their learning rate", Range(0, 1, "gains lie around 1"))
+    camera_colours_prior: float = option(1e-2, "weight of their mean square distance from the identity", weight())
+
+    __post_init__ = check_values
+
+
+@dataclass(frozen=True)
 class SamplingConfig:
     """Which pixels a step sees."""
 
@@ -242,6 +258,7 @@ CONCERNS: dict[str, type] = {
     "run": RunConfig,
     "scene": SceneConfig,
     "offsets": OffsetsConfig,
+    "colours": ColoursConfig,
     "sampling": SamplingConfig,
     "training": TrainingConfig,
     "held_out": HeldOutConfig,
@@ -256,6 +273,7 @@ class Config:
     run: RunConfig
     scene: SceneConfig
     offsets: OffsetsConfig
+    colours: ColoursConfig
     sampling: SamplingConfig
     training: TrainingConfig
     held_out: HeldOutConfig

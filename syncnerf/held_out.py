@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from syncnerf.camera_colours import fit_colours
 from syncnerf.config import HeldOutConfig
 from syncnerf.photometry import CHUNK, CameraPixels, ClockFit, choose_pixels, clustered_covariance, frozen, gauss_newton
 from syncnerf.photometry import residuals as photometric_residuals
@@ -98,13 +99,14 @@ class HeldOutOptimizer:
             mask: pixels that the fit may see, bool, shape [height, width].
 
         Returns:
-            The fit; the clock's entry for ``camera`` is all that changed: every other number, ``requires_grad`` and
-            the train/eval modes are as before, also after an exception.
+            The fit; the clock's entry for ``camera``, and its colours where they are learned, are all that changed:
+            every other number, ``requires_grad`` and the train/eval modes are as before, also after an exception.
         """
         row_time = float(self.synced.clock.row_times[camera])
         count, unknowns = self.config.test_pixels * FINE_FACTOR, ("shift", "rate")[: 1 + self.fits_rate]
         pixels = choose_pixels(self.scene, camera, row_time, mask, count, self.seed, unknowns).to(self.device)
         with frozen(self.synced):
+            self.synced.colours.forget(camera)
             if self.config.test_method == "adam":
                 fit = self._adam(camera, pixels)
             else:
@@ -112,20 +114,38 @@ class HeldOutOptimizer:
                 known = clock.prior.offset_of(camera, clock.reference) if bool(mask.all()) else None
                 fit = self._grid_then_gauss_newton(camera, pixels, known)
         self.synced.clock.set_camera(camera, fit.seconds, fit.rate)
+        if self.synced.colours.learned:
+            alike = choose_pixels(self.scene, camera, row_time, mask, count, self.seed, unknowns, changing_only=False)
+            alike = alike.to(self.device)
+            self._fit_colours(alike, (1.0 + fit.rate) * alike.times + fit.seconds)
         logger.info(
             "%s: offset %.5f s +- %.5f after %d steps", self.scene.names[camera], fit.seconds, fit.stderr, fit.steps
         )
         return fit
 
     @torch.no_grad()
+    def _fit_colours(self, pixels: CameraPixels, times: Tensor) -> None:
+        """Give the pixels' camera the colours that suit scene times [N] best, by linear least squares."""
+        rendered = torch.cat(
+            [
+                self.synced.render_moments(pixels.rays[part], times[part]).rgb
+                for part in torch.arange(len(times), device=self.device).split(CHUNK)
+            ]
+        )
+        seen = self._seen(times)
+        self.synced.colours.set_camera(pixels.camera, *fit_colours(rendered[seen], pixels.rgb[seen]))
+
+    @torch.no_grad()
     def _errors(self, pixels: CameraPixels, offsets: Tensor) -> Tensor:
         """Mean squared errors at candidate offsets [G], over the pixels that each leaves in the seen time, shape [G].
 
-        NaN where it leaves too few of them.
+        NaN where it leaves too few of them. Where colours are learned, a candidate is judged with those that suit it.
         """
         times = pixels.times[:, None] + offsets.to(self.device)
         seen = self._seen(times)
         judged = seen.float().mean(dim=0) >= LEAST_SHARE
+        if self.synced.colours.learned:
+            return self._errors_beyond_colours(pixels, times, seen, judged)
         totals = torch.zeros(len(offsets), dtype=torch.float64, device=self.device)
         for part in (seen & judged).any(dim=1).nonzero()[:, 0].split(max(1, CHUNK // len(offsets))):
             asked = times[part] if self.times_at_once > 1 else times[part, 0]
@@ -133,6 +153,24 @@ class HeldOutOptimizer:
             squares = (rgb - pixels.rgb[part, None]).double().square().mean(dim=-1)
             totals += (squares * seen[part]).sum(dim=0)
         return torch.where(judged, totals / seen.sum(dim=0), torch.nan).cpu()
+
+    def _errors_beyond_colours(self, pixels: CameraPixels, times: Tensor, seen: Tensor, judged: Tensor) -> Tensor:
+        """The same errors, once a gain and a bias per channel are fitted to each candidate."""
+        errors = torch.full(judged.shape, torch.nan, dtype=torch.float64)
+        block = max(1, CHUNK // times.shape[1])
+        rendered = torch.cat(
+            [
+                self.synced.render_moments(
+                    pixels.rays[part], times[part] if self.times_at_once > 1 else times[part, 0]
+                ).rgb.reshape(*times[part].shape, 3)
+                for part in torch.arange(len(times), device=self.device).split(block)
+            ]
+        )
+        for candidate in judged.nonzero()[:, 0].tolist():
+            shown, truth = rendered[seen[:, candidate], candidate].double(), pixels.rgb[seen[:, candidate]].double()
+            gain, bias = fit_colours(shown, truth)
+            errors[candidate] = (shown * gain + bias - truth).square().mean().cpu()
+        return errors
 
     def _seen(self, times: Tensor) -> Tensor:
         """Which corrected times lie in what the training cameras saw, bool, same shape."""
@@ -152,6 +190,8 @@ class HeldOutOptimizer:
         errors = torch.cat([self._errors(coarse, block) for block in blocks])
         start = self._unknowns(grid[errors.nan_to_num(torch.inf).argmin()].item())
         seen = pixels[self._seen(pixels.moments(start))]
+        if self.synced.colours.learned:
+            self._fit_colours(seen, seen.moments(start))
         fit = gauss_newton(self.synced, seen, start, spacing, self.config.test_steps)
         return self._found(index, fit if known is None else self._combined(index, fit, *known), grid, errors)
 

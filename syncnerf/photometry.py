@@ -30,6 +30,7 @@ class CameraPixels:
     """Some of a camera's pixels at some of its frames.
 
     Attributes:
+        camera: global index.
         rays: N rays.
         times: when each was exposed on the camera's own clock, its row counted, seconds, float64, shape [N].
         basis: derivatives of the corrected times by the clock's unknowns (of :data:`UNKNOWNS`) that were asked for,
@@ -39,6 +40,7 @@ class CameraPixels:
         frames: frame numbers, int64, shape [N].
     """
 
+    camera: int
     rays: Rays
     times: Tensor
     basis: Tensor
@@ -48,12 +50,12 @@ class CameraPixels:
 
     def __getitem__(self, index: slice | Tensor) -> CameraPixels:
         parts = (self.times, self.basis, self.rgb, self.still, self.frames)
-        return CameraPixels(self.rays[index], *(part[index] for part in parts))
+        return CameraPixels(self.camera, self.rays[index], *(part[index] for part in parts))
 
     def to(self, device: torch.device | str) -> CameraPixels:
         """The same pixels on another device."""
         parts = (self.times, self.basis, self.rgb, self.still, self.frames)
-        return CameraPixels(self.rays.to(device), *(part.to(device) for part in parts))
+        return CameraPixels(self.camera, self.rays.to(device), *(part.to(device) for part in parts))
 
     def moments(self, unknowns: Tensor) -> Tensor:
         """Scene times in seconds at which the pixels were exposed, float64, shape [N], for unknowns [P] in seconds."""
@@ -68,6 +70,7 @@ def choose_pixels(
     count: int,
     seed: int,
     unknowns: tuple[str, ...] = ("shift",),
+    changing_only: bool = True,
 ) -> CameraPixels:
     """Changing pixels of a camera first, at random frames; any allowed ones where too few change.
 
@@ -79,6 +82,7 @@ def choose_pixels(
         count: how many; drawn with replacement.
         seed: of the choice.
         unknowns: of :data:`UNKNOWNS`, in the order of the basis.
+        changing_only: prefer pixels that change; False for all allowed ones alike.
     """
     camera, frames = scene.cameras[index], scene.frames(index)
     generator = torch.Generator().manual_seed(seed)
@@ -86,7 +90,7 @@ def choose_pixels(
     deviation = torch.from_numpy(statistics.deviation).reshape(-1)
     allowed = mask.reshape(-1).nonzero()[:, 0]
     changing = allowed[deviation[allowed] > 0.5 * deviation[allowed].quantile(0.98).item()]
-    if len(changing) * camera.frame_count < count:
+    if not changing_only or len(changing) * camera.frame_count < count:
         changing = allowed
     pixel = changing[torch.randint(len(changing), (count,), generator=generator)]
     frame = torch.randint(camera.frame_count, (count,), generator=generator)
@@ -101,7 +105,7 @@ def choose_pixels(
     basis = torch.stack([columns[name] for name in unknowns], dim=1)
     exposed = times[frame] + row_time * rows
     still = torch.from_numpy(statistics.mean).reshape(-1, 3)[pixel].float()
-    return CameraPixels(rays, exposed, basis, rgb, still, frame)
+    return CameraPixels(index, rays, exposed, basis, rgb, still, frame)
 
 
 def residuals(
@@ -117,7 +121,7 @@ def residuals(
     for part in torch.arange(len(moments), device=moments.device).split(CHUNK):
         times = moments[part].detach().requires_grad_(slopes)
         with torch.set_grad_enabled(slopes):
-            rgb = synced.render_moments(pixels.rays[part], times).rgb
+            rgb = synced.colours.recorded(pixels.camera, synced.render_moments(pixels.rays[part], times).rgb)
         differences.append((rgb - pixels.rgb[part]).detach().double())
         channels = [torch.zeros_like(times)] * 3
         if slopes:

@@ -53,4 +53,6 @@ def result_table(
 def _scores(label: str, evaluation: Evaluation) -> str:
     psnr, ssim = evaluation.mean["psnr"], evaluation.mean["ssim"]
     shown = "-" if ssim is None else f"{ssim:.4f}"
-    return f"{label:<25} PSNR {psnr:.2f} dB   SSIM {shown}   (protocol {evaluation.protocol.name})"
+    own = evaluation.mean["psnr_colours"]
+    colours = "" if own is None else f" ({own:.2f} with the camera's fitted colours)"
+    return f"{label:<25} PSNR {psnr:.2f} dB{colours}   SSIM {shown}   (protocol {evaluation.protocol.name})"

@@ -10,7 +10,7 @@ from test_backend_contract import scene_geometry, some_rays
 from syncnerf.backend import RayBatch
 from syncnerf.errors import UserError
 from syncnerf.rendering.compositing import render_weights
-from syncnerf_mixvoxels.adapter import MixVoxelsBackend
+from syncnerf_mixvoxels.adapter import MixVoxelsBackend, look_moments
 from syncnerf_mixvoxels.losses import variation_loss
 from syncnerf_mixvoxels.series import PackedSamples
 from syncnerf_mixvoxels.spec import MixVoxelsConfig
@@ -218,7 +218,7 @@ def test_the_static_field_is_led_by_mean_or_median():
     for target, truth in (("mean", rgb.mean(dim=1)), ("median", rgb.median(dim=1).values)):
         backend = make({"static_target": target, "static_weight": 2.0})
         rendering = backend.render(some_rays(), moments())
-        expected = 2 * (rendering.extras["still"] - truth).square().mean()
+        expected = 2 * (rendering.extras["static_rgb"] - truth).square().mean()
         torch.testing.assert_close(backend.losses(rendering, batch(rgb), 0)["static"], expected)
 
 
@@ -300,3 +300,33 @@ def test_unbounded_and_forward_facing_space_render(space):
 def test_bad_options_are_refused(option, value, words):
     with pytest.raises(UserError, match=words):
         MixVoxelsConfig(**{**SMALL, option: value})
+
+
+def test_looks_for_empty_space_miss_no_moment_for_long():
+    """Over a few dozen looks every hundredth of the clock is looked at; each look sees each sixteenth once."""
+    seen = torch.zeros(100, dtype=torch.bool)
+    for step in range(40):
+        moments = look_moments(16, torch.Generator().manual_seed(step))
+        assert torch.equal((moments * 16).long(), torch.arange(16))
+        seen[(moments * 100).long()] = True
+    assert seen.all()
+
+
+def test_what_is_there_for_a_moment_only_is_found_though_it_was_culled():
+    backend = make()
+    spike = torch.tensor([0.53], dtype=torch.float64)
+    whole = backend.mask.possible.sum()
+
+    def look(step: int, present: bool) -> int:
+        def density(points, moments):
+            there = present and bool(((moments - spike).abs() < 0.015).any())
+            return torch.full((len(points),), 1e3 if there else 0.0)
+
+        backend._largest_density = density
+        backend._look(step)
+        return int(backend.mask.occupied.sum())
+
+    backend.mask.occupied[:] = False
+    assert look(1, present=False) == 0
+    counts = [look(step, present=True) for step in range(2, 40)]
+    assert counts[-1] == whole

@@ -97,12 +97,11 @@ class MixVoxelsBackend(Backend):
         # Where nothing changes, the colours still are a (constant) function of the times.
         rgb = mixture.rgb + 0.0 * series.queries.sum()
         extras: dict[str, Any] = {
-            "still": mixture.static_rgb, "change": change, "samples": len(samples),
+            "static_rgb": mixture.static_rgb, "change": change, "samples": len(samples),
             "dynamic_samples": mixture.dynamic_samples,
         }  # fmt: skip
         rendering = Rendering(rgb, self.space.unit * (mixture.depth + far), mixture.accumulation, extras)
         if self.decompose:
-            extras["static_rgb"] = mixture.static_rgb
             beside = (1.0 - mixture.dynamic_accumulation)[..., None] * self._background(logits)
             extras["dynamic_rgb"] = mixture.dynamic_rgb + beside
         if times.ndim == 1:
@@ -132,7 +131,7 @@ class MixVoxelsBackend(Backend):
         changes = statistics["deviation"] > config.variation_deviation
         return {
             "photometric": (rendering.rgb - batch.rgb).square().mean(),
-            "static": config.static_weight * (extras["still"] - target).square().mean(),
+            "static": config.static_weight * (extras["static_rgb"] - target).square().mean(),
             "variation": config.variation_weight
             * variation_loss(extras["change"], changes, config.variation_still_weight),
         }
@@ -181,11 +180,13 @@ class MixVoxelsBackend(Backend):
         generator = torch.Generator(self.box.device).manual_seed(step)
         length = self._sides().max().item() / (self.config.ray_steps or 2 * self.resolution)
         threshold = self.config.mask_threshold / length
-        self.mask.update(self._largest_density, threshold, self.config.mask_decay, generator)
+        moments = look_moments(self.config.mask_times, generator)
+        self.mask.update(
+            lambda points, _: self._largest_density(points, moments), threshold, self.config.mask_decay, generator
+        )
 
-    def _largest_density(self, points: Tensor, times: Tensor) -> Tensor:
-        """Largest density over the video at points [M, 3] where samples are placed; ``times`` are not needed."""
-        moments = torch.linspace(0.0, 1.0, self.config.mask_times, dtype=torch.float64, device=points.device)
+    def _largest_density(self, points: Tensor, moments: Tensor) -> Tensor:
+        """Largest density at points [M, 3] where samples are placed, over moments [T] in [0, 1], float64."""
         series = TimeSeries(self.query, moments[None])
         found = []
         for part in points.split(POINTS_AT_ONCE):
@@ -213,3 +214,12 @@ class MixVoxelsBackend(Backend):
         left = self._in_box(self.mask.box).clamp(-1.0, 1.0)
         self.box = self.box[0] + (left + 1.0) / 2.0 * (self.box[1] - self.box[0])
         return self._resample(side, left)
+
+
+def look_moments(count: int, generator: torch.Generator) -> Tensor:
+    """Moments [T] in [0, 1], float64, one at random in each of equal parts.
+
+    What is there only between two moments of one look, as a thrown ball is, is seen by another.
+    """
+    jitter = torch.rand(count, generator=generator, dtype=torch.float64, device=generator.device)
+    return (torch.arange(count, device=jitter.device) + jitter) / count

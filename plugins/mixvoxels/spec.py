@@ -84,7 +84,9 @@ class MixVoxelsConfig:
         0.9, "factor on a cell's remembered density at each look", share("what is remembered only fades")
     )
     mask_times: int = option(
-        16, "moments at which a look asks the dynamic field", count(1, "the dynamic field is asked at moments", 4096)
+        16,
+        "moments, new ones in each look, at which the dynamic field is asked",
+        count(1, "the dynamic field is asked at moments", 4096),
     )
     shrink_step: int = option(
         3500, "step after which the box shrinks to what the mask leaves; 0 for never", count(0, "a step")

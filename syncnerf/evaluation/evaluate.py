@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,11 @@ PICTURED_FRAMES = 4
 
 @dataclass(frozen=True)
 class FrameScore:
-    """Metrics of one frame of one camera; None where a metric could not be computed."""
+    """Metrics of one frame of one camera; None where a metric could not be computed.
+
+    ``psnr_colours`` is the PSNR in the camera's own colours, a gain and a bias per channel that the test-time fit has
+    found; all other metrics are of the scene's colours as they are.
+    """
 
     camera: str
     frame: int
@@ -44,6 +48,7 @@ class FrameScore:
     dssim: float | None
     lpips_alex: float | None
     lpips_vgg: float | None
+    psnr_colours: float | None = None
 
 
 METRICS = tuple(item.name for item in fields(FrameScore) if item.name not in ("camera", "frame"))
@@ -186,7 +191,11 @@ def _score_camera(
             synced.backend.decompose = not pictured.isdisjoint(frames[place : place + times_at_once])
             view = next(views)
             truth = torch.from_numpy(scene.frames(index)[frame].copy()).float() / 255.0
-            scores.append(_score(camera.name, frame, protocol.scored(view.rgb), protocol.scored(truth), lpips))
+            score = _score(camera.name, frame, protocol.scored(view.rgb), protocol.scored(truth), lpips)
+            if protocol.fits and synced.colours.learned:
+                own = synced.colours.recorded(index, view.rgb.to(device)).detach().cpu().clamp(0.0, 1.0)
+                score = replace(score, psnr_colours=psnr(protocol.scored(own), protocol.scored(truth)))
+            scores.append(score)
             if renders is not None:
                 writer.write(view.rgb)
             if frame in pictured:

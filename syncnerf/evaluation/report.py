@@ -99,13 +99,21 @@ def _headline(record: RunRecord, cameras: list[RecoveredCamera], interval: float
     cards = []
     metrics = record.metrics or {}
     before = metrics.get("none", {}).get("mean", {})
-    for name, label, unit, decimals in (("psnr", "PSNR", "dB", 2), ("ssim", "SSIM", "", 3)):
+    for name, label, unit, decimals in (
+        ("psnr", "PSNR", "dB", 2),
+        ("psnr_colours", "PSNR in fitted colours", "dB", 2),
+        ("ssim", "SSIM", "", 3),
+    ):
         value = metrics.get("mean", {}).get(name)
         if value is not None:
             fitted = metrics["protocol"] != "none"
             note = "without a test-time fit"
             if fitted:
-                note = f"{number(before.get(name), decimals)} before the test-time fit" if before else "after the fit"
+                note = (
+                    f"{number(before.get(name), decimals)} before the test-time fit"
+                    if before.get(name)
+                    else "after the fit"
+                )
             cards.append(card(f"{label} on test views", number(value, decimals), unit, note))
     errors = metrics.get("offsets")
     if errors:
