@@ -1,7 +1,12 @@
 """``syncnerf info``: what is in a scene's folder, as a table and a picture of the rig from above."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from syncnerf.errors import UserError
 from syncnerf.scene.placement import seen_shares
@@ -9,6 +14,12 @@ from syncnerf.scene.read_options import ReadOptions, box_numbers
 from syncnerf.scene.readers import READERS, load_scene
 from syncnerf.scene.remarks import remarks
 from syncnerf.scene.scene import Scene
+
+if TYPE_CHECKING:
+    from syncnerf.scene.points import ScenePoints
+
+DOUBTFUL, FEWEST_CHECKED = 3.0, 5
+"""A calibration is doubted whose camera's points, at least so many, lie this many times further off than is usual."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -27,6 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--bounds", default="", help="two corners of the scene's box, x,y,z,x,y,z (default: the format's)")
     add("--near", type=float, default=0.0, help="distance from a camera at which the scene may begin (0: the format's)")
     add("--far", type=float, default=0.0, help="distance at which it ends (0: the format's)")
+    add("--points", action="store_true", help="triangulate points: checks the calibration and the box; decodes frames")
+    add("--cache-dir", type=Path, default=None, help="folder of the decoded frames (default: beside the scene)")
     add("--picture", type=Path, metavar="FILE", help="draw the rig from above into this PNG")
     parser.set_defaults(run=run)
 
@@ -37,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         downsample=arguments.downsample,
         test_cameras=_names(arguments.test_cameras),
         exclude_cameras=_names(arguments.exclude_cameras),
+        cache_dir=arguments.cache_dir,
         bounds=box_numbers(arguments.bounds),
         near=arguments.near,
         far=arguments.far,
@@ -49,6 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
     surprises = remarks(scene)
     if surprises:
         print("\n" + "\n".join(surprises))
+    if arguments.points:
+        from syncnerf.scene.points import scene_points
+
+        scene.frame_cache.prepare(scene.cameras)
+        print(f"\n{points_report(scene, scene_points(scene))}")
     if arguments.picture is not None:
         from syncnerf.scene.rig_picture import draw_rig
 
@@ -89,6 +108,24 @@ def views_line(scene: Scene) -> str:
     cameras = tuple(scene.cameras[index] for index in scene.train)
     shares = seen_shares(scene.bounds, cameras)
     return "seen by " + ", ".join(f"{name}: {100 * share:.0f}%" for name, share in shares.items()) + " of its space"
+
+
+def points_report(scene: Scene, points: ScenePoints) -> str:
+    """What points say of the calibrations, camera by camera, and of the box and near."""
+    from syncnerf.scene.points import point_placement
+
+    lines = [f"points       {len(points.places)} seen {len(points.point)} times"]
+    found = {index: points.camera_error(index) for index in scene.train}
+    usual = float(np.nanmedian([error for error, _ in found.values()])) if len(points.places) else float("nan")
+    for index, (error, count) in found.items():
+        doubt = count >= FEWEST_CHECKED and error > max(DOUBTFUL * usual, 2.0)
+        shown = "not known" if count == 0 else f"{error:.2f} px from where the others see it ({count} points)"
+        lines.append(f"{scene.names[index]:<12} {shown}{'; check its calibration' if doubt else ''}")
+    placement = point_placement(scene, points)
+    if placement is not None:
+        box = ",".join(f"{value:.4g}" for value in (placement[0] + scene.origin).reshape(-1).tolist())
+        lines.append(f"they suit    --bounds={box} --near={placement[1]:.3g}")
+    return "\n".join(lines)
 
 
 def overlap_line(scene: Scene) -> str:

@@ -1,0 +1,217 @@
+"""Points of the still scene: features of the cameras' median pictures, matched along epipolar lines, triangulated.
+
+They tell where the scene is, and whether the cameras' calibrations agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from kornia.feature import SIFTFeature
+from kornia.geometry.epipolar import fundamental_from_projections
+from torch import Tensor
+from tqdm import tqdm
+
+from syncnerf.scene.scene import Scene
+
+FEATURES = 1000
+"""Features of a picture at most."""
+MEDIAN_FRAMES = 9
+"""Frames, evenly spaced, whose median is a camera's picture: what moves is gone."""
+TOLERANCE = 3.0
+"""Pixels that a match may lie beside its epipolar line."""
+RATIO = 0.85
+"""Distance of the best descriptor against the second best near the line (Lowe 2004, section 7.1)."""
+AGREEMENT = 4.0
+"""Median reprojection error in pixels above which a track of features is taken for a wrong match."""
+LEAST_ANGLE = 2.0
+"""Degrees between the two rays furthest apart, below which a point's depth is not known."""
+FEWEST = 40
+"""Points below which they place nothing."""
+OUTLIERS, MARGIN = 0.02, 0.1
+"""Share of the points at either end of an axis that the box need not hold, and what it is larger by per side."""
+
+
+@dataclass(frozen=True)
+class ScenePoints:
+    """Triangulated points and where they were seen.
+
+    Attributes:
+        places: in the world, float64, shape [P, 3].
+        point: of each observation, int64, shape [O].
+        camera: of each observation, global index, int64, shape [O].
+        pixel: column and row of each observation, float64, shape [O, 2].
+        errors: distance in pixels of each observation from the point that the *other* cameras of its track make, in
+            tracks of three cameras and more; NaN in others, float64, shape [O].
+    """
+
+    places: Tensor
+    point: Tensor
+    camera: Tensor
+    pixel: Tensor
+    errors: Tensor
+
+    def camera_error(self, camera: int) -> tuple[float, int]:
+        """Median error of a camera's observations in pixels (NaN if there are none), and their number."""
+        own = self.errors[(self.camera == camera) & self.errors.isfinite()]
+        return (float(own.median()) if len(own) else float("nan")), len(own)
+
+
+def scene_points(scene: Scene) -> ScenePoints:
+    """Find points of a scene's still part, with its training cameras that do not move.
+
+    Every pair of cameras is matched; matches are joined to tracks, and each track is triangulated by linear least
+    squares (Hartley and Zisserman, section 12.2). Tracks that see two places of one picture, or that their own point
+    does not explain, are dropped.
+    """
+    cameras = [index for index in scene.train if not scene.cameras[index].is_moving]
+    pixels, descriptors = {}, {}
+    for index in tqdm(cameras, desc="features", unit="camera", leave=False):
+        pixels[index], descriptors[index] = picture_features(median_picture(scene.frames(index)))
+    projections = {index: scene.cameras[index].projection() for index in cameras}
+    first = dict(zip(cameras, np.cumsum([0, *(len(pixels[index]) for index in cameras)]), strict=False))
+    links = []
+    for place, left in enumerate(tqdm(cameras, desc="matching", unit="camera", leave=False)):
+        for right in cameras[place + 1 :]:
+            fundamental = fundamental_from_projections(projections[left][None], projections[right][None])[0]
+            pairs = match(pixels[left], descriptors[left], pixels[right], descriptors[right], fundamental)
+            links.append(pairs + torch.tensor([first[left], first[right]]))
+    owner = torch.cat([torch.full((len(pixels[index]),), index) for index in cameras])
+    where = torch.cat([pixels[index] for index in cameras])
+    return triangulated(torch.cat(links), owner, where, projections)
+
+
+def median_picture(frames: np.ndarray) -> Tensor:
+    """The median of evenly spaced frames uint8 [T, H, W, 3], grey in [0, 1], float32, shape [H, W]."""
+    chosen = np.linspace(0, len(frames) - 1, min(MEDIAN_FRAMES, len(frames))).round().astype(int)
+    return torch.from_numpy(np.median(frames[chosen], axis=0)).float().mean(dim=-1) / 255.0
+
+
+@torch.no_grad()
+def picture_features(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """Places (column, row; pixel centres at halves), float64 [N, 2], and unit descriptors [N, 128] of a picture."""
+    detector = SIFTFeature(num_features=FEATURES, upright=True, device=picture.device)
+    frames, _, descriptors = detector(picture[None, None])
+    return frames[0, :, :, 2].double() + 0.5, torch.nn.functional.normalize(descriptors[0], dim=-1)
+
+
+def match(left: Tensor, left_words: Tensor, right: Tensor, right_words: Tensor, fundamental: Tensor) -> Tensor:
+    """Features of two pictures that are each other's best near their epipolar lines, int64, shape [M, 2].
+
+    Args:
+        left: places, float64, shape [N, 2].
+        left_words: unit descriptors, shape [N, D].
+        right: places, shape [K, 2].
+        right_words: unit descriptors, shape [K, D].
+        fundamental: of the pair: ``right^T F left = 0``, float64, shape [3, 3].
+    """
+    if len(left) < 2 or len(right) < 2:
+        return torch.empty(0, 2, dtype=torch.int64)
+    lines = torch.nn.functional.pad(left, (0, 1), value=1.0) @ fundamental.T
+    lines = lines / lines[:, :2].norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    beside = (lines @ torch.nn.functional.pad(right, (0, 1), value=1.0).T).abs()
+    apart = torch.where(beside < TOLERANCE, torch.cdist(left_words, right_words), 9.0)
+    best, second = apart.topk(2, dim=1, largest=False).values.unbind(-1)
+    chosen, back = apart.argmin(dim=1), apart.argmin(dim=0)
+    own = torch.arange(len(left))
+    good = (best < RATIO * second) & (best < 1.0) & (back[chosen] == own)
+    return torch.stack([own[good], chosen[good]], dim=-1)
+
+
+def triangulated(links: Tensor, owner: Tensor, where: Tensor, projections: dict[int, Tensor]) -> ScenePoints:
+    """Points from matched features.
+
+    Args:
+        links: pairs of features, int64, shape [L, 2].
+        owner: each feature's camera, int64, shape [F].
+        where: its place in pixels, float64, shape [F, 2].
+        projections: of the cameras, float64, shape [3, 4].
+    """
+    labels = linked(links, len(owner))
+    order = labels.argsort(stable=True)
+    places, points, seen_by, pixels, errors = [], [], [], [], []
+    for track in order.split(labels.unique(return_counts=True)[1].tolist()):
+        cameras = owner[track]
+        if len(track) < 2 or len(cameras.unique()) < len(track):
+            continue
+        matrices, pixel = torch.stack([projections[index] for index in cameras.tolist()]), where[track]
+        place = triangulate(matrices, pixel)
+        if not _believable(place, matrices, pixel):
+            continue
+        points += [len(places)] * len(track)
+        places.append(place)
+        seen_by.append(cameras)
+        pixels.append(pixel)
+        errors.append(_left_out_errors(matrices, pixel))
+    if not places:
+        nothing = torch.empty(0, dtype=torch.int64)
+        return ScenePoints(torch.empty(0, 3).double(), nothing, nothing, torch.empty(0, 2).double(), nothing.double())
+    return ScenePoints(
+        torch.stack(places), torch.tensor(points), torch.cat(seen_by), torch.cat(pixels), torch.cat(errors)
+    )
+
+
+def linked(links: Tensor, count: int) -> Tensor:
+    """The smallest of the numbers that each of ``count`` features is linked to, over any number of links [L, 2]."""
+    labels = torch.arange(count)
+    while True:
+        least = labels[links].amin(dim=1).repeat_interleave(2)
+        lower = labels.scatter_reduce(0, links.reshape(-1), least, "amin")
+        if torch.equal(lower, labels):
+            return labels
+        labels = lower
+
+
+def triangulate(matrices: Tensor, pixels: Tensor) -> Tensor:
+    """The point that cameras [K, 3, 4] see at pixels [K, 2], by linear least squares, float64, shape [3]."""
+    rows = pixels[:, :, None] * matrices[:, 2:] - matrices[:, :2]
+    rows = (rows / rows[..., :3].norm(dim=-1, keepdim=True).clamp_min(1e-12)).reshape(-1, 4)
+    return torch.linalg.lstsq(rows[:, :3], -rows[:, 3:]).solution[:, 0]
+
+
+def _project(matrices: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels [K, 2] and depths [K] of a point in cameras [K, 3, 4]."""
+    seen = matrices @ torch.cat([place, place.new_ones(1)])
+    return seen[:, :2] / seen[:, 2:], seen[:, 2]
+
+
+def _believable(place: Tensor, matrices: Tensor, pixels: Tensor) -> bool:
+    """Whether a point lies before its cameras, is seen from clearly different sides, and explains its pixels."""
+    seen, depth = _project(matrices, place)
+    if not bool((depth > 0).all()) or float((seen - pixels).norm(dim=-1).median()) > AGREEMENT:
+        return False
+    centres = -torch.linalg.solve(matrices[:, :, :3], matrices[:, :, 3:])[:, :, 0]
+    rays = torch.nn.functional.normalize(place - centres, dim=-1)
+    return float((rays @ rays.T).min()) < np.cos(np.deg2rad(LEAST_ANGLE))
+
+
+def _left_out_errors(matrices: Tensor, pixels: Tensor) -> Tensor:
+    """Each observation's distance in pixels from the point of the others, float64, shape [K]; NaN for two."""
+    if len(pixels) < 3:
+        return torch.full((len(pixels),), torch.nan, dtype=torch.float64)
+    found = []
+    for left_out in range(len(pixels)):
+        others = torch.arange(len(pixels)) != left_out
+        seen, _ = _project(matrices[left_out : left_out + 1], triangulate(matrices[others], pixels[others]))
+        found.append((seen[0] - pixels[left_out]).norm())
+    return torch.stack(found)
+
+
+def point_placement(scene: Scene, points: ScenePoints) -> tuple[Tensor, float] | None:
+    """A box, float32 [2, 3], and a near distance that suit the points; None where there are too few.
+
+    The box holds nearly all of the points, but is nowhere larger than the scene's own; near is half the distance of the
+    points that are nearest to their cameras.
+    """
+    if len(points.places) < FEWEST:
+        return None
+    ends = torch.tensor([OUTLIERS, 1.0 - OUTLIERS], dtype=torch.float64)
+    low, high = points.places.quantile(ends, dim=0)
+    slack = MARGIN * (high - low)
+    own = scene.bounds.double()
+    bounds = torch.stack([torch.maximum(low - slack, own[0]), torch.minimum(high + slack, own[1])]).float()
+    centres = torch.stack([camera.pose(0)[:3, 3] for camera in scene.cameras])
+    distances = (points.places[points.point] - centres[points.camera]).norm(dim=-1)
+    return bounds, 0.5 * float(distances.quantile(OUTLIERS))
