@@ -1,9 +1,12 @@
-"""Train configurations on one scene, each in a process of its own, and print them side by side as a Markdown table.
+"""Train configurations on scenes, each run in a process of its own, and print them side by side as a Markdown table.
 
-    python tools/compare_backends.py --datadir syncnerf/data/demo configs/kplanes/demo.txt configs/mixvoxels/demo.txt
+    python tools/compare_backends.py --datadir scenes/toys --datadir scenes/flight --seeds 2 configs/*/demo.txt
 
-Minutes cover everything from decoding to the report, memory is the process's largest, rendering is that of a test frame
-as evaluation does it. A run of the same name in ``--logdir`` is replaced.
+A row is a scene and a configuration: the mean over the seeds, and where there are several the worst of them in
+brackets. With several scenes each configuration has a last row: mean and worst of all. Offset errors are those of the
+training cameras (their mean, and the largest of any camera) and of the first test camera, in frames. Minutes cover
+everything from decoding to the report, memory is the process's largest, rendering is that of a test frame as evaluation
+does it. A run of the same name in ``--logdir`` is replaced.
 """
 
 import argparse
@@ -13,6 +16,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from finished_run import load_run
@@ -21,70 +26,116 @@ from syncnerf.cli import report_user_errors
 from syncnerf.errors import UserError
 from syncnerf.options import parse
 
+
+@dataclass(frozen=True)
+class Column:
+    """A figure: its heading, its key in what :func:`measure` returns, digits, and which of several is the worst."""
+
+    heading: str
+    key: str
+    digits: int
+    worst: Callable = max
+
+
 COLUMNS = (
-    "configuration",
-    "PSNR",
-    "SSIM",
-    "offset error (frames)",
-    "test offset error",
-    "minutes",
-    "memory (MB)",
-    "render (s/frame)",
+    Column("PSNR", "psnr", 2, min),
+    Column("SSIM", "ssim", 3, min),
+    Column("offset error (frames)", "offset", 3),
+    Column("largest", "largest_offset", 3),
+    Column("test offset error", "test_offset", 3),
+    Column("minutes", "minutes", 1),
+    Column("memory (MB)", "memory", 0),
+    Column("render (s/frame)", "render", 3),
 )
 
 
 def main() -> int:
     """Train, measure and print; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("configs", nargs="+", help="configurations to compare")
-    parser.add_argument("--datadir", required=True, help="folder of the scene")
-    parser.add_argument("--logdir", default="runs/compare", help="folder of the runs")
+    parser.add_argument("configs", nargs="+", type=Path, help="configurations to compare")
+    parser.add_argument("--datadir", required=True, action="append", type=Path, help="folder of a scene; repeat it")
+    parser.add_argument("--seeds", type=int, default=1, help="train with seeds 0 to this less 1 (default: 1)")
+    parser.add_argument("--logdir", type=Path, default=Path("runs/compare"), help="folder of the runs")
     parser.add_argument(
         "--option", action="append", default=[], help="an option for all of them, as --option=--steps=9"
     )
     arguments = parser.parse_args()
-    rows = [
-        measure(Path(name), arguments.datadir, Path(arguments.logdir), arguments.option) for name in arguments.configs
-    ]
-    print(f"| {' | '.join(COLUMNS)} |")
-    print("|---" * len(COLUMNS) + "|")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
+    if arguments.seeds < 1:
+        parser.error("--seeds must be at least 1")
+    runs = {
+        (scene, config, seed): run_options(config, scene, arguments.logdir, seed, arguments.option)
+        for scene in arguments.datadir
+        for config in arguments.configs
+        for seed in range(arguments.seeds)
+    }
+    for options in runs.values():
+        parse(options)  # a wrong option is told before anything runs
+    print(markdown("scene", "configuration", *(column.heading for column in COLUMNS)))
+    print("|---" * (len(COLUMNS) + 2) + "|")
+    measured: dict[Path, list[dict]] = {config: [] for config in arguments.configs}
+    for scene in arguments.datadir:
+        for config in arguments.configs:
+            figures = [measure(runs[scene, config, seed]) for seed in range(arguments.seeds)]
+            measured[config] += figures
+            print(markdown(scene.name, label(config), *summary(figures)), flush=True)
+    if len(arguments.datadir) > 1:
+        for config, figures in measured.items():
+            print(markdown("all", label(config), *summary(figures)))
     return 0
 
 
-def measure(config: Path, datadir: str, logdir: Path, more: list[str]) -> tuple[str, ...]:
-    """Run one configuration; its figures in the order of the columns."""
-    name = f"{config.parent.name}-{config.stem}"
-    shutil.rmtree(logdir / name, ignore_errors=True)
-    options = ["--config", str(config), "--datadir", datadir, "--logdir", str(logdir), "--expname", name, *more]
-    parse(options)  # a wrong option is told before anything runs
+def markdown(*cells: str) -> str:
+    """A row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def label(config: Path) -> str:
+    """How a configuration is called: its folder and its name."""
+    return f"{config.parent.name} / {config.stem}"
+
+
+def run_options(config: Path, scene: Path, logdir: Path, seed: int, more: list[str]) -> list[str]:
+    """The options of one run, ``more`` among them."""
+    name = f"{scene.resolve().name}-{config.parent.name}-{config.stem}-{seed}"
+    own = ["--config", str(config), "--datadir", str(scene), "--logdir", str(logdir), "--expname", name]
+    return [*own, "--seed", str(seed), *more]
+
+
+def summary(figures: list[dict[str, float]]) -> list[str]:
+    """The mean of several runs' figures in the order of the columns, with the worst in brackets; - for none."""
+    cells = []
+    for column in COLUMNS:
+        values = [record[column.key] for record in figures if column.key in record]
+        if not values:
+            cells.append("-")
+            continue
+        mean = f"{sum(values) / len(values):.{column.digits}f}"
+        cells.append(f"{mean} ({column.worst(values):.{column.digits}f})" if len(values) > 1 else mean)
+    return cells
+
+
+def measure(options: list[str]) -> dict[str, float]:
+    """Run with the options; the columns' figures by their keys, as far as there are any. Raises UserError."""
+    folder = Path(options[options.index("--logdir") + 1]) / options[options.index("--expname") + 1]
+    shutil.rmtree(folder, ignore_errors=True)
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "syncnerf", "train", *options])
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     if os.waitstatus_to_exitcode(status) != 0:
-        raise UserError(f"{config}: training failed")
-    metrics = json.loads((logdir / name / "metrics.json").read_text())
-    offsets = metrics.get("offsets", {})
-    test = [camera["error_frames"] for camera in offsets.get("test", {}).values()]
-    run = load_run(logdir / name)
-    scene = run.assembly.scene
+        raise UserError(f"{folder.name}: training failed")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    figures = {name: metrics["mean"][name] for name in ("psnr", "ssim")}
+    figures |= {"minutes": seconds / 60, "memory": usage.ru_maxrss / 1024}
+    if "offsets" in metrics:
+        figures |= {"offset": metrics["offsets"]["mae_frames"], "largest_offset": metrics["offsets"]["max_frames"]}
+        for camera in list(metrics["offsets"].get("test", {}).values())[:1]:
+            figures["test_offset"] = abs(camera["error_frames"])
+    run = load_run(folder)
+    scene, at_once = run.assembly.scene, run.assembly.times_at_once
     frames = list(range(scene.cameras[scene.test[0]].frame_count))
     # A few are enough where each is rendered alone.
-    render = run.seconds_per_frame(
-        frames if run.assembly.times_at_once > 1 else frames[::8], run.assembly.times_at_once
-    )
-    return (
-        name.replace("-", " / "),
-        f"{metrics['mean']['psnr']:.2f}",
-        f"{metrics['mean']['ssim']:.3f}",
-        f"{offsets['mae_frames']:.3f}" if offsets else "-",
-        f"{abs(test[0]):.3f}" if test else "-",
-        f"{seconds / 60:.1f}",
-        f"{usage.ru_maxrss / 1024:.0f}",
-        f"{render:.3f}",
-    )
+    return figures | {"render": run.seconds_per_frame(frames if at_once > 1 else frames[::8], at_once)}
 
 
 if __name__ == "__main__":

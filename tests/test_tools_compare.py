@@ -1,0 +1,73 @@
+"""tools/compare_backends.py: scenes, configurations and seeds in one table, of planted figures in place of training."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from syncnerf.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def compare(monkeypatch):
+    """The tool."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return importlib.import_module("compare_backends")
+
+
+def table(compare, monkeypatch, capsys, measured, *arguments: str) -> list[list[str]]:
+    """The printed rows, with ``measured(scene, config, seed)`` in place of training."""
+
+    def measure(options):
+        config = compare.parse(options)
+        chosen = Path(options[options.index("--config") + 1]).stem
+        return measured(Path(config.scene.datadir).name, chosen, config.training.seed)
+
+    monkeypatch.setattr(compare, "measure", measure)
+    monkeypatch.setattr(sys, "argv", ["compare_backends.py", *arguments])
+    assert compare.main() == 0
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_means_and_worst_of_scenes_and_seeds(compare, monkeypatch, capsys, tmp_path):
+    for name in ("still", "fast"):
+        (tmp_path / name).mkdir()
+    psnr = {"still": 30.0, "fast": 26.0}
+
+    def measured(scene, config, seed):
+        figures = {"psnr": psnr[scene] + seed, "ssim": 0.9, "minutes": 3.0, "memory": 900.0, "render": 0.5}
+        if config == "demo":
+            figures |= {"offset": 0.01 * (1 + seed), "largest_offset": 0.05, "test_offset": 0.002}
+        return figures
+
+    configs = [str(ROOT / "configs" / "kplanes" / f"{name}.txt") for name in ("demo", "demo_hash")]
+    scenes = [f"--datadir={tmp_path / name}" for name in ("still", "fast")]
+    head, rule, *rows = table(compare, monkeypatch, capsys, measured, *scenes, "--seeds=2", *configs)
+    assert head[:4] == ["scene", "configuration", "PSNR", "SSIM"]
+    assert len(rule) == len(head)
+    assert [row[:3] for row in rows] == [
+        ["still", "kplanes / demo", "30.50 (30.00)"],
+        ["still", "kplanes / demo_hash", "30.50 (30.00)"],
+        ["fast", "kplanes / demo", "26.50 (26.00)"],
+        ["fast", "kplanes / demo_hash", "26.50 (26.00)"],
+        ["all", "kplanes / demo", "28.50 (26.00)"],
+        ["all", "kplanes / demo_hash", "28.50 (26.00)"],
+    ]
+    offset = head.index("offset error (frames)")
+    assert rows[4][offset : offset + 3] == ["0.015 (0.020)", "0.050 (0.050)", "0.002 (0.002)"]
+    assert rows[5][offset : offset + 3] == ["-", "-", "-"]
+
+
+def test_one_run_has_neither_brackets_nor_a_last_row(compare, monkeypatch, capsys, tmp_path):
+    config = str(ROOT / "configs" / "mixvoxels" / "demo.txt")
+    rows = table(compare, monkeypatch, capsys, lambda *run: {"psnr": 29.0}, f"--datadir={tmp_path}", config)
+    assert rows[2:] == [[tmp_path.name, "mixvoxels / demo", "29.00", *["-"] * 7]]
+
+
+def test_a_wrong_option_is_told_before_anything_runs(compare, monkeypatch, capsys, tmp_path):
+    config = str(ROOT / "configs" / "kplanes" / "demo.txt")
+    with pytest.raises(UserError, match="stepps"):
+        table(compare, monkeypatch, capsys, pytest.fail, f"--datadir={tmp_path}", "--option=--stepps=9", config)
