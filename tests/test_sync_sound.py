@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,17 @@ from sounds import heard, scene_sound, write_video_with_sound
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import FIELD_OF_VIEW, Spheres, sphere_scene
 
+from syncnerf.export.aligned import add_timecode
 from syncnerf.scene import Scene, load_scene
+from syncnerf.scene.frame_cache import FrameCache
+from syncnerf.scene.video import VideoSource
 from syncnerf.sync import synchronize
+from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.result import SyncResult
-from syncnerf.sync.sound import SoundLag, compare_tracks, phase_correlation
+from syncnerf.sync.sound import compare_tracks, phase_correlation
 from syncnerf.sync.sound_prior import with_sound
 from syncnerf.sync.soundtrack import RATE, soundtrack
+from syncnerf.sync.timecode import seconds_of, timecode_lags
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07]
 BLACK = np.zeros((32, 32, 3), np.uint8)
@@ -118,7 +124,7 @@ def test_sound_places_what_motion_does_not():
     """Camera 2 by camera 0, and camera 3 by camera 2 in turn."""
     nan = float("nan")
     scene, result = result_of([0.5, 0.0, nan, nan], {"cam2": "nothing moves", "cam3": "nothing moves"})
-    lags = [SoundLag(0, 2, 0.2, 0.012), SoundLag(2, 3, -1.0, 0.016)]
+    lags = [PriorLag(0, 2, 0.2, 0.012), PriorLag(2, 3, -1.0, 0.016)]
     filled = with_sound(scene, result, lags)
     assert filled.offsets.tolist() == pytest.approx([0.5, 0.0, 0.3, 1.3])
     assert filled.stderr[2] == pytest.approx((0.012**2 + 0.001**2) ** 0.5)
@@ -131,7 +137,7 @@ def test_sound_places_what_motion_does_not():
 def test_contradictions_name_the_camera():
     scene, result = result_of([0.5, 0.0, 0.2, -0.4], {})
     true = [0.5, 0.0, 0.2, 0.6]
-    lags = [SoundLag(i, j, true[i] - true[j] + 0.004, 0.012) for i in range(4) for j in range(i + 1, 4)]
+    lags = [PriorLag(i, j, true[i] - true[j] + 0.004, 0.012) for i in range(4) for j in range(i + 1, 4)]
     judged = with_sound(scene, result, lags)
     assert set(judged.warnings) == {"cam3"}
     assert "+0.99" in judged.warnings["cam3"] or "+1.00" in judged.warnings["cam3"]
@@ -184,3 +190,26 @@ def test_sound_of_another_moment_is_reported(tmp_path, made):
     assert set(together.warnings) - set(alone.warnings) == {"cam02"}
     assert "-0.50" in together.warnings["cam02"] or "-0.49" in together.warnings["cam02"]
     assert torch.equal(together.offsets, alone.offsets)
+
+
+def test_timecodes_keep_the_clock():
+    """At 29.97 frames per second an hour of dropped numbers is an hour to a tenth of a second; without, 3.6 s more."""
+    ntsc = 30000 / 1001
+    assert seconds_of("01:00:00;00", ntsc) == pytest.approx(3600, abs=0.01)
+    assert seconds_of("01:00:00:00", ntsc) == pytest.approx(3603.6, abs=1e-6)
+    assert seconds_of("00:00:59;29", ntsc) == pytest.approx(1799 / ntsc)
+    assert seconds_of("00:01:00;02", ntsc) == pytest.approx(1800 / ntsc)
+    assert seconds_of("10:11:12:13", 25.0) == 36672.52
+    assert seconds_of("noon", 25.0) is None
+
+
+def test_start_timecodes_are_lags(made, tmp_path):
+    starts = ["10:00:00:15", "10:00:01:00", "09:59:59:29", None]
+    for camera, start in zip(made.cameras, starts, strict=True):
+        write_video_with_sound(tmp_path / f"{camera.name}.mov", [BLACK] * 4, 30, scene_sound(1.0), 0.0, "pcm_s16le")
+        if start:
+            add_timecode(tmp_path / f"{camera.name}.mov", start)
+    sources = {camera.name: VideoSource(tmp_path / f"{camera.name}.mov") for camera in made.cameras}
+    scene = replace(made, frame_cache=FrameCache(tmp_path, sources), _frames={})
+    lags = {(lag.first, lag.second): lag.lag for lag in timecode_lags(scene)}
+    assert lags == {(0, 1): pytest.approx(-0.5), (0, 2): pytest.approx(16 / 30), (1, 2): pytest.approx(31 / 30)}

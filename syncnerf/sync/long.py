@@ -21,8 +21,8 @@ from syncnerf.scene import Scene
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.excerpts import Excerpt
 from syncnerf.scene.frame_cache import FrameCache
+from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.result import Check, SyncResult
-from syncnerf.sync.sound import SoundLag
 from syncnerf.sync.sound_prior import with_sound
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def is_long(scene: Scene) -> bool:
 
 
 def synchronize_long(
-    scene: Scene, short: Short, max_offset: float | None, drift: bool, sounds: Sequence[SoundLag] = ()
+    scene: Scene, short: Short, max_offset: float | None, drift: bool, sounds: Sequence[PriorLag] = ()
 ) -> SyncResult:
     """Offsets of long recordings, and with ``drift`` rates.
 

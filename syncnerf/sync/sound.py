@@ -7,12 +7,12 @@ echoes and the microphones' colour do not move the peak.
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from syncnerf.scene import Scene
 from syncnerf.scene.video import VideoSource
+from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.soundtrack import ENVELOPE_RATE, RATE, Soundtrack, soundtrack
 
 SPEED_OF_SOUND = 343.0
@@ -39,27 +39,10 @@ LEAST_SPAN = 60.0
 """Seconds that the windows must span for a clock's rate."""
 
 
-@dataclass(frozen=True)
-class SoundLag:
-    """What two cameras' sound says about their clocks.
-
-    Attributes:
-        first: global index of the one camera.
-        second: global index of the other.
-        lag: offset[first] - offset[second], seconds.
-        deviation: its standard error, seconds: the cameras' distance over the speed of sound, and the cameras' own lag.
-        rate: rate[first] - rate[second]; None where the recordings are too short to tell.
-    """
-
-    first: int
-    second: int
-    lag: float
-    deviation: float
-    rate: float | None = None
-
-
-def sound_lags(scene: Scene, max_offset: float | None = None) -> list[SoundLag]:
+def sound_lags(scene: Scene, max_offset: float | None = None) -> list[PriorLag]:
     """Lags of all pairs of cameras whose sound agrees.
+
+    Their standard errors are the cameras' distance over the speed of sound, and the cameras' own lag.
 
     Args:
         scene: with places in metres; cameras that are no videos, or have no sound, are passed over.
@@ -84,7 +67,7 @@ def sound_lags(scene: Scene, max_offset: float | None = None) -> list[SoundLag]:
             lag -= begins[0] - begins[1]
             places = [scene.cameras[index].pose(0)[:3, 3] for index in (first, second)]
             deviation = math.hypot(float((places[0] - places[1]).norm()) / SPEED_OF_SOUND, OWN_LAG)
-            lags.append(SoundLag(first, second, lag, deviation, rate))
+            lags.append(PriorLag(first, second, lag, deviation, rate))
     return lags
 
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 import torch
 
 from syncnerf.scene import Scene
+from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.result import SyncResult
-from syncnerf.sync.sound import SoundLag
 
 CONTRADICTION = 5.0
 """Standard errors by which sound and motion must differ to contradict each other."""
 FROM_SOUND = "from its sound alone: no motion that others see as well"
 
 
-def with_sound(scene: Scene, result: SyncResult, lags: Sequence[SoundLag]) -> SyncResult:
+def with_sound(scene: Scene, result: SyncResult, lags: Sequence[PriorLag]) -> SyncResult:
     """The result with cameras placed by their sound where motion says nothing, and with contradictions as warnings.
 
     Sound is off by the way from its source to each camera, which does not average out over pairs: a camera that it
@@ -48,7 +48,7 @@ def with_sound(scene: Scene, result: SyncResult, lags: Sequence[SoundLag]) -> Sy
     return replace(result, offsets=offsets, stderr=stderr, rates=rates, reasons=reasons, warnings=warnings)
 
 
-def _contradictions(result: SyncResult, lags: Sequence[SoundLag]) -> dict[int, float]:
+def _contradictions(result: SyncResult, lags: Sequence[PriorLag]) -> dict[int, float]:
     """Seconds that sound adds to a camera's offset, by camera, where its pairs' median contradicts the motion."""
     opinions: dict[int, list[tuple[float, float]]] = {}
     for lag in lags:
@@ -69,7 +69,7 @@ def _contradictions(result: SyncResult, lags: Sequence[SoundLag]) -> dict[int, f
 
 
 def _nearest(
-    lags: Sequence[SoundLag], known: Sequence[bool], stderr: torch.Tensor
+    lags: Sequence[PriorLag], known: Sequence[bool], stderr: torch.Tensor
 ) -> tuple[int, int, float, float, float | None] | None:
     """The camera not yet known that sound places best: it, by which, its offset more than that one's, error, rate."""
     choices = []

@@ -19,11 +19,13 @@ from syncnerf.sync.drift import WindowLags, fit_clocks
 from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.jumps import clock_wander
 from syncnerf.sync.long import is_long, synchronize_long
+from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.result import CONTRADICTION, PairLag, SyncResult
 from syncnerf.sync.self_check import only_sure, reviewed, with_checks
 from syncnerf.sync.solve import Lags
-from syncnerf.sync.sound import SoundLag, sound_lags
+from syncnerf.sync.sound import sound_lags
 from syncnerf.sync.sound_prior import with_sound
+from syncnerf.sync.timecode import timecode_lags
 from syncnerf.sync.track_pairs import compare_tracks, prepare_tracks
 from syncnerf.sync.uncertainty import jackknife
 
@@ -69,7 +71,8 @@ def synchronize(
         short = partial(from_motion, method="epipolar")
         result = synchronize_long(scene, short, max_offset, drift, sounds)
     else:
-        result = from_motion(scene, max_offset, method, drift, tracks, sounds)
+        # Where both tell a pair's lag, it is the sound's: the later one counts.
+        result = from_motion(scene, max_offset, method, drift, tracks, [*timecode_lags(scene), *sounds])
     return reviewed(with_sound(scene, result, sounds))
 
 
@@ -79,9 +82,9 @@ def from_motion(
     method: str = "auto",
     drift: bool = False,
     tracks: Path | None = None,
-    sounds: Sequence[SoundLag] = (),
+    priors: Sequence[PriorLag] = (),
 ) -> SyncResult:
-    """The offsets of :func:`synchronize`, all frames looked at, from motion alone; sound decides between equal peaks.
+    """The offsets of :func:`synchronize`, all frames looked at, from motion; ``priors`` decide between equal peaks.
 
     Raises:
         UserError: as :func:`synchronize`.
@@ -95,7 +98,7 @@ def from_motion(
     hint = ""
     if method == "epipolar":
         prepared = prepare_cameras(scene)
-        expected = {(sound.first, sound.second): (sound.lag, sound.deviation) for sound in sounds}
+        expected = {(prior.first, prior.second): (prior.lag, prior.deviation) for prior in priors}
         compare = partial(compare_pair, prepared, max_offset=max_offset, expected=expected)
     elif drift:
         raise UserError(f"{scene.root}: --drift needs the method epipolar, and that needs cameras that stand still")

@@ -1,0 +1,69 @@
+"""Lags between cameras from the start timecodes of their videos."""
+
+import itertools
+import re
+from pathlib import Path
+
+import av
+
+from syncnerf.scene import Scene
+from syncnerf.scene.video import VideoSource
+from syncnerf.sync.prior import PriorLag
+
+TIMECODE = re.compile(r"(\d{1,2}):(\d\d):(\d\d)([:;.])(\d\d?)")
+"""Hours, minutes, seconds, frames; a semicolon or a point before the frames means that numbers are dropped."""
+DAY = 86_400.0
+
+
+def timecode_lags(scene: Scene) -> list[PriorLag]:
+    """Lags of all pairs of cameras whose videos begin with a timecode, within a frame.
+
+    Nothing where all begin with 0, as editors' copies and cameras that count their own recordings do. Timecodes that
+    were never set alike say anything; so they only choose between peaks of the motion (see
+    :func:`~syncnerf.sync.landscape.find_peak`), and place no camera. Creation times are not looked at: cameras' clocks
+    are seconds to hours off, and files hold the end as often as the beginning.
+    """
+    starts = {}
+    for index, camera in enumerate(scene.cameras):
+        source = scene.frame_cache.sources[camera.name]
+        found = start_of(source.path) if isinstance(source, VideoSource) else None
+        if found is not None:
+            # The timecode is that of the first frame, wherever the camera's own clock begins.
+            starts[index] = (found - float(camera.frame_times[0]), 1 / camera.fps)
+    if all(seconds == 0 for seconds, _ in starts.values()):
+        return []
+    lags = []
+    for (first, (one, frame)), (second, (two, other)) in itertools.combinations(starts.items(), 2):
+        # Over midnight the later recording has the smaller number.
+        lag = (one - two + DAY / 2) % DAY - DAY / 2
+        lags.append(PriorLag(first, second, lag, max(frame, other)))
+    return lags
+
+
+def start_of(video: Path) -> float | None:
+    """A video's start timecode in seconds since midnight; None where it has none."""
+    try:
+        with av.open(str(video)) as container:
+            held = [container.metadata, *(stream.metadata for stream in container.streams)]
+            text = next((metadata["timecode"] for metadata in held if "timecode" in metadata), "")
+            rate = container.streams.video[0].average_rate if container.streams.video else None
+    except (av.error.FFmpegError, ValueError):
+        return None
+    return seconds_of(text, float(rate)) if rate else None
+
+
+def seconds_of(timecode: str, fps: float) -> float | None:
+    """Seconds since midnight of a timecode at a frame rate; None where it is none.
+
+    Timecodes count frames at the next whole rate. Dropped numbers (SMPTE 12M: the first two of every minute but every
+    tenth at 29.97, four at 59.94) keep them by the clock.
+    """
+    found = TIMECODE.fullmatch(timecode.strip())
+    if found is None:
+        return None
+    hours, minutes, seconds, mark, frames = found.groups()
+    base, whole = round(fps), 60 * int(hours) + int(minutes)
+    count = (60 * whole + int(seconds)) * base + int(frames)
+    if mark != ":":
+        count -= round(base / 15) * (whole - whole // 10)
+    return count / fps
