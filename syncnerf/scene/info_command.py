@@ -131,7 +131,8 @@ def points_report(scene: Scene, points: ScenePoints) -> str:
 def overlap_line(scene: Scene) -> str:
     """The stretch of scene time that every camera covers, by the true offsets where they are known."""
     offsets = [0.0] * len(scene.cameras) if scene.true_offsets is None else scene.true_offsets.tolist()
-    begin = max(offsets)
+    firsts = [float(camera.frame_times[0]) for camera in scene.cameras]
+    begin = max(first + offset for first, offset in zip(firsts, offsets, strict=True))
     end = min(camera.duration + offset for camera, offset in zip(scene.cameras, offsets, strict=True))
     basis = "if all started at once" if scene.true_offsets is None else "by the true offsets"
     if scene.synchronised:
