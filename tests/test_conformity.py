@@ -17,6 +17,7 @@ from odd_videos import grey
 from PIL import Image
 
 from syncnerf.backend import NormalizedDeviceCoordinates
+from syncnerf.evaluation.camera_paths import smooth_path
 from syncnerf.rendering.space import to_ndc
 from syncnerf.scene import load_scene
 from syncnerf.scene.camera import Intrinsics, intrinsics_table, pixel_rays
@@ -80,6 +81,27 @@ def test_llff_rays_and_device_coordinates(llff):
         warped = to_ndc(exact, reference)
         np.testing.assert_allclose(warped.origins, wanted["ndc_origins"][index], atol=1e-6)
         np.testing.assert_allclose(warped.directions, wanted["ndc_directions"][index], atol=1e-6)
+
+
+def test_llff_spiral(llff):
+    wanted, scene = llff
+    path = smooth_path(scene, 12, 30.0).camera_to_world.numpy()
+    # Theirs is run through in a mirrored world.
+    np.testing.assert_allclose(path[:, :3, 3] * [-1, 1, 1], wanted["spiral_centres_12"], atol=1e-6)
+    # NeRF's focus: three quarters of the way from 0.9 times the nearest to 5 times the farthest, by their inverses.
+    scale = wanted["scale_ours_over_kplanes"] / 0.75 * np.linalg.norm(wanted["centres_unit_nearest"][0])
+    scale /= np.linalg.norm(recentred_places(wanted["poses_bounds"])[0])
+    near, far = wanted["poses_bounds"][:, 15].min(), wanted["poses_bounds"][:, 16].max()
+    depth = scale / (0.25 / (0.9 * near) + 0.75 / (5 * far))
+    towards = -path[:, :3, 2]
+    focus = path[:, :3, 3] + towards * ((-depth - path[:, 2, 3]) / towards[:, 2])[:, None]
+    np.testing.assert_allclose(focus, np.broadcast_to([0, 0, -depth], focus.shape), atol=1e-6)
+
+
+def recentred_places(table):
+    """The cameras' places from their mean, in the table's unit, [C, 3]."""
+    places = table[:, :15].reshape(-1, 3, 5)[:, :, 3]
+    return places - places.mean(0)
 
 
 def test_lens():

@@ -17,6 +17,9 @@ NARROWEST = 0.1
 
 INSIDE = 0.8
 """Share of the ellipse that is kept where the cameras fill it and do not only surround it."""
+BEYOND = 5.0 / 1.1
+"""The spiral's focus takes five times the farthest content for its far end (NeRF, K-Planes), of which a scene's ``far``
+is 1.1 times."""
 
 
 def smooth_path(scene: Scene, frame_count: int, fps: float) -> Camera:
@@ -38,7 +41,7 @@ def smooth_path(scene: Scene, frame_count: int, fps: float) -> Camera:
     # Behind a camera lies what the camera's +Z axis points to.
     in_front = ((poses[:, :3, 3] - target) * poses[:, :3, 2]).sum(-1) > 0
     if scene.space == "ndc" or not in_front.all():
-        path = spiral_path(poses, scene.near, scene.far, frame_count)
+        path = spiral_path(poses, scene.near, BEYOND * scene.far, frame_count)
     else:
         path = ellipse_path(poses, target, frame_count)
     return Camera("path", scene.cameras[scene.test[0]].intrinsics, path, fps, frame_count)
@@ -108,7 +111,7 @@ def spiral_path(poses: Tensor, near: float, far: float, frame_count: int) -> Ten
     Args:
         poses: the cameras, float64, shape [P, 4, 4].
         near: distance at which the scene may begin.
-        far: distance at which it ends; may be infinite.
+        far: distance far behind its end; may be infinite.
         frame_count: number of poses F.
     """
     centre, backward = poses[:, :3, 3].mean(0), normalize(poses[:, :3, 2].mean(0), dim=0)
