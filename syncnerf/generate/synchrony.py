@@ -12,8 +12,9 @@ from syncnerf.errors import UserError
 from syncnerf.generate.altered import picked
 from syncnerf.generate.score import Score, known
 from syncnerf.scene import Scene
-from syncnerf.sync import SyncResult, synchronize
-from syncnerf.sync.synchronize import WORKING_SIDE
+from syncnerf.sync import SyncResult
+from syncnerf.sync.result import PairLag
+from syncnerf.sync.synchronize import WORKING_SIDE, from_motion
 
 IN_STEP = 0.5
 """Frames by which two views may differ and still count as simultaneous."""
@@ -30,9 +31,10 @@ LEAST_SLIP = 0.5
 def score_synchrony(scene: Scene) -> Score:
     """Share of pairs of views that motion along epipolar lines shows to be simultaneous within half a frame.
 
-    A pair without a distinct best shift counts as not simultaneous: views that share no motion are no views of one
-    scene. The floor is the share among pairs of which one view plays backwards, so that its motion is as lively but
-    unrelated. The ceiling is the share of pairs that are determined at any shift: theirs is all the motion there is.
+    A pair without a distinct best shift, or that nothing connects with the reference, counts as not simultaneous: views
+    that share no motion are no views of one scene. The floor is the share among pairs of which one view plays
+    backwards, so that its motion is as lively but unrelated. The ceiling is the share of pairs that are determined at
+    any shift: theirs is all the motion there is.
 
     Args:
         scene: views whose cameras' clocks should agree exactly; true offsets are not looked at.
@@ -46,7 +48,7 @@ def score_synchrony(scene: Scene) -> Score:
     small.frame_cache.prepare(small.cameras)
     label, unit = "synchrony", f"share of pairs simultaneous within {IN_STEP:g} frame"
     try:
-        result = synchronize(small)
+        result = from_motion(small, None)  # their sound says nothing of what they show
     except UserError as error:
         return Score(label, unit, None, reason=str(error).removeprefix(f"{scene.root}: "))
     windows = windowed_offsets(small)
@@ -91,7 +93,7 @@ def windowed_offsets(scene: Scene) -> list[dict[str, Any]]:
         edges = [np.searchsorted(own, (start - 1e-6, start + length + 1e-6)) for own in times]
         part = picked(scene, [slice(int(first), int(last)) for first, last in edges])
         try:
-            offsets = _offsets(synchronize(part), scene.frame_interval)
+            offsets = _offsets(from_motion(part, None), scene.frame_interval)
         except UserError as error:
             missing = {"frames": None, "stderr": None, "reason": str(error).removeprefix(f"{scene.root}: ")}
             offsets = dict.fromkeys(scene.names, missing)
@@ -120,24 +122,24 @@ def slips(windows: list[dict[str, Any]]) -> dict[str, float]:
 def _backwards(scene: Scene) -> tuple[float, float | None]:
     """Share in step, and median significance, of pairs of which one view plays backwards."""
     reverse = [slice(None, None, -1 if index % 2 else 1) for index in range(len(scene.cameras))]
-    result = synchronize(picked(scene, reverse))
+    result = from_motion(picked(scene, reverse), None)
     mixed = [pair for pair in result.pairs if (pair.first + pair.second) % 2]
     near = [pair for pair in mixed if pair.used and abs(pair.lag) <= IN_STEP * scene.frame_interval]
     return len(near) / len(mixed), known(statistics.median(pair.significance for pair in mixed))
 
 
 def _in_step(result: SyncResult, interval: float) -> float:
-    near = [pair for pair in result.pairs if _certain(pair.reason) and abs(pair.lag) <= IN_STEP * interval]
+    near = [pair for pair in result.pairs if _certain(pair) and abs(pair.lag) <= IN_STEP * interval]
     return len(near) / len(result.pairs)
 
 
 def _determined(result: SyncResult) -> float:
-    return sum(_certain(pair.reason) for pair in result.pairs) / len(result.pairs)
+    return sum(_certain(pair) for pair in result.pairs) / len(result.pairs)
 
 
-def _certain(reason: str) -> bool:
+def _certain(pair: PairLag) -> bool:
     """Whether the pair itself is determined, whatever other pairs say of the same cameras."""
-    return not reason or reason in ("contradicts the other pairs", "not connected with the reference")
+    return pair.used or pair.contradicts
 
 
 def _offsets(result: SyncResult, interval: float) -> dict[str, dict[str, Any]]:
@@ -146,7 +148,8 @@ def _offsets(result: SyncResult, interval: float) -> dict[str, dict[str, Any]]:
     for index, name in enumerate(result.names):
         offset, stderr = float(result.offsets[index]) / interval, float(result.stderr[index]) / interval
         entries[name] = {"frames": known(offset), "stderr": known(stderr)}
-        notes = {"reason": result.reasons.get(name), "warning": result.warnings.get(name)}
+        check = result.checks[name]
+        notes = {"verdict": check.verdict, "reason": check.reason, "warning": result.warnings.get(name)}
         entries[name] |= {key: text for key, text in notes.items() if text}
     return entries
 
