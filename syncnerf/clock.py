@@ -53,9 +53,8 @@ class Clock(nn.Module):
     then comes from its own rays alone. Cameras that are not trained hold an offset and rate against the reference, and
     stay there whatever the others do until :meth:`set_camera` moves them.
 
-    Where the start comes with its errors, the shifts are not learned along the gradient: they are reckoned now and then
-    from both (:mod:`syncnerf.reckoning`), so that a poor field cannot spoil what was known. Readout times are always
-    learned along the gradient.
+    Where the start comes with its errors, the clock rests until the field is worth asking, and is then held to what was
+    known as strongly as that is certain beside the field (:mod:`syncnerf.reckoning`).
 
     A field is asked at a coordinate: [-1, 1] spans all frames as they are corrected at the start, and a margin for what
     offsets may still move. :meth:`overrun` tells what left it.
@@ -119,6 +118,10 @@ class Clock(nn.Module):
         self.prior = ClockPrior(start, values, self.halves)
         self.register_buffer("covariance", self.prior.joint_covariance(self.unknown_count))
         self.register_buffer("readout_stderr", torch.full_like(values[:, 0], torch.inf))
+        self.register_buffer("pull", torch.zeros((), dtype=torch.float64))
+        precisions = self.prior.precisions(self.is_trained, self.unknown_count)
+        self.register_buffer("prior_precisions", torch.stack(precisions))
+        self._released: bool | None = None  # whether there is a pull, read once as well
         self._hold("shifts", values[:, 0].clone(), self.learned)
         self._hold("skews", values[:, 1].clone(), learns_rates)
         row_times = zeros if row_times is None else row_times.double()
@@ -146,7 +149,7 @@ class Clock(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing, unexpected, errors) -> None:
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
-        self._first_step = None
+        self._first_step = self._released = None
         if bool(self.is_learned) != self.learned:
             errors.append(f"offset_mode was {'learn' if self.is_learned else 'off'}")
 
@@ -274,7 +277,7 @@ class Clock(nn.Module):
 
     @property
     def reckoned(self) -> bool:
-        """Whether shifts and rates are reckoned, since something was known of them beforehand with its errors."""
+        """Whether something was known beforehand with its errors, so that reckonings decide how it is held to that."""
         return self.learned and self.prior.exists
 
     @torch.no_grad()
@@ -287,26 +290,25 @@ class Clock(nn.Module):
         values = torch.stack([self.offsets() + rates * self.middles, rates * self.halves], dim=1)
         return values[:, : self.unknown_count].cpu()
 
-    @torch.no_grad()
-    def settle(self, values: Tensor | None, covariance: Tensor, readout_stderr: Tensor | None = None) -> None:
-        """Move the trained cameras' clocks, the field's time staying where it is.
+    def hold_by(self, pull: float) -> None:
+        """Hold the clock to what was known beforehand, and let it move.
 
         Args:
-            values: as :meth:`middle_values` gives them; None to leave all where it is.
-            covariance: of all of them, seconds^2, float64, shape [C, P, C, P].
+            pull: the loss of a misfit of one standard error of a single camera, times two; 0 lets nothing move.
+        """
+        self.pull.fill_(pull)
+        self._released = pull > 0.0
+
+    def settle(self, covariance: Tensor, readout_stderr: Tensor | None = None) -> None:
+        """Take note of errors.
+
+        Args:
+            covariance: of the shifts, and the rates' shares where rates are learned, seconds^2, shape [C, P, C, P].
             readout_stderr: standard errors of learned readout times, seconds, float64, shape [C].
         """
         self.covariance.copy_(covariance)
         if readout_stderr is not None:
             self.readout_stderr.copy_(readout_stderr)
-        if values is None:
-            return
-        values = values.to(self.shifts.device)
-        skews = values[:, 1] if self.unknown_count == 2 else self.rates() * self.halves
-        factors, constants = self._lines()
-        pace, zero = factors[self.reference].clone(), constants[self.reference].clone()
-        self.shifts.copy_(pace * (values[:, 0] + self.middles) + zero - self.middles)
-        self.skews.copy_((pace * (1.0 + skews / self.halves) - 1.0) * self.halves)
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -321,9 +323,9 @@ class Clock(nn.Module):
             return
         if self._first_step is None:
             self._first_step = int(self.start_step)
-        moves = self._first_step <= step < self.freeze_step
-        for name, parameter in self.unknowns.items():
-            parameter.requires_grad_(moves and not (self.reckoned and name != "row_times"))
+            self._released = not self.reckoned or bool(self.pull > 0.0)
+        for parameter in self.parameters():
+            parameter.requires_grad_(self._released and self._first_step <= step < self.freeze_step)
 
     def after_backward(self, decay: float = 0.98) -> None:
         """Take each camera's gradient into running means (of it and of its square), for the logs."""
@@ -339,11 +341,17 @@ class Clock(nn.Module):
         return any(parameter.requires_grad for parameter in self.parameters())
 
     def penalties(self) -> dict[str, Tensor]:
-        """The optional L1 penalty on the training cameras' offsets."""
-        if not self.learned or self.config.offset_l1 == 0:
-            return {}
-        sizes = torch.where(self.is_trained, self.offsets().abs(), 0.0)
-        return {"offset_l1": self.config.offset_l1 * sizes.sum() / self.is_trained.sum()}
+        """The misfit to what was known beforehand, and the optional L1 penalty on the training cameras' offsets."""
+        terms = {}
+        if self.learned and self.config.offset_l1:
+            sizes = torch.where(self.is_trained, self.offsets().abs(), 0.0)
+            terms["offset_l1"] = self.config.offset_l1 * sizes.sum() / self.is_trained.sum()
+        if self.moving and self.reckoned:
+            rates = self.rates()
+            values = torch.stack([self.offsets() + rates * self.middles, rates * self.halves])[: self.unknown_count]
+            misfit = values - self.prior.values.T[: self.unknown_count]
+            terms["offset_prior"] = 0.5 * self.pull * torch.einsum("pc,pcd,pd->", misfit, self.prior_precisions, misfit)
+        return terms
 
     def param_groups(self) -> list[dict]:
         """Groups for Adam; their learning rates are in seconds."""

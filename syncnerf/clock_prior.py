@@ -9,6 +9,10 @@ import torch
 from torch import Tensor, nn
 
 
+LEAST_ERROR = 1e-6
+"""Seconds: nothing is known better, whatever is stated."""
+
+
 @dataclass(frozen=True)
 class ClockStart:
     """What is known of the cameras' clocks before a training.
@@ -50,7 +54,8 @@ class ClockPrior(nn.Module):
         covariance, spreads = torch.diag(nothing), nothing
         if start is not None and start.covariance is not None:
             known = ~start.covariance.diagonal().isnan()
-            covariance = torch.where(known[:, None] & known, start.covariance.double(), covariance)
+            stated = start.covariance.double() + LEAST_ERROR**2 * torch.eye(len(values), dtype=torch.float64)
+            covariance = torch.where(known[:, None] & known, stated, covariance)
         if start is not None and start.rates_stderr is not None:
             spreads = (start.rates_stderr.double() * halves).nan_to_num(torch.inf)
         self.register_buffer("values", values.clone())

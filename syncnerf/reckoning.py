@@ -1,34 +1,32 @@
-"""Reckoning: where the cameras' clocks stand, from what was known of them beforehand and what the field says of them.
+"""Reckoning: what the field's word on the cameras' clocks is worth beside what was known of them beforehand.
 
-Both are estimates with errors, and the clock holds the best of both: it is never moved further than the field's
-evidence is worth. (A field that is trained on wrong offsets adapts to them; one that explains little says anything.)
+Both are estimates with errors, and training seeks the best of both: the photometric loss and the misfit to what was
+known, each as strong as it is certain. (A field that explains little says anything, and one that is trained on wrong
+offsets adapts to them.)
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from syncnerf.backend import RayBatch
 from syncnerf.clock import Clock
 from syncnerf.photometry import CameraPixels, choose_pixels, frozen, gauss_newton, residuals
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
+from syncnerf.training.batches import BatchSampler
 
 logger = logging.getLogger(__name__)
 
-PIXELS = 1024
+PIXELS = 4096
 """Pixels of each camera that a reckoning looks at."""
-LAST_FACTOR = 4
-"""The last one looks at so many times more."""
-LAST_STEPS = 2
-"""Gauss-Newton steps of the last one; the others take one each."""
-SHARES = (0.6, 0.8)
-"""Shares of the training after which there is a reckoning, beside its end; none before the offsets may move."""
+SHARES = (0.4, 0.7)
+"""Shares of the training after which there is a reckoning, beside its end; the first lets the clock move."""
 ADAPTED = 2.0
 """A field that was trained on a camera's frames has followed that camera's clock in part: its evidence, with the field
 held, moves back towards the truth by less than the clock is off, and claims more than it knows. Its errors are taken so
@@ -55,36 +53,56 @@ class Evidence:
 
 
 class Reckoner:
-    """Reckons the clock of a training at some of its steps.
+    """Reckons, at some steps of a training, how strongly its clock is to be held to what was known beforehand.
 
     Args:
         synced: clock and field.
         scene: cameras and frames.
+        sampler: of the training's batches, whose loss is weighed against what was known.
         steps: length of the training.
         device: where rays are rendered.
         seed: choice of the pixels.
     """
 
-    def __init__(self, synced: SyncedBackend, scene: Scene, steps: int, device: torch.device | str, seed: int = 0):
-        self.synced, self.scene, self.device, self.seed = synced, scene, torch.device(device), seed
+    def __init__(
+        self,
+        synced: SyncedBackend,
+        scene: Scene,
+        sampler: BatchSampler,
+        steps: int,
+        device: torch.device | str,
+        seed: int = 0,
+    ):
+        self.synced, self.scene, self.sampler = synced, scene, sampler
+        self.device, self.seed = torch.device(device), seed
         self.last, self.shares = steps, {round(share * steps) for share in SHARES}
 
     def __call__(self, done: int) -> bool:
-        """Reckon where it is time for it, after so many steps; whether the clock was moved."""
+        """Reckon where it is time for it, after so many steps; whether the clock's state was changed."""
         clock = self.synced.clock
         last = done == self.last
-        waits = done < max(int(clock.start_step), 1)
-        if not clock.learned or waits or not (last or (clock.reckoned and done in self.shares)):
+        if not clock.learned or not (last or (clock.reckoned and done in self.shares)):
             return False
-        evidence = self._evidence(PIXELS * (LAST_FACTOR if last else 1), LAST_STEPS if last else 1, done)
-        values, covariance = combine(clock, evidence)
-        if last and clock.reckoned:
-            self._compare(evidence)
-        # Without anything known beforehand the training itself is the estimate, from all pixels; this gives its errors.
-        clock.settle(values if clock.reckoned else None, covariance, evidence.readout_stderr)
-        return clock.reckoned
+        evidence = self._evidence(done)
+        if last:
+            if clock.reckoned:
+                self._compare(evidence)
+            clock.settle(joint_covariance(clock, evidence), evidence.readout_stderr)
+        else:
+            clock.hold_by(self._pull(evidence, done))
+        return True
 
-    def _evidence(self, count: int, most_steps: int, done: int) -> Evidence:
+    def _pull(self, evidence: Evidence, done: int) -> float:
+        """What turns the misfit to what was known, in variances, into the loss's unit; 0 where too few cameras tell."""
+        variances = evidence.covariances[:, 0, 0] + excess_variance(self.synced.clock, evidence)
+        told = variances.isfinite()
+        if 2 * told.sum() < len(self.scene.train):
+            return 0.0
+        generator = torch.Generator().manual_seed(self.seed + done)
+        curvatures = loss_curvatures(self.synced, self.sampler.draw(generator, done).to(self.device))
+        return float((curvatures.cpu() * variances)[told].median())
+
+    def _evidence(self, done: int) -> Evidence:
         clock, scene = self.synced.clock, self.scene
         values, known = clock.middle_values(), clock.unknown_count
         unknowns = ("shift", "rate")[:known] + (("readout",) if "row_times" in clock.unknowns else ())
@@ -95,12 +113,12 @@ class Reckoner:
                 everywhere = torch.ones(size.height, size.width, dtype=torch.bool)
                 row_time = float(clock.row_times[camera])
                 seed = self.seed + 1_000_003 * done
-                pixels = choose_pixels(scene, camera, row_time, everywhere, count, seed, unknowns).to(self.device)
+                pixels = choose_pixels(scene, camera, row_time, everywhere, PIXELS, seed, unknowns).to(self.device)
                 # Readout times follow the gradient; here they only widen the errors of what they are confused with.
                 start = pad(values[camera], (0, len(unknowns) - known)).to(self.device)
                 if not explains(self.synced, pixels, start):
                     continue
-                fit = gauss_newton(self.synced, pixels, start, scene.frame_interval, most_steps)
+                fit = gauss_newton(self.synced, pixels, start, scene.frame_interval, 1)
                 values[camera], covariances[camera] = fit.unknowns[:known].cpu(), ADAPTED**2 * fit.covariance.cpu()
         readout = covariances[:, known, known].sqrt() if len(unknowns) > known else None
         return Evidence(values, covariances[:, :known, :known], readout)
@@ -127,42 +145,53 @@ def explains(synced: SyncedBackend, pixels: CameraPixels, unknowns: Tensor) -> b
     return bool(values.square().sum() < (pixels.rgb - pixels.still).square().sum())
 
 
-def combine(clock: Clock, evidence: Evidence) -> tuple[Tensor, Tensor]:
-    """The best of what was known beforehand and of the field's evidence: generalised least squares of both.
+def loss_curvatures(synced: SyncedBackend, batch: RayBatch) -> Tensor:
+    """Second derivative of the photometric loss by each camera's shift (Gauss-Newton's), per second^2, shape [C].
 
-    A common shift (and stretch) of what was known beforehand means nothing; the field's time decides it. Where the two
-    differ by more than their errors allow, over all cameras, the field's errors are too small (it has adapted to what
-    it was trained on) and are widened by what is missing (DerSimonian and Laird, 1986).
-
-    Returns:
-        Values as in :class:`Evidence`, float64, shape [C, P], and their covariance, shape [C, P, C, P].
+    Of a series of moments the first of each ray is taken, as good as any.
     """
-    values, count = clock.middle_values(), clock.unknown_count
-    shape = (len(values), count)
-    normal, right = torch.zeros(2, *shape, *shape, dtype=torch.float64)[0], torch.zeros(shape, dtype=torch.float64)
+    clock = synced.clock
+    own, rgb = batch.frame_times, batch.rgb
+    if own.ndim == 2:
+        own, rgb = own[:, 0], rgb[:, 0]
+    with frozen(synced):
+        exposed = own + batch.rows.to(own) * clock.row_times[batch.cameras]
+        moments = (1.0 + clock.rates()[batch.cameras]) * exposed + clock.offsets()[batch.cameras]
+        nothing = torch.zeros(len(own), 1).to(moments)
+        pixels = CameraPixels(batch.rays, moments, nothing, rgb, rgb, batch.cameras)
+        _, slopes = residuals(synced, pixels, nothing[0])
+    steepness = slopes.square().sum(dim=-1)
+    total = torch.zeros(clock.camera_count).to(steepness).index_add(0, batch.cameras, steepness)
+    return 2.0 * total / (3 * len(own))
+
+
+def joint_covariance(clock: Clock, evidence: Evidence) -> Tensor:
+    """Covariance of shifts and rates' shares from the field's evidence and from what was known, shape [C, P, C, P].
+
+    A common shift (and stretch) of what was known beforehand means nothing; the field's time decides it.
+    """
+    count, unknowns = evidence.values.shape
+    normal = torch.zeros(count, unknowns, count, unknowns, dtype=torch.float64)
     widened = evidence.covariances.clone()
     if clock.reckoned:
         widened[:, 0, 0] += excess_variance(clock, evidence)
-    told = widened[:, 0, 0].isfinite().nonzero()[:, 0].tolist()
-    for camera in told:
-        weight = torch.linalg.inv(widened[camera])
-        normal[camera, :, camera, :] += weight
-        right[camera] += weight @ evidence.values[camera]
-    known = clock.prior.values.cpu()
-    for unknown, precision in enumerate(clock.prior.precisions(clock.is_trained, count)):
-        normal[:, unknown, :, unknown] += precision
-        right[:, unknown] += precision @ known[:, unknown]
-    # What neither tells stays where it is.
-    size = math.prod(shape)
-    matrix, scale = normal.reshape(size, size), normal.reshape(size, size).diagonal().mean().clamp_min(1e-30)
-    anchor = 1e-9 * scale * torch.eye(size, dtype=torch.float64)
-    inverse = torch.linalg.inv(matrix + anchor)
-    found = inverse @ (right.reshape(size) + anchor @ values.reshape(size))
-    return found.reshape(shape), inverse.reshape(*shape, *shape)
+        for unknown, precision in enumerate(clock.prior.precisions(clock.is_trained, unknowns)):
+            normal[:, unknown, :, unknown] += precision
+    for camera in widened[:, 0, 0].isfinite().nonzero()[:, 0].tolist():
+        normal[camera, :, camera, :] += torch.linalg.inv(widened[camera])
+    size = count * unknowns
+    matrix = normal.reshape(size, size)
+    # What neither tells has an error without bounds.
+    anchor = 1e-9 * matrix.diagonal().mean().clamp_min(1e-30) * torch.eye(size, dtype=torch.float64)
+    return torch.linalg.inv(matrix + anchor).reshape(count, unknowns, count, unknowns)
 
 
 def excess_variance(clock: Clock, evidence: Evidence) -> float:
-    """Variance (seconds^2) that the field's errors lack, from how far it is from what was known beforehand."""
+    """Variance (seconds^2) that the field's errors lack, from how far it is from what was known beforehand.
+
+    Where the two differ by more than their errors allow, over all cameras, the field's errors are too small
+    (DerSimonian and Laird, 1986). 0 where nothing was known.
+    """
     own, before = evidence.covariances[:, 0, 0], clock.prior.variances
     difference = evidence.values[:, 0] - clock.prior.values[:, 0].cpu()
     known = own.isfinite() & before.isfinite()

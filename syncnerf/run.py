@@ -115,7 +115,9 @@ def _trainer(config: Config, assembly: Assembly, sampler: BatchSampler, folder: 
         scene.frame_interval,
         assembly.device,
         preview=lambda: _preview(config, assembly),
-        reckoner=Reckoner(assembly.synced, scene, config.training.steps, assembly.device, config.training.seed),
+        reckoner=Reckoner(
+            assembly.synced, scene, sampler, config.training.steps, assembly.device, config.training.seed
+        ),
         ranks=ranks,
     )
 

@@ -86,10 +86,11 @@ def train(scene: Scene, options: list[str], folder: Path) -> tuple[Tensor, Train
     config = parse([*OPTIONS, *options])
     assembly = assemble(config, scene)
     start = assembly.synced.clock.offsets().detach().clone()
+    sampler = make_sampler(config, assembly.spec, scene)
     trainer = Trainer(
-        assembly.synced, make_sampler(config, assembly.spec, scene), config.training, folder, assembly.spec.name,
+        assembly.synced, sampler, config.training, folder, assembly.spec.name,
         scene.names, scene.frame_interval, assembly.device,
-        reckoner=Reckoner(assembly.synced, scene, config.training.steps, assembly.device),
+        reckoner=Reckoner(assembly.synced, scene, sampler, config.training.steps, assembly.device),
     )  # fmt: skip
     trainer.fit()
     return start, trainer

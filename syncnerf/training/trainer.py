@@ -39,7 +39,8 @@ class Trainer:
         frame_interval: seconds per frame, for the curves.
         device: where the step runs.
         preview: makes pictures for TensorBoard, by name; None for none.
-        reckoner: moves the clock where it is time for it, told how many steps are done; None for nothing to reckon.
+        reckoner: weighs what was known of the clock where it is time for it, told how many steps are done, and says
+            whether it changed the clock; None for nothing to reckon.
         ranks: this process among those that train together; alone by default.
     """
 
