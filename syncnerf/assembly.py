@@ -179,7 +179,7 @@ def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
         logger.warning("offsets start from zero: motion tells too few of them")
         return None
     rates = None if result.rates is None else result.rates.nan_to_num(0.0)
-    return ClockStart(result.offsets, rates, torch.diag(result.stderr.square()), result.rates_stderr)
+    return ClockStart(result.offsets, rates, result.covariance, result.rates_stderr)
 
 
 def _synchronized(scene: Scene, with_rates: bool) -> SyncResult:

@@ -121,7 +121,9 @@ class Clock(nn.Module):
         self.register_buffer("pull", torch.zeros((), dtype=torch.float64))
         precisions = self.prior.precisions(self.is_trained, self.unknown_count)
         self.register_buffer("prior_precisions", torch.stack(precisions))
-        self._released: bool | None = None  # whether there is a pull, read once as well
+        # Whether there is a pull, and anything known: read once as well.
+        self._released: bool | None = None
+        self._reckoned: bool | None = None
         self._hold("shifts", values[:, 0].clone(), self.learned)
         self._hold("skews", values[:, 1].clone(), learns_rates)
         row_times = zeros if row_times is None else row_times.double()
@@ -149,7 +151,7 @@ class Clock(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing, unexpected, errors) -> None:
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
-        self._first_step = self._released = None
+        self._first_step = self._released = self._reckoned = None
         if bool(self.is_learned) != self.learned:
             errors.append(f"offset_mode was {'learn' if self.is_learned else 'off'}")
 
@@ -278,7 +280,9 @@ class Clock(nn.Module):
     @property
     def reckoned(self) -> bool:
         """Whether something was known beforehand with its errors, so that reckonings decide how it is held to that."""
-        return self.learned and self.prior.exists
+        if self._reckoned is None:
+            self._reckoned = self.learned and self.prior.exists
+        return self._reckoned
 
     @torch.no_grad()
     def middle_values(self) -> Tensor:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-
 LEAST_ERROR = 1e-6
 """Seconds: nothing is known better, whatever is stated."""
 

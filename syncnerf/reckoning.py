@@ -154,15 +154,17 @@ def loss_curvatures(synced: SyncedBackend, batch: RayBatch) -> Tensor:
     own, rgb = batch.frame_times, batch.rgb
     if own.ndim == 2:
         own, rgb = own[:, 0], rgb[:, 0]
+    curvatures = torch.zeros(clock.camera_count).to(own)
     with frozen(synced):
         exposed = own + batch.rows.to(own) * clock.row_times[batch.cameras]
         moments = (1.0 + clock.rates()[batch.cameras]) * exposed + clock.offsets()[batch.cameras]
-        nothing = torch.zeros(len(own), 1).to(moments)
-        pixels = CameraPixels(batch.rays, moments, nothing, rgb, rgb, batch.cameras)
-        _, slopes = residuals(synced, pixels, nothing[0])
-    steepness = slopes.square().sum(dim=-1)
-    total = torch.zeros(clock.camera_count).to(steepness).index_add(0, batch.cameras, steepness)
-    return 2.0 * total / (3 * len(own))
+        for camera in batch.cameras.unique().tolist():
+            mine = (batch.cameras == camera).nonzero()[:, 0]
+            nothing = torch.zeros(len(mine), 1).to(moments)
+            pixels = CameraPixels(camera, batch.rays[mine], moments[mine], nothing, rgb[mine], rgb[mine], mine)
+            _, slopes = residuals(synced, pixels, nothing[0])
+            curvatures[camera] = 2.0 * slopes.square().sum() / (3 * len(own))
+    return curvatures
 
 
 def joint_covariance(clock: Clock, evidence: Evidence) -> Tensor:
