@@ -237,6 +237,24 @@ def test_freemocap_gets_equally_many_frames_and_a_timecode(export):
     assert not list(folder.glob(".*"))
 
 
+def test_cuts_go_by_the_frames_own_times(own_scene, offsets):
+    """A camera that lost frames, and one whose rate wanders: brute force over all their frames."""
+    alignment = read_alignment(load_scene(own_scene), offsets)
+    lost = np.delete(np.arange(FRAMES + 3) / FPS, [4, 5, 9])
+    wandering = np.cumsum(np.random.default_rng(2).uniform(0.05, 0.15, FRAMES))
+    cameras = list(alignment.scene.cameras)
+    for index, times in ((1, lost), (2, wandering)):
+        cameras[index] = replace(cameras[index], given_times=torch.from_numpy(times))
+    alignment = replace(alignment, scene=replace(alignment.scene, cameras=tuple(cameras)))
+    times = [alignment.times(camera).numpy() for camera in range(len(cameras))]
+    begin, end = max(own[0] for own in times), min(own[-1] for own in times)
+    moments = begin + np.arange(int((end - begin) * FPS + 1e-6) + 1) / FPS
+    for part in alignment.cuts():
+        expected = [int(np.abs(times[part.camera] - moment).argmin()) for moment in moments]
+        assert list(part.frames) == expected
+        assert part.remainder == pytest.approx(times[part.camera][expected[0]] - begin)
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -10,7 +10,7 @@ from syncnerf.errors import UserError
 from syncnerf.offsets_file import read_offsets, read_rates
 from syncnerf.scene import Scene
 from syncnerf.scene.video import VideoSource
-from syncnerf.sync.common_interval import Cut, cuts
+from syncnerf.sync.common_interval import Cut, cuts, scene_times
 from syncnerf.sync.result import SyncResult
 
 
@@ -32,7 +32,7 @@ class Alignment:
 
     def times(self, camera: int) -> Tensor:
         """When each frame of a camera was exposed, in seconds of scene time, float64, shape [T]."""
-        return (1 + self.rates[camera]) * self.scene.cameras[camera].frame_times + self.offsets[camera]
+        return scene_times(self.scene, self.result(), camera)
 
     def cuts(self) -> list[Cut]:
         """Where the time that all cameras filmed lies in each video; raises UserError where there is none."""

@@ -1,8 +1,10 @@
 """The stretch of time that all synchronised cameras filmed, and where it lies in each video."""
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
+
+import torch
+from torch import Tensor
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
@@ -43,12 +45,11 @@ def common_interval(scene: Scene, result: SyncResult) -> tuple[float, float]:
         UserError: there is no such time.
     """
     known = (~result.offsets.isnan()).nonzero()[:, 0].tolist()
-    begin = max(float(result.offsets[camera]) for camera in known)
-    end = min(
-        float(result.offsets[camera]) + scene.cameras[camera].duration * (1 + _rate(result, camera)) for camera in known
-    )
+    times = {camera: scene_times(scene, result, camera) for camera in known}
+    begin = max(float(own[0]) for own in times.values())
+    end = min(float(own[-1]) for own in times.values())
     if begin >= end:
-        latest = max(known, key=lambda camera: float(result.offsets[camera]))
+        latest = max(known, key=lambda camera: float(times[camera][0]))
         raise UserError(
             f"{scene.root}: no moment was filmed by all cameras ('{result.names[latest]}' begins after another ends); "
             "leave it out with --exclude-cameras"
@@ -56,29 +57,24 @@ def common_interval(scene: Scene, result: SyncResult) -> tuple[float, float]:
     return begin, end
 
 
+def scene_times(scene: Scene, result: SyncResult, camera: int) -> Tensor:
+    """When each frame of a determined camera was exposed, in seconds of scene time, float64, shape [T]."""
+    rate = 0.0 if result.rates is None else float(result.rates[camera])
+    return (1 + rate) * scene.cameras[camera].frame_times + result.offsets[camera]
+
+
 def cuts(scene: Scene, result: SyncResult) -> list[Cut]:
     """Where the common interval lies in each determined camera's video; equal counts at equal frame rates.
 
-    Every frame of a copy is the one nearest to its moment, on a clock with a rate as well.
+    Every frame of a copy is the one nearest to its moment, whatever its clock's rate, and whether or not its frames are
+    evenly spaced in time.
     """
     begin, end = common_interval(scene, result)
-    known = (~result.offsets.isnan()).nonzero()[:, 0].tolist()
-    places = {}
-    for camera in known:
-        fps, pace = scene.cameras[camera].fps, 1 + _rate(result, camera)
-        places[camera] = (begin - float(result.offsets[camera])) * fps / pace
-        first = math.floor(places[camera] + 0.5)
-        # Rounding to the nearest frame may cost a frame at the far end; every camera stops where the shortest does.
-        end = min(end, begin + (scene.cameras[camera].frame_count - 1 - first) / fps * pace)
     parts = []
-    for camera in known:
-        fps, pace = scene.cameras[camera].fps, 1 + _rate(result, camera)
-        count = int((end - begin) * fps + 1e-6) + 1
-        last = scene.cameras[camera].frame_count - 1
-        frames = tuple(min(math.floor(places[camera] + step / pace + 0.5), last) for step in range(count))
-        parts.append(Cut(camera, frames, frames[0] / fps * pace + float(result.offsets[camera]) - begin))
+    for camera in (~result.offsets.isnan()).nonzero()[:, 0].tolist():
+        times, fps = scene_times(scene, result, camera), scene.cameras[camera].fps
+        moments = begin + torch.arange(int((end - begin) * fps + 1e-6) + 1, dtype=torch.float64) / fps
+        # Of two frames equally near it is the later one, and rounding does not change that from moment to moment.
+        frames = torch.searchsorted(0.5 * (times[1:] + times[:-1]), moments + 1e-9)
+        parts.append(Cut(camera, tuple(frames.tolist()), float(times[frames[0]]) - begin))
     return parts
-
-
-def _rate(result: SyncResult, camera: int) -> float:
-    return 0.0 if result.rates is None else float(result.rates[camera])

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
-from syncnerf.scene.video import VideoSource
+from syncnerf.scene.video import VideoSource, probe_video
 from syncnerf.sync.common_interval import Cut, cuts
 from syncnerf.sync.result import SyncResult
 
@@ -53,8 +53,9 @@ def export_aligned(scene: Scene, result: SyncResult, folder: Path) -> None:
             total=sum(len(part.frames) for part in parts), desc="aligning", unit="frame", leave=False
         ) as progress:
             for part, source in zip(parts, sources, strict=True):
-                fps = scene.cameras[part.camera].fps
-                trim_video(source, scratch / source.name, part.frames, fps, progress)
+                fps, times = scene.cameras[part.camera].fps, scene.cameras[part.camera].frame_times
+                heard = tuple(float(times[index] - times[0]) for index in (part.frames[0], part.frames[-1]))
+                trim_video(source, scratch / source.name, part.frames, fps, progress, heard)
                 record[scene.names[part.camera]] = _entry(part, source, fps, result)
         (scratch / "alignment.json").write_text(
             json.dumps({"unit": "seconds", "cameras": record}, indent=1) + "\n", encoding="utf-8"
@@ -93,7 +94,14 @@ def _video(scene: Scene, part: Cut) -> Path:
     return source.path
 
 
-def trim_video(source: Path, target: Path, frames: Sequence[int], fps: float, progress: tqdm | None = None) -> None:
+def trim_video(
+    source: Path,
+    target: Path,
+    frames: Sequence[int],
+    fps: float,
+    progress: tqdm | None = None,
+    heard: tuple[float, float] | None = None,
+) -> None:
     """Copy some frames of a video, with the sound that belongs to them.
 
     Args:
@@ -102,6 +110,8 @@ def trim_video(source: Path, target: Path, frames: Sequence[int], fps: float, pr
         frames: indices of the frames to show, in ascending order; equal ones show a frame again.
         fps: frames per second of the copy (the camera's rate).
         progress: bar to advance by one per frame.
+        heard: when the first and the last of the frames are shown, in seconds from the source's first one, for the
+            sound; None where the source's frames are evenly spaced.
 
     Raises:
         UserError: the source cannot be read, or the codec cannot be written here.
@@ -118,7 +128,8 @@ def trim_video(source: Path, target: Path, frames: Sequence[int], fps: float, pr
             copied = writer.add_stream_from_template(sound) if sound is not None else None
             streams = [stream for stream in (video, sound) if stream is not None]
             index, shown = 0, 0
-            begin, end = frames[0] / fps, (frames[-1] + 1) / fps
+            first, last = heard or (frames[0] / fps, frames[-1] / fps)
+            begin, end = (probe_video(source).start_time + time for time in (first, last + 1 / fps))
             for packet in reader.demux(streams):
                 if packet.stream is sound:
                     _copy_sound(packet, copied, begin, end, writer)
