@@ -13,6 +13,7 @@ from syncnerf.scene import load_scene
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.placement import camera_counts, rig_placement, seen_shares, shared_distance
 from syncnerf.scene.read_options import ReadOptions, box_numbers
+from syncnerf.scene.visual_hull import visual_hull
 
 
 def camera(pose: torch.Tensor, focal: float = 40.0) -> Camera:
@@ -133,3 +134,20 @@ def test_footage_without_stated_bounds_is_placed_by_its_training_cameras(own_sce
     assert torch.equal(scene.bounds, place.bounds)
     assert (scene.near, scene.far, scene.space) == (place.near, place.far, place.space)
     assert json.loads((own_scene / "transforms.json").read_text()).keys() >= {"frames"}
+
+
+@pytest.mark.parametrize(("scale", "place"), [(1e-7, 0.0), (1000.0, 4e5)])
+def test_the_visual_hull_of_a_scene_in_other_units_and_elsewhere_is_the_same(own_scene, tmp_path, scale, place):
+    hull = visual_hull(load_scene(own_scene, ReadOptions(cache_dir=tmp_path)), resolution=24)
+
+    def elsewhere(record):
+        record.update(bounds=[[place - 1.3 * scale] * 3, [place + 1.3 * scale] * 3], near=2 * scale, far=6 * scale)
+        for entry in record["frames"]:
+            for row in entry["transform_matrix"][:3]:
+                row[3] = scale * row[3] + place
+
+    edit_json(own_scene / "transforms.json", elsewhere)
+    other = visual_hull(load_scene(own_scene, ReadOptions(cache_dir=tmp_path)), resolution=24)
+    # A cell on the rim may fall to either side.
+    assert (hull != other).float().mean() < 1e-3
+    assert 0.1 < hull.float().mean() < 0.9

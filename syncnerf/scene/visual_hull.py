@@ -37,7 +37,7 @@ def visual_hull(scene: Scene, resolution: int = 96, tolerance: int = 10, chunk: 
         projected = homogeneous @ camera.projection().T
         depth = projected[:, 2]
         # A cell is kept when any pixel it may touch is foreground: grow the mask by the cell's half diagonal.
-        radius = int(0.87 * cell * camera.intrinsics.focal_x / max(scene.near, 1e-6)) + 1
+        radius = int(0.87 * cell * camera.intrinsics.focal_x / scene.near) + 1
         grown = torch.nn.functional.max_pool2d(mask.float()[None, None], 2 * radius + 1, stride=1, padding=radius)[0, 0]
         column = (projected[:, 0] / depth).floor().long()
         row = (projected[:, 1] / depth).floor().long()
