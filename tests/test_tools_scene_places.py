@@ -191,3 +191,37 @@ def test_a_tiny_film_of_a_stage(tmp_path):
     assert torch.isfinite(scene.bounds).all()
     truth = json.loads((tmp_path / "stage" / "offsets.json").read_text())
     assert np.shape(truth["gains"]) == (2, 3)
+
+
+def test_cameras_hear_the_ball_later_by_its_way_to_them(tool, tmp_path):
+    """The reader of sound finds the lag of two cameras' clocks and of the sound's ways, through AAC."""
+    from syncnerf.sync.soundtrack import RATE, soundtrack
+
+    sounds, clocks = tool("blender_scenes.sounds"), tool("blender_scenes.clocks")
+    place = tool("blender_scenes.places").hall(np.random.default_rng(2), 3)
+    fixed = sounds.Claps(place.claps.moment, lambda number: np.array([0.0, 0.0, 1.5]), place.claps.about)
+    heard = []
+    for number, (offset, distance) in enumerate(((0.0, 1.0), (0.35, 4.43))):
+        clock = clocks.CameraClock(20.0, 80, offset=offset)
+        sound = sounds.heard(fixed, np.array([distance, 0.0, 1.5]), clock, np.random.default_rng(number))
+        with tool("scene_output").VideoWriter(tmp_path / f"{number}.mp4", 32, 32, 20.0, 20) as video:
+            video.add_sound(sounds.RATE)
+            for _ in range(80):
+                video.write_rgb(np.zeros((32, 32, 3), dtype=np.uint8))
+            video.write_sound(sound)
+        heard.append(soundtrack(tmp_path / f"{number}.mp4").samples(0.0, 4.0))
+    shifts = np.fft.irfft(np.conj(np.fft.rfft(heard[0], 1 << 18)) * np.fft.rfft(heard[1], 1 << 18))
+    peak = int(np.abs(shifts).argmax())
+    late = (peak if peak < 1 << 17 else peak - (1 << 18)) / RATE
+    # The second began 0.35 s later, so hears all of it earlier, but 3.43 m farther away by 10 ms later.
+    assert late == pytest.approx(-0.35 + 0.01, abs=2e-4)
+
+
+def test_a_clap_is_where_the_ball_is_caught(tool):
+    place = tool("blender_scenes.places").hall(np.random.default_rng(2), 3)
+    (ball,) = place.moving[-1]
+    for number in (-1, 0, 4):
+        moment = place.claps.moment(number)
+        np.testing.assert_allclose(place.claps.place(number), ball.pose(moment)[:3, 3])
+        before, after = (ball.pose(moment + step)[2, 3] - ball.pose(moment)[2, 3] for step in (-0.02, 0.02))
+        assert min(before, after) > 0  # it comes down, and goes up again

@@ -33,6 +33,7 @@ from blender_scenes.places import PLACES
 from blender_scenes.rig import llff_poses_bounds, look_at, rig_poses
 from blender_scenes.scenes import build_scene
 from blender_scenes.sensors import draw_sensors
+from blender_scenes.sounds import RATE
 from blender_scenes.views import FilmingCamera, PlaceCamera, WhiteCamera
 from scene_output import ToolError, VideoWriter, atomic_folder, refuse_existing, write_json
 from tqdm import tqdm
@@ -122,9 +123,13 @@ def write_scene(output: Path, options: argparse.Namespace) -> None:
         cameras = (place_cameras if options.scene in PLACES else white_cameras)(options, clocks, Path(scratch))
         for name, camera in zip(names, cameras, strict=True):
             with VideoWriter(folder / name, width, height, camera.clock.fps, options.crf) as video:
+                if options.sound:
+                    video.add_sound(RATE)
                 for picture in camera.pictures():
                     video.write_rgb(np.round(picture * 255.0).astype(np.uint8))
                     progress.update()
+                if options.sound:
+                    video.write_sound(camera.sound())
         if options.rig == "forward":
             focal = 0.5 * width / np.tan(0.5 * CAMERA_ANGLE_X)
             near, far = RADIUS - SCENE_REACH, RADIUS + SCENE_REACH

@@ -93,6 +93,20 @@ class VideoWriter:
         if timed:
             stream.time_base = stream.codec_context.time_base = TICK
 
+    def add_sound(self, rate: int) -> None:
+        """Before the first frame: the video has a sound track, mono, of ``rate`` samples per second."""
+        self._sound = self._container.add_stream("aac", rate=rate, layout="mono")
+
+    def write_sound(self, samples: np.ndarray) -> None:
+        """The whole sound, float32 [N] in -1..1, from the first frame's time on."""
+        for first in range(0, len(samples), 1024):
+            block = np.ascontiguousarray(samples[None, first : first + 1024])
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = self._sound.rate, first
+            frame.time_base = Fraction(1, self._sound.rate)
+            self._container.mux(self._sound.encode(frame))
+        self._container.mux(self._sound.encode(None))
+
     def write_rgb(self, picture: np.ndarray, seconds: float | None = None) -> None:
         """Appends ``picture``, uint8 RGB [height, width, 3], to be shown at ``seconds`` or in its place."""
         self.write_frame(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"), seconds)

@@ -86,6 +86,8 @@ def parse(arguments: list[str] | None, description: str = "") -> argparse.Namesp
     options = parser.parse_args(arguments)
     if options.scene in PLACES and (options.rig or options.azimuth_span is not None):
         parser.error(f"--rig and --azimuth-span are for scenes on white; {options.scene} has cameras of its own")
+    if options.sound and options.scene not in PLACES:
+        parser.error(f"--sound is for {', '.join(PLACES)}; nothing is heard of {options.scene}")
     defaults = WHITE_DEFAULTS | PLACE_DEFAULTS.get(options.scene, {})
     for name, value in defaults.items():
         if getattr(options, name) is None:
@@ -106,6 +108,7 @@ def _build_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--scene", choices=scenes, default="toys", help="what to animate, see below (default: toys)")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of the motion and the offsets (default: 0)")
     parser.add_argument("--force", action="store_true", help="replace an existing output")
+    parser.add_argument("--sound", action="store_true", help="of a place: what the cameras hear of the ball")
     _add_cameras(parser.add_argument_group("cameras"))
     _add_clocks(parser.add_argument_group("clocks"))
     return parser

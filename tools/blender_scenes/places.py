@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scenes.figures import figure, random_walk, thrown_ball
+from blender_scenes.figures import THROW, figure, random_walk, throw_time, thrown_ball
 from blender_scenes.lighting import Light, Lighting
 from blender_scenes.motion import rotation, still, translation
 from blender_scenes.scenes import (
@@ -29,6 +29,7 @@ from blender_scenes.scenes import (
     Part,
 )
 from blender_scenes.shapes import panel, rounded_solid
+from blender_scenes.sounds import Claps
 
 PAINTS = (
     (Paint((RED, CREAM, BLUE, YELLOW, DARK), 6.0, 12.0), Paint((YELLOW, ORANGE, CREAM, BROWN, DARK), 9.0, 16.0),
@@ -53,6 +54,7 @@ class Place:
         box: lowest and highest corner, [2, 3], beyond which no shadow is looked for.
         positions, targets: [C, 3] of the cameras and of what they look at; camera 0 is among the others.
         angle: horizontal field of view of the mean camera, radians.
+        claps: of the ball in a hand.
         differences: of the cameras, as of :func:`sensors.draw_sensors`.
     """
 
@@ -63,6 +65,7 @@ class Place:
     positions: np.ndarray
     targets: np.ndarray
     angle: float
+    claps: Claps
     differences: dict[str, float]
 
     @property
@@ -99,14 +102,17 @@ def _block(name: str, place: tuple[float, float], half: tuple[float, float, floa
     return Part(name, rounded_solid(half, 10.0, resolution=10), paint, still(pose))
 
 
-def _company(generator: np.random.Generator, walks: list[tuple[tuple[float, float], float, float]]) -> list[list[Part]]:
-    """A figure for each walk (centre, distance, turn); the first two throw a ball to each other."""
+def _company(
+    generator: np.random.Generator, walks: list[tuple[tuple[float, float], float, float]]
+) -> tuple[list[list[Part]], Claps]:
+    """A figure for each walk (centre, distance, turn), the first two throw a ball to each other; and its claps."""
     made = [
         figure(f"figure{k}", generator, random_walk(generator, *walk), PAINTS[k % len(PAINTS)], parity=k % 2)
         for k, walk in enumerate(walks)
     ]
     ball = thrown_ball((made[0][1], made[1][1]), Paint((RED, CREAM, ORANGE, DARK, YELLOW), 9.0, 14.0))
-    return [*(parts for parts, _ in made), [ball]]
+    claps = Claps(throw_time, lambda number: ball.pose(throw_time(number))[:3, 3], THROW)
+    return [*(parts for parts, _ in made), [ball]], claps
 
 
 def _dome(
@@ -128,13 +134,14 @@ def hall(generator: np.random.Generator, cameras: int) -> Place:
     """A room with two walkers who throw a ball; cameras all around, their colours and exposures differ."""
     positions, targets = _dome(cameras, 3.4, (1.0, 2.9), 360.0, generator)
     lamp = Light("AREA", (0.6, -0.4, 3.6), energy=260.0, size=0.6)
+    moving, claps = _company(generator, [((-0.5, 0.2), 0.9, 0.9), ((0.7, -0.2), 0.8, -0.9)])
     return Place(
         standing=[
             *_room((8.0, 8.0, 3.8)),
             _block("chest", (-2.3, 3.2), (0.6, 0.3, 0.45), Paint((BROWN, ORANGE, DARK), 3.0, 6.0), 0.2),
             _block("column", (3.3, 3.2), (0.25, 0.25, 1.5), Paint((CREAM, GREY, TEAL), 3.0, 5.0), 0.4),
         ],
-        moving=_company(generator, [((-0.5, 0.2), 0.9, 0.9), ((0.7, -0.2), 0.8, -0.9)]),
+        moving=moving, claps=claps,
         lighting=_lit((lamp,), 0.35), box=np.array([[-4.0, -4.0, 0.0], [4.0, 4.0, 3.8]]),
         positions=positions, targets=targets, angle=math.radians(68.0),
         differences={"focal": 0.02, "centre": 0.01, "distortion": 0.0, "exposure": 0.12, "balance": 0.08,
@@ -146,6 +153,7 @@ def stage(generator: np.random.Generator, cameras: int) -> Place:
     """A dome of cameras in a large room: three figures walk, two throw; distortion, noise, blur, colours differ."""
     positions, targets = _dome(cameras, 4.4, (0.7, 4.0), 360.0, generator)
     lamp = Light("AREA", (0.4, 0.3, 4.8), energy=420.0, size=0.5)
+    moving, claps = _company(generator, [((-0.9, 0.5), 0.9, 0.9), ((0.9, -0.4), 0.9, -0.85), ((0.1, 0.2), 2.1, 0.4)])
     return Place(
         standing=[
             *_room((10.4, 10.4, 5.0)),
@@ -154,7 +162,7 @@ def stage(generator: np.random.Generator, cameras: int) -> Place:
             _block("column", (4.2, -3.9), (0.3, 0.3, 1.9), Paint((CREAM, TEAL, DARK), 3.0, 5.0), 0.5),
             _block("shelf", (4.6, 2.6), (0.3, 0.9, 1.0), Paint((GREEN, DARK, YELLOW), 2.5, 5.0), 0.0),
         ],
-        moving=_company(generator, [((-0.9, 0.5), 0.9, 0.9), ((0.9, -0.4), 0.9, -0.85), ((0.1, 0.2), 2.1, 0.4)]),
+        moving=moving, claps=claps,
         lighting=_lit((lamp,), 0.3), box=np.array([[-5.2, -5.2, 0.0], [5.2, 5.2, 5.0]]),
         positions=positions, targets=targets, angle=math.radians(66.0),
         differences={"focal": 0.03, "centre": 0.01, "distortion": 0.1, "exposure": 0.15, "balance": 0.08,
@@ -173,6 +181,7 @@ def garden(generator: np.random.Generator, cameras: int) -> Place:
         trees.append(Part(f"trunk{k}", trunk, bark, still(translation(x, y, 1.0))))
         trees.append(Part(f"crown{k}", rounded_solid((crown, crown, 0.9 * crown)), leaves,
                           still(translation(x, y, 1.8 + 0.8 * crown) @ rotation(0.0, 0.0, 1.3 * k))))  # fmt: skip
+    moving, claps = _company(generator, [((-1.0, 0.0), 0.7, 0.9), ((1.0, 0.2), 0.7, -0.9)])
     return Place(
         standing=[
             Part("lawn", panel(60.0, 60.0), Paint((GREEN, TEAL, GREEN, BROWN, YELLOW), 1.1, 2.4), still(np.eye(4))),
@@ -181,7 +190,7 @@ def garden(generator: np.random.Generator, cameras: int) -> Place:
             _block("bench", (1.9, 1.9), (0.6, 0.2, 0.24), Paint((BROWN, ORANGE, DARK), 3.0, 6.0), 0.4),
             *trees,
         ],
-        moving=_company(generator, [((-1.0, 0.0), 0.7, 0.9), ((1.0, 0.2), 0.7, -0.9)]),
+        moving=moving, claps=claps,
         lighting=_lit((sun,), 0.35, sky=(0.35, 0.55, 0.85)), box=np.array([[-12.0, -12.0, 0.0], [12.0, 14.0, 6.0]]),
         positions=positions, targets=targets, angle=math.radians(62.0),
         differences={"focal": 0.02, "centre": 0.01, "distortion": 0.06, "exposure": 0.1, "balance": 0.06,

@@ -13,6 +13,7 @@ from blender_scenes.lighting import Light
 from blender_scenes.places import Place
 from blender_scenes.scenes import Part
 from blender_scenes.sensors import IdealView, Sensor, over_white
+from blender_scenes.sounds import heard
 
 BORDER = 2
 """Pixels added around what moves, for the renderer's own pixel filter."""
@@ -98,6 +99,10 @@ class PlaceCamera(FilmingCamera):
                 part = self.renderer.render(moment, shutter, (left, upper, right, lower))
                 picture[upper:lower, left:right] = part[..., :3]
         return self.sensor.develop(self.ideal.resample(picture, first, last), self.generator)
+
+    def sound(self) -> np.ndarray:
+        """What it hears, float32 [samples] at :data:`sounds.RATE`."""
+        return heard(self.place.claps, self.poses[0, :3, 3], self.clock, self.generator)
 
     def projected(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels [N, 2] of world ``points`` [N, 3] in the ideal view, and their depths [N]."""
