@@ -6,7 +6,6 @@ import torch
 
 from syncnerf.sync.correlation import correlate, line_slices
 from syncnerf.sync.drift import window_lags
-from syncnerf.sync.epipolar import resample
 from syncnerf.sync.frame_products import frame_products
 from syncnerf.sync.landscape import find_peak, refine, stand_out
 
@@ -132,16 +131,6 @@ def test_pull_predicts_the_lag_without_a_stretch():
     for index in range(6):
         measured = lag_of([t for t in range(90) if t // 15 != index]) - whole
         assert float(predicted[index]) == pytest.approx(measured, abs=0.25 * abs(measured) + 0.003)
-
-
-def test_resampling_keeps_totals_and_times():
-    signals = torch.rand(3, 60, generator=torch.Generator().manual_seed(0))
-    assert resample(signals, 1.0) is signals
-    halved = resample(signals, 2.0)
-    torch.testing.assert_close(halved, signals.reshape(3, 30, 2).sum(-1))
-    finer = resample(signals, 1.2)
-    assert finer.shape == (3, 50)
-    torch.testing.assert_close(finer.sum(1), signals.sum(1))
 
 
 def test_lags_in_windows_follow_a_clock_that_drifts():

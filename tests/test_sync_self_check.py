@@ -114,8 +114,8 @@ def test_a_camera_that_most_pairs_contradict_is_not_determined():
     lost = (first == 5) | (second == 5)
     values[lost] = torch.linspace(-1.5, 1.5, int(lost.sum())).double()
     lags = Lags(first, second, values, torch.full((28,), 1e-3, dtype=torch.float64))
-    durations = torch.full((8,), 3.0, dtype=torch.float64)
-    solution, removed = fit_consistent(lags, durations, 0, STEP)
+    spans = torch.tensor([0.0, 3.0], dtype=torch.float64).expand(8, 2)
+    solution, removed = fit_consistent(lags, spans, 0, STEP)
     assert list(removed) == [5]
     assert "contradict" in removed[5]
     assert solution.offsets.isnan().nonzero()[:, 0].tolist() == [5]
@@ -123,7 +123,7 @@ def test_a_camera_that_most_pairs_contradict_is_not_determined():
     assert float((solution.offsets - truth + truth[0])[others].abs().max()) < 3e-3
     # A camera that began after the reference's video ended never met it.
     values = truth[first] - truth[second] + 5.0 * ((first == 3).double() - (second == 3).double())
-    solution, removed = fit_consistent(Lags(first, second, values, lags.deviations), durations, 0, STEP)
+    solution, removed = fit_consistent(Lags(first, second, values, lags.deviations), spans, 0, STEP)
     assert list(removed) == [3]
     assert "reference" in removed[3]
 

@@ -16,7 +16,7 @@ from syncnerf.errors import UserError
 from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene
 from syncnerf.sync import synchronize
-from syncnerf.sync.sampson import at_frames, matched_energy, ray_tracks, squared_sampson, static_error
+from syncnerf.sync.sampson import at_times, matched_energy, ray_tracks, squared_sampson, static_error
 from syncnerf.sync.tracks import Tracks, follow_points, read_tracks
 
 OFFSETS = [0.0, 0.12, -0.09, 0.21]
@@ -123,7 +123,8 @@ def test_matched_energy_is_least_at_the_true_shift(tmp_path):
     energy, common = matched_energy(rays[1], rays[3], shift, *pairs.T)
     assert energy.shape == common.shape == (50,)
     assert (energy <= common + 1e-6).all()
-    centres, between, visible = at_frames(rays[1], torch.tensor([0.0, 10.5, 60.0], dtype=torch.float64))
+    moments = torch.tensor([0.0, 10.5, 60.0], dtype=torch.float64) / scene.cameras[1].fps
+    centres, between, visible = at_times(rays[1], moments)
     assert centres.shape == (3, 3)
     torch.testing.assert_close(between.norm(dim=-1)[visible], torch.ones(int(visible.sum())).double())
     assert not visible[2].any()

@@ -180,6 +180,7 @@ def sphere_scene(
     rates: Sequence[float] | None = None,
     row_times: Sequence[float] | None = None,
     edits: Sequence[Edit | None] | None = None,
+    times: Sequence[Tensor] | None = None,
 ) -> Scene:
     """A scene of moving spheres seen by cameras on an arc about it.
 
@@ -195,6 +196,7 @@ def sphere_scene(
         rates: clock rate errors.
         row_times: seconds from each camera's first to its last row.
         edits: per camera, applied to each frame.
+        times: of each camera's frames on its own clock, seconds, float64, shape [T]; None for even ones.
     """
     count = len(offsets)
     spheres = spheres or Spheres()
@@ -211,7 +213,8 @@ def sphere_scene(
             way = np.linspace(-0.5, 0.5, frames[index]) * sweep * (-1) ** index
             pose = torch.stack([look_at_origin(camera_position(azimuth + step, elevation)) for step in way])
         row_time = 0.0 if row_times is None else row_times[index]
-        camera = Camera(f"cam{index:02d}", intrinsics, pose, float(fps[index]), frames[index], row_time=row_time)
+        given = None if times is None else times[index]
+        camera = Camera(f"cam{index:02d}", intrinsics, pose, float(fps[index]), frames[index], given, row_time)
         cameras.append(camera)
         rate = 0.0 if rates is None else rates[index]
         sources[camera.name] = SphereVideo(

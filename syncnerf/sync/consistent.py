@@ -16,7 +16,7 @@ LEAST_SHARED = 12
 """Samples that a camera must have filmed while the reference did."""
 
 
-def fit_consistent(lags: Lags, durations: Tensor, reference: int, interval: float) -> tuple[Offsets, dict[int, str]]:
+def fit_consistent(lags: Lags, spans: Tensor, reference: int, interval: float) -> tuple[Offsets, dict[int, str]]:
     """The solution without cameras that most of their pairs contradict, or that the reference never met.
 
     A robust solution lets a few lags outvote many where these disagree among themselves; then nothing says that the few
@@ -24,7 +24,7 @@ def fit_consistent(lags: Lags, durations: Tensor, reference: int, interval: floa
 
     Args:
         lags: accepted ones.
-        durations: of the cameras' videos, seconds, float64, shape [C].
+        spans: first and last moment of each camera's video on its own clock, seconds, float64, shape [C, 2].
         reference: global index of the camera whose offset is zero.
         interval: seconds per sample.
 
@@ -36,20 +36,21 @@ def fit_consistent(lags: Lags, durations: Tensor, reference: int, interval: floa
         usable = torch.ones(len(lags.values), dtype=torch.bool)
         for camera in removed:
             usable &= (lags.first != camera) & (lags.second != camera)
-        solution = fit_offsets(lags.keep(usable), len(durations), reference)
+        solution = fit_offsets(lags.keep(usable), len(spans), reference)
         offsets = solution.offsets
         used = torch.zeros_like(usable)
         used[usable] = solution.used
         wrong = ~used & ((lags.values - (offsets[lags.first] - offsets[lags.second])).abs() > CONTRADICTION * interval)
         ones = torch.ones(len(lags.values), dtype=torch.float64)
         counts = [
-            torch.zeros(len(durations), dtype=torch.float64)
+            torch.zeros(len(spans), dtype=torch.float64)
             .index_add_(0, lags.first, rows * ones)
             .index_add_(0, lags.second, rows * ones)
             for rows in (wrong, used)
         ]
         share = counts[0] / (counts[0] + counts[1]).clamp_min(1)
-        shared = torch.minimum(offsets + durations, durations[reference]) - offsets.clamp_min(0)
+        filmed = offsets[:, None] + spans
+        shared = torch.minimum(filmed, filmed[reference])[:, 1] - torch.maximum(filmed, filmed[reference])[:, 0]
         share[reference], shared[reference] = 0, torch.inf
         worst, apart = int(share.argmax()), int(shared.nan_to_num(nan=torch.inf).argmin())
         if float(share[worst]) > MOST_CONTRADICTED:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from syncnerf.scene import Camera
+from syncnerf.sync.resampling import points_at_frames
 from syncnerf.sync.tracks import Tracks
 
 TOLERANCE = 0.7
@@ -29,7 +30,7 @@ class RayTracks:
         rays: unit directions, float64, shape [T, N, 3]; zero where a track is not visible.
         visible: bool, shape [T, N].
         colours: grey levels, float32, shape [N, 3], or None.
-        rate: frames per second.
+        times: of the frames on the camera's own clock, seconds, float64, shape [T].
         focal: focal length in pixels: turns angles into pixels.
     """
 
@@ -37,15 +38,25 @@ class RayTracks:
     rays: Tensor
     visible: Tensor
     colours: Tensor | None
-    rate: float
+    times: Tensor
     focal: float
+
+    @property
+    def interval(self) -> float:
+        """Median time from frame to frame, seconds."""
+        return float(self.times.diff().median())
+
+    @property
+    def length(self) -> float:
+        """Seconds from the first frame's begin to the last one's end."""
+        return float(self.times[-1] - self.times[0]) + self.interval
 
 
 def ray_tracks(tracks: Tracks, camera: Camera) -> RayTracks:
     """Turn tracks into rays, and leave out those that a fixed point in space explains."""
     intrinsics = camera.intrinsics
     poses = torch.stack([camera.pose(frame) for frame in range(camera.frame_count)])
-    x, y = tracks.points.double().unbind(-1)
+    x, y = points_at_frames(tracks.points.double(), tracks.visible, camera).unbind(-1)
     local = torch.stack(
         [
             (x - intrinsics.centre_x) / intrinsics.focal_x,
@@ -56,10 +67,10 @@ def ray_tracks(tracks: Tracks, camera: Camera) -> RayTracks:
     )
     rays = normalize(local @ poses[:, :3, :3].transpose(1, 2), dim=-1) * tracks.visible[..., None]
     focal = 0.5 * (intrinsics.focal_x + intrinsics.focal_y)
-    every = RayTracks(poses[:, :3, 3], rays, tracks.visible, tracks.colours, camera.fps, focal)
+    every = RayTracks(poses[:, :3, 3], rays, tracks.visible, tracks.colours, camera.frame_times, focal)
     moving = static_error(every) > STATIC_ERROR
     colours = None if tracks.colours is None else tracks.colours[moving]
-    return RayTracks(every.centres, rays[:, moving], tracks.visible[:, moving], colours, camera.fps, focal)
+    return RayTracks(every.centres, rays[:, moving], tracks.visible[:, moving], colours, camera.frame_times, focal)
 
 
 def static_error(tracks: RayTracks) -> Tensor:
@@ -86,13 +97,14 @@ def static_error(tracks: RayTracks) -> Tensor:
     return tracks.focal * (sine.sum(0) / count).sqrt()
 
 
-def at_frames(tracks: RayTracks, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Centres [K, 3], rays [K, N, 3] and visibility [K, N] at fractional frames (shape [K]), by interpolation."""
-    last = len(tracks.centres) - 1
-    lower = frames.floor().long().clamp(0, max(last - 1, 0))
-    share = (frames - lower)[:, None]
-    inside = (frames >= 0) & (frames <= last)
+def at_times(tracks: RayTracks, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Centres [K, 3], rays [K, N, 3] and visibility [K, N] at times of the camera's own clock (shape [K])."""
+    last = len(tracks.times) - 1
+    lower = (torch.searchsorted(tracks.times, times, right=True) - 1).clamp(0, max(last - 1, 0))
+    inside = (times >= tracks.times[0]) & (times <= tracks.times[-1])
     upper = (lower + 1).clamp_max(last)
+    span = (tracks.times[upper] - tracks.times[lower]).clamp_min(1e-12)
+    share = ((times - tracks.times[lower]) / span)[:, None]
     centres = tracks.centres[lower] * (1 - share) + tracks.centres[upper] * share
     rays = tracks.rays[lower] * (1 - share[..., None]) + tracks.rays[upper] * share[..., None]
     visible = tracks.visible[lower] & tracks.visible[upper] & inside[:, None]
@@ -166,8 +178,7 @@ def _robust_errors(
 ) -> tuple[Tensor, Tensor]:
     """Errors in [0, 1] per frame and pair of tracks, and whether both are visible; [T, N, M], or [T, N] if paired."""
     frames = torch.arange(0, len(first.centres), stride)
-    other = (frames.double() / first.rate + shift) * second.rate
-    centres, rays, visible = at_frames(second, other)
+    centres, rays, visible = at_times(second, first.times[frames] + shift)
     centres, rays = (first.centres[frames], centres), (first.rays[frames], rays)
     if paired:
         rays = tuple(ray.flatten(0, 1)[:, None] for ray in rays)

@@ -180,13 +180,13 @@ def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncRes
         torch.tensor([c.peak.deviation for c in accepted], dtype=torch.float64),
         torch.tensor([c.samples for c in accepted], dtype=torch.float64),
     )
-    durations = torch.tensor([camera.duration for camera in scene.cameras], dtype=torch.float64)
-    solution, removed = fit_consistent(lags, durations, reference, scene.frame_interval)
+    spans = torch.stack([camera.frame_times[[0, -1]] for camera in scene.cameras])
+    solution, removed = fit_consistent(lags, spans, reference, scene.frame_interval)
     known, offsets, used = solution.known, solution.offsets, solution.used
     stderr, correlations = offsets * 0.0, torch.eye(len(known), dtype=torch.float64)
     if int(known.sum()) > 1:
         pulls = [c.sensitivity for c, keep in zip(accepted, used.tolist(), strict=True) if keep]
-        starts = offsets[lags.first[used]]
+        starts = (offsets + spans[:, 0])[lags.first[used]]
         covariance = jackknife(solution.design, solution.deviations, pulls, starts, solution.covariance)
         stderr[known] = covariance.diagonal().sqrt()
         correlations[known[:, None] & known] = (covariance / (stderr[known, None] * stderr[known])).flatten()

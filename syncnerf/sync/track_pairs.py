@@ -72,19 +72,21 @@ def compare_tracks(tracks: list[RayTracks], first: int, second: int, max_offset:
         return Comparison(first, second, None, None, "too few moving tracks")
     if float((one.centres[:, None] - two.centres[None]).norm(dim=-1).max()) < 1e-9:
         return Comparison(first, second, None, None, "no baseline (both cameras stand in the same place)")
-    step = 1 / max(one.rate, two.rate)
-    longest = LONGEST_LAG * min(len(one.centres) / one.rate, len(two.centres) / two.rate)
+    step = min(one.interval, two.interval)
+    longest = LONGEST_LAG * min(one.length, two.length)
     if max_offset is not None:
         longest = min(longest, max_offset)
     # Videos of different length: the whole shorter one may lie anywhere in the longer.
-    slack = (len(one.centres) / one.rate - len(two.centres) / two.rate) if max_offset is None else 0.0
+    slack = one.length - two.length if max_offset is None else 0.0
     low, high = -longest - max(slack, 0.0), longest + max(-slack, 0.0)
-    lags = torch.arange(math.ceil(low / step), math.floor(high / step) + 1, dtype=torch.float64) * step
+    steps = torch.arange(math.ceil(low / step), math.floor(high / step) + 1, dtype=torch.float64)
+    # The first frames need not be at 0 of their clocks.
+    lags = steps * step + float(two.times[0] - one.times[0])
     alike = may_match(one, two)
     values = torch.tensor([_agreement(one, two, lag, alike) for lag in lags.tolist()], dtype=torch.float64)
     best = int(values.argmax())
-    lengths = [len(track.centres) / track.rate for track in (one, two)]
-    common = (lengths[1] - lags).clamp_max(lengths[0]) - (-lags).clamp_min(0)
+    lengths = [one.length, two.length]
+    common = (lengths[1] - steps * step).clamp_max(lengths[0]) - (-steps * step).clamp_min(0)
     landscape = Landscape(first, second, lags, values, common.clamp_min(0) / step)
     significance, lead = stand_out(values, best)
     peak, matches, pull = _refine(one, two, float(lags[best]), step, alike, significance, lead)
@@ -141,5 +143,5 @@ def _refine(
     place = min(max(place, -FINE_REACH), FINE_REACH)
     # Errors within a track are alike, so it is the number of tracks that averages them.
     deviation = math.sqrt(max(float(energies[highest].sum()), 1e-3) / max(-2 * bend, 1e-3) / len(rows))
-    pull = Sensitivity((2 * parts[0] * place + parts[1]) / step, 2 * parts[0] / step**2, 1 / one.rate)
+    pull = Sensitivity((2 * parts[0] * place + parts[1]) / step, 2 * parts[0] / step**2, one.interval)
     return Peak(lag + place * step, deviation * step, significance, lead), len(rows), pull

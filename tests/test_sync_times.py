@@ -1,0 +1,145 @@
+"""Frames' own times: uneven rates, gaps, clocks that begin late, and rows that are read one after another."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from moving_spheres import Spheres, sphere_scene
+
+from syncnerf.evaluation.offset_errors import align_gauge
+from syncnerf.scene import Camera, Intrinsics, Scene
+from syncnerf.sync import synchronize
+from syncnerf.sync.energy import MotionEnergy
+from syncnerf.sync.resampling import points_at_frames, resample, unrolled
+
+OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02]
+"""Planted, seconds."""
+FRAMES, FPS = 60, 30.0
+
+
+def even(count: int = FRAMES) -> torch.Tensor:
+    return torch.arange(count, dtype=torch.float64) / FPS
+
+
+def error(scene: Scene) -> float:
+    """Mean error of the offsets in frames."""
+    return float(align_gauge(synchronize(scene).offsets, scene.true_offsets).abs().mean()) * FPS
+
+
+class Kept:
+    """A frame cache that holds some frames of another."""
+
+    def __init__(self, scene: Scene, kept: list[np.ndarray]):
+        self.scene, self.kept = scene, kept
+
+    def prepare(self, cameras):
+        pass
+
+    def open(self, camera):
+        index = self.scene.index_of(camera.name)
+        return self.scene.frames(index)[self.kept[index]]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Scene:
+    made = sphere_scene(tmp_path_factory.mktemp("even"), OFFSETS, frames=FRAMES, size=(72, 72), spheres=Spheres(6, 3))
+    made.frame_cache.prepare(made.cameras)
+    return made
+
+
+def test_resampling_is_interpolation_of_what_has_come_so_far():
+    generator = np.random.default_rng(0)
+    times = np.cumsum(generator.uniform(0.5, 1.5, 40)) + 7.0
+    signals = torch.from_numpy(generator.uniform(size=(3, 39)))
+    found = resample(signals, torch.from_numpy(times), 1.3)
+    edges = times[0] + 1.3 * np.arange(found.shape[1] + 1)
+    assert edges[-1] <= times[-1] < edges[-1] + 1.3
+    for row, values in zip(found.numpy(), signals.numpy(), strict=True):
+        so_far = np.interp(edges, times, np.append(0.0, np.cumsum(values)))
+        np.testing.assert_allclose(row, np.diff(so_far), atol=1e-12)
+    steady = torch.from_numpy(5.0 + 1.3 * np.arange(40))
+    assert resample(signals, steady, 1.3) is signals
+
+
+def test_rows_read_late_move_by_their_time():
+    """The mean time of a pixel's energy moves by what its row is late, up or down, and its total stays."""
+    for row_time in (0.015, -0.02):
+        camera = Camera("a", Intrinsics(4, 40, 50, 50, 2, 20), torch.eye(4), FPS, 31, row_time=row_time)
+        values = torch.zeros(40, 30)
+        values[:, 12:17] = torch.tensor([1.0, 4.0, 2.0, 0.0, 3.0])
+        energy = MotionEnergy(values, torch.arange(0, 160, 4), 1, 4, 40, torch.ones(30, dtype=torch.bool))
+        moved = unrolled(energy, camera).values.double()
+        torch.testing.assert_close(moved.sum(1), values.double().sum(1))
+        shift = (moved - values).double() @ even(30) / values[0].sum()
+        expected = ((torch.arange(40) + 0.5) / 40 - 0.5) * row_time
+        torch.testing.assert_close(shift, expected.double(), atol=1e-6, rtol=0)
+    assert unrolled(energy, replace(camera, row_time=0.0)) is energy
+
+
+def test_tracks_are_moved_to_the_frames_times():
+    """A point on a smooth path, seen when its row was read, comes back to where it is at the frames' times."""
+    camera = Camera("a", Intrinsics(100, 100, 90, 90, 50, 50), torch.eye(4), FPS, 30, row_time=0.02)
+    visible = torch.ones(30, 2, dtype=torch.bool)
+    visible[10, 0] = visible[20:, 1] = False
+
+    def place(times: torch.Tensor) -> torch.Tensor:
+        return torch.stack([40 + 30 * torch.sin(times), 50 + 35 * torch.cos(2 * times)], dim=-1)
+
+    at_frames = place(even(30))[:, None].expand(30, 2, 2)
+    read = even(30)[:, None].expand(30, 2)
+    for _ in range(20):
+        read = even(30)[:, None] + (place(read)[..., 1] / 100 - 0.5) * camera.row_time
+    seen = place(read)
+    found = points_at_frames(seen, visible, camera)
+    left = (found - at_frames).norm(dim=-1)[visible]
+    assert float(left.max()) < 0.1 * float((seen - at_frames).norm(dim=-1)[visible].max())
+    assert points_at_frames(seen, visible, replace(camera, row_time=0.0)) is seen
+
+
+def test_lost_frames_that_the_times_tell_do_no_damage(scene):
+    generator = np.random.default_rng(1)
+    kept = [np.delete(np.arange(FRAMES), generator.choice(np.arange(5, 55), 3, False)) for _ in OFFSETS]
+    cameras = [
+        replace(camera, frame_count=len(own), given_times=even()[own])
+        for camera, own in zip(scene.cameras, kept, strict=True)
+    ]
+    lossy = replace(scene, cameras=tuple(cameras), frame_cache=Kept(scene, kept), _frames={})
+    plain, told = error(scene), error(lossy)
+    untold = error(replace(lossy, cameras=tuple(replace(camera, given_times=None) for camera in cameras)))
+    assert told < 1.5 * plain + 0.01
+    assert untold > 3 * told
+
+
+def test_clocks_begin_when_they_like(scene):
+    begins = [0.0, 100.0, -3.7, 0.013, 12.0]
+    cameras = [replace(camera, given_times=even() + begin) for camera, begin in zip(scene.cameras, begins, strict=True)]
+    late = replace(scene, cameras=tuple(cameras), true_offsets=scene.true_offsets - torch.tensor(begins).double())
+    found, plain = synchronize(late), synchronize(scene)
+    difference = found.offsets + torch.tensor(begins).double() - plain.offsets
+    # Not exactly: lags that are no whole samples of these clocks are not taken to be drawn to such.
+    assert float((difference - difference.median()).abs().max()) * FPS < 0.1
+
+
+@pytest.mark.slow
+def test_uneven_frames_are_as_good_as_even_ones(scene, tmp_path):
+    generator = np.random.default_rng(2)
+    times = [even() + torch.from_numpy(generator.uniform(-0.1, 0.1, FRAMES)) / FPS for _ in OFFSETS]
+    jittered = sphere_scene(
+        tmp_path, OFFSETS, frames=FRAMES, size=(72, 72), spheres=Spheres(6, 3), times=[t - t[0] for t in times]
+    )
+    assert error(jittered) < 1.5 * error(scene) + 0.01
+
+
+@pytest.mark.slow
+def test_rolling_shutter_biases_unless_it_is_given(tmp_path):
+    """Half of the cameras read their rows over 15 ms; these are mounted upside down in turn."""
+    rows = [0.0, 0.015, 0.0, -0.015, 0.0]
+    rolling = sphere_scene(tmp_path, OFFSETS, frames=FRAMES, size=(72, 72), spheres=Spheres(6, 3), row_times=rows)
+    given = error(rolling)
+    ignored = error(replace(rolling, cameras=tuple(replace(c, row_time=0.0) for c in rolling.cameras)))
+    assert given < 0.7 * ignored
