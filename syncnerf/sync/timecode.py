@@ -24,8 +24,10 @@ def timecode_lags(scene: Scene) -> list[PriorLag]:
     are seconds to hours off, and files hold the end as often as the beginning.
     """
     starts = {}
+    # Frames that were never in a file have no source.
+    sources = getattr(scene.frame_cache, "sources", {})
     for index, camera in enumerate(scene.cameras):
-        source = scene.frame_cache.sources[camera.name]
+        source = sources.get(camera.name)
         found = start_of(source.path) if isinstance(source, VideoSource) else None
         if found is not None:
             # The timecode is that of the first frame, wherever the camera's own clock begins.
