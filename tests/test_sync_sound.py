@@ -125,13 +125,30 @@ def test_sound_places_what_motion_does_not():
     nan = float("nan")
     scene, result = result_of([0.5, 0.0, nan, nan], {"cam2": "nothing moves", "cam3": "nothing moves"})
     lags = [PriorLag(0, 2, 0.2, 0.012), PriorLag(2, 3, -1.0, 0.016)]
-    filled = with_sound(scene, result, lags)
+    correlations = torch.full((4, 4), nan, dtype=torch.float64)
+    correlations[:2, :2] = torch.tensor([[1.0, -0.4], [-0.4, 1.0]])
+    filled = with_sound(scene, replace(result, correlations=correlations), lags)
+    assert filled.covariance.diagonal().tolist() == pytest.approx(filled.stderr.square().tolist())
+    assert filled.covariance[0, 1] == pytest.approx(-0.4e-6)
+    assert not filled.covariance[:, 2:].isnan().any()
     assert filled.offsets.tolist() == pytest.approx([0.5, 0.0, 0.3, 1.3])
     assert filled.stderr[2] == pytest.approx((0.012**2 + 0.001**2) ** 0.5)
     assert filled.stderr[3] == pytest.approx((0.016**2 + 0.012**2 + 0.001**2) ** 0.5)
     assert filled.reasons == {}
     assert all("sound" in filled.warnings[name] for name in ("cam2", "cam3"))
     assert torch.equal(filled.offsets[:2], result.offsets[:2])
+
+
+def test_cameras_that_sound_places_have_rates_with_errors():
+    nan = float("nan")
+    scene, result = result_of([0.5, 0.0, nan, nan], {"cam2": "nothing moves", "cam3": "nothing moves"})
+    rates = torch.tensor([2e-5, 0.0, nan, nan], dtype=torch.float64)
+    drifting = replace(result, rates=rates, rates_stderr=torch.where(rates.isnan(), nan, 1e-6))
+    lags = [PriorLag(0, 2, 0.2, 0.012, rate=-3e-5), PriorLag(1, 3, -1.0, 0.016)]
+    filled = with_sound(scene, drifting, lags)
+    assert filled.rates.tolist() == pytest.approx([2e-5, 0.0, 5e-5, 0.0])
+    assert filled.rates_stderr[2] == pytest.approx((3e-6**2 + 1e-6**2) ** 0.5)
+    assert filled.rates_stderr[3] == pytest.approx(5e-5, rel=0.01)
 
 
 def test_contradictions_name_the_camera():

@@ -12,6 +12,8 @@ from syncnerf.sync.result import SyncResult
 
 CONTRADICTION = 5.0
 """Standard errors by which sound and motion must differ to contradict each other."""
+RATE_ERROR, UNKNOWN_RATE = 3e-6, 5e-5
+"""Standard errors of a rate that sound tells, and of one that nothing tells: what quartz clocks differ by."""
 FROM_SOUND = "from its sound alone: no motion that others see as well"
 
 
@@ -27,7 +29,8 @@ def with_sound(scene: Scene, result: SyncResult, lags: Sequence[PriorLag]) -> Sy
         lags: from :func:`~syncnerf.sync.sound.sound_lags`.
     """
     offsets, stderr = result.offsets.clone(), result.stderr.clone()
-    rates = None if result.rates is None else result.rates.clone()
+    rates, rates_stderr = (None, None) if result.rates is None else (result.rates.clone(), result.rates_stderr.clone())
+    correlations = None if result.correlations is None else result.correlations.clone()
     reasons, warnings = dict(result.reasons), dict(result.warnings)
     for camera, seconds in _contradictions(result, lags).items():
         name = scene.names[camera]
@@ -41,11 +44,18 @@ def with_sound(scene: Scene, result: SyncResult, lags: Sequence[PriorLag]) -> Sy
         camera, other, lag, error, rate = found
         offsets[camera], stderr[camera] = offsets[other] + lag, error
         if rates is not None:
-            rates[camera] = math.nan if rate is None else rates[other] + rate
+            rates[camera] = rates[other] + (rate or 0.0)
+            own = UNKNOWN_RATE if rate is None else RATE_ERROR
+            rates_stderr[camera] = math.hypot(own, float(rates_stderr[other].nan_to_num(0.0)))
+        if correlations is not None:
+            correlations[camera], correlations[:, camera], correlations[camera, camera] = 0.0, 0.0, 1.0
         known[camera] = True
         reasons.pop(scene.names[camera], None)
         warnings[scene.names[camera]] = FROM_SOUND
-    return replace(result, offsets=offsets, stderr=stderr, rates=rates, reasons=reasons, warnings=warnings)
+    return replace(
+        result, offsets=offsets, stderr=stderr, rates=rates, rates_stderr=rates_stderr, reasons=reasons,
+        warnings=warnings, correlations=correlations,
+    )  # fmt: skip
 
 
 def _contradictions(result: SyncResult, lags: Sequence[PriorLag]) -> dict[int, float]:
