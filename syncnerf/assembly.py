@@ -26,6 +26,7 @@ from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions, box_numbers
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
 from syncnerf.sync import SyncResult, only_sure, synchronize
+from syncnerf.sync.synchronize import WORKING_SIDE
 from syncnerf.synced import SyncedBackend
 
 logger = logging.getLogger(__name__)
@@ -53,12 +54,17 @@ class Assembly:
         return max(1, min(MOMENTS_AT_ONCE, PIXELS_AT_ONCE // max(size.width * size.height for size in sizes)))
 
 
-def open_scene(config: SceneConfig) -> Scene:
-    """Read the scene that the configuration names; raises UserError where it is unfit."""
+def open_scene(config: SceneConfig, max_side: int | None = None) -> Scene:
+    """Read the scene that the configuration names, with images of at most ``max_side`` pixels a side if that is given.
+
+    Raises:
+        UserError: it is unfit.
+    """
     if not config.datadir:
         raise UserError("no scene: give its folder with --datadir")
     options = ReadOptions(
         downsample=config.downsample,
+        max_side=max_side,
         test_cameras=_names(config.test_cameras),
         exclude_cameras=_names(config.exclude_cameras),
         cache_dir=Path(config.cache_dir) if config.cache_dir else None,
@@ -165,7 +171,7 @@ def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
     if choice not in ("auto", "sync"):
         return ClockStart(read_offsets(Path(choice), scene.names), read_rates(Path(choice), scene.names))
     try:
-        result = _synchronized(scene, config.offsets.offset_rates == "learn")
+        result = _synchronized(scene_to_synchronize(config.scene, scene), config.offsets.offset_rates == "learn")
     except UserError as error:
         if choice == "sync":
             raise
@@ -180,6 +186,18 @@ def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
         return None
     rates = None if result.rates is None else result.rates.nan_to_num(0.0)
     return ClockStart(result.offsets, rates, result.covariance, result.rates_stderr)
+
+
+def scene_to_synchronize(config: SceneConfig, scene: Scene) -> Scene:
+    """The scene with larger images, where training's are smaller than synchronisation could use."""
+
+    def largest(some: Scene) -> int:
+        return max(max(camera.intrinsics.width, camera.intrinsics.height) for camera in some.cameras)
+
+    if not config.datadir or largest(scene) >= WORKING_SIDE:
+        return scene
+    larger = open_scene(replace(config, downsample=1.0), WORKING_SIDE)
+    return larger if largest(larger) > largest(scene) else scene
 
 
 def _synchronized(scene: Scene, with_rates: bool) -> SyncResult:

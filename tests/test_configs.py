@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_scene import write_scene
 
-from syncnerf.assembly import assemble, make_sampler, open_scene
+from syncnerf.assembly import assemble, make_sampler, open_scene, scene_to_synchronize
 from syncnerf.cli import main
+from syncnerf.config import SceneConfig
 from syncnerf.options import parse
 from syncnerf.training.trainer import Trainer
 
@@ -71,3 +73,15 @@ def test_its_keys_are_spelled_once_each(path):
     keys = [line.split("=")[0].strip() for line in path.read_text().splitlines() if "=" in line and line[0] != "#"]
     assert len(keys) == len(set(keys))
     assert {"datadir", "logdir", "device", "cache_dir"}.isdisjoint(keys), "a machine's own matters"
+
+
+def test_synchronisation_before_training_sees_larger_images_than_training(tmp_path):
+    """Offsets from images that were made small for the training would be worse than they need be."""
+    folder = write_scene(tmp_path / "scene", frames=4, side=96)
+    settings = SceneConfig(datadir=str(folder), downsample=4)
+    scene = open_scene(settings)
+    larger = scene_to_synchronize(settings, scene)
+    assert [scene.cameras[0].intrinsics.width, larger.cameras[0].intrinsics.width] == [24, 96]
+    assert larger.names == scene.names
+    assert larger.test == scene.test
+    assert scene_to_synchronize(SceneConfig(datadir=str(folder)), larger) is larger
