@@ -2,6 +2,9 @@
 
 import json
 import math
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from format_scenes import rig as rig_of_tests
 from format_scenes import syncam
 from tiny_scene import edit_json
 
+from syncnerf.cli import _parser
 from syncnerf.errors import UserError
 from syncnerf.generate.poses import Rig, embed_poses, read_rig
 from syncnerf.generate.scene_writer import extrinsics, new_folder, write_scene
@@ -157,3 +161,13 @@ def test_an_interrupted_folder_leaves_nothing(tmp_path):
     (tmp_path / "scene").mkdir()
     with pytest.raises(UserError, match="already exists"), new_folder(tmp_path / "scene"):
         pass
+
+
+def test_the_page_on_generated_views_names_commands_that_there_are():
+    page = (Path(__file__).parent.parent / "docs" / "generated.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL)
+    commands = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    commands = [shlex.split(line, comments=True) for line in commands if line.startswith("syncnerf ")]
+    assert {words[1] for words in commands} == {"score-views", "convert-view-sync", "generate", "train-generator"}
+    for words in commands:
+        _parser().parse_args(words[1:])  # raises UserError for an option that is not there

@@ -168,6 +168,19 @@ def test_files_stay_readable(path):
     assert not re.search(r"/(home|root|work)/\w", text), "a path of one machine"
 
 
+def test_packages_of_extras_are_imported_where_they_are_used():
+    """At the top of a module they would slow down every command, and break all where they are not installed."""
+    extras = {"diffusers", "transformers", "accelerate", "safetensors", "ftfy"}
+    for path, tree in TREES.items():
+        names = set()
+        for node in tree.body:
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(node.module.split(".")[0])
+        assert not names & extras, relative(path)
+
+
 def test_library_code_does_not_print():
     printing = [
         relative(path)

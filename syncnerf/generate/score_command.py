@@ -45,7 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.fit is not None:
         from syncnerf.options import parse
 
-        true_footage = None if arguments.true_footage is None else load_scene(arguments.true_footage)
+        true_footage = None
+        if arguments.true_footage is not None:
+            true_footage = load_scene(arguments.true_footage, ReadOptions(cache_dir=arguments.cache_dir))
         config = parse([f"--config={arguments.fit}", f"--datadir={arguments.datadir}"])
         consistency = score_consistency(scene, config, arguments.held_out, true_footage)
     scores = score_views(scene, consistency)
