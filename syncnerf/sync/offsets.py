@@ -95,12 +95,15 @@ def _without_locking(lags: Lags, plain: Fit, known: Tensor, design: Tensor) -> O
     row = torch.eye(design.shape[1] + 1, dtype=torch.float64)[-1:]
     gauge = 1 - row
     offsets, locking, variance = plain.unknowns, LOCKING, plain.variance
+    # The lags of a camera err together: all pairs tell as much of the locking as one per camera.
+    shared = max(1.0, len(design) / design.shape[1])
     for _ in range(LOCKING_ROUNDS):
         modelled = design @ offsets
         pull, slope = locking_pull(modelled, lags.samples)
         jacobian = torch.cat([torch.cat([design * (1 + locking * slope)[:, None], pull[:, None]], 1), row])
         # The deviations' common factor is only known from the residuals; what is known beforehand has none.
-        deviations = torch.cat([lags.deviations, torch.tensor([LOCKING_DEVIATION / math.sqrt(variance)])])
+        prior = LOCKING_DEVIATION / math.sqrt(variance)
+        deviations = torch.cat([lags.deviations, torch.tensor([prior / math.sqrt(shared)])])
         residuals = torch.cat([lags.values - modelled - locking * pull, torch.tensor([LOCKING - locking])])
         rows, left = jacobian / deviations[:, None], residuals / deviations
         inverse = inner_inverse(rows.T @ rows, gauge)
@@ -109,6 +112,9 @@ def _without_locking(lags: Lags, plain: Fit, known: Tensor, design: Tensor) -> O
         variance = spread(left[:-1] - rows[:-1] @ step, design.shape[1] - 1)
         if float(step[:-1].abs().max()) < LOCKING_SETTLED * float(lags.samples.max()):
             break
+    deviations[-1] = prior
+    rows = jacobian / deviations[:, None]
+    inverse = inner_inverse(rows.T @ rows, gauge)
     return Offsets(known, offsets, variance * inverse[:-1, :-1], plain.used, jacobian, deviations, locking)
 
 
