@@ -252,7 +252,7 @@ def test_decomposition_is_there_when_it_is_asked_for(make):
     backend, times = make().eval(), some_times(make.spec)
     with torch.no_grad():
         plain = backend.render(some_rays(), times)
-        assert "static_rgb" not in plain.extras
+        assert "dynamic_rgb" not in plain.extras
         backend.decompose = True
         extras = backend.render(some_rays(), times).extras
         moved = backend.render(some_rays(), times + 0.2).extras

@@ -164,7 +164,7 @@ SHORT = ("--steps=2", "--render-frames=1", "--test-frames=1", "--image-every=0",
 FIELDS = {"kplanes": FIELD_OPTIONS, "mixvoxels": MIXVOXELS_OPTIONS}
 HELD = {"steps", "lr", "test_frames", "test_steps", "batch_size", "downsample", "render_chunk"}
 """Kept at a test's own size: at their least these take long, or nothing is left to see."""
-HELD |= {"time_frames", "offset_start", "offset_refine_start"}
+HELD |= {"time_frames", "offset_start", "offset_refine_start", "near", "far"}
 """At 1 these are refused together with others."""
 
 

@@ -111,7 +111,7 @@ def test_batches_are_rays_with_the_true_colours_of_their_pixels(tmp_path):
     torch.testing.assert_close(batch.rgb.double(), torch.from_numpy(expected), atol=0.6 / 255, rtol=0)
     assert sorted(set(batch.cameras.tolist())) == [1, 2]
     assert len(set(batch.frame_times.tolist())) == 20
-    centres = torch.stack([camera.camera_to_world[:3, 3] for camera in scene.cameras]).float()
+    centres = torch.stack([camera.camera_to_world[:3, 3] for camera in scene.cameras])
     assert torch.equal(batch.rays.origins, centres[batch.cameras])
     again = sampler.draw(torch.Generator().manual_seed(0))
     assert torch.equal(batch.rays.directions, again.rays.directions)

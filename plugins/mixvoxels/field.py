@@ -29,7 +29,9 @@ class VoxelField(nn.Module):
         self.appearance_grid = VMGrid(resolution, whole_numbers(config, "appearance_ranks"))
         self.basis = nn.Linear(self.appearance_grid.width, config.appearance_features, bias=False)
         self.scale = config.density_scale
-        self.shift = math.log(math.expm1(start / self.scale))
+        # The softplus's inverse, in a form that neither overflows nor cancels.
+        relative = start / self.scale
+        self.shift = relative + math.log(-math.expm1(-relative))
 
     def activate(self, raw: Tensor) -> Tensor:
         """Densities from raw values: a shifted softplus (TensoRF, section 5)."""
