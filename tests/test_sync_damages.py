@@ -14,8 +14,10 @@ from odd_recordings import damaged
 from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene
 from syncnerf.sync import SyncResult, synchronize
+from syncnerf.sync.cadence import find_cadence
 from syncnerf.sync.correlation import condition, correlate, line_slices
 from syncnerf.sync.drift import window_lags
+from syncnerf.sync.energy import motion_energy
 from syncnerf.sync.frame_products import frame_products
 from syncnerf.sync.informative import informative_intervals, steady_frames
 
@@ -47,6 +49,50 @@ def test_stillness_and_events_move_no_offset(scene, untouched, kind):
     assert float(error.mean()) < float(plain.mean()) + 0.02 / 30
     assert float(error.max()) < 0.12 / 30
     assert (error < 4 * result.stderr).all()
+
+
+@pytest.mark.parametrize(("kind", "largest"), [("decimated", 0.25), ("cadence", 0.15)])
+def test_frames_dropped_or_repeated_at_equal_places(scene, kind, largest):
+    odd = damaged(scene, kind, seed=1)
+    result = synchronize(odd, audio="off")
+    error = (align_gauge(result.offsets, odd.true_offsets) / odd.frame_interval).abs()
+    sure = torch.tensor([verdict == "sure" for verdict in result.verdicts.values()])
+    assert float(error[sure].max() if sure.any() else 0) < largest
+    assert float(error.mean()) < largest
+    assert float(error.max()) < 0.5
+    assert (error < 3 * result.stderr / odd.frame_interval).all()
+
+
+@pytest.mark.parametrize(("period", "phase"), [(2, 1), (4, 0), (4, 3), (5, 2)])
+def test_dropped_frames_are_put_back(period, phase):
+    """A known amount per step, and every period-th interval of the file holds two of them."""
+    generator = torch.Generator().manual_seed(period)
+    amounts = (5 + torch.linspace(0, 8, 80).sin() + 0.2 * torch.randn(80, generator=generator)).double()
+    steps, single, place = [], [], 0
+    while place < 78:
+        long = len(steps) % period == phase
+        steps.append(amounts[place : place + 1 + long].sum() * (0.8 if long else 1.0))
+        single.append((place, not long))
+        place += 1 + long
+    totals, informative = torch.stack(steps), torch.ones(len(steps), dtype=torch.bool)
+    found = find_cadence(totals, informative)
+    assert (found.period, found.phase) == (period, phase)
+    values, known, delay = found.spread(totals[None], informative)
+    assert found.pace == (period + 1) / period
+    for index, (place, alone) in enumerate(single):
+        assert bool(known[place]) == alone
+        if alone:
+            assert values[0, place] == totals[index]
+    lateness = torch.tensor([place - found.pace * index for index, (place, _) in enumerate(single)])
+    assert delay == pytest.approx(float(lateness.mean()), abs=0.05)
+
+
+def test_no_cadence_where_there_is_none(scene):
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        totals = torch.rand(90, generator=generator).cumsum(0).sin().abs() + 0.3 * torch.rand(90, generator=generator)
+        assert find_cadence(totals, torch.ones(90, dtype=torch.bool)) is None
+    assert all(motion_energy(scene.frames(camera)).pace == 1 for camera in range(len(scene.cameras)))
 
 
 def masked_signals(seed: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:

@@ -63,14 +63,16 @@ def condition(signals: Tensor, coarse: bool = False, informative: Tensor | None 
     Returns:
         Signals without slow trends, in no unit, shape [L, T] (coarse: [L / 3, T]).
     """
-    weights = torch.ones_like(signals[:1]) if informative is None else informative[None].to(signals.dtype)
+    known = torch.ones_like(signals[0], dtype=torch.bool) if informative is None else informative
+    # Where nothing is known of single samples, but of their sum, that serves for the trend.
+    weights = (known | signals.any(dim=0))[None].to(signals.dtype)
     if coarse:
         joined = avg_pool1d(signals.T[None], COARSE_LINES, ceil_mode=True)[0].T
         signals = _smooth_where(joined, weights, COARSE_BLUR)
     compressed = signals.clamp_min(0).sqrt()
     trend = _smooth_where(compressed, weights, COARSE_DETREND if coarse else DETREND)
-    detrended = (compressed - trend) * weights
-    deviation = detrended.std(dim=1, keepdim=True) * (weights.shape[1] / weights.sum().clamp_min(1)).sqrt()
+    detrended = (compressed - trend) * known
+    deviation = detrended.std(dim=1, keepdim=True) * (len(known) / known.sum().clamp_min(1)).sqrt()
     return detrended / deviation.clamp_min(1e-6) ** SPREAD_POWER
 
 

@@ -6,9 +6,10 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, pad
+from torch.nn.functional import avg_pool2d
 
-from syncnerf.sync.informative import informative_intervals, steady_frames
+from syncnerf.sync.cadence import find_cadence
+from syncnerf.sync.informative import around, informative_intervals, steady_frames
 
 CHUNK_BYTES = 2 << 20
 """Frames are read in pieces of about this many bytes: what a processor's cache holds."""
@@ -20,10 +21,6 @@ FLOOR_FACTOR = 3.0
 """Noise floor of a frame, in medians of its energy (most pixels of a static camera's frame stand still)."""
 LARGEST_FLOOR = 36.0
 """Largest noise floor; a median above it is motion, not noise."""
-STUTTER_REACH = 4
-"""Frames on either side whose median energy a frame is compared with."""
-REPEATED_SHARE = 0.1
-"""A frame with less energy than this share of the median repeats the one before."""
 JUMP_FACTOR = 1.7
 """A frame with more energy than this many medians follows on a lost one."""
 CLIPPED = 253
@@ -41,6 +38,8 @@ class MotionEnergy:
         width: columns of the averaged-down map.
         height: rows of it.
         informative: which intervals say something about time, bool, shape [T - 1]; values are zero in the others.
+        pace: intervals here for one of the file; above 1 where frames were dropped at equal places, which are put back.
+        delay: intervals by which frames lie later here, on the average, than at their index times ``pace``.
     """
 
     values: Tensor
@@ -49,6 +48,8 @@ class MotionEnergy:
     width: int
     height: int
     informative: Tensor
+    pace: float = 1.0
+    delay: float = 0.0
 
     @property
     def pixel_centres(self) -> Tensor:
@@ -58,7 +59,7 @@ class MotionEnergy:
         return (torch.stack([column, row], dim=-1) + 0.5) * self.pool
 
 
-def motion_energy(frames: np.ndarray) -> MotionEnergy:
+def motion_energy(frames: np.ndarray, even: bool = True) -> MotionEnergy:
     """Absolute differences of consecutive frames, summed over channels, less a noise floor.
 
     Each frame's global gain (flicker, exposure) is divided out first; a clipped value counts as any brighter one. The
@@ -68,6 +69,7 @@ def motion_energy(frames: np.ndarray) -> MotionEnergy:
 
     Args:
         frames: uint8 RGB, shape [T, height, width, 3]; read in pieces, so it may be a memory map.
+        even: the file has one interval between all frames: where motion says that some lack, they are put back.
     """
     count, height, width, _ = frames.shape
     gains, steady = frame_gains(frames), steady_frames(frames)
@@ -94,29 +96,33 @@ def motion_energy(frames: np.ndarray) -> MotionEnergy:
         if pieces
         else torch.zeros(0, max(count - 1, 0))
     )
-    values = _without_stutter(values).contiguous()
-    informative = informative_intervals(values.sum(0, dtype=torch.float32), steady)
-    values[:, ~informative] = 0
-    return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative)
-
-
-def _without_stutter(values: Tensor) -> Tensor:
-    """Undo what repeated and lost frames do to the energy of all pixels at once, shape [P, T - 1].
-
-    A repeated frame has no energy and the next one twice its own: both get half of it. After a lost frame the energy is
-    double for once: it is scaled down to that of the frames around it.
-    """
-    count = values.shape[1]
-    if len(values) == 0 or count < 2 * STUTTER_REACH:
-        return values
     totals = values.sum(0, dtype=torch.float32)
-    around = pad(totals[None, None], (STUTTER_REACH, STUTTER_REACH), mode="reflect")[0, 0]
-    typical = around.unfold(0, 2 * STUTTER_REACH + 1, 1).median(dim=1).values
-    values = values.clone()
-    for frame in (totals < REPEATED_SHARE * typical).nonzero()[:, 0].tolist():
-        if frame + 1 < count and totals[frame + 1] > REPEATED_SHARE * typical[frame + 1]:
-            values[:, frame] = values[:, frame + 1] = values[:, frame + 1] / 2
-            totals[frame] = totals[frame + 1] = totals[frame + 1] / 2
+    informative = informative_intervals(totals, steady)
+    values = _without_repeats(values, totals, informative)
+    cadence = find_cadence(totals, informative) if even else None
+    if cadence is None:
+        return MotionEnergy(_without_jumps(values, totals), pixels, pool, shape[1], shape[0], informative)
+    values, informative, delay = cadence.spread(values, informative)
+    return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, cadence.pace, delay)
+
+
+def _without_repeats(values: Tensor, totals: Tensor, informative: Tensor) -> Tensor:
+    """Energy, shape [P, T - 1], zero where not informative; around single repeated frames what is usual, for trends.
+
+    The interval after a repeated frame holds the motion of two: nobody knows of which, but its half is no edge.
+    """
+    kept = values * informative
+    silent = ~informative
+    single = silent[1:-2] & silent[2:-1] & informative[:-3] & informative[3:] & (totals[1:-2] < totals[2:-1])
+    for first in (single.nonzero()[:, 0] + 1).tolist():
+        share = float(0.5 * (totals[first - 1] + totals[first + 2]) / totals[first + 1])
+        kept[:, first] = kept[:, first + 1] = values[:, first + 1] * min(share, 1.0)
+    return kept
+
+
+def _without_jumps(values: Tensor, totals: Tensor) -> Tensor:
+    """Energy, shape [P, T - 1], scaled down to that of the frames around it where it jumps, as after a lost frame."""
+    typical = around(totals)
     jumps = totals > JUMP_FACTOR * typical
     values[:, jumps] *= (typical[jumps] / totals[jumps]).to(values.dtype)
     return values

@@ -37,8 +37,8 @@ class EpipolarCameras:
     Attributes:
         energies: each camera's motion energy.
         views: each camera's rays through the moving pixels.
-        rates: frames per second of each camera.
-        times: each camera's frame times on its own clock, seconds, float64, shape [T] each.
+        rates: intervals of its energy per second of each camera's own clock.
+        times: where they begin, and the last ends, on that clock, seconds, float64, shape [T] each.
         least_baseline: cameras nearer to each other than this (scene units) share no epipolar planes.
     """
 
@@ -89,8 +89,17 @@ def prepare_cameras(scene: Scene) -> EpipolarCameras:
     centres = torch.stack([view.centre for view in views])
     typical = float(torch.pdist(centres).median()) if len(centres) > 1 else 0.0
     span = max(typical, float(torch.pdist(centres).max()) if len(centres) > 1 else 0.0)
-    rates, times = zip(*((camera.fps, camera.frame_times) for camera in scene.cameras), strict=True)
-    return EpipolarCameras(energies, views, list(rates), list(times), LEAST_BASELINE * span)
+    rates = [camera.fps * energy.pace for camera, energy in zip(scene.cameras, energies, strict=True)]
+    times = [_edges(*each) for each in zip(scene.cameras, energies, rates, strict=True)]
+    return EpipolarCameras(energies, views, rates, times, LEAST_BASELINE * span)
+
+
+def _edges(camera: Camera, energy: MotionEnergy, rate: float) -> Tensor:
+    """Where the intervals of a camera's energy begin, and the last ends: at its frames, or at those put back."""
+    if energy.pace == 1:
+        return camera.frame_times
+    steps = torch.arange(energy.values.shape[1] + 1, dtype=torch.float64) - energy.delay
+    return camera.frame_times[0] + steps / rate
 
 
 def compare_pair(

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 SAMPLES = 2000
 """About how many pixels are looked at."""
@@ -21,6 +22,8 @@ MOST_UNSTEADY = 0.5
 usual: the camera itself moves, or the light."""
 STILL_SHARE = 0.02
 """An interval with less energy than this share of what is typical holds no motion."""
+REPEATED_SHARE, REACH = 0.1, 4
+"""Nor does one with less than this share of the median of as many intervals on either side: its frame is repeated."""
 
 
 def steady_frames(frames: np.ndarray) -> Tensor:
@@ -54,8 +57,15 @@ def steady_frames(frames: np.ndarray) -> Tensor:
     return steady if float(odd.float().mean()) > MOST_UNSTEADY else ~odd
 
 
+def around(totals: Tensor) -> Tensor:
+    """Median energy of the intervals around each, shape [T - 1]."""
+    reach = min(REACH, len(totals) - 1)
+    mirrored = pad(totals[None, None].float(), (reach, reach), mode="reflect")[0, 0]
+    return mirrored.unfold(0, 2 * reach + 1, 1).median(dim=1).values
+
+
 def informative_intervals(totals: Tensor, steady: Tensor) -> Tensor:
-    """Intervals between steady frames that hold motion, and do not follow on a standstill.
+    """Intervals between steady frames that hold motion, and do not follow on a standstill, be it one frame shown twice.
 
     A camera that hangs shows no motion, and then all of it at once; people who stand still show none. Neither says
     when anything happened, and the edge between both would look like something that did.
@@ -73,7 +83,7 @@ def informative_intervals(totals: Tensor, steady: Tensor) -> Tensor:
         return torch.zeros_like(informative)
     # Weighted by itself, the mean is that of the intervals with motion, however long the stillness around them.
     typical = float(considered.square().sum() / considered.sum())
-    still = totals.double() < STILL_SHARE * typical
+    still = (totals.double() < STILL_SHARE * typical) | (totals < REPEATED_SHARE * around(totals))
     informative &= ~still
     informative[1:] &= ~still[:-1]
     return informative

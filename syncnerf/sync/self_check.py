@@ -1,7 +1,7 @@
 """After the solve: what speaks for and against each camera's offset, in one verdict."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
@@ -22,8 +22,10 @@ MOST_ALTERNATIVES = 4
 """Alternatives listed for a camera."""
 LEAST_AGREEING = 2 / 3
 """Share of a camera's pairs with a distinct lag that must agree with the solution."""
-LARGEST_ERROR = 0.5
+LARGEST_ERROR = 0.3
 """Frames of standard error beyond which an offset is not sure."""
+LARGEST_CADENCE_ERROR = 0.25
+"""Frames that three standard errors may reach where frames were dropped at equal places."""
 LARGEST_CHANGE = 0.3
 """Frames by which halves of the time, or what is left without one other camera, may differ ..."""
 SURE = 4.0
@@ -34,7 +36,12 @@ Windows = Sequence[tuple[int, int, WindowLags]]
 
 
 def with_checks(
-    result: SyncResult, comparisons: Sequence[Comparison], windows: Windows, frame_interval: float, hint: str = ""
+    result: SyncResult,
+    comparisons: Sequence[Comparison],
+    windows: Windows,
+    frame_interval: float,
+    hint: str = "",
+    dropped: Collection[str] = (),
 ) -> SyncResult:
     """The result with a verdict for each camera.
 
@@ -44,6 +51,7 @@ def with_checks(
         windows: lags in windows of time of the used pairs; empty for tracks.
         frame_interval: seconds per frame.
         hint: what is wrong with the calibration, and what to do; empty if nothing seems to be.
+        dropped: names of cameras whose videos lack frames at equal places.
     """
     halves, halves_error = half_differences(result, windows)
     checks = {}
@@ -61,6 +69,8 @@ def with_checks(
             alternatives=tuple(alternatives(result, comparisons, camera)),
         )
         doubts = list(_doubts(result, check, own, camera, frame_interval, float(halves_error[camera])))
+        if name in dropped and 3 * float(result.stderr[camera]) > LARGEST_CADENCE_ERROR * frame_interval:
+            doubts.append(("frames were dropped from its video at equal places", "use the original recording"))
         if hint:
             doubts.insert(0, ("the calibration does not fit the motion", hint))
         if doubts:

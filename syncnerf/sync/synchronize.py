@@ -95,7 +95,7 @@ def from_motion(
     if method == "auto":
         moving = any(camera.is_moving for camera in scene.cameras)
         method = "tracks" if moving or tracks is not None else "epipolar"
-    hint = ""
+    hint, dropped = "", set()
     if method == "epipolar":
         prepared = prepare_cameras(scene)
         expected = {(prior.first, prior.second): (prior.lag, prior.deviation) for prior in priors}
@@ -114,7 +114,8 @@ def from_motion(
         windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
         result = with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
         hint = convention_hint(scene.cameras, prepared, comparisons)
-    return with_checks(result, comparisons, windows, scene.frame_interval, hint)
+        dropped = {name for name, energy in zip(scene.names, prepared.energies, strict=True) if energy.pace > 1}
+    return with_checks(result, comparisons, windows, scene.frame_interval, hint, dropped)
 
 
 def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:

@@ -1,0 +1,106 @@
+"""Frames dropped at equal places (30 frames per second made into 24 or 25), seen in the motion."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+PERIODS = range(2, 7)
+"""Intervals after which a pattern may repeat."""
+LEAST_EXCESS, LARGEST_EXCESS = 1.3, 2.5
+"""Motion over an interval that spans a lost frame, in that of the others, at least and at most."""
+FLAT = 0.3
+"""Share of that excess by which the others may differ."""
+SURE = 6.0
+"""Standard errors by which that must be sure."""
+LEAST_PERIODS = 5
+"""Times that a pattern must be seen."""
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """A pattern of lost frames: the interval that ends each period spans two steps of the camera's true clock.
+
+    Attributes:
+        period: intervals of the file after which the pattern repeats.
+        phase: index of the first interval that spans two steps.
+    """
+
+    period: int
+    phase: int
+
+    @property
+    def pace(self) -> float:
+        """Steps of the true clock in one interval of the file, on the average."""
+        return (self.period + 1) / self.period
+
+    def steps(self, count: int) -> Tensor:
+        """Steps of the true clock at which the file's frames lie, int64, shape [count + 1]."""
+        intervals = torch.arange(count + 1)
+        passed = intervals - self.phase + self.period - 1
+        return intervals + passed.div(self.period, rounding_mode="floor").clamp_min(0)
+
+    def spread(self, values: Tensor, informative: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Values on the true clock: intervals that span two steps say nothing, as nobody knows what is in which.
+
+        Args:
+            values: of each interval of the file, shape [P, T].
+            informative: bool, shape [T].
+
+        Returns:
+            Values per step, shape [P, S]; which of them are informative, shape [S]; and by how many steps the frames
+            lie later, on the average, than a clock would have them that knows nothing of the pattern.
+        """
+        begins = self.steps(values.shape[1])
+        single = begins.diff() == 1
+        count = int(begins[-1])
+        known = torch.zeros(count, dtype=torch.bool)
+        known[begins[:-1][single]] = informative[single]
+        spread = values.new_zeros(len(values), count)
+        spread[:, begins[:-1][single]] = values[:, single]
+        # For trends they are filled with what is usual for their sum.
+        double = begins[:-1][~single]
+        share = float(values[:, single].mean() / values[:, ~single].mean().clamp_min(1e-9))
+        spread[:, double] = spread[:, double + 1] = values[:, ~single] * min(share, 1.0)
+        file = torch.arange(len(begins), dtype=torch.float64) * self.pace
+        return spread, known, float((begins - file).mean())
+
+
+def find_cadence(totals: Tensor, informative: Tensor) -> Cadence | None:
+    """The pattern of lost frames in a camera's motion, if there is one.
+
+    Over a lost frame things move twice as far: if it is always the same place in a period of intervals that moves more
+    than its neighbours, and no other, frames were dropped at equal places.
+
+    Args:
+        totals: energy of all pixels in each interval, shape [T - 1].
+        informative: which intervals hold motion, bool, shape [T - 1].
+    """
+    logs = totals.double().clamp_min(1e-6).log()
+    best, found = SURE, None
+    for period in PERIODS:
+        # Less the mean over a whole period around each, a trend of the motion is gone, and a pattern of it stays.
+        weights = torch.ones(period + 1 - period % 2, dtype=torch.float64) / period
+        if period % 2 == 0:
+            weights[0] = weights[-1] = 0.5 / period
+        reach = len(weights) // 2
+        if len(logs) < LEAST_PERIODS * period + 2 * reach:
+            continue
+        usable = informative.unfold(0, len(weights), 1).all(1)
+        phase = torch.arange(reach, len(logs) - reach) % period
+        excess = logs[reach : len(logs) - reach] - logs.unfold(0, len(weights), 1) @ weights
+        inside = [excess[usable & (phase == p)] for p in range(period)]
+        if min(len(part) for part in inside) < LEAST_PERIODS:
+            continue
+        levels = torch.stack([part.median() for part in inside])
+        longest = int(levels.argmax())
+        others = torch.cat([levels[:longest], levels[longest + 1 :]])
+        gain = float(levels[longest] - others.mean())
+        noise = 1.4826 * float((excess - levels[phase])[usable].abs().median())
+        score = gain / max(noise, 0.02) * len(inside[longest]) ** 0.5
+        # Motion that itself repeats as quickly has no such flat pattern with one interval above the rest.
+        flat = float((others - others.mean()).abs().max()) < FLAT * gain
+        if flat and LEAST_EXCESS < math.exp(gain) < LARGEST_EXCESS and score > best:
+            best, found = score, Cadence(period, longest)
+    return found
