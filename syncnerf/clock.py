@@ -5,6 +5,7 @@ The shared embedding of Sync-NeRF (Kim et al., AAAI 2024, arXiv 2310.13356), wit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -89,7 +90,8 @@ class Clock(nn.Module):
         self.register_buffer("is_trained", trained, persistent=False)
         self.register_buffer("middles", (span.first + span.last) / 2, persistent=False)
         self.register_buffer("halves", ((span.last - span.first) / 2).clamp_min(span.interval / 2), persistent=False)
-        self.freeze_step = round(config.offset_freeze * steps)
+        # Never, where they are not frozen at all: a training may be given more steps.
+        self.freeze_step = round(config.offset_freeze * steps) if config.offset_freeze < 1 else math.inf
         start = None if not self.learned else start
         self._make_unknowns(start, row_times)
         rate = (config.offset_lr if start is None else config.offset_refine_lr) * span.longest

@@ -23,6 +23,8 @@ def _action(run: RunConfig, evaluation: EvaluationConfig) -> str:
     asked = [name for name in ("validate_only", "render_only") if getattr(evaluation, name)]
     if len(asked) == 2:
         return "validate_only and render_only: one would be left out; give them in two runs"
+    if run.extend and not run.resume:
+        return "extend changes the length of a training that goes on; give --resume with it"
     if run.resume and (asked or run.ckpt):
         other = f"ckpt = {run.ckpt}" if run.ckpt else asked[0]
         return f"resume goes on training and {other} does not train: leave one out (resume takes the newest checkpoint)"

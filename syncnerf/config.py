@@ -249,6 +249,9 @@ class RunConfig:
     logdir: str = option("runs", "folder of all runs")
     ckpt: str = option("", "checkpoint to evaluate or render; the run's newest if empty")
     resume: bool = option(False, "continue the run's newest checkpoint")
+    extend: bool = option(
+        False, "with resume: change the number of steps; the learning rate goes over to its new course without a jump"
+    )
     dry_run: bool = option(False, "print the effective configuration and the scene's summary, and stop")
 
     __post_init__ = check_values

@@ -15,6 +15,7 @@ from syncnerf.config import HeldOutConfig
 from syncnerf.photometry import CHUNK, CameraPixels, ClockFit, choose_pixels, clustered_covariance, frozen, gauss_newton
 from syncnerf.photometry import residuals as photometric_residuals
 from syncnerf.scene.scene import Scene
+from syncnerf.seen import seen_span
 from syncnerf.synced import SyncedBackend
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class OffsetFit:
         grid: candidates of the coarse search in seconds, shape [G].
         errors: their mean squared photometric errors, shape [G]; NaN where too few pixels fall into the seen time.
         steps: refinement steps taken.
+        reason: why the offset is not determined; ``seconds`` is then what was known beforehand, or 0. Empty if it is.
     """
 
     camera: int
@@ -52,6 +54,7 @@ class OffsetFit:
     grid: Tensor
     errors: Tensor
     steps: int
+    reason: str = ""
 
 
 class HeldOutOptimizer:
@@ -84,12 +87,7 @@ class HeldOutOptimizer:
         self.synced, self.scene, self.config = synced, scene, config
         self.device, self.seed, self.times_at_once = torch.device(device), seed, times_at_once
         self.fits_rate = synced.clock.config.offset_rates == "learn"
-        offsets, rates = (values.detach().cpu().tolist() for values in (synced.clock.offsets(), synced.clock.rates()))
-        ends = [
-            (offsets[i] + (1.0 + rates[i]) * times[0].item(), offsets[i] + (1.0 + rates[i]) * times[-1].item())
-            for i, times in ((i, scene.cameras[i].frame_times) for i in scene.train)
-        ]
-        self.first_seen, self.last_seen = min(first for first, _ in ends), max(last for _, last in ends)
+        self.first_seen, self.last_seen = seen_span(synced.clock, scene)
 
     def fit(self, camera: int, mask: Tensor) -> OffsetFit:
         """Fit one camera's offset, and its rate where rates are learned, and store them in the clock.

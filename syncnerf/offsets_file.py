@@ -102,14 +102,26 @@ def read_rates(path: Path, names: Sequence[str]) -> Tensor:
         UserError: the file is missing or unreadable, or a rate is no number.
     """
     path = Path(path)
-    record = _record(path)
-    cameras = record.get("cameras") if isinstance(record, dict) else None
-    entries = [cameras.get(name) if isinstance(cameras, dict) else None for name in names]
-    parts = [entry.get("rate_ppm", 0.0) if isinstance(entry, dict) else 0.0 for entry in entries]
+    parts = [entry.get("rate_ppm", 0.0) for entry in _entries(path, names)]
     for name, part in zip(names, parts, strict=True):
         if isinstance(part, bool) or not isinstance(part, int | float) or not math.isfinite(part):
             raise UserError(f"{path}: the rate of camera '{name}' should be a finite number, not {part!r}")
     return 1e-6 * torch.tensor(parts, dtype=torch.float64)
+
+
+def read_errors(path: Path, names: Sequence[str]) -> Tensor:
+    """Standard errors by camera name, seconds, float64, shape [C]; NaN where none is written."""
+    parts = [entry.get("stderr") for entry in _entries(path, names)]
+    known = [isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part) for part in parts]
+    return torch.tensor([part if fine else math.nan for part, fine in zip(parts, known, strict=True)]).double()
+
+
+def _entries(path: Path, names: Sequence[str]) -> list[dict]:
+    """What the file says of each camera beside an offset; empty where it says nothing."""
+    record = _record(path)
+    cameras = record.get("cameras") if isinstance(record, dict) else None
+    found = [cameras.get(name) if isinstance(cameras, dict) else None for name in names]
+    return [entry if isinstance(entry, dict) else {} for entry in found]
 
 
 def _record(path: Path) -> object:

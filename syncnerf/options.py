@@ -18,7 +18,7 @@ from syncnerf.errors import UserError, did_you_mean
 from syncnerf.native import DISABLE_VARIABLE
 
 PREFIX = "SYNCNERF_"
-ACTIONS = ("ckpt", "resume", "dry_run", "validate_only", "render_only")
+ACTIONS = ("ckpt", "resume", "extend", "dry_run", "validate_only", "render_only")
 """Options that say what to do now; a run's config.txt leaves them out, so that it can be given again."""
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-import math
-import os
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from syncnerf.assembly import Assembly, assemble, check_start, choose_device, make_sampler, open_scene
-from syncnerf.clock import Clock
 from syncnerf.config import Config
 from syncnerf.encodings.engines import choose_engine
 from syncnerf.errors import UserError
+from syncnerf.estimates import recall_estimates, write_estimates
 from syncnerf.evaluation.evaluate import Evaluation, evaluate, write_metrics
 from syncnerf.evaluation.pictures import depth_picture, error_picture
 from syncnerf.evaluation.protocols import PROTOCOLS
@@ -23,14 +24,17 @@ from syncnerf.evaluation.render_videos import render_paths, render_test_videos
 from syncnerf.evaluation.report import write_report
 from syncnerf.evaluation.views import at_own_clock, evaluation_mode, render_views
 from syncnerf.held_out import HeldOutOptimizer, OffsetFit
-from syncnerf.offsets_file import read_offsets, read_rates, write_offsets
 from syncnerf.options import write_config
+from syncnerf.provenance import check_scene, scene_facts
 from syncnerf.reckoning import Reckoner
+from syncnerf.resuming import changes, settled, stored_options
+from syncnerf.run_folder import held_folder, write_text
 from syncnerf.scene.scene import Scene
 from syncnerf.summary import result_table
 from syncnerf.training.batches import BatchSampler
 from syncnerf.training.checkpoints import choose_checkpoint, list_checkpoints, load_checkpoint
 from syncnerf.training.ranks import Ranks, environment_ranks, join_ranks
+from syncnerf.training.schedule import Course
 from syncnerf.training.trainer import Trainer, restore_model
 
 logger = logging.getLogger(__name__)
@@ -56,36 +60,79 @@ def run(config: Config) -> int:
         return 0
     folder = Path(config.run.logdir) / config.run.expname
     checkpoint = _checkpoint(config, folder)
-    stored = None if checkpoint is None else load_checkpoint(checkpoint, config.run.backend, scene.names)
+    stored, course = None, None
+    if checkpoint is not None:
+        stored = load_checkpoint(checkpoint, config.run.backend, scene.names)
+        config, course = settled(config, stored, checkpoint, _trains(config))
     scene.frame_cache.prepare(scene.cameras)
-    if not _trains(config):
-        assembly = assemble(config, scene, stored)
-        _make_folder(folder)
-        step = restore_model(assembly.synced, stored, checkpoint)
+    if checkpoint is not None:
+        check_scene(stored["scene"], scene, checkpoint)
+    if not writes:
+        stopped_by = _train(config, scene, device, folder, course, checkpoint, [])[0]
+        return 0 if stopped_by is None else 128 + stopped_by
+    with held_folder(folder):
+        _checkpoint(config, folder)  # another run may have come and gone while this one was reading
+        if not _trains(config):
+            assembly = assemble(config, scene, stored)
+            step = restore_model(assembly.synced, stored, checkpoint)
+            return _finish(config, assembly, folder, step, checkpoint)
+        notes = [] if stored is None else _notes(config, stored, course, folder)
+        stopped_by, assembly, step = _train(config, scene, device, folder, course, checkpoint, notes)
+        write_estimates(folder / "offsets.json", assembly.synced.clock, scene, [])
+        if stopped_by is not None:
+            logger.warning("stopped at step %d and saved; continue with --resume", step)
+            return 128 + stopped_by
         return _finish(config, assembly, folder, step)
+
+
+def _train(
+    config: Config,
+    scene: Scene,
+    device: torch.device,
+    folder: Path,
+    course: Course | None,
+    checkpoint: Path | None,
+    notes: list[str],
+) -> tuple[int | None, Assembly, int]:
+    """Train as one of all processes; the signal that stopped it, what was trained, and the number of steps."""
     with join_ranks(device) as ranks:
+        stored = None if checkpoint is None else load_checkpoint(checkpoint, config.run.backend, scene.names)
         assembly = assemble(config, scene, stored)
-        sampler = make_sampler(config, assembly.spec, scene)
-        if writes:
-            _make_folder(folder)
-            _write_text(folder / "config.txt", write_config(config))
-        trainer = _trainer(config, assembly, sampler, folder, ranks)
+        course = course or Course(config.training.steps, config.training.steps)
+        trainer = _trainer(config, assembly, make_sampler(config, assembly.spec, scene), folder, ranks, course)
         if checkpoint is not None:
             trainer.restore(checkpoint)
-        stopped_by = trainer.fit()
-    if writes:
-        _write_offsets(folder, assembly, [])
-    if stopped_by is not None:
-        logger.warning("stopped at step %d and saved; continue with --resume", trainer.step)
-        return 128 + stopped_by
-    return _finish(config, assembly, folder, trainer.step) if writes else 0
+        # Only now: what is refused above leaves the run's own words as they are.
+        effective = replace(config, training=replace(config.training, steps=course.steps))
+        text = write_config(effective) + "".join(f"# {note}\n" for note in notes)
+        with _described(folder / "config.txt", text, trainer) if ranks.writes else nullcontext():
+            return trainer.fit(), assembly, trainer.step
 
 
-def _make_folder(folder: Path) -> None:
+@contextmanager
+def _described(path: Path, text: str, trainer: Trainer) -> Iterator[None]:
+    """Write a run's configuration; what it was before comes back where not one step is taken."""
+    before, step = path.read_bytes() if path.is_file() else None, trainer.step
+    write_text(path, text)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror}); choose another --logdir") from error
+        yield
+    except BaseException:
+        if before is not None and trainer.step == step:
+            path.write_bytes(before)
+        raise
+
+
+def _notes(config: Config, stored: dict[str, Any], course: Course, folder: Path) -> list[str]:
+    """What was changed on the way, of this and of earlier continuations, for the run's configuration."""
+    path = folder / "config.txt"
+    earlier = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    notes = [line.removeprefix("# ") for line in earlier if line.startswith("# from step ")]
+    fresh = changes(config, stored)
+    if course.steps != stored["course"]["steps"]:
+        fresh.append(f"from step {stored['step']} on: steps = {course.steps} instead of {stored['course']['steps']}")
+    for line in fresh:
+        logger.warning("the training goes on otherwise than it was begun: %s", line)
+    return notes + fresh
 
 
 def _trains(config: Config) -> bool:
@@ -103,7 +150,9 @@ def _checkpoint(config: Config, folder: Path) -> Path | None:
     return choose_checkpoint(config.run.ckpt, folder / "checkpoints")
 
 
-def _trainer(config: Config, assembly: Assembly, sampler: BatchSampler, folder: Path, ranks: Ranks) -> Trainer:
+def _trainer(
+    config: Config, assembly: Assembly, sampler: BatchSampler, folder: Path, ranks: Ranks, course: Course
+) -> Trainer:
     scene = assembly.scene
     return Trainer(
         assembly.synced,
@@ -116,9 +165,11 @@ def _trainer(config: Config, assembly: Assembly, sampler: BatchSampler, folder: 
         assembly.device,
         preview=lambda: _preview(config, assembly),
         reckoner=Reckoner(
-            assembly.synced, scene, sampler, config.training.steps, assembly.device, config.training.seed
+            assembly.synced, scene, sampler, course.steps, assembly.device, config.training.seed
         ),
         ranks=ranks,
+        course=course,
+        about={"scene": scene_facts(scene), "options": stored_options(config)},
     )
 
 
@@ -146,23 +197,25 @@ def _preview(config: Config, assembly: Assembly) -> dict[str, Tensor]:
     }
 
 
-def _finish(config: Config, assembly: Assembly, folder: Path, step: int) -> int:
-    """Everything after training: fit, evaluate, render, report, as asked."""
+def _finish(config: Config, assembly: Assembly, folder: Path, step: int, checkpoint: Path | None = None) -> int:
+    """Everything after training, as asked: fit, evaluate, render, report; ``checkpoint`` where nothing was trained."""
     synced, scene, device = assembly.synced, assembly.scene, assembly.device
     renders = folder / "renders"
     renders.mkdir(parents=True, exist_ok=True)
     times_at_once = assembly.times_at_once
     settings = config.evaluation
+    recalled = []
+    if checkpoint is not None and (settings.render_only or not config.held_out.test_optim):
+        recalled = recall_estimates(_offsets_of(checkpoint, folder), synced.clock, scene)
     if settings.render_only:
-        _recall_fits(assembly, folder)
         render_test_videos(synced, scene, renders, settings=settings, device=device, times_at_once=times_at_once)
         render_paths(synced, scene, renders, settings=settings, device=device)
         print(f"videos: {renders}")
         return 0
-    before, after, fits = _score(config, assembly, renders, step, times_at_once)
+    before, after, fits = _score(config, assembly, renders, step, recalled)
     write_metrics(folder / "metrics.json", after or before, before if after else None)
     if _trains(config) or fits:
-        _write_offsets(folder, assembly, fits)
+        write_estimates(folder / "offsets.json", synced.clock, scene, fits)
     if _trains(config):
         render_paths(synced, scene, renders, settings=settings, device=device)
     report = write_report(folder, scene)
@@ -172,16 +225,19 @@ def _finish(config: Config, assembly: Assembly, folder: Path, step: int) -> int:
 
 
 def _score(
-    config: Config, assembly: Assembly, renders: Path, step: int, times_at_once: int
+    config: Config, assembly: Assembly, renders: Path, step: int, recalled: list[OffsetFit]
 ) -> tuple[Evaluation, Evaluation | None, list[OffsetFit]]:
-    """Scores without the test-time fit, and with it where it is asked for."""
-    synced, scene, device = assembly.synced, assembly.scene, assembly.device
+    """Scores without the test-time fit, and with it where it is asked for or was made before."""
+    synced, scene, device, times_at_once = assembly.synced, assembly.scene, assembly.device, assembly.times_at_once
     fits_wanted = config.held_out.test_optim and synced.clock.learned
     if config.held_out.test_optim and not synced.clock.learned:
         logger.warning("--test-optim does nothing with --offset-mode off: there are no offsets to fit")
     protocol = PROTOCOLS[config.evaluation.protocol]
     shared = {"settings": config.evaluation, "step": step, "device": device, "times_at_once": times_at_once}
-    before = evaluate(synced, scene, protocol.without_fit(), **shared, renders=None if fits_wanted else renders)
+    pictured = None if fits_wanted or recalled else renders
+    before = evaluate(synced, scene, protocol.without_fit(), **shared, renders=pictured)
+    if recalled:
+        return before, evaluate(synced, scene, protocol, **shared, renders=renders), recalled
     if not fits_wanted:
         return before, None, []
     optimizer = HeldOutOptimizer(
@@ -194,53 +250,9 @@ def _score(
     return before, evaluate(synced, scene, protocol, **shared, renders=renders), fits
 
 
-def _write_offsets(folder: Path, assembly: Assembly, fits: list[OffsetFit]) -> None:
-    """``offsets.json`` of the run: trained cameras, and the test cameras where they were fitted."""
-    scene = assembly.scene
-    clock = assembly.synced.clock
-    offsets = clock.offsets().detach().cpu().clone()
-    errors = clock.stderr().cpu().clone()
-    errors[scene.reference] = 0.0
-    offsets[list(scene.test)] = torch.nan
-    for fit in fits:
-        offsets[fit.camera], errors[fit.camera] = fit.seconds, fit.stderr
-    reasons = {scene.names[i]: "a test camera; fit it with --test-optim" for i in scene.test}
-    source = "test-optim" if fits else "joint"
-    reference = scene.names[scene.reference]
-    write_offsets(
-        folder / "offsets.json", scene.names, reference, offsets, errors, source, reasons, _further(clock, scene)
-    )
-
-
-def _further(clock: Clock, scene: Scene) -> dict[str, dict[str, float]]:
-    """By camera name what its clock has beside an offset: a rate in parts per million, a learned readout time."""
-    columns = {}
-    if clock.rates().detach().any():
-        columns["rate_ppm"] = 1e6 * clock.rates().detach()
-    if "skews" in clock.unknowns:
-        columns["rate_ppm_stderr"] = 1e6 * clock.rates_stderr()
-    if "row_times" in clock.unknowns:
-        columns |= {"row_time": clock.row_times.detach(), "row_time_stderr": clock.readout_stderr}
-    entries: dict[str, dict[str, float]] = {name: {} for name in scene.names}
-    for key, values in columns.items():
-        for index, value in enumerate(values.tolist()):
-            if math.isfinite(value) and (index in scene.train or key == "rate_ppm"):
-                entries[scene.names[index]][key] = value
-    return entries
-
-
-def _recall_fits(assembly: Assembly, folder: Path) -> None:
-    """Test cameras' offsets from an earlier fit in the run's folder, so that rendering alone shows them in time."""
-    path = folder / "offsets.json"
-    if not path.exists() or not assembly.synced.clock.learned:
-        return
-    offsets, rates = read_offsets(path, assembly.scene.names), read_rates(path, assembly.scene.names)
-    for index in assembly.scene.test:
-        if not offsets[index].isnan():
-            assembly.synced.clock.set_camera(index, offsets[index].item(), rates[index].item())
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    shutil.move(partial, path)
+def _offsets_of(checkpoint: Path, folder: Path) -> Path:
+    """Where the run that a checkpoint belongs to keeps its estimates; the run's own folder where that is none."""
+    for place in (checkpoint.parent.parent, folder):
+        if (place / "offsets.json").exists():
+            return place / "offsets.json"
+    return folder / "offsets.json"

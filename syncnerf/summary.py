@@ -31,6 +31,9 @@ def result_table(
     for index, name in enumerate(scene.names):
         if index in scene.test and index not in fitted:
             continue
+        if index in fitted and fitted[index].reason:
+            lines.append(f"{name:<12} {'-':>10} {'-':>10} {'-':>8}   test camera, undetermined: {fitted[index].reason}")
+            continue
         value = offsets[index].item()
         true = error = "-"
         if errors is not None:
@@ -52,7 +55,14 @@ def result_table(
 
 def _scores(label: str, evaluation: Evaluation) -> str:
     psnr, ssim = evaluation.mean["psnr"], evaluation.mean["ssim"]
-    shown = "-" if ssim is None else f"{ssim:.4f}"
+    shown = ["-" if value is None else f"{value:.{digits}f}" for value, digits in ((psnr, 2), (ssim, 4))]
     own = evaluation.mean["psnr_colours"]
     colours = "" if own is None else f" ({own:.2f} with the camera's fitted colours)"
-    return f"{label:<25} PSNR {psnr:.2f} dB{colours}   SSIM {shown}   (protocol {evaluation.protocol.name})"
+    line = f"{label:<25} PSNR {shown[0]} dB{colours}   SSIM {shown[1]}   (protocol {evaluation.protocol.name})"
+    apart = evaluation.unseen_count
+    if apart:
+        line += (
+            f"\n{'':<25} over {len(evaluation.frames) - apart} of {len(evaluation.frames)} frames; the other {apart} "
+            f"are at moments that no training camera saw (PSNR {evaluation.unseen['psnr']:.2f} dB)"
+        )
+    return line

@@ -14,6 +14,7 @@ from syncnerf.evaluation.evaluate import METRICS, evaluate, write_metrics
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.videos import VideoWriter
 from syncnerf.evaluation.views import at_own_clock, at_scene_time, evaluated_frames, evaluation_mode, render_views
+from syncnerf.summary import result_table
 
 TRUE_OFFSETS = [0.23, 0.1, -0.15, 0.4]
 SETTINGS = EvaluationConfig(render_chunk=50)
@@ -44,6 +45,31 @@ def test_none_means_offset_zero_whatever_the_embedding_holds(scene):
         evaluate(untouched, scene, FULL, settings=SETTINGS).mean
     )
     assert fitted.clock.offsets()[0].item() == pytest.approx(0.13)
+
+
+def test_moments_that_no_training_camera_saw_are_scored_apart(scene, caplog):
+    """Training cameras' clocks span a known interval; the test camera's video reaches two frames beyond its end."""
+    synced = synced_pattern(scene, TRUE_OFFSETS)
+    last = max(synced.clock.offsets()[i].item() + scene.cameras[i].frame_times[-1].item() for i in scene.train)
+    camera = scene.cameras[0]
+    synced.clock.set_camera(0, last - camera.frame_times[-3].item())
+    found = evaluate(synced, scene, FULL, settings=SETTINGS)
+    count = camera.frame_count
+    assert [score.seen for score in found.frames] == [True] * (count - 2) + [False] * 2
+    assert found.mean["psnr"] == pytest.approx(np.mean([score.psnr for score in found.frames[:-2]]))
+    assert found.unseen["psnr"] == pytest.approx(np.mean([score.psnr for score in found.frames[-2:]]))
+    record = found.to_dict()
+    assert record["unseen"]["frames"] == 2
+    assert [entry["seen"] for entry in record["frames"]][-3:] == [True, False, False]
+    assert f"frames {count - 2}, {count - 1} lie at moments that no training camera saw" in caplog.text
+    # Nothing at all was seen: no score.
+    synced.clock.set_camera(0, last + 100.0)
+    nothing = evaluate(synced, scene, FULL, settings=SETTINGS)
+    assert nothing.mean["psnr"] is None
+    assert nothing.unseen_count == count
+    table = result_table(scene, synced.clock.offsets().detach(), [], found, nothing)
+    assert f"over {count - 2} of {count} frames; the other 2" in table
+    assert "PSNR - dB" in table
 
 
 def test_holdout_scores_the_right_half_alone(scene):

@@ -73,7 +73,7 @@ def test_command_trains_stops_and_resumes_in_two_processes(tiny_arguments, tmp_p
     step = torch.load(checkpoint, weights_only=True)["step"]
     assert checkpoint.name == f"step_{step:07d}.pt"
     ends = []
-    for name, more in (("stopped", ["--resume"]), ("straight", [])):
+    for name, more in (("stopped", ["--resume", "--extend"]), ("straight", [])):
         process = start_training(tiny_arguments, f"--expname={name}", f"--steps={step + 3}", *more)
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
@@ -83,6 +83,8 @@ def test_command_trains_stops_and_resumes_in_two_processes(tiny_arguments, tmp_p
         ends.append(torch.load(list_checkpoints(run / "checkpoints")[-1], weights_only=True))
     assert len(list((tmp_path / "runs" / "straight").glob("events.*"))) == 1, "one writer"
     assert ends[0]["step"] == step + 3
+    # Of the one it is known that it was to be longer.
+    assert [end.pop("course")["steps"] for end in ends] == [step + 3] * 2
     assert_same(*ends)
 
 

@@ -183,6 +183,6 @@ def test_terminated_process_saves_and_its_run_goes_on(tiny_arguments, tmp_path):
     assert stopped > 5
     assert (log.parent / "offsets.json").exists()
     more = [f"--steps={stopped + 3}", "--test-frames=1", "--render-frames=2", "--image-every=0"]
-    assert main([*command[3:], *more, "--resume"]) == 0
+    assert main([*command[3:], *more, "--resume", "--extend"]) == 0
     assert [path.name for path in list_checkpoints(log.parent / "checkpoints")][-1] == f"step_{stopped + 3:07d}.pt"
     assert (log.parent / "metrics.json").exists()

@@ -10,7 +10,7 @@ from syncnerf.backend import Replacement
 from syncnerf.config import OffsetsConfig, SamplingConfig, TrainingConfig
 from syncnerf.errors import UserError
 from syncnerf.sampling.rays import RaySampler
-from syncnerf.training.schedule import learning_rate_factor
+from syncnerf.training.schedule import Course, learning_rate_factor
 from syncnerf.training.trainer import Trainer
 
 
@@ -30,6 +30,27 @@ def test_constant_schedule_only_warms_up():
     config = TrainingConfig(steps=100, warmup_steps=4, lr_schedule="constant")
     assert [learning_rate_factor(config, step) for step in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     assert learning_rate_factor(TrainingConfig(steps=10, warmup_steps=0, lr_schedule="constant"), 0) == 1.0
+
+
+def test_another_length_is_reached_without_a_jump():
+    """Far along its course a training is given four times the steps, and later a few less."""
+    config = TrainingConfig(steps=1000, warmup_steps=50, lr_final=0.02)
+    course = Course(1000, 1000)
+    steps, factors = range(4000), []
+    for step in steps:
+        if step in (950, 2000):
+            before = learning_rate_factor(config, step, course)
+            course = Course(1000, 4000 if step == 950 else 3900, step, before)
+            assert learning_rate_factor(config, step, course) == before
+        factors.append(learning_rate_factor(config, step, course))
+    jumps = [abs(after - before) for before, after in zip(factors[50:], factors[51:], strict=False)]
+    assert max(jumps) < 0.02
+    # The naive way, for comparison: the longer schedule at once.
+    naive = TrainingConfig(steps=4000, warmup_steps=50, lr_final=0.02)
+    assert learning_rate_factor(naive, 950) - factors[949] > 0.5
+    # It arrives on the new course, and ends where that ends.
+    assert factors[1100] == pytest.approx(learning_rate_factor(naive, 1100))
+    assert factors[3999] == pytest.approx(0.02)
 
 
 def make_trainer(tmp_path, **options) -> Trainer:

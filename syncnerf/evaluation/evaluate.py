@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -28,7 +29,10 @@ from syncnerf.evaluation.views import (
     render_views,
 )
 from syncnerf.scene.scene import Scene
+from syncnerf.seen import were_seen
 from syncnerf.synced import SyncedBackend
+
+logger = logging.getLogger(__name__)
 
 PICTURED_FRAMES = 4
 
@@ -39,10 +43,12 @@ class FrameScore:
 
     ``psnr_colours`` is the PSNR in the camera's own colours, a gain and a bias per channel that the test-time fit has
     found; all other metrics are of the scene's colours as they are.
+    ``seen``: whether any training camera saw its moment; a score at another one says nothing of the field.
     """
 
     camera: str
     frame: int
+    seen: bool
     psnr: float
     ssim: float | None
     dssim: float | None
@@ -51,7 +57,7 @@ class FrameScore:
     psnr_colours: float | None = None
 
 
-METRICS = tuple(item.name for item in fields(FrameScore) if item.name not in ("camera", "frame"))
+METRICS = tuple(item.name for item in fields(FrameScore) if item.name not in ("camera", "frame", "seen"))
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class Evaluation:
         protocol: which one.
         step: training step of the scored parameters.
         frames: score of each frame.
-        mean: mean of each metric over the frames where it is known; None if it never is.
+        mean: mean of each metric over the frames that were seen and where it is known; None if there is none.
+        unseen: the same over frames at moments that no training camera saw, which count nowhere else.
         offsets: errors against ground truth (:func:`syncnerf.evaluation.offset_errors.offset_errors`), or None.
         notes: by metric, the reason why it is missing.
     """
@@ -71,8 +78,14 @@ class Evaluation:
     step: int
     frames: list[FrameScore]
     mean: dict[str, float | None]
+    unseen: dict[str, float | None]
     offsets: dict[str, Any] | None = None
     notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def unseen_count(self) -> int:
+        """Number of scored frames at moments that no training camera saw."""
+        return sum(not score.seen for score in self.frames)
 
     def to_dict(self) -> dict[str, Any]:
         """The layout of ``metrics.json``; ``offsets`` and ``notes`` only where there are any."""
@@ -83,6 +96,8 @@ class Evaluation:
             "mean": self.mean,
             "frames": [asdict(score) for score in self.frames],
         }
+        if self.unseen_count:
+            record["unseen"] = {"frames": self.unseen_count, "mean": self.unseen}
         if self.offsets is not None:
             record["offsets"] = self.offsets
         if self.notes:
@@ -133,7 +148,8 @@ def evaluate(
         protocol=protocol,
         step=step,
         frames=scores,
-        mean={name: mean_of(getattr(score, name) for score in scores) for name in METRICS},
+        mean=_means([score for score in scores if score.seen]),
+        unseen=_means([score for score in scores if not score.seen]),
         offsets=offset_errors(offsets if protocol.fits else without_offset(offsets, cameras), scene),
         notes=lpips.missing,
     )
@@ -178,6 +194,17 @@ def _score_camera(
         times_at_once=times_at_once,
         description=f"evaluating {camera.name} ({protocol.name})",
     )
+    times = camera.frame_times[frames]
+    if protocol.fits:
+        clock = synced.clock
+        times = clock.offsets()[index].detach().cpu() + (1.0 + clock.rates()[index].detach().cpu()) * times
+    seen = were_seen(synced.clock, scene, times)
+    if not all(seen):
+        apart = ", ".join(str(frame) for frame, fine in zip(frames, seen, strict=True) if not fine)
+        logger.warning(
+            "%s: frames %s lie at moments that no training camera saw (protocol %s); they are scored apart",
+            camera.name, apart, protocol.name,
+        )  # fmt: skip
     pictured: set[int] = set()
     video = nullcontext()
     if renders is not None:
@@ -191,7 +218,8 @@ def _score_camera(
             synced.backend.decompose = not pictured.isdisjoint(frames[place : place + times_at_once])
             view = next(views)
             truth = torch.from_numpy(scene.frames(index)[frame].copy()).float() / 255.0
-            score = _score(camera.name, frame, protocol.scored(view.rgb), protocol.scored(truth), lpips)
+            metrics = _metrics(protocol.scored(view.rgb), protocol.scored(truth), lpips)
+            score = FrameScore(camera.name, frame, seen[place], **metrics)
             if protocol.fits and synced.colours.learned:
                 own = synced.colours.recorded(index, view.rgb.to(device)).detach().cpu().clamp(0.0, 1.0)
                 score = replace(score, psnr_colours=psnr(protocol.scored(own), protocol.scored(truth)))
@@ -203,6 +231,11 @@ def _score_camera(
     return scores
 
 
-def _score(camera: str, frame: int, rendering: Tensor, truth: Tensor, lpips: Lpips) -> FrameScore:
+def _means(scores: list[FrameScore]) -> dict[str, float | None]:
+    return {name: mean_of(getattr(score, name) for score in scores) for name in METRICS}
+
+
+def _metrics(rendering: Tensor, truth: Tensor, lpips: Lpips) -> dict[str, float | None]:
     similarity = ssim(rendering, truth)
-    return FrameScore(camera, frame, psnr(rendering, truth), similarity, dssim(similarity), **lpips(rendering, truth))
+    values = {"psnr": psnr(rendering, truth), "ssim": similarity, "dssim": dssim(similarity)}
+    return values | lpips(rendering, truth)

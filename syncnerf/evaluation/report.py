@@ -145,10 +145,11 @@ def _psnr_chart(record: RunRecord) -> str:
         label = "before the fit" if name == "none" else "after the fit"
         for index, camera in enumerate(dict.fromkeys(score["camera"] for score in metrics["frames"])):
             scores = [score for score in metrics["frames"] if score["camera"] == camera]
-            mean = sum(score["psnr"] for score in scores) / len(scores)
+            seen = [score["psnr"] for score in scores if score.get("seen", True)]
+            mean = f"mean {sum(seen) / len(seen):.2f} dB" if seen else "no training camera saw these moments"
             series.append(
                 Series(
-                    f"{camera}, {label} (mean {mean:.2f} dB)",
+                    f"{camera}, {label} ({mean})",
                     [score["frame"] for score in scores],
                     [score["psnr"] for score in scores],
                     colours[index % len(colours)],
@@ -158,6 +159,11 @@ def _psnr_chart(record: RunRecord) -> str:
     explanation = f"Protocol \N{LEFT DOUBLE QUOTATION MARK}{protocol}\N{RIGHT DOUBLE QUOTATION MARK}"
     if protocol in PROTOCOLS:
         explanation += f": {PROTOCOLS[protocol].summary}"
+    apart = record.metrics.get("unseen")
+    if apart:
+        explanation += (
+            f"; {apart['frames']} frames are at moments that no training camera saw: shown, and counted in no mean"
+        )
     chart = line_chart(series, "frame", "PSNR [dB]", width=FULL_WIDTH)
     return section("PSNR per frame", explanation + ".", chart, _metric_table(record.metrics))
 

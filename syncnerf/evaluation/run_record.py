@@ -73,7 +73,7 @@ def read_run(folder: Path) -> RunRecord:
         reference=offsets.get("reference"),
         source=offsets.get("source"),
         metrics=metrics,
-        configuration=configuration.read_text(encoding="utf-8") if configuration.exists() else None,
+        configuration=configuration.read_text(encoding="utf-8", errors="replace") if configuration.exists() else None,
         pictures=find_pictures(folder / "renders"),
         videos=sorted((folder / "renders").glob("*.mp4"), key=lambda path: (not path.name.startswith("test_"), path)),
     )
@@ -86,7 +86,7 @@ def read_history(path: Path) -> OffsetHistory | None:
     """
     if not path.exists():
         return None
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         header, *lines = list(csv.reader(file)) or [[]]
     rows: dict[int, list[float]] = {}
     for line in lines:

@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 2
 KEPT = 2
+LONGEST_REASON = 150
 NAME = re.compile(r"step_(\d+)\.pt")
 
 
@@ -64,7 +65,7 @@ def load_checkpoint(path: Path, backend: str, cameras: list[str]) -> dict[str, A
     try:
         record = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what is no checkpoint can trip the reader anywhere: IndexError, struct.error, ...
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0][:LONGEST_REASON] if str(error) else type(error).__name__
         raise UserError(f"{path}: is not a checkpoint that can be read ({reason}); use another one") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise UserError(f"{path}: is not a checkpoint of this version of syncnerf; train again")

@@ -19,7 +19,7 @@ class OffsetLog:
     def __init__(self, path: Path, names: list[str], resumed_at: int = 0):
         kept: list[list[str]] = []
         if resumed_at and path.exists():
-            with path.open(newline="") as file:
+            with path.open(newline="", encoding="utf-8", errors="replace") as file:
                 kept = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) < resumed_at]
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         with partial.open("w", newline="") as file:

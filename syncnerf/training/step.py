@@ -12,7 +12,7 @@ from syncnerf.config import TrainingConfig
 from syncnerf.rendering.phases import phase
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.ranks import Ranks
-from syncnerf.training.schedule import learning_rate_factor
+from syncnerf.training.schedule import Course, learning_rate_factor
 
 
 class TrainingStep:
@@ -25,10 +25,18 @@ class TrainingStep:
         config: learning rates and number type.
         device: where the step runs.
         ranks: this process among those that train together.
+        course: the length of the training where it was changed; None for the configuration's steps.
     """
 
-    def __init__(self, synced: SyncedBackend, config: TrainingConfig, device: torch.device, ranks: Ranks):
-        self.synced, self.config, self.device, self.ranks = synced, config, device, ranks
+    def __init__(
+        self,
+        synced: SyncedBackend,
+        config: TrainingConfig,
+        device: torch.device,
+        ranks: Ranks,
+        course: Course | None = None,
+    ):
+        self.synced, self.config, self.device, self.ranks, self.course = synced, config, device, ranks, course
         self.number_type = getattr(torch, config.precision)
         self.make_scaler()
         self.make_optimizer()
@@ -73,7 +81,7 @@ class TrainingStep:
 
     def set_rates(self, step: int) -> None:
         """Bring the learning rates to a step."""
-        factor = learning_rate_factor(self.config, step)
+        factor = learning_rate_factor(self.config, step, self.course)
         for group in self.optimizer.param_groups:
             group["lr"].fill_(self.heights[group["name"]] * factor)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from syncnerf.training.interruption import Interruption
 from syncnerf.training.journal import Journal
 from syncnerf.training.ranks import Ranks
 from syncnerf.training.recordings import CudaRecorder, Recordings
+from syncnerf.training.schedule import Course
 from syncnerf.training.step import TrainingStep
 
 logger = logging.getLogger(__name__)
@@ -42,6 +45,8 @@ class Trainer:
         reckoner: weighs what was known of the clock where it is time for it, told how many steps are done, and says
             whether it changed the clock; None for nothing to reckon.
         ranks: this process among those that train together; alone by default.
+        course: length of the training, where it was changed on the way; None for the configuration's steps.
+        about: what else a checkpoint should hold.
     """
 
     def __init__(
@@ -57,10 +62,13 @@ class Trainer:
         preview: Callable[[], dict[str, Tensor]] | None = None,
         reckoner: Callable[[int], bool] | None = None,
         ranks: Ranks | None = None,
+        course: Course | None = None,
+        about: dict[str, Any] | None = None,
     ):
         self.synced, self.config, self.run = synced, config, run
         self.backend, self.names, self.frame_interval = backend, names, frame_interval
         self.device, self.preview, self.reckoner = device, preview, reckoner
+        self.course, self.about = course or Course(config.steps, config.steps), about or {}
         self.step = 0
         self.overrun: set[str] = set()
         self.ranks = ranks or Ranks()
@@ -68,7 +76,7 @@ class Trainer:
         self.supply = BatchSupply(sampler, config.seed, device, self.ranks, ahead)
         self.generator = torch.Generator(device)
         self.ranks.share_state(synced)
-        self.work = TrainingStep(synced, config, device, self.ranks)
+        self.work = TrainingStep(synced, config, device, self.ranks, self.course)
         # Messages between processes are not recorded.
         records = config.cuda_graphs and device.type == "cuda" and self.ranks.count == 1
         self.recordings = Recordings(self.work, self.generator, CudaRecorder(self.generator) if records else None)
@@ -79,7 +87,8 @@ class Trainer:
         """Train up to the configured step; returns the number of the signal that stopped it early, or None."""
         journal = None
         if self.ranks.writes:
-            journal = Journal(self.run, self.config, self.names, self.frame_interval, self.step, self.preview)
+            config = replace(self.config, steps=self.course.steps)
+            journal = Journal(self.run, config, self.names, self.frame_interval, self.step, self.preview)
         self.synced.train()
         try:
             with Interruption() as interruption:
@@ -94,12 +103,12 @@ class Trainer:
 
     def _loop(self, journal: Journal | None, interruption: Interruption) -> int:
         config, signal_number = self.config, 0
-        while self.step < config.steps and not signal_number:
+        while self.step < self.course.steps and not signal_number:
             # All processes stop after the same step, whichever of them a signal reached.
             stop = self.ranks.ask_largest(lambda: interruption.signal_number or 0)
             losses, rays = self.train_step()
             done = self.step
-            if (done - 1) % config.log_every == 0 or done == config.steps:
+            if (done - 1) % config.log_every == 0 or done == self.course.steps:
                 values = self.ranks.mean({name: value.item() for name, value in losses.items()}, rays)
                 self._check(values)
                 self._watch_clock()
@@ -107,7 +116,7 @@ class Trainer:
                     journal.write(done - 1, values, self.synced.clock, self.work.rates)
             if journal is not None:
                 journal.advance(done, rays * self.ranks.count)
-            if config.save_every and done % config.save_every == 0 and done < config.steps:
+            if config.save_every and done % config.save_every == 0 and done < self.course.steps:
                 self.save()
             signal_number = stop()
         return signal_number
@@ -167,6 +176,8 @@ class Trainer:
             self.run / "checkpoints",
             self.step,
             {
+                **self.about,
+                "course": asdict(self.course),
                 "backend": self.backend,
                 "cameras": self.names,
                 "model": self.synced.state_dict(),

@@ -1,0 +1,77 @@
+"""Where the cameras stand by a run: its ``offsets.json``, the one place that scores, videos and the report go by."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+
+import torch
+
+from syncnerf.clock import Clock
+from syncnerf.held_out import OffsetFit
+from syncnerf.offsets_file import read_errors, read_offsets, read_rates, write_offsets
+from syncnerf.scene.scene import Scene
+
+logger = logging.getLogger(__name__)
+
+
+def write_estimates(path: Path, clock: Clock, scene: Scene, fits: list[OffsetFit]) -> None:
+    """Write a run's ``offsets.json``: trained cameras, and the test cameras where a fit has determined them."""
+    offsets = clock.offsets().detach().cpu().clone()
+    errors = clock.stderr().cpu().clone()
+    errors[scene.reference] = 0.0
+    offsets[list(scene.test)] = torch.nan
+    reasons = {scene.names[i]: "a test camera; fit it with --test-optim" for i in scene.test}
+    for fit in fits:
+        if fit.reason:
+            reasons[scene.names[fit.camera]] = fit.reason
+        else:
+            offsets[fit.camera], errors[fit.camera] = fit.seconds, fit.stderr
+    source = "test-optim" if fits else "joint"
+    reference = scene.names[scene.reference]
+    write_offsets(path, scene.names, reference, offsets, errors, source, reasons, _further(clock, scene))
+
+
+def _further(clock: Clock, scene: Scene) -> dict[str, dict[str, float]]:
+    """By camera name what its clock has beside an offset: a rate in parts per million, a learned readout time."""
+    columns = {}
+    if clock.rates().detach().any():
+        columns["rate_ppm"] = 1e6 * clock.rates().detach()
+    if "skews" in clock.unknowns:
+        columns["rate_ppm_stderr"] = 1e6 * clock.rates_stderr()
+    if "row_times" in clock.unknowns:
+        columns |= {"row_time": clock.row_times.detach(), "row_time_stderr": clock.readout_stderr}
+    entries: dict[str, dict[str, float]] = {name: {} for name in scene.names}
+    for key, values in columns.items():
+        for index, value in enumerate(values.tolist()):
+            if math.isfinite(value) and (index in scene.train or key == "rate_ppm"):
+                entries[scene.names[index]][key] = value
+    return entries
+
+
+def recall_estimates(path: Path, clock: Clock, scene: Scene) -> list[OffsetFit]:
+    """Fits of test cameras that a run has left in its ``offsets.json``, put into the clock; others stand at 0.
+
+    Every test camera's estimate is said, with its source.
+    """
+    found = []
+    if not clock.learned:
+        return found
+    stored = path.exists()
+    unknown = torch.full((len(scene.cameras),), torch.nan, dtype=torch.float64)
+    offsets = read_offsets(path, scene.names) if stored else unknown
+    errors = read_errors(path, scene.names) if stored else unknown
+    rates = read_rates(path, scene.names) if stored else unknown
+    nothing = torch.empty(0, dtype=torch.float64)
+    for index in scene.test:
+        name, offset = scene.names[index], offsets[index].item()
+        if math.isnan(offset):
+            clock.set_camera(index, 0.0)
+            logger.info("%s: no offset is known of this test camera; it is shown at 0 (fit it with --test-optim)", name)
+            continue
+        fit = OffsetFit(index, offset, errors[index].item(), rates[index].item(), 0.0, nothing, nothing, 0)
+        clock.set_camera(index, fit.seconds, fit.rate)
+        logger.info("%s: offset %.5f s +- %.5f, as it was fitted before (%s)", name, fit.seconds, fit.stderr, path)
+        found.append(fit)
+    return found

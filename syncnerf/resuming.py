@@ -1,0 +1,85 @@
+"""A configuration that meets a checkpoint: what is taken from it, what may change, and what is refused."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+from syncnerf.config import Config
+from syncnerf.errors import UserError
+from syncnerf.training.schedule import Course, learning_rate_factor
+
+logger = logging.getLogger(__name__)
+
+CHANGEABLE = ("training", "sampling", "offsets")
+"""Concerns whose options may be changed when a training goes on; every change is told."""
+OF_NO_CONSEQUENCE = {"device", "engine", "compile", "cuda_graphs", "prefetch", "log_every", "save_every", "image_every"}
+OF_NO_CONSEQUENCE |= {"steps"}
+"""Options that change nothing of the result, and the number of steps, which has a word of its own."""
+
+
+def stored_options(config: Config) -> dict[str, Any]:
+    """What a checkpoint keeps of the configuration."""
+    return {name: asdict(getattr(config, name)) for name in ("field", *CHANGEABLE)}
+
+
+def settled(config: Config, stored: dict[str, Any], path: Path, trains: bool) -> tuple[Config, Course]:
+    """The configuration with which a checkpoint is used, and the course of its training.
+
+    A field is what it was trained as: its options are the checkpoint's. To evaluate or render, other ones that were
+    given are left out, which is said; a training that goes on refuses them, and a number of steps other than before
+    unless ``extend`` asks for it.
+
+    Args:
+        config: what was asked for.
+        stored: the checkpoint's contents.
+        path: the checkpoint, for messages.
+        trains: whether the training goes on.
+
+    Raises:
+        UserError: the training cannot go on like this.
+    """
+    if not {"scene", "options", "course"} <= stored.keys():
+        raise UserError(f"{path}: is not a checkpoint of this version of syncnerf; train again")
+    kind, options = type(config.field), stored["options"]["field"]
+    if set(options) != {item.name for item in fields(kind)}:
+        raise UserError(f"{path}: is of another version of its backend, which had other options; train again")
+    for name, value in options.items():
+        if getattr(config.field, name) != value:
+            change = f"{name} = {value} instead of {getattr(config.field, name)}"
+            if trains:
+                raise UserError(f"{path}: was begun with {change}; leave it at that, or begin anew with --expname")
+            logger.warning("the checkpoint's own option is taken: %s", change)
+    course = Course(**stored["course"])
+    if trains:
+        course = _continued(config, course, stored["step"], path)
+    training = replace(config.training, steps=course.first)
+    return replace(config, field=kind(**options), training=training), course
+
+
+def changes(config: Config, stored: dict[str, Any]) -> list[str]:
+    """Options that a training goes on with otherwise than it was begun, one line each."""
+    lines = []
+    for concern in CHANGEABLE:
+        for name, value in asdict(getattr(config, concern)).items():
+            before = stored["options"][concern].get(name)
+            if name not in OF_NO_CONSEQUENCE and value != before:
+                lines.append(f"from step {stored['step']} on: {name} = {value} instead of {before}")
+    return lines
+
+
+def _continued(config: Config, course: Course, done: int, path: Path) -> Course:
+    """The course from here on."""
+    wanted = config.training.steps
+    if wanted == course.steps:
+        return course
+    if wanted <= done:
+        raise UserError(f"{path}: has {done} steps behind it already, and --steps is {wanted}; give more, or none")
+    if not config.run.extend:
+        raise UserError(
+            f"{path}: was begun for {course.steps} steps, and --steps is {wanted}: the learning rate would jump; go on "
+            f"with --steps {course.steps}, or change its length with --extend"
+        )
+    return Course(course.first, wanted, done, learning_rate_factor(config.training, done, course))
