@@ -1,5 +1,6 @@
 """Learning rates over the steps, and what the loop makes of them."""
 
+import itertools
 import math
 
 import pytest
@@ -43,7 +44,7 @@ def test_another_length_is_reached_without_a_jump():
             course = Course(1000, 4000 if step == 950 else 3900, step, before)
             assert learning_rate_factor(config, step, course) == before
         factors.append(learning_rate_factor(config, step, course))
-    jumps = [abs(after - before) for before, after in zip(factors[50:], factors[51:], strict=False)]
+    jumps = [abs(after - before) for before, after in itertools.pairwise(factors[50:])]
     assert max(jumps) < 0.02
     # The naive way, for comparison: the longer schedule at once.
     naive = TrainingConfig(steps=4000, warmup_steps=50, lr_final=0.02)
