@@ -216,5 +216,7 @@ def restore_model(synced: SyncedBackend, record: dict, path: Path) -> int:
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"{path}: does not fit this configuration ({detail}); use the run's own config.txt") from error
+    if not all(parameter.isfinite().all() for parameter in synced.parameters()):
+        raise UserError(f"{path}: holds numbers that are not finite; give an earlier checkpoint with --ckpt")
     synced.before_step(max(record["step"] - 1, 0))
     return record["step"]
