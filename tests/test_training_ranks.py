@@ -85,6 +85,7 @@ def test_command_trains_stops_and_resumes_in_two_processes(tiny_arguments, tmp_p
     assert ends[0]["step"] == step + 3
     # Of the one it is known that it was to be longer.
     assert [end.pop("course")["steps"] for end in ends] == [step + 3] * 2
+    assert [end["options"]["training"].pop("steps") for end in ends] == [100_000, step + 3]
     assert_same(*ends)
 
 
