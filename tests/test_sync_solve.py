@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from syncnerf.sync.drift import WindowLags, fit_clocks
-from syncnerf.sync.offsets import Offsets, fit_offsets, locking_pull
+from syncnerf.sync.offsets import LOCKING, LOCKING_DEVIATION, Offsets, fit_offsets, locking_pull
 from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design, robust_fit, spanning_tree
 from syncnerf.sync.uncertainty import Sensitivity, jackknife
 
@@ -135,7 +135,7 @@ def test_errors_are_honest_whatever_the_lags_are_drawn_to(kind, count):
     """Lockings as scenes have them, none among them; nothing snaps to whole samples."""
     ratios = []
     for seed in range(30 if count < 31 else 8):
-        locking = float(np.clip(np.random.default_rng(100 + seed).normal(0.06, 0.03), 0, 0.12))
+        locking = float(np.clip(np.random.default_rng(100 + seed).normal(LOCKING, LOCKING_DEVIATION), 0, 0.12))
         lags, offsets = drawn_lags(kind, count, locking, seed)
         solution = fit_offsets(lags, count, 0)
         error = solution.offsets.numpy() - offsets
@@ -198,12 +198,12 @@ def test_two_cameras_take_the_usual_attraction():
     """One lag cannot show it: what is known beforehand is used, and its uncertainty is stated."""
     columns = torch.tensor([0]), torch.tensor([1]), *torch.tensor([[0.25], [1e-4], [1.0]], dtype=torch.float64)
     solution = fit_offsets(Lags(*columns), 2, 0)
-    assert solution.locking == pytest.approx(0.06)
+    assert solution.locking == pytest.approx(LOCKING)
     lag = float(-solution.offsets[1])
-    assert lag - 0.06 * math.sin(2 * math.pi * lag) == pytest.approx(0.25, abs=1e-6)
+    assert lag - LOCKING * math.sin(2 * math.pi * lag) == pytest.approx(0.25, abs=1e-6)
     # The free gauge gives either camera half of the lag's error.
-    change = math.sin(2 * math.pi * lag) / (1 - 0.06 * 2 * math.pi * math.cos(2 * math.pi * lag))
-    np.testing.assert_allclose(errors_of(solution), 0.5 * 0.03 * change, rtol=1e-3)
+    change = math.sin(2 * math.pi * lag) / (1 - LOCKING * 2 * math.pi * math.cos(2 * math.pi * lag))
+    np.testing.assert_allclose(errors_of(solution), 0.5 * LOCKING_DEVIATION * change, rtol=1e-3)
 
 
 def test_what_a_locking_draws_is_differentiated_rightly():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from syncnerf.sync.solve import Fit, Lags, connected, inner_inverse, offset_design, robust_fit, spanning_tree, spread
 
-LOCKING, LOCKING_DEVIATION = 0.06, 0.03
+LOCKING, LOCKING_DEVIATION = 0.04, 0.04
 """Samples by which lags are drawn to whole samples at most, and how much that varies from scene to scene."""
 LARGEST_LOCKING = 0.12
 """At 1 / (2 pi) lags near whole samples would all be measured as whole: they would tell nothing."""
