@@ -12,7 +12,16 @@ from tqdm import tqdm
 
 from syncnerf.camera_colours import fit_colours
 from syncnerf.config import HeldOutConfig
-from syncnerf.photometry import CHUNK, CameraPixels, ClockFit, choose_pixels, clustered_covariance, frozen, gauss_newton
+from syncnerf.photometry import (
+    CHUNK,
+    CameraPixels,
+    ClockFit,
+    choose_pixels,
+    clustered_covariance,
+    explains,
+    frozen,
+    gauss_newton,
+)
 from syncnerf.photometry import residuals as photometric_residuals
 from syncnerf.scene.scene import Scene
 from syncnerf.seen import seen_span
@@ -186,12 +195,36 @@ class HeldOutOptimizer:
         coarse = pixels[: self.config.test_pixels]
         blocks = tqdm(grid.split(self.times_at_once), desc="searching offset", leave=False)
         errors = torch.cat([self._errors(coarse, block) for block in blocks])
+        if errors.isnan().all():
+            reason = f"no candidate leaves {LEAST_SHARE:.0%} of its pixels in the time that the training cameras saw"
+            return self._undetermined(index, known, grid, errors, reason)
         start = self._unknowns(grid[errors.nan_to_num(torch.inf).argmin()].item())
         seen = pixels[self._seen(pixels.moments(start))]
         if self.synced.colours.learned:
             self._fit_colours(seen, seen.moments(start))
         fit = gauss_newton(self.synced, seen, start, spacing, self.config.test_steps)
+        if reason := self._why_undetermined(fit, seen, grid, spacing):
+            return self._undetermined(index, known, grid, errors, reason)
         return self._found(index, fit if known is None else self._combined(index, fit, *known), grid, errors)
+
+    def _why_undetermined(self, fit: ClockFit, pixels: CameraPixels, grid: Tensor, spacing: float) -> str:
+        """Why a fit should not be believed; empty if it may be."""
+        if not explains(self.synced, pixels, fit.unknowns):
+            return "the field shows what changes there no better than a still picture does; train longer"
+        if not grid[0] - spacing <= float(fit.unknowns[0]) <= grid[-1] + spacing:
+            return "the best offset lies beyond what was searched; raise --test-range"
+        return ""
+
+    def _undetermined(
+        self, index: int, known: tuple[float, float] | None, grid: Tensor, errors: Tensor, reason: str
+    ) -> OffsetFit:
+        """What was known of the camera beforehand, where its colours tell nothing; else no offset but the reason."""
+        name = self.scene.names[index]
+        if known is None:
+            logger.warning("%s: its offset is undetermined: %s", name, reason)
+            return OffsetFit(index, 0.0, math.inf, 0.0, 0.0, grid, errors, 0, reason)
+        logger.warning("%s: its colours tell nothing of its offset (%s); that of its motion is kept", name, reason)
+        return OffsetFit(index, *known, 0.0, 0.0, grid, errors, 0)
 
     def _combined(self, index: int, fit: ClockFit, known: float, error: float) -> ClockFit:
         """A fit and what was known of its shift beforehand, each by its errors; the better one where they disagree."""

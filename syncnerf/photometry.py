@@ -130,6 +130,12 @@ def residuals(
     return torch.cat(differences), torch.cat(derivatives)
 
 
+def explains(synced: SyncedBackend, pixels: CameraPixels, unknowns: Tensor) -> bool:
+    """Whether the field shows changing pixels better than their mean colours over the video do."""
+    values, _ = residuals(synced, pixels, unknowns, slopes=False)
+    return bool(values.square().sum() < (pixels.rgb - pixels.still).square().sum())
+
+
 @contextmanager
 def frozen(synced: SyncedBackend) -> Iterator[None]:
     """Evaluation mode and no parameter gradients inside; everything as before outside."""

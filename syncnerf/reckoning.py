@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from syncnerf.backend import RayBatch
 from syncnerf.clock import Clock
-from syncnerf.photometry import CameraPixels, choose_pixels, frozen, gauss_newton, residuals
+from syncnerf.photometry import CameraPixels, choose_pixels, explains, frozen, gauss_newton, residuals
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.batches import BatchSampler
@@ -137,12 +137,6 @@ class Reckoner:
                 "the smaller error of the two", self.scene.names[camera], difference[camera],
                 (difference[camera] / errors[camera]).abs(), "the field" if better else "what was known",
             )  # fmt: skip
-
-
-def explains(synced: SyncedBackend, pixels: CameraPixels, unknowns: Tensor) -> bool:
-    """Whether the field shows changing pixels better than their mean colours over the video do."""
-    values, _ = residuals(synced, pixels, unknowns, slopes=False)
-    return bool(values.square().sum() < (pixels.rgb - pixels.still).square().sum())
 
 
 def loss_curvatures(synced: SyncedBackend, batch: RayBatch) -> Tensor:

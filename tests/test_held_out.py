@@ -266,3 +266,47 @@ def test_a_fit_on_half_of_the_images_does_not_know_what_was_found_on_all(scene):
     synced = known_clock(scene, PLANTED[0] + 0.05, 0.04)
     found = fit(scene, synced, mask=HOLDOUT.fit_mask(12, 12))
     assert len(found.grid) == 19
+
+
+def test_a_field_that_explains_nothing_gives_no_number(scene, caplog):
+    """Not a valley of noise with a small error, but the reason."""
+    blind = synced_waves(scene, initial=[0.0, *PLANTED[1:]])
+    with torch.no_grad():
+        blind.backend.gain.fill_(0.0)
+    found = fit(scene, blind)
+    assert "no better than a still picture" in found.reason
+    assert found.stderr == float("inf")
+    assert blind.clock.offsets()[0].item() == 0.0
+    assert "cam00: its offset is undetermined" in caplog.text
+
+
+def test_what_motion_told_is_kept_where_colours_tell_nothing(scene):
+    synced = known_clock(scene, PLANTED[0] + 0.05, 0.04)
+    with torch.no_grad():
+        synced.backend.gain.fill_(0.0)
+    found = fit(scene, synced)
+    assert found.reason == ""
+    assert found.seconds == pytest.approx(PLANTED[0] + 0.05)
+    assert found.stderr == pytest.approx(0.04 * 2**0.5, rel=1e-3)
+
+
+def test_the_searched_range_is_a_limit(tmp_path):
+    """The truth lies three frames beyond."""
+    scene = wave_scene(tmp_path, [0.6, 0.0, 0.3], frame_count=30)
+    found = fit(scene, synced_waves(scene, initial=[0.0, 0.0, 0.3]), test_range=0.2, test_steps=20)
+    assert "raise --test-range" in found.reason or "still picture" in found.reason
+
+
+def test_a_video_that_no_training_camera_saw_is_told(tmp_path):
+    scene = wave_scene(tmp_path, [5.0, 0.0, 0.3], frame_count=10)
+    synced = known_clock_at(scene, [5.0, 0.0, 0.3])
+    found = fit(scene, synced)
+    assert found.reason == ""
+    assert found.seconds == pytest.approx(5.0)
+    assert found.errors.isnan().all()
+
+
+def known_clock_at(scene, offsets):
+    """The waves, their clock started from offsets that were known to 0.01 s."""
+    clock = clock_of(scene, OffsetsConfig(), 100, offsets, 0.01)
+    return SyncedBackend(clock, WaveBackend(clock.range))

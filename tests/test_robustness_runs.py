@@ -91,7 +91,9 @@ def test_a_longer_training_goes_on_without_a_jump(tiny_scene, tmp_path):
     assert "# from step 8 on: lr = 0.001 instead of 0.01" in text
 
 
-def test_one_estimate_of_a_test_camera_is_used_everywhere(tiny_scene, tmp_path, caplog):
+def test_one_estimate_of_a_test_camera_is_used_everywhere(tiny_scene, tmp_path, caplog, monkeypatch):
+    # A field of so few steps tells nothing of the camera; what is asked here is where its word is used.
+    monkeypatch.setattr("syncnerf.held_out.explains", lambda *_: True)
     def estimate(folder) -> float:
         return json.loads((folder / "offsets.json").read_text())["cameras"]["cam00"]["offset"]
 
