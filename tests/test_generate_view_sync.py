@@ -145,7 +145,7 @@ def test_a_fresh_module_changes_no_bit(scenes, views):
 
 @pytest.mark.parametrize(
     ("scenes", "views", "frames", "height", "width"),
-    [(1, 1, 2, 4, 4), (1, 2, 3, 4, 6), (2, 2, 3, 6, 2), (1, 3, 1, 2, 10), (2, 5, 2, 4, 4)],
+    [(1, 1, 2, 4, 4), (1, 2, 3, 4, 6), (2, 2, 3, 6, 2), (1, 3, 1, 2, 10), (1, 4, 2, 2, 4), (2, 5, 2, 4, 4)],
 )
 def test_equals_a_plain_reference(scenes, views, frames, height, width):
     model = tiny_transformer()
