@@ -77,15 +77,25 @@ def test_the_scene_opens_everywhere(generated, tmp_path, capsys):
     assert not any(str(value).startswith("/") for value in record.values())
 
 
+def difference(first: np.ndarray, second: np.ndarray) -> float:
+    """Mean absolute difference of two videos, grey levels.
+
+    The same sums come out differently in the last bit now and then, by where in memory their terms lie, and rounding and
+    the encoder make a few levels of it. Videos of other noise are more than one apart.
+    """
+    return float(np.abs(first.astype(float) - second.astype(float)).mean())
+
+
 def test_a_seed_decides_the_videos(model, generated, tmp_path):
     once = videos(generated, tmp_path / "a")
     assert all(video.shape == (9, 32, 48, 3) for video in once)
     assert not np.array_equal(once[0], once[1])
     assert main(arguments(model, tmp_path / "again", "--cameras=arc:3,15,3")) == 0
-    assert all(np.array_equal(*pair) for pair in zip(once, videos(tmp_path / "again", tmp_path / "b"), strict=True))
+    same = videos(tmp_path / "again", tmp_path / "b")
+    assert all(difference(*pair) < 0.3 for pair in zip(once, same, strict=True))
     assert main(arguments(model, tmp_path / "other", "--cameras=arc:3,15,3", "--seed=1")) == 0
     other = videos(tmp_path / "other", tmp_path / "c")
-    assert np.abs(once[0].astype(int) - other[0]).mean() > 1
+    assert difference(once[0], other[0]) > 1
 
 
 def test_a_killed_run_resumes_with_the_same_result(model, tmp_path):
@@ -108,7 +118,7 @@ def test_a_killed_run_resumes_with_the_same_result(model, tmp_path):
     assert main([*again, "--resume"]) == 0
     assert main(whole) == 0
     first, second = (videos(tmp_path / name, tmp_path / f"cache {name}") for name in ("whole", "again"))
-    assert all(np.array_equal(*pair) for pair in zip(first, second, strict=True))
+    assert all(difference(*pair) < 0.3 for pair in zip(first, second, strict=True))
     assert not state.exists()
 
 
@@ -131,7 +141,7 @@ def test_an_anchored_run_resumes_between_its_groups(model, tmp_path, monkeypatch
     assert main([*again, "--resume"]) == 0
     assert saved == [(0, 1), (1, 0), (1, 1), (2, 0)]
     first, second = (videos(tmp_path / name, tmp_path / f"cache {name}") for name in ("whole", "again"))
-    assert all(np.array_equal(*pair) for pair in zip(first, second, strict=True))
+    assert all(difference(*pair) < 0.3 for pair in zip(first, second, strict=True))
     assert not list(tmp_path.glob(".*"))
 
 
