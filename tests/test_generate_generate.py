@@ -80,8 +80,8 @@ def test_the_scene_opens_everywhere(generated, tmp_path, capsys):
 def difference(first: np.ndarray, second: np.ndarray) -> float:
     """Mean absolute difference of two videos, grey levels.
 
-    The same sums come out differently in the last bit now and then, by where in memory their terms lie, and rounding and
-    the encoder make a few levels of it. Videos of other noise are more than one apart.
+    The same sums come out differently in the last bit now and then, by where in memory their terms lie, and rounding
+    and the encoder make a few levels of it. Videos of other noise are more than one apart.
     """
     return float(np.abs(first.astype(float) - second.astype(float)).mean())
 
