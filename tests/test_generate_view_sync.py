@@ -162,14 +162,14 @@ def test_equals_a_plain_reference(scenes, views, frames, height, width):
         torch.testing.assert_close(found[own], expected, atol=2e-5, rtol=1e-4)
 
 
-def test_bfloat16_follows_float32():
+def test_bfloat16_follows_the_reference_to_its_own_precision():
     model = tiny_transformer()
     adapter = ViewSyncAdapter(model)
     shake(adapter)
     latents, times, texts, poses = inputs(1, 3)
+    exact = plain_model(released_checkpoint(model), latents, float(times[0]), texts[0], poses[0])
+    model.to(torch.bfloat16)
     with torch.no_grad(), adapter.cameras(poses):
-        exact = model(latents, times, texts).sample
-        model.to(torch.bfloat16)
         short = model(latents.bfloat16(), times, texts.bfloat16()).sample
     assert short.dtype == torch.bfloat16
     assert (short.float() - exact).abs().max() < 0.03 * exact.abs().max()
