@@ -16,9 +16,10 @@ from syncnerf.generate.adapter import ViewSyncAdapter
 from syncnerf.generate.pipeline import WanFolder, decode
 from syncnerf.generate.poses import Rig, embed_poses
 from syncnerf.generate.sampler import SHIFT, Sampler, groups, noise_levels, starting_noise
-from syncnerf.generate.scene_writer import camera_names, new_folder, write_scene
+from syncnerf.generate.scene_writer import camera_names, write_scene
 from syncnerf.generate.state import StateFile
 from syncnerf.generate.weights import digest, load_view_sync
+from syncnerf.scene.new_folder import new_folder
 
 logger = logging.getLogger(__name__)
 

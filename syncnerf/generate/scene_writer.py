@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from syncnerf.errors import UserError
 from syncnerf.evaluation.videos import VideoWriter
 from syncnerf.generate.poses import Rig
 from syncnerf.scene.panoptic import OPENCV_TO_OPENGL
 from syncnerf.scene.syn_cam_video import EXTRINSICS, FPS, METRES
-from syncnerf.scene.transforms import one_line
 
 RECORD = "prompt.json"
 """What a generated scene was made from; footage has no such file."""
@@ -32,33 +26,11 @@ FIRST_CAMERA = torch.tensor(
 """The first camera in the engine's world, OpenCV axes: it looks along X, its right is Y, its down is -Z; improper."""
 
 
-@contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """A folder beside ``target`` that takes its name when the block ends without an error.
-
-    Raises:
-        UserError: ``target`` exists, or cannot be made.
-    """
-    if target.exists():
-        raise UserError(f"{target}: already exists; remove it or name another folder with --out")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-    except OSError as error:
-        raise UserError(f"{target}: cannot be made ({one_line(error)}); choose another place") from error
-    try:
-        yield partial
-        partial.chmod(0o755)  # mkdtemp's are private to the user
-        os.replace(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
 def write_scene(folder: Path, rig: Rig, videos: Iterable[Iterable[Tensor]], record: dict[str, Any]) -> None:
     """Write ``videos/<camera>.mp4``, ``cameras/camera_extrinsics.json`` and ``prompt.json`` into a folder.
 
     Args:
-        folder: an empty one, see :func:`new_folder`.
+        folder: an empty one, see :func:`syncnerf.scene.new_folder.new_folder`.
         rig: the cameras.
         videos: each camera's frames, colours in [0, 1], shape [height, width, 3] each; asked for one after the other.
         record: what the views were made from.
