@@ -1,9 +1,9 @@
 """Every option of `syncnerf train`, one dataclass per concern. The parser is built from these."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from syncnerf.option import Range, check_values, count, option, share, weight
+from syncnerf.option import Range, check_values, count, option, option_values, share, weight
 
 
 @dataclass(frozen=True)
@@ -285,8 +285,7 @@ class Config:
 
     def values(self) -> dict[str, Any]:
         """All options by name."""
-        return {
-            item.name: getattr(part, item.name)
-            for part in (getattr(self, name) for name in (*CONCERNS, "field"))
-            for item in fields(part)
-        }
+        found: dict[str, Any] = {}
+        for name in (*CONCERNS, "field"):
+            found |= option_values(getattr(self, name))
+        return found

@@ -2,7 +2,8 @@
 
 import math
 import re
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from syncnerf.errors import UserError
@@ -83,9 +84,47 @@ def option(default: Any, help: str, allowed: tuple[str | int, ...] | Range = ())
     return field(default=default, metadata=metadata)
 
 
+def part(kind: type) -> Any:
+    """A dataclass field that holds options of its own: one part of a configuration, for the code that it belongs to."""
+    return field(default_factory=kind)
+
+
+def own_options(kind: type) -> list[Field]:
+    """The options of a dataclass itself, without those of its parts."""
+    return [item for item in fields(kind) if not is_dataclass(item.default_factory)]
+
+
+def parts_of(kind: type) -> dict[str, type]:
+    """The parts of a dataclass of options by name."""
+    return {item.name: item.default_factory for item in fields(kind) if is_dataclass(item.default_factory)}
+
+
+def options_of(kind: type) -> list[Field]:
+    """The options of a dataclass and of its parts: what stands side by side in files and on the command line."""
+    return own_options(kind) + [item for inner in parts_of(kind).values() for item in options_of(inner)]
+
+
+def option_values(config: Any) -> dict[str, Any]:
+    """Every option of a configuration by name, those of its parts among them."""
+    values = {item.name: getattr(config, item.name) for item in own_options(type(config))}
+    for name in parts_of(type(config)):
+        values |= option_values(getattr(config, name))
+    return values
+
+
+def configured(kind: type, values: Mapping[str, Any]) -> Any:
+    """The configuration with these values by name, which may hold others too; an option without one has its default.
+
+    Raises:
+        UserError: a value is not allowed.
+    """
+    own = {item.name: values[item.name] for item in own_options(kind) if item.name in values}
+    return kind(**own, **{name: configured(inner, values) for name, inner in parts_of(kind).items()})
+
+
 def check_values(config: Any) -> None:
     """Raise UserError where a field lies outside its choices or its range; called from ``__post_init__``."""
-    for item in fields(config):
+    for item in own_options(type(config)):
         value, choices, allowed = getattr(config, item.name), item.metadata["choices"], item.metadata["range"]
         if choices and value not in choices:
             raise UserError(f"{item.name} = {value}: should be one of {', '.join(map(str, choices))}")

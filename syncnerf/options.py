@@ -6,7 +6,6 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import configargparse
@@ -16,6 +15,7 @@ from syncnerf.combinations import check_combinations
 from syncnerf.config import CONCERNS, Config
 from syncnerf.errors import UserError, did_you_mean
 from syncnerf.native import DISABLE_VARIABLE
+from syncnerf.option import configured, own_options, parts_of
 
 PREFIX = "SYNCNERF_"
 ACTIONS = ("ckpt", "resume", "extend", "dry_run", "validate_only", "render_only")
@@ -42,22 +42,16 @@ def parse(arguments: Sequence[str]) -> Config:
         raise UserError(f"unknown option '{plain}'{did_you_mean(plain, option_names)} (see syncnerf train --help)")
     _check_environment(option_names)
     values = vars(known)
-    parts = {
-        name: kind(**{item.name: values[item.name] for item in fields(kind)})
-        for name, kind in {**CONCERNS, "field": spec.config}.items()
-    }
-    config = Config(**parts)
+    config = Config(**{name: configured(kind, values) for name, kind in {**CONCERNS, "field": spec.config}.items()})
     check_combinations(config, spec)
     return config
 
 
 def build_parser(field_config: type) -> configargparse.ArgumentParser:
-    """The full parser: one group per concern, and one for the backend's own options."""
+    """The full parser: one group per concern, one for the backend's own options and one for each of their parts."""
     parser = _empty_parser(add_help=True)
     for name, kind in {**CONCERNS, "backend's own": field_config}.items():
-        group = parser.add_argument_group(name.replace("_", " "), (kind.__doc__ or "").split("\n")[0])
-        for item in fields(kind):
-            _add_option(group, item)
+        _add_groups(parser, name, kind)
     return parser
 
 
@@ -98,7 +92,7 @@ def _empty_parser(add_help: bool) -> configargparse.ArgumentParser:
 def _first_look(arguments: Sequence[str]) -> str:
     """Which backend is asked for, before its options are known."""
     parser = _empty_parser(add_help=False)
-    item = next(item for item in fields(CONCERNS["run"]) if item.name == "backend")
+    item = next(item for item in own_options(CONCERNS["run"]) if item.name == "backend")
     _add_option(parser, item)
     return _parse_known(parser, arguments)[0].backend
 
@@ -112,6 +106,15 @@ def _parse_known(parser: configargparse.ArgumentParser, arguments: Sequence[str]
         return parser.parse_known_args(list(arguments))
     except (OSError, UnicodeDecodeError, configargparse.ConfigFileParserException) as error:
         raise UserError(f"the config file cannot be read ({' '.join(str(error).split())}); see --config") from error
+
+
+def _add_groups(parser: configargparse.ArgumentParser, name: str, kind: type) -> None:
+    if own := own_options(kind):
+        group = parser.add_argument_group(name.replace("_", " "), (kind.__doc__ or "").split("\n")[0])
+        for item in own:
+            _add_option(group, item)
+    for inner_name, inner in parts_of(kind).items():
+        _add_groups(parser, f"{name}, {inner_name}", inner)
 
 
 def _add_option(group: Any, item: Any) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from syncnerf.config import Config
 from syncnerf.errors import UserError
+from syncnerf.option import configured, option_values
 from syncnerf.training.schedule import Course, learning_rate_factor
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ OF_NO_CONSEQUENCE |= {"steps"}
 
 def stored_options(config: Config) -> dict[str, Any]:
     """What a checkpoint keeps of the configuration."""
-    return {name: asdict(getattr(config, name)) for name in ("field", *CHANGEABLE)}
+    return {name: option_values(getattr(config, name)) for name in ("field", *CHANGEABLE)}
 
 
 def settled(config: Config, stored: dict[str, Any], path: Path, trains: bool) -> tuple[Config, Course]:
@@ -43,12 +44,12 @@ def settled(config: Config, stored: dict[str, Any], path: Path, trains: bool) ->
     """
     if not {"scene", "options", "course"} <= stored.keys():
         raise UserError(f"{path}: is not a checkpoint of this version of syncnerf; train again")
-    kind, options = type(config.field), stored["options"]["field"]
-    if set(options) != {item.name for item in fields(kind)}:
+    asked, options = option_values(config.field), stored["options"]["field"]
+    if options.keys() != asked.keys():
         raise UserError(f"{path}: is of another version of its backend, which had other options; train again")
     for name, value in options.items():
-        if getattr(config.field, name) != value:
-            change = f"{name} = {value} instead of {getattr(config.field, name)}"
+        if asked[name] != value:
+            change = f"{name} = {value} instead of {asked[name]}"
             if trains:
                 raise UserError(f"{path}: was begun with {change}; leave it at that, or begin anew with --expname")
             logger.warning("the checkpoint's own option is taken: %s", change)
@@ -56,14 +57,14 @@ def settled(config: Config, stored: dict[str, Any], path: Path, trains: bool) ->
     if trains:
         course = _continued(config, course, stored["step"], path)
     training = replace(config.training, steps=course.first)
-    return replace(config, field=kind(**options), training=training), course
+    return replace(config, field=configured(type(config.field), options), training=training), course
 
 
 def changes(config: Config, stored: dict[str, Any]) -> list[str]:
     """Options that a training goes on with otherwise than it was begun, one line each."""
     lines = []
     for concern in CHANGEABLE:
-        for name, value in asdict(getattr(config, concern)).items():
+        for name, value in option_values(getattr(config, concern)).items():
             before = stored["options"][concern].get(name)
             if name not in OF_NO_CONSEQUENCE and value != before:
                 lines.append(f"from step {stored['step']} on: {name} = {value} instead of {before}")

@@ -2,12 +2,12 @@
 
 import inspect
 import itertools
-from dataclasses import fields
 
 import pytest
 import torch
 
 from syncnerf.backend import Backend, RayBatch, SceneGeometry, discover_backends
+from syncnerf.option import configured, options_of
 from syncnerf.scene.rays import Rays
 
 SMALL = {
@@ -27,7 +27,7 @@ def variants() -> list:
     """Every backend with every choice of its field and its sampler."""
     found = []
     for name, spec in sorted(discover_backends().items()):
-        items = [item for item in fields(spec.config) if item.name in VARIANTS and item.metadata.get("choices")]
+        items = [item for item in options_of(spec.config) if item.name in VARIANTS and item.metadata.get("choices")]
         for values in itertools.product(*(item.metadata["choices"] for item in items)):
             choice = dict(zip((item.name for item in items), values, strict=True))
             found.append(pytest.param((name, choice), id="-".join([name, *values])))
@@ -55,8 +55,7 @@ def make(request):
     """Builds the backend anew at every call, its weights stirred so that nothing is flat in time."""
     name, choice = request.param
     spec = discover_backends()[name]
-    known = {item.name for item in fields(spec.config)}
-    config = spec.config(**{key: value for key, value in SMALL.items() if key in known}, **choice)
+    config = configured(spec.config, SMALL | choice)
 
     def build(seed: int = 0, **changes) -> Backend:
         torch.manual_seed(seed)

@@ -107,4 +107,4 @@ def test_looking_for_backends_does_not_import_their_fields():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "syncnerf_kplanes.spec" in loaded
     plugins = [name for name in loaded if name.startswith("syncnerf_") and "." in name]
-    assert all(name.endswith(".spec") for name in plugins)
+    assert all(name.endswith((".spec", ".options")) for name in plugins)

@@ -8,6 +8,7 @@ import torch
 from test_backend_contract import scene_geometry
 
 from syncnerf.compilation import LONG_TRAINING, compilation_pays, compiled
+from syncnerf.option import configured
 from syncnerf_kplanes.adapter import KPlanesBackend
 from syncnerf_kplanes.spec import KPlanesConfig
 
@@ -24,7 +25,9 @@ def test_compiled_penalties_have_the_values_and_gradients_of_plain_ones(field, c
     backends = []
     for choice in (False, True):
         torch.manual_seed(0)
-        backends.append(KPlanesBackend(KPlanesConfig(field=field, **SMALL), scene_geometry(compiled=choice)))
+        backends.append(
+            KPlanesBackend(configured(KPlanesConfig, SMALL | {"field": field}), scene_geometry(compiled=choice))
+        )
     with caplog.at_level(logging.WARNING):
         plain, fast = (backend.penalties(0) for backend in backends)
     assert not [record for record in caplog.records if "not compiled" in record.message]

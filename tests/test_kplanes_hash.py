@@ -8,6 +8,7 @@ import torch
 from test_kplanes_times import build, some_rays
 
 from syncnerf.errors import UserError
+from syncnerf.option import configured
 from syncnerf_kplanes.hash_features import HashSizes, MaskedHashGrid
 from syncnerf_kplanes.spec import KPlanesConfig
 
@@ -145,4 +146,4 @@ def test_a_checkpoint_of_one_engine_runs_with_another(sampler):
 )  # fmt: skip
 def test_sizes_that_cannot_be_are_refused_in_one_line(option, value):
     with pytest.raises(UserError, match=option):
-        KPlanesConfig(**{option: value})
+        configured(KPlanesConfig, {option: value})

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from syncnerf.backend import SceneGeometry
+from syncnerf.option import configured
 from syncnerf.scene.rays import Rays
 from syncnerf_kplanes.spec import SPEC, KPlanesConfig
 
@@ -18,7 +19,7 @@ def build(engine: str = "torch", **options):
     torch.manual_seed(0)
     bounds, white = torch.tensor([[-1.3] * 3, [1.3] * 3]), (1.0, 1.0, 1.0)
     geometry = SceneGeometry(bounds, 2.0, 6.0, 12, 100, background=white, engine=engine)
-    return SPEC.build(KPlanesConfig(**{**SIZES, **options}), geometry)
+    return SPEC.build(configured(KPlanesConfig, SIZES | options), geometry)
 
 
 def some_rays(count: int) -> Rays:

@@ -9,6 +9,7 @@ from test_backend_contract import scene_geometry, some_rays
 
 from syncnerf.backend import RayBatch
 from syncnerf.errors import UserError
+from syncnerf.option import configured
 from syncnerf.rendering.compositing import render_weights
 from syncnerf_mixvoxels.adapter import MixVoxelsBackend, look_moments
 from syncnerf_mixvoxels.losses import variation_loss
@@ -26,7 +27,7 @@ SMALL = {
 def make(changes: dict | None = None, seed: int = 0, **geometry) -> MixVoxelsBackend:
     """A small backend whose weights are stirred, so that about half of its points change."""
     torch.manual_seed(seed)
-    backend = MixVoxelsBackend(MixVoxelsConfig(**{**SMALL, **(changes or {})}), scene_geometry(**geometry))
+    backend = MixVoxelsBackend(configured(MixVoxelsConfig, SMALL | (changes or {})), scene_geometry(**geometry))
     with torch.no_grad():
         for parameter in backend.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -299,7 +300,7 @@ def test_unbounded_and_forward_facing_space_render(space):
 )
 def test_bad_options_are_refused(option, value, words):
     with pytest.raises(UserError, match=words):
-        MixVoxelsConfig(**{**SMALL, option: value})
+        configured(MixVoxelsConfig, SMALL | {option: value})
 
 
 def test_looks_for_empty_space_miss_no_moment_for_long():

@@ -1,11 +1,10 @@
 """Options: from file, environment and command line, in this order; mistakes are one line that names the nearest key."""
 
-from dataclasses import fields
-
 import pytest
 
 from syncnerf.config import CONCERNS
 from syncnerf.errors import UserError
+from syncnerf.option import options_of
 from syncnerf.options import build_parser, parse, write_config
 from syncnerf_kplanes.spec import KPlanesConfig
 
@@ -39,7 +38,7 @@ def test_command_line_beats_environment_beats_file_beats_default(write, monkeypa
     assert config.training.steps == 22
     assert config.training.lr == 0.5
     assert config.run.expname == "from_file"
-    assert config.field.plane_channels == 24
+    assert config.field.planes.plane_channels == 24
     assert config.training.warmup_steps == CONCERNS["training"].warmup_steps
 
 
@@ -155,7 +154,7 @@ def test_help_holds_every_option_with_its_words(capsys):
     assert caught.value.code == 0
     shown = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
     for kind in (*CONCERNS.values(), KPlanesConfig):
-        for item in fields(kind):
+        for item in options_of(kind):
             assert f"--{item.name.replace('_', '-')}" in shown
             assert item.metadata["help"].replace("- ", "-") in shown, item.name
             for choice in item.metadata["choices"]:
@@ -163,7 +162,7 @@ def test_help_holds_every_option_with_its_words(capsys):
 
 
 def test_options_of_all_concerns_have_names_of_their_own():
-    names = [item.name for kind in (*CONCERNS.values(), KPlanesConfig) for item in fields(kind)]
+    names = [item.name for kind in (*CONCERNS.values(), KPlanesConfig) for item in options_of(kind)]
     assert len(names) == len(set(names))
     assert len(build_parser(KPlanesConfig)._actions) == len(names) + 2  # and --help, --config
 

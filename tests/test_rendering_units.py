@@ -1,12 +1,13 @@
 """No unit, no origin: the same scene in other units and elsewhere gives the same pictures and gradients."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
 from test_backend_contract import SMALL, scene_geometry, some_batch, some_rays, some_times, variants
 
 from syncnerf.backend import discover_backends
+from syncnerf.option import configured
 from syncnerf.rendering.space import FieldSpace
 from syncnerf.rendering.starting import CLEAR_DEPTH, HULL_DEPTH, near_factors, near_radius, scale_gradient
 from syncnerf.rendering.starting import starting_density as density_of
@@ -26,8 +27,7 @@ def elsewhere(rays: Rays, scale: float, shift: torch.Tensor) -> Rays:
 
 def trained(spec, kind: dict, scale: float, shift: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, dict]:
     """Colours and depths of two Adam steps' field, and the last gradients."""
-    known = {item.name for item in fields(spec.config)}
-    config = spec.config(**{key: value for key, value in SMALL.items() if key in known})
+    config = configured(spec.config, SMALL)
     plain = scene_geometry(**kind)
     geometry = replace(
         plain, bounds=(scale * plain.bounds.double() + shift), near=scale * plain.near, far=scale * plain.far
@@ -82,12 +82,8 @@ def test_a_field_that_knows_nothing_has_the_stated_optical_depth(kind):
     assert density_of(geometry, space) == pytest.approx(expected)
     assert density_of(geometry, space, 3.0) == pytest.approx(3.0 / space.reach)
     for name, spec in discover_backends().items():
-        known = {item.name for item in fields(spec.config)}
         torch.manual_seed(0)
-        backend = spec.build(
-            spec.config(**{key: value for key, value in SMALL.items() if key in known and key != "initial_depth"}),
-            geometry,
-        )
+        backend = spec.build(configured(spec.config, SMALL | {"initial_depth": 0.0}), geometry)
         lines = torch.tensor([[-4.5, 0.1, 0.2], [-4.5, -0.7, 0.4]])
         rays = Rays(lines, torch.tensor([[1.0, 0.0, 0.0]]).expand(2, 3), torch.full((2,), 0.5), torch.full((2,), 8.5))
         opacity = backend.render(rays, torch.full((2,), 0.5, dtype=torch.float64)).accumulation
@@ -121,13 +117,11 @@ def test_no_gradient_comes_from_just_before_a_lens(case):
     """A box that begins at the cameras: without the scaling their surroundings learn, with it hardly."""
     name, choice = case
     spec = discover_backends()[name]
-    known = {item.name for item in fields(spec.config)}
-    sizes = {key: value for key, value in SMALL.items() if key in known}
     slopes = []
     for share in (0.0, 100.0):
         torch.manual_seed(0)
         geometry = scene_geometry(background=None, near=1e-3, far=1.0)
-        backend = spec.build(spec.config(**sizes, **choice, gradient_radius=share), geometry)
+        backend = spec.build(configured(spec.config, SMALL | choice | {"gradient_radius": share}), geometry)
         batch = some_batch(spec)
         batch.rays = replace(batch.rays, origins=0.1 * batch.rays.origins, near=0.001 + 0 * batch.rays.near)
         batch.rays.far = torch.ones_like(batch.rays.near)

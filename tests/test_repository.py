@@ -121,11 +121,10 @@ def test_plugins_import_the_contract_and_nothing_behind_it(path):
     assert rooms(names) <= set(FOR_PLUGINS)
     own = f"syncnerf_{path.relative_to(ROOT / 'plugins').parts[0]}"
     assert not [name for name in names if name.startswith("syncnerf_") and name.split(".")[0] != own]
-    if path.name == "spec.py":
+    if path.name in ("spec.py", "options.py"):
         assert rooms(names) <= {"backend", "option", "errors"}
-        assert not [
-            name for name in names if name.split(".")[0] in ("torch", "numpy", "kornia") or name.startswith(own)
-        ]
+        assert not {name.split(".")[0] for name in names} & {"torch", "numpy", "kornia"}
+        assert all(name.startswith(f"{own}.options") for name in names if name.startswith(own))
 
 
 def test_core_modules_import_in_no_circle():

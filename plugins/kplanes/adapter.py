@@ -10,7 +10,6 @@ from torch import Tensor
 
 from syncnerf.backend import Backend, RayBatch, Rendering, Replacement, SceneGeometry
 from syncnerf.compilation import compiled
-from syncnerf.option import whole_numbers
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.phases import phase
 from syncnerf.rendering.ray_samples import RaySamples, clip_to_box, uniform_samples
@@ -26,7 +25,8 @@ from syncnerf.rendering.starting import (
 from syncnerf.scene.rays import Rays
 from syncnerf_kplanes.construction import make_field, make_proposals
 from syncnerf_kplanes.field import DensityField
-from syncnerf_kplanes.proposal import ProposalSampler, distortion_loss, histogram_loss
+from syncnerf_kplanes.losses import feature_penalties, ray_losses
+from syncnerf_kplanes.proposal import ProposalSampler
 from syncnerf_kplanes.shading import Shader, sample_points
 from syncnerf_kplanes.spec import KPlanesConfig
 
@@ -46,25 +46,21 @@ class KPlanesBackend(Backend):
         background = torch.tensor(geometry.background or (0.0, 0.0, 0.0))
         self.register_buffer("background", background, persistent=False)
         self.frame_length = 2.0 / max(geometry.frame_count - 1, 1)
-        start = starting_density(geometry, self.space, config.initial_depth)
-        self.near_radius = near_radius(geometry, config.gradient_radius)
+        start = starting_density(geometry, self.space, config.decoder.initial_depth)
+        self.near_radius = near_radius(geometry, config.shading.gradient_radius)
         self.field = make_field(config, geometry, start)
         self.occupancy: OccupancyGrid | None = None
         self.proposal_fields = torch.nn.ModuleList()
         if config.sampler == "occupancy" or geometry.occupied is not None:
-            time_bins = config.occupancy_times if config.sampler == "occupancy" else 1
-            self.occupancy = OccupancyGrid(self.space.bounds, config.occupancy_resolution, time_bins, geometry.occupied)
+            time_bins = config.occupancy.occupancy_times if config.sampler == "occupancy" else 1
+            resolution = config.occupancy.occupancy_resolution
+            self.occupancy = OccupancyGrid(self.space.bounds, resolution, time_bins, geometry.occupied)
         if config.sampler == "proposal":
-            self.sampler = ProposalSampler(
-                whole_numbers(config, "proposal_samples"),
-                config.field_samples,
-                config.anneal_steps,
-                config.proposal_warmup,
-            )
+            self.sampler = ProposalSampler(config.proposals)
             # Transparent even inside a hull: they should send samples everywhere at first.
-            clear = starting_density(geometry, self.space, config.initial_depth or CLEAR_DEPTH)
+            clear = starting_density(geometry, self.space, config.decoder.initial_depth or CLEAR_DEPTH)
             self.proposal_fields.extend(make_proposals(config, geometry, clear))
-        self.march_step = 2.0 / config.occupancy_steps
+        self.march_step = 2.0 / config.occupancy.occupancy_steps
         diagonal = float((self.space.bounds[1] - self.space.bounds[0]).norm())
         self.march_count = math.ceil(diagonal / self.march_step)
         self.budget = SampleBudget()
@@ -80,7 +76,7 @@ class KPlanesBackend(Backend):
             samples, levels = self._sample(warped, native, generator)
         with phase("field"):
             asked = (rays, warped, native, samples, self._select(samples), self.background)
-            shader = Shader(self.field, self.space, self.config.colour_threshold, self.near_radius)
+            shader = Shader(self.field, self.space, self.config.shading.colour_threshold, self.near_radius)
             rgb, depth, weights = shader.shade(*asked)
         extras: dict[str, Any] = {"samples": samples, "weights": weights, "levels": levels}
         if self.decompose:
@@ -96,9 +92,7 @@ class KPlanesBackend(Backend):
         unbounded = self.geometry.contraction
         if not unbounded and self.geometry.ndc is None:
             near, far = clip_to_box(rays, self.space.bounds if self.occupancy is None else self.occupancy.box)
-        first = uniform_samples(
-            near, far, whole_numbers(self.config, "proposal_samples")[0], generator, disparity=unbounded
-        )
+        first = uniform_samples(near, far, self.sampler.first_count, generator, disparity=unbounded)
 
         def densities(field: DensityField):
             def of(samples: RaySamples) -> Tensor:
@@ -136,40 +130,18 @@ class KPlanesBackend(Backend):
 
     def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
         """Photometric and histogram losses, weighted (K-Planes, section 3.4 and appendix)."""
-        config, extras = self.config, rendering.extras
-        terms = {"photometric": (rendering.rgb - batch.rgb).square().mean()}
-        samples, weights = extras["samples"], extras["weights"]
-        if extras["levels"] and self.sampler.trains:
-            terms["histogram"] = config.histogram_weight * sum(
-                histogram_loss(samples, weights, *level) for level in extras["levels"]
-            )
-        if config.distortion_weight:
-            # Steps through occupied cells end where the batch's longest ray does: not a measure of anything.
-            longest = self.march_step * self.march_count if config.sampler == "occupancy" else None
-            terms["distortion"] = config.distortion_weight * distortion_loss(samples, weights, longest)
-        if config.density_weight:
-            terms["density"] = config.density_weight * (weights * (1.0 - weights)).sum(dim=-1).mean()
-        return terms
+        proposes = self.config.sampler == "proposal"
+        # Steps through occupied cells end where the batch's longest ray does: not a measure of anything.
+        longest = None if proposes else self.march_step * self.march_count
+        return ray_losses(self.config.losses, rendering, batch.rgb, proposes and self.sampler.trains, longest)
 
     def penalties(self, step: int) -> dict[str, Tensor]:
         """Regularisers of the features, weighted, of those kinds that the field's features have."""
-        return {} if step % self.config.regularize_every else self._weighted_penalties()
+        return {} if step % self.config.penalties.regularize_every else self._weighted_penalties()
 
     def _penalties(self) -> dict[str, Tensor]:
-        config = self.config
-        weights = {
-            "total_variation": (config.tv_weight, config.proposal_tv_weight),
-            "time_smoothness": (config.time_smoothness_weight, config.proposal_time_smoothness_weight),
-            "static": (config.static_weight, config.proposal_static_weight),
-            "decay": (config.decay_weight, config.proposal_decay_weight),
-        }
-        terms: dict[str, Tensor] = {}
-        for features, role in [(self.field.features, 0), *((field.features, 1) for field in self.proposal_fields)]:
-            for name, penalty in features.penalties().items():
-                if weights[name][role]:
-                    value = config.regularize_every * weights[name][role] * penalty()
-                    terms[name] = terms[name] + value if name in terms else value
-        return terms
+        proposals = [field.features for field in self.proposal_fields]
+        return feature_penalties(self.config.penalties, self.field.features, proposals)
 
     def param_groups(self, base_lr: float) -> list[dict[str, Any]]:
         """Features, decoder and proposal fields, all at the base learning rate."""
@@ -187,22 +159,23 @@ class KPlanesBackend(Backend):
             return None
         trains = self.config.sampler == "proposal" and self.sampler.trains
         blurs = tuple(field.features.blur_kind for field in (self.field, *self.proposal_fields))
-        return trains, step % self.config.regularize_every == 0, blurs, self.budget.limit
+        return trains, step % self.config.penalties.regularize_every == 0, blurs, self.budget.limit
 
     def before_step(self, step: int) -> None:
         """Bring the proposals' annealing and the blur of time to a step."""
         if self.config.sampler == "proposal":
             self.sampler.before_step(step)
-        if self.config.time_blur:
-            left = 1.0 - step / max(self.config.time_blur_until * self.geometry.steps, 1)
-            width = self.config.time_blur * max(left, 0.0) * self.frame_length
+        time = self.config.time
+        if time.time_blur:
+            left = 1.0 - step / max(time.time_blur_until * self.geometry.steps, 1)
+            width = time.time_blur * max(left, 0.0) * self.frame_length
             for field in (self.field, *self.proposal_fields):
                 field.features.set_blur(width)
 
     def after_step(self, step: int) -> Sequence[Replacement]:
         """Look at the occupied cells now and then."""
-        config = self.config
-        if config.sampler != "occupancy" or step % config.occupancy_every:
+        config = self.config.occupancy
+        if self.config.sampler != "occupancy" or step % config.occupancy_every:
             return ()
         if self._fixed and (missing := self.budget.adjust()):
             logger.info("up to %d samples of a step were left out; there is more room now", missing)

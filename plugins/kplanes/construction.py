@@ -4,43 +4,51 @@ from syncnerf.backend import SceneGeometry
 from syncnerf.option import whole_numbers
 from syncnerf_kplanes.field import DensityField, ExplicitDecoder, Features, Field, HybridDecoder
 from syncnerf_kplanes.hash_features import HashSizes, MaskedHashGrid
+from syncnerf_kplanes.options import HashConfig, TimeConfig
 from syncnerf_kplanes.planes import PlaneGrid
 from syncnerf_kplanes.spec import KPlanesConfig
 
 
 def make_field(config: KPlanesConfig, geometry: SceneGeometry, start: float) -> Field:
     """The field that the option ``field`` names; ``start`` is its density before it has learned anything."""
+    time_cells = _time_cells(config.time, geometry)
     if config.field == "hash":
-        features: Features = _hash_grid(config, geometry, config.hash_levels, config.hash_table, config.hash_finest)
+        sizes = config.hash
+        features: Features = _hash_grid(
+            sizes, sizes.hash_levels, sizes.hash_table, sizes.hash_finest, time_cells, geometry.engine
+        )
     else:
-        resolutions = [config.plane_resolution * scale for scale in whole_numbers(config, "plane_scales")]
-        features = PlaneGrid(resolutions, _time_cells(config, geometry), config.plane_channels, geometry.engine)
+        planes = config.planes
+        resolutions = [planes.plane_resolution * scale for scale in whole_numbers(planes, "plane_scales")]
+        features = PlaneGrid(resolutions, time_cells, planes.plane_channels, geometry.engine)
     if config.field == "kplanes_explicit":
-        return Field(features, ExplicitDecoder(features.width, config.basis_width, start))
-    return Field(features, HybridDecoder(features.width, config.hidden_width, start, geometry.engine))
+        return Field(features, ExplicitDecoder(features.width, config.decoder.basis_width, start))
+    return Field(features, HybridDecoder(features.width, config.decoder.hidden_width, start, geometry.engine))
 
 
 def make_proposals(config: KPlanesConfig, geometry: SceneGeometry, start: float) -> list[DensityField]:
     """The proposal networks' fields, of the same kind of features and the same density at first."""
-    fields = []
-    for resolution in whole_numbers(config, "proposal_resolutions"):
+    fields, sizes, time_cells = [], config.proposals, _time_cells(config.time, geometry)
+    for resolution in whole_numbers(sizes, "proposal_resolutions"):
         if config.field == "hash":
-            table = config.proposal_table
-            features: Features = _hash_grid(config, geometry, config.proposal_levels, table, resolution)
+            features: Features = _hash_grid(
+                config.hash, sizes.proposal_levels, sizes.proposal_table, resolution, time_cells, geometry.engine
+            )
         else:
-            channels = config.proposal_channels
-            features = PlaneGrid([resolution], _time_cells(config, geometry), channels, geometry.engine)
+            features = PlaneGrid([resolution], time_cells, sizes.proposal_channels, geometry.engine)
         fields.append(DensityField(features, start, geometry.engine))
     return fields
 
 
-def _hash_grid(config: KPlanesConfig, geometry: SceneGeometry, levels: int, table: int, finest: int) -> MaskedHashGrid:
+def _hash_grid(
+    config: HashConfig, levels: int, table: int, finest: int, time_cells: int, engine: str
+) -> MaskedHashGrid:
     sizes = HashSizes(
-        levels, config.hash_features, table, min(config.hash_coarsest, finest), finest, _time_cells(config, geometry),
+        levels, config.hash_features, table, min(config.hash_coarsest, finest), finest, time_cells,
         config.hash_interpolation == "smoothstep",
     )  # fmt: skip
-    return MaskedHashGrid(sizes, geometry.engine)
+    return MaskedHashGrid(sizes, engine)
 
 
-def _time_cells(config: KPlanesConfig, geometry: SceneGeometry) -> int:
+def _time_cells(config: TimeConfig, geometry: SceneGeometry) -> int:
     return config.time_resolution or max(2, geometry.frame_count // 2)

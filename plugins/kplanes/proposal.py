@@ -5,8 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from syncnerf.option import whole_numbers
 from syncnerf.rendering.compositing import render_weights
 from syncnerf.rendering.ray_samples import RaySamples, importance_samples
+from syncnerf_kplanes.options import ProposalConfig
 
 Densities = Callable[[RaySamples], Tensor]
 
@@ -14,17 +16,19 @@ Densities = Callable[[RaySamples], Tensor]
 class ProposalSampler(nn.Module):
     """Resamples a ray through one or more proposal fields.
 
-    Args:
-        counts: samples at which each proposal field is asked.
-        final_count: samples handed to the large field.
-        anneal_steps: steps over which weights sharpen from uniform (mip-NeRF 360, equation 18, slope 10).
-        warmup: steps during which every step trains the proposals; afterwards every 5th does.
+    Weights sharpen from uniform over ``anneal_steps`` (mip-NeRF 360, equation 18, slope 10). Every step trains the
+    proposals at first, and every 5th after ``proposal_warmup``.
+
+    Attributes:
+        first_count: samples at which the first proposal field is asked.
+        trains: whether the present step trains the proposals.
     """
 
-    def __init__(self, counts: list[int], final_count: int, anneal_steps: int, warmup: int):
+    def __init__(self, config: ProposalConfig):
         super().__init__()
-        self.counts = [*counts[1:], final_count]
-        self.anneal_steps, self.warmup = anneal_steps, warmup
+        self.first_count, *later = whole_numbers(config, "proposal_samples")
+        self.counts = [*later, config.field_samples]
+        self.anneal_steps, self.warmup = config.anneal_steps, config.proposal_warmup
         self.trains = True
         # A tensor: a recorded step reads what it holds by then.
         self.register_buffer("anneal", torch.tensor(1.0), persistent=False)

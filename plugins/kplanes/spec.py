@@ -3,13 +3,23 @@
 from dataclasses import dataclass
 
 from syncnerf.backend import BackendSpec
-from syncnerf.errors import UserError
-from syncnerf.option import Range, check_values, count, option, share, weight, whole_numbers
+from syncnerf.option import check_values, option, part
+from syncnerf_kplanes.options import (
+    DecoderConfig,
+    HashConfig,
+    LossesConfig,
+    OccupancyConfig,
+    PenaltiesConfig,
+    PlanesConfig,
+    ProposalConfig,
+    ShadingConfig,
+    TimeConfig,
+)
 
 
 @dataclass(frozen=True)
 class KPlanesConfig:
-    """Options of the K-Planes field, its samplers and its losses."""
+    """Which field and which sampler, and the options of their parts."""
 
     field: str = option(
         "kplanes",
@@ -17,131 +27,22 @@ class KPlanesConfig:
         "hash grids, two small networks)",
         ("kplanes", "kplanes_explicit", "hash"),
     )
-    plane_resolution: int = option(
-        64, "cells per side of the coarsest spatial planes", count(2, "interpolation takes two cells", 4096)
-    )
-    plane_scales: str = option("1,2,4,8", "multiples of plane_resolution, comma-separated", count(1, "a multiple", 256))
-    plane_channels: int = option(32, "features per plane and scale", count(1, "planes hold features", 1024))
-    hash_levels: int = option(
-        16, "grids of the static and of the dynamic hash, coarse to fine", count(1, "a hash has levels", 64)
-    )
-    hash_features: int = option(2, "features per level", (1, 2, 4, 8))
-    hash_table: int = option(19, "binary logarithm of the most entries of a level", count(3, "a binary logarithm", 28))
-    hash_coarsest: int = option(
-        16, "cells per side of the coarsest level", count(2, "interpolation takes two cells", 2**20)
-    )
-    hash_finest: int = option(
-        2048, "cells per side of the finest level", count(2, "interpolation takes two cells", 2**20)
-    )
-    hash_interpolation: str = option(
-        "linear", "between a cell's corners; smoothstep has a slope without steps", ("linear", "smoothstep")
-    )
-    time_resolution: int = option(
-        0,
-        "cells along time, of the space-time planes or of the finest hash level; 0 for half the frames",
-        count(2, "interpolation takes two cells", 10**6, also=0),
-    )
-    initial_depth: float = option(
-        0.0,
-        "optical depth across the box at the start; 0 for 0.2, or 20 inside a visual hull where one is known",
-        Range(0, 1e4, "optical depths are positive"),
-    )
-    gradient_radius: float = option(
-        -1.0,
-        "distance from a camera, as a share of half the box's longest side, below which gradients shrink with its "
-        "square, against fog before the lenses; 0 for none, -1 for 0.6 where the background is unknown",
-        Range(-1, 1e3, "a distance, or -1"),
-    )
-    hidden_width: int = option(64, "width of the hybrid decoder's networks", (16, 32, 64, 128))
-    basis_width: int = option(
-        128, "width of the explicit decoder's network for the colour basis", count(1, "a network has a width", 8192)
-    )
     sampler: str = option(
         "proposal",
         "where rays are sampled: proposal networks, or steps through occupied cells",
         ("proposal", "occupancy"),
     )
-    proposal_samples: str = option(
-        "256,128", "samples per proposal network, comma-separated", count(1, "a ray is sampled", 4096)
-    )
-    proposal_resolutions: str = option(
-        "64,128",
-        "cells per side of each proposal network's planes or finest hash level",
-        count(2, "interpolation takes two cells", 2**20),
-    )
-    proposal_channels: int = option(8, "features of the proposal planes", count(1, "planes hold features", 1024))
-    proposal_levels: int = option(5, "grids of the proposal hashes", count(1, "a hash has levels", 64))
-    proposal_table: int = option(
-        17, "binary logarithm of the most entries of a proposal hash's level", count(3, "a binary logarithm", 28)
-    )
-    proposal_warmup: int = option(
-        5000, "steps after which proposals are updated only every 5th", count(0, "a number of steps")
-    )
-    anneal_steps: int = option(1000, "steps over which proposal weights sharpen", count(0, "a number of steps"))
-    field_samples: int = option(
-        48, "samples per ray that the field sees, with sampler proposal", count(1, "a ray is sampled", 4096)
-    )
-    occupancy_resolution: int = option(
-        64, "cells per side of the occupancy grid", count(1, "a grid has cells, and all are held in memory", 512)
-    )
-    occupancy_times: int = option(
-        1,
-        "cells of the occupancy grid along time, with sampler occupancy; 1 for empty at all times",
-        count(1, "a grid has cells, and all are held in memory", 1024),
-    )
-    occupancy_decay: float = option(
-        0.9, "factor on a cell's remembered density at each look", share("what is remembered only fades")
-    )
-    occupancy_steps: int = option(
-        128, "steps across the box's longest side, with sampler occupancy", count(1, "a ray takes steps", 16384)
-    )
-    occupancy_every: int = option(100, "steps between looks at the occupied cells", count(1, "a rhythm in steps"))
-    occupancy_start: int = option(400, "step of the first look", count(0, "a step"))
-    occupancy_threshold: float = option(
-        0.01, "opacity of a step below which a cell counts as empty", share("opacities lie in [0, 1]")
-    )
-    colour_threshold: float = option(
-        1e-4,
-        "samples of less weight skip the colour network, with sampler occupancy",
-        Range(0, 1, "no sample has a weight of 1 or more: none would be coloured", below=True),
-    )
-    tv_weight: float = option(1e-4, "weight of the planes' total variation", weight())
-    proposal_tv_weight: float = option(1e-4, "the same for the proposal planes", weight())
-    time_smoothness_weight: float = option(
-        1e-2, "weight of the space-time planes' second difference along time", weight()
-    )
-    proposal_time_smoothness_weight: float = option(1e-3, "the same for the proposal planes", weight())
-    static_weight: float = option(
-        1e-4, "weight of the distance from static: of space-time planes from 1, of masks", weight()
-    )
-    proposal_static_weight: float = option(1e-4, "the same for the proposals", weight())
-    decay_weight: float = option(0.0, "weight of the hash tables' mean square, summed over levels", weight())
-    proposal_decay_weight: float = option(0.0, "the same for the proposals", weight())
-    histogram_weight: float = option(1.0, "weight of the proposal networks' loss", weight())
-    distortion_weight: float = option(0.0, "weight of mip-NeRF 360's distortion loss", weight())
-    density_weight: float = option(0.0, "weight of the mean density in empty-looking space", weight())
-    regularize_every: int = option(
-        1, "steps between plane regularisers, whose weights grow to match", count(1, "a rhythm in steps")
-    )
-    time_blur: float = option(
-        0.0,
-        "blur of the features along time at the start, in frames; narrows to none",
-        Range(0, 1e6, "a width in frames"),
-    )
-    time_blur_until: float = option(0.5, "share of the training at which that blur is gone", share())
+    planes: PlanesConfig = part(PlanesConfig)
+    hash: HashConfig = part(HashConfig)
+    time: TimeConfig = part(TimeConfig)
+    decoder: DecoderConfig = part(DecoderConfig)
+    proposals: ProposalConfig = part(ProposalConfig)
+    occupancy: OccupancyConfig = part(OccupancyConfig)
+    shading: ShadingConfig = part(ShadingConfig)
+    losses: LossesConfig = part(LossesConfig)
+    penalties: PenaltiesConfig = part(PenaltiesConfig)
 
-    def __post_init__(self) -> None:
-        check_values(self)
-        if len(whole_numbers(self, "proposal_samples")) != len(whole_numbers(self, "proposal_resolutions")):
-            raise UserError("proposal_samples and proposal_resolutions should have equally many numbers")
-        if self.hash_finest < self.hash_coarsest:
-            raise UserError(f"hash_finest = {self.hash_finest}: should be at least hash_coarsest")
-        for levels, table in (("hash_levels", "hash_table"), ("proposal_levels", "proposal_table")):
-            if getattr(self, levels) << getattr(self, table) >= 2**32:
-                raise UserError(
-                    f"{levels} = {getattr(self, levels)} with {table} = {getattr(self, table)}: should be fewer than "
-                    "2^32 entries in all (they are counted in 32 bits)"
-                )
+    __post_init__ = check_values
 
 
 SPEC = BackendSpec(
