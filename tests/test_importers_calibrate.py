@@ -66,7 +66,12 @@ def test_still_and_moving_cameras_of_a_textured_room(tmp_path, monkeypatch, caps
     videos.mkdir()
     for k, pose in enumerate(poses):
         picture = room(pose.numpy(), textures)
-        write_video(videos / f"cam{k}.mp4", [view(picture, frame % 4 == 3) for frame in range(12)])
+        images = [view(picture, frame % 4 == 3) for frame in range(12)]
+        if k == 3:  # went on in a second file
+            write_video(videos / "GX010003.mp4", images[:5])
+            write_video(videos / "GX020003.mp4", images[5:])
+        else:
+            write_video(videos / f"cam{k}.mp4", images)
     path = [pose_from((4.3, 2.0 + 0.12 * frame, 3.6 - 0.05 * frame)) for frame in range(6)]
     write_video(videos / "phone.mp4", [room(pose.numpy(), textures) for pose in path])
 
@@ -79,8 +84,11 @@ def test_still_and_moving_cameras_of_a_textured_room(tmp_path, monkeypatch, caps
     assert "mean reprojection error" in shown
     assert (tmp_path / "found" / "rig.png").is_file()
     cameras = load_scene(tmp_path / "found").cameras
-    assert [camera.name for camera in cameras] == [*(f"cam{k}" for k in range(4)), "phone"]
+    # GX010003 sorts before cam0.
+    cameras = [*cameras[1:4], cameras[0], cameras[4]]
+    assert [camera.name for camera in cameras] == [*(f"cam{k}" for k in range(3)), "GX010003", "phone"]
     assert [camera.is_moving for camera in cameras] == [False] * 4 + [True]
+    assert cameras[3].frame_count == 12
     found = torch.cat([camera.camera_to_world.reshape(-1, 4, 4)[:, :3, 3] for camera in cameras]).numpy()
     true = torch.stack([pose[:3, 3] for pose in (*poses, *path)]).numpy()
     assert np.abs(aligned(found, true) - true).max() < 0.05

@@ -14,7 +14,7 @@ from sounds import heard, scene_sound, write_video_with_sound
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import FIELD_OF_VIEW, Spheres, sphere_scene
 
-from syncnerf.export.aligned import add_timecode
+from syncnerf.export.copies import copy_streams
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.video import VideoSource
@@ -225,7 +225,7 @@ def test_start_timecodes_are_lags(made, tmp_path):
     for camera, start in zip(made.cameras, starts, strict=True):
         write_video_with_sound(tmp_path / f"{camera.name}.mov", [BLACK] * 4, 30, scene_sound(1.0), 0.0, "pcm_s16le")
         if start:
-            add_timecode(tmp_path / f"{camera.name}.mov", start)
+            copy_streams([tmp_path / f"{camera.name}.mov"], tmp_path / f"{camera.name}.mov", start)
     sources = {camera.name: VideoSource(tmp_path / f"{camera.name}.mov") for camera in made.cameras}
     scene = replace(made, frame_cache=FrameCache(tmp_path, sources), _frames={})
     lags = {(lag.first, lag.second): lag.lag for lag in timecode_lags(scene)}

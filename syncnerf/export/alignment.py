@@ -47,15 +47,13 @@ class Alignment:
             None if rates is None else stderr,
         )  # fmt: skip
 
-    def video(self, camera: int) -> Path:
-        """A camera's video; raises UserError where its frames are images or in several files."""
+    def video(self, camera: int) -> VideoSource:
+        """A camera's recording; raises UserError where its frames are images."""
         source = self.scene.frame_cache.sources[self.scene.names[camera]]
         if not isinstance(source, VideoSource):
             name = self.scene.names[camera]
             raise UserError(f"{source.path}: camera '{name}' is not a video file; this export is of videos alone")
-        if source.chapters:
-            raise UserError(f"{source.path}: goes on in {source.chapters[0].name}; join the two for this export")
-        return source.path
+        return source
 
 
 def read_alignment(scene: Scene, path: Path) -> Alignment:

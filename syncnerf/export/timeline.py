@@ -12,7 +12,7 @@ from syncnerf.scene.video import probe_video
 
 
 def timeline(alignment: Alignment) -> dict[str, Any]:
-    """OpenTimelineIO's record: a track per camera, its video after a gap.
+    """OpenTimelineIO's record: a track per camera, its video after a gap (several where it goes on in further files).
 
     Editors place clips at whole frames: the gap is that number of the clip's own frames, and ``remainder`` in the
     clip's metadata what is left, seconds by which its first frame lies after the place in the timeline.
@@ -26,10 +26,10 @@ def timeline(alignment: Alignment) -> dict[str, Any]:
         video, fps = alignment.video(camera), alignment.scene.cameras[camera].fps
         delay = float(alignment.times(camera)[0]) - begin
         frames = math.floor(delay * fps + 0.5)
-        clip = _clip(name, video, fps, alignment.scene.cameras[camera].frame_count)
+        clips = [_clip(name, path, fps) for path in video.paths]
         rate = float(alignment.rates[camera]) * 1e6
-        clip["metadata"] = {"syncnerf": {"remainder": delay - frames / fps, "offset": delay, "rate_ppm": rate}}
-        tracks.append(_track(name, [_gap(frames, fps), clip] if frames else [clip]))
+        clips[0]["metadata"] = {"syncnerf": {"remainder": delay - frames / fps, "offset": delay, "rate_ppm": rate}}
+        tracks.append(_track(name, [_gap(frames, fps), *clips] if frames else clips))
     stack = {"OTIO_SCHEMA": "Stack.1", "name": "tracks", "metadata": {}, "source_range": None, "effects": [],
              "markers": [], "enabled": True, "children": tracks}  # fmt: skip
     return {"OTIO_SCHEMA": "Timeline.1", "name": alignment.scene.root.name, "metadata": {}, "global_start_time": None,
@@ -64,8 +64,9 @@ def write_final_cut(alignment: Alignment, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _clip(name: str, video: Path, fps: float, frames: int) -> dict[str, Any]:
-    begin = probe_video(video).start_time
+def _clip(name: str, video: Path, fps: float) -> dict[str, Any]:
+    properties = probe_video(video)
+    frames, begin = properties.frame_count, properties.start_time
     media = {"OTIO_SCHEMA": "ExternalReference.1", "name": video.name, "metadata": {}, "available_image_bounds": None,
              "available_range": _range(frames, fps, begin), "target_url": video.resolve().as_uri()}  # fmt: skip
     return {"OTIO_SCHEMA": "Clip.2", "name": name, "metadata": {}, "source_range": _range(frames, fps), "effects": [],

@@ -11,11 +11,11 @@ from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.video import VideoSource, probe_video
 
 
-def write_stills(video: Path, folder: Path, moments: int, frames: int) -> None:
+def write_stills(video: VideoSource, folder: Path, moments: int, frames: int) -> None:
     """Write pictures of a video, ``<frame>.png`` of its moments spread evenly, called after the frame in their middle.
 
     Args:
-        video: the file.
+        video: the recording.
         folder: to be made.
         moments: number of pictures (at most one per frame).
         frames: frames that a picture is the median of, spread over its share of the video, so that what moves is gone;
@@ -25,7 +25,7 @@ def write_stills(video: Path, folder: Path, moments: int, frames: int) -> None:
         UserError: the video cannot be read.
     """
     folder.mkdir(parents=True)
-    count = probe_video(video).frame_count
+    count = probe_video(video.path, video.chapters).frame_count
     if frames == 1:
         # A moving camera's poses are interpolated, so the first and the last frame are among the pictures.
         wanted = [[index] for index in _spread(0, count - 1, moments)]
@@ -42,13 +42,13 @@ def _spread(first: int, last: int, count: int) -> list[int]:
     return sorted(set(np.linspace(first, last, count).round().astype(int).tolist()))
 
 
-def _groups(video: Path, wanted: list[list[int]]) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+def _groups(video: VideoSource, wanted: list[list[int]]) -> Iterator[tuple[list[int], list[np.ndarray]]]:
     """Frames by group in one pass, uint8 RGB [height, width, 3]; groups follow each other in time."""
-    properties = probe_video(video)
+    properties = probe_video(video.path)
     size = Intrinsics(properties.width, properties.height, 1.0, 1.0, 0.0, 0.0)
     groups = iter(wanted)
     indices, pictures = next(groups), []
-    for number, image in enumerate(VideoSource(video).decode(size)):
+    for number, image in enumerate(video.decode(size)):
         if number in indices:
             pictures.append(np.array(image))
         if number == indices[-1]:

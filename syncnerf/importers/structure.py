@@ -14,8 +14,7 @@ from syncnerf.importers.colmap import read_images
 from syncnerf.importers.posed_images import PosedImage, cameras_of
 from syncnerf.importers.stills import write_stills
 from syncnerf.importers.videos import videos_by_name
-from syncnerf.scene.video import probe_video
-from syncnerf.scene.video_files import VideoFiles
+from syncnerf.scene.video import VideoSource, probe_video
 
 LEAST_VIDEOS = 3
 STILL_MOMENTS, STILL_FRAMES = 3, 9
@@ -39,7 +38,9 @@ def calibrate(videos: Path, moving: Sequence[str], shared: bool, drop: bool, see
     Raises:
         UserError: too few videos, cameras that cannot be placed, pycolmap is missing.
     """
-    found = {name: one_file(video) for name, video in videos_by_name(videos).items()}
+    found = {
+        name: VideoSource(files.paths[0], chapters=files.paths[1:]) for name, files in videos_by_name(videos).items()
+    }
     unknown = [name for name in moving if name not in found]
     if unknown:
         raise UserError(f"{videos}: has no video '{unknown[0]}' (has: {', '.join(found)})")
@@ -56,8 +57,8 @@ def calibrate(videos: Path, moving: Sequence[str], shared: bool, drop: bool, see
     lost = [name for name, group in groups.items() if not group]
     if lost and not drop:
         raise UserError(
-            f"{found[lost[0]]}: cannot be placed ({len(lost)} of {len(found)} videos); it needs texture and overlap, "
-            "or leave such videos out with --drop"
+            f"{found[lost[0]].path}: cannot be placed ({len(lost)} of {len(found)} videos); it needs texture and "
+            "overlap, or leave such videos out with --drop"
         )
     images = []
     for name, group in groups.items():
@@ -66,17 +67,10 @@ def calibrate(videos: Path, moving: Sequence[str], shared: bool, drop: bool, see
     cameras, notes = cameras_of(videos, images)
     wandering = [camera.name for camera in cameras if camera.is_moving and camera.name not in moving]
     if wandering:
-        raise UserError(f"{found[wandering[0]]}: the camera does not stand still; name it with --moving")
+        raise UserError(f"{found[wandering[0]].path}: the camera does not stand still; name it with --moving")
     notes += [f"warning: video {name} is left out: it cannot be placed" for name in lost]
     notes.append(f"mean reprojection error {error:.2f} px over {len(posed)} pictures")
     return checked(videos, "COLMAP", cameras, None, notes=notes)
-
-
-def one_file(video: VideoFiles) -> Path:
-    """A recording's only file; raises UserError where it has several."""
-    if len(video.paths) > 1:
-        raise UserError(f"{video.paths[1]}: goes on where {video.paths[0].name} ends; join the two to calibrate them")
-    return video.paths[0]
 
 
 def _reconstruct(images: Path, work: Path, videos: Path, shared: bool, seed: int) -> float:
@@ -106,16 +100,16 @@ def _reconstruct(images: Path, work: Path, videos: Path, shared: bool, seed: int
     return largest.compute_mean_reprojection_error()
 
 
-def _every_frame(video: Path, group: Sequence[PosedImage]) -> list[PosedImage]:
+def _every_frame(video: VideoSource, group: Sequence[PosedImage]) -> list[PosedImage]:
     """A moving camera's poses at all frames: places on lines, turns at constant speed, between the pictures' own."""
     frames = np.array([int(Path(image.file).stem) for image in group])
     order = np.argsort(frames)
     frames, cameras = frames[order], [group[index].camera for index in order]
-    count = probe_video(video).frame_count
+    count = probe_video(video.path, video.chapters).frame_count
     expected = max(1.0, (count - 1) / (MOVING_PICTURES - 1))
     ends = np.concatenate([[-1], frames, [count]])
     if np.diff(ends).max() > (LARGEST_GAP + 1) * expected + 1:
-        raise UserError(f"{video}: its path is lost for a while ({len(frames)} pictures placed); it needs texture")
+        raise UserError(f"{video.path}: its path is lost for a while ({len(frames)} pictures placed); it needs texture")
     centres = np.stack([-camera.rotation.T @ camera.translation for camera in cameras])
     places = np.stack([np.interp(np.arange(count), frames, centres[:, axis]) for axis in range(3)], axis=1)
     images = []

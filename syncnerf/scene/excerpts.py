@@ -73,7 +73,7 @@ class Excerpt:
     def _of_video(self, source: VideoSource, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
         undistort = None if source.lens.is_ideal else Undistorter(source.lens, intrinsics)
         before = 0
-        for path in (source.path, *source.chapters):
+        for path in source.paths:
             count = probe_video(path).frame_count
             own = [index - before for index in self.frames if before <= index < before + count]
             before += count

@@ -1,7 +1,7 @@
 """Video files as streams of frames."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -109,12 +109,31 @@ def _joined(paths: list[Path], parts: list[VideoProperties]) -> VideoProperties:
     first = replace(first, frame_count=sum(part.frame_count for part in parts), untimed=untimed)
     if untimed or all(part.times is None and part.fps in (first.fps, 0) for part in parts):
         return first
-    times, begin = [], 0.0
-    for part in parts:
-        own = torch.arange(part.frame_count, dtype=torch.float64) / part.fps if part.times is None else part.times
+    times = []
+    for part, begin in zip(parts, _begins(parts), strict=True):
+        fps = part.fps or first.fps
+        own = torch.arange(part.frame_count, dtype=torch.float64) / fps if part.times is None else part.times
         times.append(begin + own)
-        begin += float(own[-1]) + 1 / part.fps
     return replace(first, times=torch.cat(times))
+
+
+def file_begins(paths: Sequence[Path]) -> list[float]:
+    """When the first frame of each of a recording's files was taken, in seconds from that of the first file.
+
+    Raises:
+        UserError: a file cannot be read as a video.
+    """
+    return _begins([probe_video(path) for path in paths])
+
+
+def _begins(parts: Sequence[VideoProperties]) -> list[float]:
+    """Seconds at which each of consecutive files begins: one frame after the last one's end."""
+    begins, known = [0.0], [part.fps for part in parts if part.fps] or [1.0]
+    for part in parts[:-1]:
+        fps = part.fps or known[0]
+        last = (part.frame_count - 1) / fps if part.times is None else float(part.times[-1])
+        begins.append(begins[-1] + last + 1 / fps)
+    return begins
 
 
 def _check_size(path: Path, properties: VideoProperties) -> None:
@@ -150,9 +169,14 @@ class VideoSource:
     lens: Lens = field(default_factory=Lens)
     chapters: tuple[Path, ...] = ()
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The recording's files in order."""
+        return (self.path, *self.chapters)
+
     def fingerprint(self) -> str:
         """Changes whenever a file does: names, sizes and times of change, and the lens."""
-        parts = [(path.name, path.stat()) for path in (self.path, *self.chapters)]
+        parts = [(path.name, path.stat()) for path in self.paths]
         return "|".join([*(f"{name}|{status.st_size}|{status.st_mtime_ns}" for name, status in parts), str(self.lens)])
 
     def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
@@ -165,7 +189,7 @@ class VideoSource:
             UserError: a file breaks off or is damaged.
         """
         undistort = None if self.lens.is_ideal else Undistorter(self.lens, intrinsics)
-        for path in (self.path, *self.chapters):
+        for path in self.paths:
             for image in _decoded(path, intrinsics.width, intrinsics.height):
                 yield image if undistort is None else undistort(image)
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
-from syncnerf.scene.video import VideoSource, probe_video
+from syncnerf.scene.video import VideoSource, file_begins, probe_video
 from syncnerf.sync.common_interval import Cut, cuts
 from syncnerf.sync.result import SyncResult
 
@@ -55,8 +56,9 @@ def export_aligned(scene: Scene, result: SyncResult, folder: Path) -> None:
             for part, source in zip(parts, sources, strict=True):
                 fps, times = scene.cameras[part.camera].fps, scene.cameras[part.camera].frame_times
                 heard = tuple(float(times[index] - times[0]) for index in (part.frames[0], part.frames[-1]))
-                trim_video(source, scratch / source.name, part.frames, fps, progress, heard)
-                record[scene.names[part.camera]] = _entry(part, source, fps, result)
+                target = scratch / source.path.name
+                trim_video(source.path, target, part.frames, fps, progress, heard, source.chapters)
+                record[scene.names[part.camera]] = _entry(part, source.path, fps, result)
         (scratch / "alignment.json").write_text(
             json.dumps({"unit": "seconds", "cameras": record}, indent=1) + "\n", encoding="utf-8"
         )
@@ -86,12 +88,12 @@ def _entry(part: Cut, source: Path, fps: float, result: SyncResult) -> dict:
     return entry
 
 
-def _video(scene: Scene, part: Cut) -> Path:
+def _video(scene: Scene, part: Cut) -> VideoSource:
     camera = scene.cameras[part.camera]
     source = scene.frame_cache.sources[camera.name]
     if not isinstance(source, VideoSource):
         raise UserError(f"{source.path}: camera '{camera.name}' is not a video file; only videos can be exported")
-    return source.path
+    return source
 
 
 def trim_video(
@@ -101,6 +103,7 @@ def trim_video(
     fps: float,
     progress: tqdm | None = None,
     heard: tuple[float, float] | None = None,
+    chapters: Sequence[Path] = (),
 ) -> None:
     """Copy some frames of a video, with the sound that belongs to them.
 
@@ -112,54 +115,75 @@ def trim_video(
         progress: bar to advance by one per frame.
         heard: when the first and the last of the frames are shown, in seconds from the source's first one, for the
             sound; None where the source's frames are evenly spaced.
+        chapters: further files in which the source goes on.
 
     Raises:
         UserError: the source cannot be read, or the codec cannot be written here.
     """
+    paths, rate = (source, *chapters), Fraction(fps).limit_denominator(100_000)
+    first, last = heard or (frames[0] / fps, frames[-1] / fps)
+    path, output, copied, heard_to = source, None, None, -math.inf
+    index, shown = 0, 0
     try:
-        with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
-            video = reader.streams.video[0]
-            rate = Fraction(fps).limit_denominator(100_000)
-            output = writer.add_stream(_encoder(video), rate=rate, options=_quality(source))
-            output.width, output.height, output.pix_fmt = video.width, video.height, video.pix_fmt
-            if not output.options and video.bit_rate:
-                output.bit_rate = video.bit_rate
-            sound = reader.streams.audio[0] if reader.streams.audio else None
-            copied = writer.add_stream_from_template(sound) if sound is not None else None
-            streams = [stream for stream in (video, sound) if stream is not None]
-            index, shown = 0, 0
-            first, last = heard or (frames[0] / fps, frames[-1] / fps)
-            begin, end = (probe_video(source).start_time + time for time in (first, last + 1 / fps))
-            for packet in reader.demux(streams):
-                if packet.stream is sound:
-                    _copy_sound(packet, copied, begin, end, writer)
-                    continue
-                for frame in packet.decode():
-                    while shown < len(frames) and frames[shown] == index:
-                        frame.pict_type = av.video.frame.PictureType.NONE
-                        frame.time_base, frame.pts = 1 / rate, shown
-                        writer.mux(output.encode(frame))
-                        shown += 1
-                        if progress is not None:
-                            progress.update()
-                    index += 1
+        with av.open(str(target), "w") as writer:
+            for path, clock in zip(paths, file_begins(paths), strict=True):
+                # The interval on the file's own clock.
+                begin, end = (probe_video(path).start_time - clock + time for time in (first, last + 1 / fps))
+                with av.open(str(path)) as reader:
+                    video, sound = reader.streams.video[0], next(iter(reader.streams.audio), None)
+                    if output is None:
+                        output, copied = _streams(writer, source, rate, video, sound)
+                    for packet in reader.demux([stream for stream in (video, sound) if stream is not None]):
+                        if packet.stream is sound:
+                            heard_to = _copy_sound(packet, copied, begin, end, heard_to, writer)
+                            continue
+                        for frame in packet.decode():
+                            while shown < len(frames) and frames[shown] == index:
+                                frame.pict_type = av.video.frame.PictureType.NONE
+                                frame.time_base, frame.pts = 1 / rate, shown
+                                writer.mux(output.encode(frame))
+                                shown += 1
+                                if progress is not None:
+                                    progress.update()
+                            index += 1
             writer.mux(output.encode(None))
     except (av.error.FFmpegError, ValueError) as error:
-        raise UserError(f"{source}: cannot be copied ({error}); encode it again as H.264") from error
+        raise UserError(f"{path}: cannot be copied ({error}); encode it again as H.264") from error
 
 
-def _copy_sound(packet: av.Packet, stream: av.AudioStream, begin: float, end: float, writer) -> None:
-    """Pass a sound packet on, as it is, if it falls into the interval; times then count from the beginning."""
-    if packet.pts is None or packet.dts is None:
-        return
+def _streams(
+    writer: av.container.OutputContainer, source: Path, rate: Fraction, video: av.VideoStream,
+    sound: av.AudioStream | None,
+) -> tuple[av.VideoStream, av.AudioStream | None]:  # fmt: skip
+    """The copy's streams: a video encoded as the source's, and its sound."""
+    output = writer.add_stream(_encoder(video), rate=rate, options=_quality(source))
+    output.width, output.height, output.pix_fmt = video.width, video.height, video.pix_fmt
+    if not output.options and video.bit_rate:
+        output.bit_rate = video.bit_rate
+    return output, None if sound is None else writer.add_stream_from_template(sound)
+
+
+def _copy_sound(
+    packet: av.Packet, stream: av.AudioStream | None, begin: float, end: float, heard_to: float,
+    writer: av.container.OutputContainer,
+) -> float:  # fmt: skip
+    """Pass a sound packet on, as it is, if it falls into the interval; times then count from the beginning.
+
+    Returns:
+        Decoding time of the last packet that was passed on, in ticks: a further file's sound may begin before that, and
+        then its first packets are left out.
+    """
+    if packet.pts is None or packet.dts is None or stream is None:
+        return heard_to
     time = float(packet.pts * packet.time_base)
-    if not begin <= time < end:
-        return
     shift = round(begin / packet.time_base)
+    if not begin <= time < end or packet.dts - shift <= heard_to:
+        return heard_to
     packet.pts -= shift
     packet.dts -= shift
-    packet.stream = stream
+    packet.stream, heard_to = stream, packet.dts
     writer.mux(packet)
+    return heard_to
 
 
 def _encoder(video: av.VideoStream) -> str:

@@ -53,7 +53,7 @@ def sound_lags(scene: Scene, max_offset: float | None = None) -> list[PriorLag]:
     sources = getattr(scene.frame_cache, "sources", {})
     for index, name in enumerate(scene.names):
         source = sources.get(name)
-        track = soundtrack(source.path) if isinstance(source, VideoSource) else None
+        track = soundtrack(source.path, source.chapters) if isinstance(source, VideoSource) else None
         if track is not None:
             tracks[index] = track
     envelopes = {index: track.envelope() for index, track in tracks.items() if track.duration > SHORT}

@@ -1,14 +1,15 @@
-"""The sound of a video, on the clock of its frames."""
+"""The sound of a recording, on the clock of its frames."""
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
 
-from syncnerf.scene.video import probe_video
+from syncnerf.scene.video import file_begins, probe_video
 
 RATE = 16_000
 """Samples per second that sound is compared at."""
@@ -18,16 +19,16 @@ ENVELOPE_RATE = 100
 
 @dataclass(frozen=True)
 class Soundtrack:
-    """A video's first sound stream.
+    """A recording's first sound stream.
 
     Attributes:
-        path: the video.
+        files: the recording's files in order, each with the time of its first frame on the camera's clock, in seconds.
         begin: the first sample's time in seconds on the camera's own clock, on which its first frame is at 0. Starts of
             both streams count (a phone's sound begins early or late, AAC by its priming).
         duration: seconds of sound.
     """
 
-    path: Path
+    files: tuple[tuple[Path, float], ...]
     begin: float
     duration: float
 
@@ -60,34 +61,58 @@ class Soundtrack:
 
     def _blocks(self, begin: float) -> Iterator[tuple[float, np.ndarray]]:
         """Blocks of mono samples at ``RATE`` with their times on the camera's clock, from shortly before ``begin``."""
-        first_frame = probe_video(self.path).start_time
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
-        with av.open(str(self.path)) as container:
-            stream = container.streams.audio[0]
-            stream.codec_context.thread_count = 1
-            target = begin + first_frame
-            if target > self.begin + first_frame + 1.0:
-                container.seek(int((target - 0.5) / stream.time_base), stream=stream)
-            for frame in container.decode(stream):
-                if frame.pts is None or float(frame.pts * frame.time_base) + frame.samples / frame.sample_rate < target:
-                    continue
-                for piece in resampler.resample(frame):
-                    yield float(piece.pts * piece.time_base) - first_frame, piece.to_ndarray()[0]
+        ends = [clock for _, clock in self.files[1:]] + [math.inf]
+        for (path, clock), end in zip(self.files, ends, strict=True):
+            if end > begin:
+                for time, block in _blocks_of(path, begin - clock):
+                    yield clock + time, block
 
 
-def soundtrack(video: Path) -> Soundtrack | None:
-    """The sound of a video; None where it has none, or none that can be read."""
-    first_frame = probe_video(video).start_time
+def _blocks_of(path: Path, begin: float) -> Iterator[tuple[float, np.ndarray]]:
+    """Blocks of mono samples of one file with their times from its first frame's, from shortly before ``begin``."""
+    first_frame = probe_video(path).start_time
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        stream.codec_context.thread_count = 1
+        target = begin + first_frame
+        if target > float((stream.start_time or 0) * stream.time_base) + 1.0:
+            container.seek(int((target - 0.5) / stream.time_base), stream=stream)
+        # None at the end asks for what the resampler still holds.
+        for frame in itertools.chain(container.decode(stream), [None]):
+            if frame is not None and not _reaches(frame, target):
+                continue
+            for piece in resampler.resample(frame):
+                yield float(piece.pts * piece.time_base) - first_frame, piece.to_ndarray()[0]
+
+
+def _reaches(frame: av.AudioFrame, time: float) -> bool:
+    """Whether a frame ends at a time of the file's clock, in seconds, or after it."""
+    return frame.pts is not None and float(frame.pts * frame.time_base) + frame.samples / frame.sample_rate >= time
+
+
+def soundtrack(video: Path, chapters: Sequence[Path] = ()) -> Soundtrack | None:
+    """The sound of a video, and of further files in which the camera went on; None where one has none to be read."""
+    paths = (video, *chapters)
     try:
-        with av.open(str(video)) as container:
-            if not container.streams.audio:
-                return None
-            stream = container.streams.audio[0]
-            first = next((frame for frame in container.decode(stream) if frame.pts is not None), None)
-            if first is None:
-                return None
-            length = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
-            begin = float(first.pts * first.time_base) - first_frame
-            return Soundtrack(video, begin, float(length))
+        spans = [_span(path) for path in paths]
     except (av.error.FFmpegError, ValueError):
         return None
+    if None in spans:
+        return None
+    files = tuple(zip(paths, file_begins(paths), strict=True))
+    begin, (last, length) = spans[0][0], spans[-1]
+    return Soundtrack(files, begin, files[-1][1] + last + length - begin)
+
+
+def _span(path: Path) -> tuple[float, float] | None:
+    """When a file's sound begins, in seconds from its first frame, and how long it lasts; None where it has none."""
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return None
+        stream = container.streams.audio[0]
+        first = next((frame for frame in container.decode(stream) if frame.pts is not None), None)
+        if first is None:
+            return None
+        length = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
+        return float(first.pts * first.time_base) - probe_video(path).start_time, float(length)
