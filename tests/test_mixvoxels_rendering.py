@@ -48,14 +48,14 @@ def slow_rendering(backend: MixVoxelsBackend, rays, times: torch.Tensor) -> tupl
         mine = (samples.rays == ray).nonzero()[:, 0]
         points, direction = samples.points[mine], rays.directions[ray].expand(len(mine), 3)
         chance = backend.variation(points).sigmoid() if len(mine) else torch.zeros(0)
-        changes = len(mine) > 0 and chance.max() >= config.ray_threshold
+        changes = len(mine) > 0 and chance.max() >= config.mixing.ray_threshold
         for moment in range(times.shape[1]):
             light = 1.0
             series = TimeSeries(backend.query, (1 + times[ray : ray + 1, moment : moment + 1]) / 2)
             first = torch.zeros(1, dtype=torch.int64)
             for number in range(len(mine)):
                 point, view = points[number : number + 1], direction[number : number + 1]
-                if changes and chance[number] >= config.point_threshold:
+                if changes and chance[number] >= config.mixing.point_threshold:
                     density = backend.dynamic_field.density(point, first, series)[0, 0].item()
                     colour = backend.dynamic_field.colour(point, view, first, series)[0, :, 0].numpy()
                 else:
@@ -247,7 +247,7 @@ def test_the_schedule_refines_and_shrinks_when_it_says(monkeypatch):
             backend.mask._fit_box()
             monkeypatch.setattr(backend.mask, "update", lambda *_: None)
     assert remade == [4, 6, 8]
-    assert [backend.config.resolution(step) for step in (0, 4, 8)] == [10, 14, 20]
+    assert [backend.config.grids.resolution(step) for step in (0, 4, 8)] == [10, 14, 20]
     torch.testing.assert_close(backend.box, torch.tensor([[-1.0, -1.0, -1.0], [0.0, 0.0, -0.5]]))
     # Equal sides, and about as many cells as a cube of 20 has; the lines' order is z y x.
     assert [len(line) for line in backend.static_field.density_grid.lines] == [13, 25, 25]

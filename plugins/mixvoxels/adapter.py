@@ -35,16 +35,17 @@ class MixVoxelsBackend(Backend):
         self.config, self.geometry = config, geometry
         self.space = FieldSpace(geometry)
         self.register_buffer("box", torch.tensor([[-1.0] * 3, [1.0] * 3]))
-        resolution = self._cells(config.grid_resolution)
-        start = starting_density(geometry, self.space, config.initial_depth)
-        self.static_field = StaticField(config, resolution, start)
-        self.dynamic_field = DynamicField(config, resolution, start)
-        self.variation = VariationField(config, resolution)
+        resolution = self._cells(config.grids.grid_resolution)
+        start = starting_density(geometry, self.space, config.grids.initial_depth)
+        self.static_field = StaticField(config.grids, resolution, start)
+        self.dynamic_field = DynamicField(config.grids, resolution, start, config.query.query_width)
+        self.variation = VariationField(config.grids, resolution)
         if config.field == "mixvoxels":
-            self.query = TimeNetwork(config.time_octaves, config.query_width, config.query_hidden_width)
+            query = config.query
+            self.query = TimeNetwork(query.time_octaves, query.query_width, query.query_hidden_width)
         else:
-            self.query = TimeLatents(geometry.frame_count, config.query_width)
-        self.mask = OccupancyGrid(self.space.bounds, config.mask_resolution, 1, geometry.occupied)
+            self.query = TimeLatents(geometry.frame_count, config.query.query_width)
+        self.mask = OccupancyGrid(self.space.bounds, config.mask.mask_resolution, 1, geometry.occupied)
         self.before_step(0)
 
     # -- space ---------------------------------------------------------------------------------------------------
@@ -64,7 +65,7 @@ class MixVoxelsBackend(Backend):
 
     def _sample(self, rays: Rays, generator: torch.Generator | None) -> PackedSamples:
         """Samples of warped rays that may hold something."""
-        steps = self.config.ray_steps or 2 * self.resolution
+        steps = self.config.mask.ray_steps or 2 * self.resolution
         if self.geometry.contraction:
             samples = uniform_samples(rays.near, rays.far, steps, generator, disparity=True)
             inside = torch.ones_like(samples.middles, dtype=torch.bool)
@@ -89,8 +90,8 @@ class MixVoxelsBackend(Backend):
         moves = self._moves(samples, logits.detach().sigmoid(), change.detach().sigmoid())
         series = TimeSeries(self.query, (1.0 + (times if times.ndim == 2 else times[:, None])) / 2.0)
         mixer = Mixer(
-            self.static_field, self.dynamic_field, self._background(logits), self.config.colour_threshold,
-            near_radius(self.geometry, self.config.gradient_radius),
+            self.static_field, self.dynamic_field, self._background(logits), self.config.mixing.colour_threshold,
+            near_radius(self.geometry, self.config.mixing.gradient_radius),
         )  # fmt: skip
         mixture = mixer(samples, rays.directions, series, moves)
         far = (1.0 - mixture.accumulation) * warped.far[:, None]
@@ -115,8 +116,8 @@ class MixVoxelsBackend(Backend):
         """Samples that the dynamic field answers for: those that may change, on rays that do, bool [M]."""
         if self.still_only:
             return torch.zeros_like(chance, dtype=torch.bool)
-        on_ray = (ray_chance >= self.config.ray_threshold).index_select(0, samples.rays)
-        return on_ray & (chance >= self.config.point_threshold)
+        on_ray = (ray_chance >= self.config.mixing.ray_threshold).index_select(0, samples.rays)
+        return on_ray & (chance >= self.config.mixing.point_threshold)
 
     def _background(self, like: Tensor) -> Tensor:
         return like.new_tensor(self.geometry.background or (0.0, 0.0, 0.0))
@@ -125,7 +126,7 @@ class MixVoxelsBackend(Backend):
 
     def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
         """Photometric loss, the static field's and the variation field's (MixVoxels, section 3.4)."""
-        config, extras = self.config, rendering.extras
+        config, extras = self.config.losses, rendering.extras
         statistics = batch.statistics
         target = statistics["mean"] if config.static_target == "mean" else batch.rgb.median(dim=1).values
         changes = statistics["deviation"] > config.variation_deviation
@@ -138,9 +139,9 @@ class MixVoxelsBackend(Backend):
 
     def penalties(self, step: int) -> dict[str, Tensor]:
         """Total variation and sparsity of the grids, weighted."""
-        if step % self.config.regularize_every:
+        if step % self.config.penalties.regularize_every:
             return {}
-        return grid_losses(self.config, self.static_field, self.dynamic_field, self.variation)
+        return grid_losses(self.config.penalties, self.static_field, self.dynamic_field, self.variation)
 
     def param_groups(self, base_lr: float) -> list[dict[str, Any]]:
         """Grids at the base learning rate, networks and the time query at shares of it."""
@@ -148,41 +149,41 @@ class MixVoxelsBackend(Backend):
         for name, parameter in self.named_parameters():
             if not name.startswith("query."):
                 (grids if "grid." in name else networks).append(parameter)
-        network_lr = self.config.network_lr * base_lr
+        network_lr = self.config.rates.network_lr * base_lr
+        query_lr = self.config.rates.time_lr * network_lr
         return [
             {"name": "grids", "params": grids, "lr": base_lr},
             {"name": "networks", "params": networks, "lr": network_lr},
-            {"name": "time_query", "params": list(self.query.parameters()), "lr": self.config.time_lr * network_lr},
+            {"name": "time_query", "params": list(self.query.parameters()), "lr": query_lr},
         ]
 
     def before_step(self, step: int) -> None:
         """Bring the pre-training, the octaves of time and the resolution to a step."""
-        config = self.config
-        self.still_only = step < config.variation_steps
-        self.resolution = config.resolution(step - 1)
-        first, last = config.time_octaves_start or config.time_octaves, config.time_octaves
-        done = min(step / max(config.time_octaves_until * self.geometry.steps, 1), 1.0)
+        query = self.config.query
+        self.still_only = step < self.config.mixing.variation_steps
+        self.resolution = self.config.grids.resolution(step - 1)
+        first, last = query.time_octaves_start or query.time_octaves, query.time_octaves
+        done = min(step / max(query.time_octaves_until * self.geometry.steps, 1), 1.0)
         self.query.set_sharpness(first + (last - first) * done)
 
     def after_step(self, step: int) -> Sequence[Replacement]:
         """Look for empty space now and then, shrink the box to what is left, refine the grids."""
-        config = self.config
-        if step >= config.mask_start and (step - config.mask_start) % config.mask_every == 0:
+        mask, grids = self.config.mask, self.config.grids
+        if step >= mask.mask_start and (step - mask.mask_start) % mask.mask_every == 0:
             self._look(step)
-        shrinks = step == config.shrink_step > 0 and not self.geometry.contraction
-        refines = config.resolution(step) != config.resolution(step - 1)
-        if shrinks:
-            return self._shrink(config.resolution(step))
-        return self._resample(config.resolution(step)) if refines else ()
+        if step == mask.shrink_step > 0 and not self.geometry.contraction:
+            return self._shrink(grids.resolution(step))
+        refines = grids.resolution(step) != grids.resolution(step - 1)
+        return self._resample(grids.resolution(step)) if refines else ()
 
     def _look(self, step: int) -> None:
         # Seeded by the step, so that a resumed run takes the same looks.
         generator = torch.Generator(self.box.device).manual_seed(step)
-        length = self._sides().max().item() / (self.config.ray_steps or 2 * self.resolution)
-        threshold = self.config.mask_threshold / length
-        moments = look_moments(self.config.mask_times, generator)
+        length = self._sides().max().item() / (self.config.mask.ray_steps or 2 * self.resolution)
+        threshold = self.config.mask.mask_threshold / length
+        moments = look_moments(self.config.mask.mask_times, generator)
         self.mask.update(
-            lambda points, _: self._largest_density(points, moments), threshold, self.config.mask_decay, generator
+            lambda points, _: self._largest_density(points, moments), threshold, self.config.mask.mask_decay, generator
         )
 
     def _largest_density(self, points: Tensor, moments: Tensor) -> Tensor:
@@ -192,7 +193,7 @@ class MixVoxelsBackend(Backend):
         for part in points.split(POINTS_AT_ONCE):
             inside = self._in_box(part)
             dynamic = self.dynamic_field.density(inside, torch.zeros_like(inside[:, 0], dtype=torch.int64), series)
-            moves = self.variation(inside).sigmoid() >= self.config.point_threshold
+            moves = self.variation(inside).sigmoid() >= self.config.mixing.point_threshold
             density = torch.where(moves, dynamic.amax(dim=1), self.static_field.density(inside))
             found.append(density * (inside.abs() <= 1.0).all(dim=-1))
         return torch.cat(found)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from syncnerf.encodings.mlp import mlp
 from syncnerf.encodings.spherical_harmonics import WIDTH, spherical_harmonics
 from syncnerf.option import whole_numbers
-from syncnerf_mixvoxels.spec import MixVoxelsConfig
+from syncnerf_mixvoxels.options import GridsConfig
 from syncnerf_mixvoxels.time_query import TimeSeries
 from syncnerf_mixvoxels.vm_grid import VMGrid
 
@@ -23,7 +23,7 @@ class VoxelField(nn.Module):
         start: density where the grids say zero.
     """
 
-    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int], start: float):
+    def __init__(self, config: GridsConfig, resolution: Sequence[int], start: float):
         super().__init__()
         self.density_grid = VMGrid(resolution, whole_numbers(config, "density_ranks"))
         self.appearance_grid = VMGrid(resolution, whole_numbers(config, "appearance_ranks"))
@@ -45,7 +45,7 @@ class VoxelField(nn.Module):
 class StaticField(VoxelField):
     """A radiance field without time (TensoRF with vector-matrix grids)."""
 
-    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int], start: float):
+    def __init__(self, config: GridsConfig, resolution: Sequence[int], start: float):
         super().__init__(config, resolution, start)
         inputs = config.appearance_features + WIDTH
         self.colour_decoder = mlp(inputs, 3, config.hidden_width, hidden_layers=2, bias=True)
@@ -62,13 +62,13 @@ class StaticField(VoxelField):
 class DynamicField(VoxelField):
     """A radiance field that answers all moments of a point at once (MixVoxels, section 3.3).
 
-    A network turns a point's features into vectors; their inner products with a moment's query are its density and its
-    colour then.
+    A network turns a point's features into vectors, of the width of a moment's query; their inner products with it are
+    the point's density and its colour then.
     """
 
-    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int], start: float):
+    def __init__(self, config: GridsConfig, resolution: Sequence[int], start: float, width: int):
         super().__init__(config, resolution, start)
-        self.width, hidden = config.query_width, config.hidden_width
+        self.width, hidden = width, config.hidden_width
         self.density_decoder = mlp(self.density_grid.width, self.width, hidden, hidden_layers=1, bias=True)
         inputs = config.appearance_features + WIDTH
         self.colour_decoder = mlp(inputs, 3 * self.width, hidden, hidden_layers=1, bias=True)
@@ -87,7 +87,7 @@ class DynamicField(VoxelField):
 class VariationField(nn.Module):
     """The chance that a point ever changes (MixVoxels, section 3.2); until it has learned, all points may."""
 
-    def __init__(self, config: MixVoxelsConfig, resolution: Sequence[int]):
+    def __init__(self, config: GridsConfig, resolution: Sequence[int]):
         super().__init__()
         self.grid = VMGrid(resolution, whole_numbers(config, "variation_ranks"))
         self.bias = nn.Parameter(torch.tensor(4.0))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from syncnerf_mixvoxels.field import DynamicField, StaticField, VariationField
-from syncnerf_mixvoxels.spec import MixVoxelsConfig
+from syncnerf_mixvoxels.options import PenaltiesConfig
 
 
 def variation_loss(logits: Tensor, changes: Tensor, still_weight: float) -> Tensor:
@@ -20,7 +20,7 @@ def variation_loss(logits: Tensor, changes: Tensor, still_weight: float) -> Tens
 
 
 def grid_losses(
-    config: MixVoxelsConfig, static: StaticField, dynamic: DynamicField, variation: VariationField
+    config: PenaltiesConfig, static: StaticField, dynamic: DynamicField, variation: VariationField
 ) -> dict[str, Tensor]:
     """Total variation and sparsity of the grids, weighted (TensoRF, section 4.4)."""
     terms: dict[str, Tensor] = {}
