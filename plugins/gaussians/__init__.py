@@ -1,0 +1,1 @@
+"""Moving Gaussians as a backend: whole pictures of any moment in milliseconds."""

@@ -1,0 +1,125 @@
+"""Pictures of Gaussians, and colours of loose rays: the same function, whichever way it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from syncnerf.scene.rays import Rays
+from syncnerf_gaussians import reference
+from syncnerf_gaussians.gaussians import Gaussians, Motion, View
+
+
+class Raster(NamedTuple):
+    """What P rays see; the pixels of several views one view after the other, row by row.
+
+    Attributes:
+        rgb: colours before any background, shape [P, 3]; with one they are ``rgb + (1 - accumulation) * background``.
+        accumulation: opacity in [0, 1], shape [P].
+        depth: sum of weight times distance along the ray, no gradient, shape [P].
+    """
+
+    rgb: Tensor
+    accumulation: Tensor
+    depth: Tensor
+
+
+class Influence(NamedTuple):
+    """What N Gaussians contribute to P pixels.
+
+    Attributes:
+        views: number of views that a Gaussian is seen in, int64, shape [N].
+        weights: sum over the pixels of its share of their colours, shape [N].
+        errors: the same, each pixel counted with its error, shape [N].
+    """
+
+    views: Tensor
+    weights: Tensor
+    errors: Tensor
+
+
+def rasterise(gaussians: Gaussians, views: Sequence[View], motion: Motion) -> Raster:
+    """Draw views, each at its own moment of ``motion``; differentiable in all tensors of both.
+
+    Raises:
+        ValueError: the shapes do not belong together.
+    """
+    check_shapes(gaussians, motion, len(views))
+    return _raster(reference.pictures(gaussians, views, motion))
+
+
+def rasterise_rates(gaussians: Gaussians, views: Sequence[View], motion: Motion) -> tuple[Raster, Tensor]:
+    """Views and the derivatives of their colours by time, shape [P, 3]; neither has a gradient.
+
+    The derivative counts what moves and fades, with ``motion.skinning.rates`` for the nodes, not the background.
+    """
+    check_shapes(gaussians, motion, len(views))
+    values, rates = reference.picture_rates(gaussians, views, motion)
+    return _raster(values), rates[:, :3]
+
+
+def cast(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion) -> Raster:
+    """Colours of loose rays; differentiable as :func:`rasterise` is, and equal to its pixels where they are its rays.
+
+    Rays that share origin and moment are cheap, all others cost a pass over all Gaussians each.
+
+    Args:
+        gaussians: N Gaussians.
+        rays: R rays.
+        moments: each ray's moment of ``motion``, int64, shape [R].
+        motion: the moments.
+
+    Raises:
+        ValueError: the shapes do not belong together.
+    """
+    check_shapes(gaussians, motion, len(motion.times))
+    return _raster(reference.loose_rays(gaussians, rays, moments, motion))
+
+
+@torch.no_grad()
+def influence(gaussians: Gaussians, views: Sequence[View], motion: Motion, errors: Tensor) -> Influence:
+    """What each Gaussian has to do with the views' pixels, whose errors have the shape [P]; no gradient."""
+    check_shapes(gaussians, motion, len(views))
+    return Influence(*reference.influence(gaussians, views, motion, errors))
+
+
+def check_shapes(gaussians: Gaussians, motion: Motion, moments: int) -> None:
+    """Raise ValueError where shapes do not belong together, or indices lead nowhere."""
+    count = len(gaussians)
+    expected = {"means": (count, 3), "quaternions": (count, 4), "log_scales": (count, 3), "opacity_logits": (count,)}
+    for name, shape in expected.items():
+        _check(name, getattr(gaussians, name), shape)
+    harmonics = gaussians.harmonics
+    if harmonics.ndim != 3 or harmonics.shape[1] not in (1, 4, 9, 16):
+        raise ValueError(f"harmonics have the shape {tuple(harmonics.shape)}: should be [N, 1 | 4 | 9 | 16, 3]")
+    _check("harmonics", harmonics, (count, harmonics.shape[1], 3))
+    _check("times", motion.times, (moments,))
+    if motion.drift is not None:
+        _check("velocities", motion.drift.velocities, (count, 3))
+        for name in ("centres", "plateaus", "fades"):
+            _check(name, getattr(motion.drift, name), (count,))
+    if motion.skinning is not None:
+        skinning = motion.skinning
+        nodes, rests = skinning.poses.positions.shape[1], len(skinning.rest.positions)
+        _check("nodes", skinning.nodes, (count, 4))
+        _check("weights", skinning.weights, (count, 4))
+        _check("moments", skinning.moments, (count,))
+        for name, poses, length in (("rest", skinning.rest, rests), ("poses", skinning.poses, moments)):
+            _check(f"{name}.positions", poses.positions, (length, nodes, 3))
+            _check(f"{name}.quaternions", poses.quaternions, (length, nodes, 4))
+        low, high = skinning.moments.aminmax() if count else (0, 0)
+        if count and (skinning.nodes.max() >= nodes or low < 0 or high >= rests):
+            raise ValueError(f"Gaussians name nodes or moments beyond the {nodes} nodes and {rests} moments there are")
+
+
+def _check(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"{name} has the shape {tuple(tensor.shape)}: should be {shape}")
+
+
+def _raster(values: Tensor) -> Raster:
+    """Rays' colours, opacity and depth, from their columns."""
+    return Raster(values[:, :3], values[:, 3], values[:, 4].detach())
