@@ -13,8 +13,9 @@ from tiny_scene import FPS, FRAMES, TRUE_OFFSETS, camera_poses, picture, write_v
 
 from syncnerf.cli import main
 from syncnerf.scene import load_scene
-from syncnerf.sync.export import trim_video
+from syncnerf.scene.video import VideoSource
 from syncnerf.sync.soundtrack import soundtrack
+from syncnerf.sync.trim import trim_video
 
 CAMERA, FIRST = 2, 7
 """The camera whose recording goes on in another file, and frames in its first one."""
@@ -127,7 +128,7 @@ def test_aligned_copies_keep_the_sound_of_both_files(tmp_path):
     """The copy's sound is the scene's from the copy's first frame on, over the seam."""
     sound = scene_sound(5.0, seed=3)
     first, second = halves(tmp_path, sound, "aac", "mp4")
-    trim_video(first, tmp_path / "copy.mp4", range(12, 45), 10.0, chapters=(second,))
+    trim_video(VideoSource(first, chapters=(second,)), tmp_path / "copy.mp4", range(12, 45), 10.0)
     copy = soundtrack(tmp_path / "copy.mp4")
     assert copy.duration == pytest.approx(3.3, abs=0.1)
     heard = copy.samples(0.0, 3.0)

@@ -64,13 +64,19 @@ def first_traits(path: Path, stream: int) -> FrameTraits:
         return FrameTraits(_orientation(frame), site, frame.interlaced_frame)
 
 
+def display_matrix(frame: av.VideoFrame) -> list[int] | None:
+    """The matrix by which a frame is marked to be turned (ISO/IEC 14496-12, 6.2.2), nine numbers; None for none."""
+    side = next((side for side in frame.side_data if side.type.name == "DISPLAYMATRIX"), None)
+    return None if side is None else np.frombuffer(side, dtype=np.int32)[:9].tolist()
+
+
 def _orientation(frame: av.VideoFrame) -> Orientation:
     """How a frame is marked to be turned; raises ValueError."""
-    sides = [side for side in frame.side_data if side.type.name == "DISPLAYMATRIX"]
-    if not sides:
+    matrix = display_matrix(frame)
+    if matrix is None:
         return UPRIGHT
-    # Pixel (x, y) is shown at (a x + c y, b x + d y), up to a shift (ISO/IEC 14496-12, 6.2.2), in 1/65536.
-    a, b, _, c, d = np.frombuffer(sides[0], dtype=np.int32)[:5].tolist()
+    # Pixel (x, y) is shown at (a x + c y, b x + d y), up to a shift, in 1/65536.
+    a, b, _, c, d = matrix[:5]
     if b == c == 0 != a * d:
         return Orientation(False, a < 0, d < 0)
     if a == d == 0 != b * c:
