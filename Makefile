@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := syncnerf/data/demo
+# Tests run in as many processes, of one thread each; 0 for none but pytest's own.
+WORKERS ?= 2
 
 .PHONY: install demo demo-mixvoxels demo-from-zero test test-slow lint clean
 
@@ -28,7 +30,7 @@ demo-from-zero: install
 	$(BIN)/syncnerf train --config configs/kplanes/demo.txt --datadir $(DEMO) --expname demo_from_zero --offset-init zero
 
 test: install lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 test-slow: install
 	$(BIN)/python -m pytest -q -m slow
