@@ -18,6 +18,7 @@ from tiny_scene import ANGLE, FPS, FRAMES, SIDE, TRUE_OFFSETS, camera_poses
 from syncnerf.cli import main
 from syncnerf.errors import UserError
 from syncnerf.export.alignment import read_alignment
+from syncnerf.export.copies import copy_streams
 from syncnerf.export.timeline import write_final_cut
 from syncnerf.offsets_file import read_rates
 from syncnerf.scene import load_scene
@@ -235,6 +236,18 @@ def test_freemocap_gets_equally_many_frames_and_a_timecode(export):
         )
     assert len(counts) == 1
     assert not list(folder.glob(".*"))
+
+
+def test_copies_begin_at_the_sources_own_timecode(own_scene, offsets, tmp_path):
+    """The reference's (frame 0 is its 10:00:00:05): the common time begins 1.8 frames later, at 10 frames a second."""
+    for name, start in (("cam01", "10:00:00:05"), ("cam03", "23:00:00:00")):
+        copy_streams([own_scene / f"{name}.mp4"], own_scene / f"{name}.mp4", start)
+    out = tmp_path / "exported"
+    assert main(["export", f"--datadir={own_scene}", f"--offsets={offsets}", "--to=aligned", f"--out={out}"]) == 0
+    for name in NAMES:
+        with av.open(str(out / "aligned" / f"{name}.mp4")) as container:
+            text = container.streams.video[0].metadata["timecode"]
+        assert [int(number) for number in text.split(":")] == [10, 0, 0, 7]
 
 
 def test_cuts_go_by_the_frames_own_times(own_scene, offsets):

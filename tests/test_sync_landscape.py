@@ -1,5 +1,7 @@
 """Landscapes: correlation against a slow loop, sub-frame peaks, confidence, and each frame's pull."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from syncnerf.sync.correlation import correlate, line_slices
 from syncnerf.sync.drift import window_lags
 from syncnerf.sync.frame_products import frame_products
 from syncnerf.sync.landscape import find_peak, refine, stand_out
+from syncnerf.sync.prior import PriorLag
 
 INTERVAL = 1 / 30
 
@@ -183,9 +186,19 @@ def test_an_expected_lag_decides_between_equal_peaks():
     assert "no distinct" in plain.reason_to_reject
     for periods in (-2, 0, 1):
         true = (7 + 20 * periods) * INTERVAL
-        peak, _ = find_peak(correlations, INTERVAL, (true + 0.4 * INTERVAL, 1.5 * INTERVAL))
+        peak, _ = find_peak(correlations, INTERVAL, PriorLag(0, 1, true + 0.4 * INTERVAL, 1.5 * INTERVAL))
         assert peak.lag == pytest.approx(true, abs=0.1 * INTERVAL)
         assert not peak.reason_to_reject
+        # A doubtful word decides as well, but only between peaks that are nearly equal.
+        doubtful = PriorLag(0, 1, true, 2 * INTERVAL, share=0.9)
+        assert find_peak(correlations, INTERVAL, doubtful)[0].lag == pytest.approx(true, abs=0.1 * INTERVAL)
+    once = torch.rand(12, 240, generator=generator)
+    uneven = correlate(lines[0] + 0.2 * once, shifted[1] + 0.2 * torch.roll(once, 7, 1))
+    highest = find_peak(uneven, INTERVAL)[0]
+    assert highest.lag == pytest.approx(7 * INTERVAL, abs=0.1 * INTERVAL)
+    elsewhere = PriorLag(0, 1, 27 * INTERVAL, 2 * INTERVAL)
+    assert find_peak(uneven, INTERVAL, elsewhere)[0].lag == pytest.approx(27 * INTERVAL, abs=0.1 * INTERVAL)
+    assert find_peak(uneven, INTERVAL, replace(elsewhere, share=0.9))[0] == highest
     # Where there is no peak, or none nearly as high, what is expected does not matter.
-    between, _ = find_peak(correlations, INTERVAL, (17 * INTERVAL, INTERVAL))
+    between, _ = find_peak(correlations, INTERVAL, PriorLag(0, 1, 17 * INTERVAL, INTERVAL))
     assert between == plain

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import scipy.signal
@@ -19,12 +20,13 @@ from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.video import VideoSource
 from syncnerf.sync import synchronize
+from syncnerf.sync.creation_time import creation_lags
 from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.sound import compare_tracks, phase_correlation
 from syncnerf.sync.sound_prior import with_sound
 from syncnerf.sync.soundtrack import RATE, soundtrack
-from syncnerf.sync.timecode import seconds_of, timecode_lags
+from syncnerf.sync.timecode import StartTimecode, seconds_of, timecode_lags, timecode_of
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07]
 BLACK = np.zeros((32, 32, 3), np.uint8)
@@ -218,6 +220,61 @@ def test_timecodes_keep_the_clock():
     assert seconds_of("00:01:00;02", ntsc) == pytest.approx(1800 / ntsc)
     assert seconds_of("10:11:12:13", 25.0) == 36672.52
     assert seconds_of("noon", 25.0) is None
+
+
+@pytest.mark.parametrize("fps", [24.0, 25.0, 30000 / 1001, 30.0, 50.0, 60000 / 1001])
+@pytest.mark.parametrize("drops", [False, True])
+def test_timecodes_are_written_as_they_are_read(fps, drops):
+    for count in np.random.default_rng(1).integers(0, round(23 * 3600 * fps), 300).tolist():
+        text = timecode_of(StartTimecode(count / fps, drops), fps)
+        assert seconds_of(text, fps) == pytest.approx(count / fps, abs=1e-6)
+        assert (";" in text) == (drops and fps not in (24.0, 25.0, 30.0, 50.0))
+
+
+def test_dropped_numbers_are_those_of_the_standard():
+    """SMPTE 12M's examples: numbers 0 and 1 of every minute but the tenth are left out."""
+    ntsc = 30000 / 1001
+    shown = [(1799, "00:00:59;29"), (1800, "00:01:00;02"), (17981, "00:09:59;29"), (17982, "00:10:00;00")]
+    for count, text in [*shown, (107892, "01:00:00;00")]:
+        assert timecode_of(StartTimecode(count / ntsc, True), ntsc) == text
+
+
+def with_metadata(made, folder, metadata):
+    """The scene in files that note these things."""
+    sources = {}
+    for camera, own in zip(made.cameras, metadata, strict=True):
+        path = folder / f"{camera.name}.mov"
+        with av.open(str(path), "w", options={"movflags": "use_metadata_tags"}) as container:
+            container.metadata.update(own)
+            stream = container.add_stream("libx264", rate=30)
+            stream.width = stream.height = 32
+            stream.pix_fmt = "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(BLACK, format="rgb24")))
+            container.mux(stream.encode(None))
+        sources[camera.name] = VideoSource(path)
+    return replace(made, frame_cache=FrameCache(folder, sources), _frames={})
+
+
+def test_creation_times_are_coarse_lags(made, tmp_path):
+    """One in UTC, one with a zone, one that may be either end, and one of a clock that was never set."""
+    notes = [
+        {"creation_time": "2026-06-01T10:00:07.000000Z"},
+        {"com.apple.quicktime.creationdate": "2026-06-01T12:00:03+0200", "creation_time": "2026-06-01T10:00:44Z"},
+        {"creation_time": "2026-06-01T10:00:05.000000Z", "com.android.version": "15"},
+        {"creation_time": "1904-01-01T00:00:00.000000Z"},
+    ]
+    lags = {(lag.first, lag.second): lag for lag in creation_lags(with_metadata(made, tmp_path, notes))}
+    duration = made.cameras[2].duration
+    assert set(lags) == {(0, 1), (0, 2), (1, 2)}
+    assert lags[0, 1].lag == 4.0
+    assert lags[0, 1].deviation == pytest.approx(3 * 2**0.5)
+    assert lags[0, 2].lag == pytest.approx(2.0 + 0.5 * duration)
+    assert lags[0, 2].deviation == pytest.approx((3**2 + (3 + 0.5 * duration) ** 2) ** 0.5)
+    assert {lag.share for lag in lags.values()} == {0.9}
+
+
+def test_equal_creation_times_say_nothing(made, tmp_path):
+    assert creation_lags(with_metadata(made, tmp_path, [{"creation_time": "2026-06-01T10:00:07Z"}] * 4)) == []
 
 
 def test_start_timecodes_are_lags(made, tmp_path):

@@ -1,5 +1,6 @@
 """Aligned copies with a start timecode, for editing programs and for FreeMoCap."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from syncnerf.errors import UserError
@@ -7,18 +8,34 @@ from syncnerf.export.alignment import Alignment
 from syncnerf.export.copies import TIMECODE_FORMATS, copy_streams
 from syncnerf.scene.transforms import read_json_object
 from syncnerf.sync.export import export_aligned
+from syncnerf.sync.timecode import StartTimecode, start_of, timecode_of
 
 
 def write_aligned(alignment: Alignment, folder: Path) -> None:
     """Copies trimmed to the common time and ``alignment.json``, each with the same start timecode.
 
+    It is what the reference's own timecode shows at that moment, or else that of the first camera that has one;
+    without any it is 0.
+
     Raises:
         UserError: a camera's frames are no video, or nothing is common to all.
     """
     export_aligned(alignment.scene, alignment.result(), folder)
-    for file in sorted(folder.iterdir()):
+    start = _common_start(alignment)
+    for entry in read_json_object(folder / "alignment.json")["cameras"].values():
+        file = folder / entry["file"]
         if file.suffix.lower() in TIMECODE_FORMATS:
-            copy_streams([file], file, "00:00:00:00")
+            copy_streams([file], file, timecode_of(start, entry["fps"]))
+
+
+def _common_start(alignment: Alignment) -> StartTimecode:
+    """The timecode at the beginning of the common time."""
+    reference = alignment.scene.reference
+    for part in sorted(alignment.cuts(), key=lambda part: part.camera != reference):
+        start, times = start_of(alignment.video(part.camera).path), alignment.scene.cameras[part.camera].frame_times
+        if start is not None:
+            return replace(start, seconds=start.seconds + float(times[part.frames[0]] - times[0]) - part.remainder)
+    return StartTimecode(0.0)
 
 
 def write_freemocap(alignment: Alignment, folder: Path) -> None:

@@ -17,13 +17,14 @@ from syncnerf.sync.energy import MotionEnergy, motion_energy
 from syncnerf.sync.frame_products import frame_products
 from syncnerf.sync.landscape import Landscape, better_beyond, find_peak
 from syncnerf.sync.pencils import LEAST_BASELINE, View, line_signals, view_of
+from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.resampling import resample, unrolled
 from syncnerf.sync.workers import in_parallel
 
 logger = logging.getLogger(__name__)
 
-Expected = Mapping[tuple[int, int], tuple[float, float]]
-"""Lag and standard error in seconds, by a pair's global indices."""
+Expected = Mapping[tuple[int, int], PriorLag]
+"""What something else than motion says, by a pair's global indices."""
 
 
 GAP = 1.5
@@ -129,7 +130,7 @@ def compare_pair(
     # Samples count from each camera's first frame on, which need not be at 0 of its clock.
     lead = float(cameras.times[second][0] - cameras.times[first][0])
     said = (expected or {}).get((first, second))
-    said = said and (said[0] - lead, said[1])
+    said = said and replace(said, lag=said.lag - lead)
     most = None if max_offset is None else math.ceil(max_offset / step)
     tried = []
     for coarse in (False, True):

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from syncnerf.sync.correlation import Correlations
+from syncnerf.sync.prior import PriorLag
 
 NEIGHBOURHOOD = 4
 """Samples on either side that belong to a peak."""
@@ -17,8 +18,6 @@ LEAST_LEAD = 1.5
 """Smallest lead of an accepted peak over the next separate one, in the same unit."""
 EXPECTED_REACH = 3.0
 """Standard errors from the expected lag within which a peak is the expected one."""
-EXPECTED_SHARE = 0.7
-"""Share of the highest peak's height that the expected one must have to be preferred."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Peak:
 
 
 def find_peak(
-    correlations: Correlations, interval: float, expected: tuple[float, float] | None = None
+    correlations: Correlations, interval: float, expected: PriorLag | None = None
 ) -> tuple[Peak, Tensor] | None:
     """The best shift, to a fraction of a sample, and how it stands out.
 
@@ -81,8 +80,8 @@ def find_peak(
     Args:
         correlations: of the pair.
         interval: seconds per sample.
-        expected: lag and standard error in seconds that something else says (sound). A peak there goes before a higher
-            one elsewhere, and need not lead that: so one of several equal peaks is chosen, as periodic motion has.
+        expected: what something else says (sound, timecodes, creation times). A peak there goes before a higher one
+            elsewhere, and need not lead that: so one of several equal peaks is chosen, as periodic motion has.
 
     Returns:
         The peak and the landscape at its line shift (shape [S]); None where there are too few shifts to judge.
@@ -95,8 +94,9 @@ def find_peak(
     row, best = divmod(int(score.argmax()), len(overlap))
     rivals = torch.ones_like(telling)
     if expected is not None:
-        near = (correlations.shifts * interval - expected[0]).abs() <= EXPECTED_REACH * expected[1] + 0.5 * interval
-        chosen = _expected_peak(score, near & telling)
+        reach = EXPECTED_REACH * expected.deviation + 0.5 * interval
+        near = (correlations.shifts * interval - expected.lag).abs() <= reach
+        chosen = _expected_peak(score, near & telling, expected.share)
         if chosen is not None:
             (row, best), rivals = chosen, near
     significance, lead = stand_out(score[row][telling], int(telling[:best].sum()), rivals[telling])
@@ -126,13 +126,13 @@ def better_beyond(whole: Landscape, limit: float | None) -> str:
     return f"agrees better at {float(lags[best]):+.2f} s, beyond --max-offset" if lead >= LEAST_LEAD else ""
 
 
-def _expected_peak(score: Tensor, near: Tensor) -> tuple[int, int] | None:
+def _expected_peak(score: Tensor, near: Tensor, share: float) -> tuple[int, int] | None:
     """Row and column of the highest score at the shifts ``near`` if it is a peak, nearly as high as any; else None."""
     inside = score.masked_fill(~near, -torch.inf)
     row, best = divmod(int(inside.argmax()), score.shape[1])
     around = score[row, max(0, best - 1) : best + 2]
     is_peak = bool(near.any()) and float(score[row, best]) == float(around.max())
-    return (row, best) if is_peak and float(score[row, best]) >= EXPECTED_SHARE * float(score.max()) else None
+    return (row, best) if is_peak and float(score[row, best]) >= share * float(score.max()) else None
 
 
 def _between_lines(values: Tensor, best: int, position: float, height: float) -> float:

@@ -45,8 +45,8 @@ JUMPING_SHARE = 0.25
 TELLING_DRIFT = 0.3
 """Frames over the recording from which a clock's rate is worth a warning."""
 
-Short = Callable[[Scene, float | None], SyncResult]
-"""Synchronises a short scene, with the largest lag that is considered."""
+Short = Callable[..., SyncResult]
+"""Synchronises a short scene, with the largest lag that is considered, and ``priors`` of what else tells lags."""
 
 
 def is_long(scene: Scene) -> bool:
@@ -55,7 +55,12 @@ def is_long(scene: Scene) -> bool:
 
 
 def synchronize_long(
-    scene: Scene, short: Short, max_offset: float | None, drift: bool, sounds: Sequence[PriorLag] = ()
+    scene: Scene,
+    short: Short,
+    max_offset: float | None,
+    drift: bool,
+    priors: Sequence[PriorLag] = (),
+    sounds: Sequence[PriorLag] = (),
 ) -> SyncResult:
     """Offsets of long recordings, and with ``drift`` rates.
 
@@ -64,7 +69,8 @@ def synchronize_long(
         short: synchronises a short scene.
         max_offset: largest lag between two cameras that is considered, seconds; None for what the videos allow.
         drift: give each clock a rate as well.
-        sounds: lags of the cameras' sound, which place cameras for the windows that the pass does not.
+        priors: lags that something else tells; they decide between the pass's equal peaks.
+        sounds: those of the cameras' sound, which place cameras for the windows that the pass does not.
 
     Returns:
         Offsets with standard errors; the pairs and landscapes are those of the pass over the whole.
@@ -73,10 +79,11 @@ def synchronize_long(
         UserError: what ``short`` raises, or no window tells anything.
     """
     rate = min(COARSE_RATE, COARSE_FRAMES / scene.duration)
-    with excerpts(scene, [_thinned(camera, rate) for camera in scene.cameras], rate) as whole:
-        coarse = short(whole, max_offset)
-    # On the cameras' own clocks, on which the first frame need not be at 0.
+    # On the cameras' own clocks the first frame need not be at 0.
     first = torch.stack([camera.frame_times[0] for camera in scene.cameras])
+    shifted = [replace(p, lag=p.lag + float(first[p.first] - first[p.second])) for p in priors]
+    with excerpts(scene, [_thinned(camera, rate) for camera in scene.cameras], rate) as whole:
+        coarse = short(whole, max_offset, priors=shifted)
     coarse = replace(coarse, offsets=coarse.offsets - first + first[scene.reference])
     placed = with_sound(scene, coarse, sounds).offsets
     rows, checks = [], []

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+EXPECTED_SHARE = 0.7
+"""Share of the highest peak's height that the expected one must have to be preferred."""
+
 
 @dataclass(frozen=True)
 class PriorLag:
-    """A lag that sound or timecodes tell.
+    """A lag that sound, timecodes or creation times tell.
 
     Attributes:
         first: global index of the one camera.
@@ -13,6 +16,7 @@ class PriorLag:
         lag: offset[first] - offset[second], seconds.
         deviation: its standard error, seconds.
         rate: rate[first] - rate[second]; None where it is not told.
+        share: of the motion's highest peak that one at this lag must reach to be preferred.
     """
 
     first: int
@@ -20,3 +24,4 @@ class PriorLag:
     lag: float
     deviation: float
     rate: float | None = None
+    share: float = EXPECTED_SHARE

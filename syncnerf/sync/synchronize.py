@@ -15,6 +15,7 @@ from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison, compare_all
 from syncnerf.sync.consistent import fit_consistent
 from syncnerf.sync.conventions import convention_hint
+from syncnerf.sync.creation_time import creation_lags
 from syncnerf.sync.drift import WindowLags, fit_clocks
 from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.jumps import clock_wander
@@ -67,12 +68,13 @@ def synchronize(
     """
     check_scene(scene, method, max_offset)
     sounds = sound_lags(scene, max_offset) if audio == "auto" else []
+    # Where several tell a pair's lag, the last one counts.
+    priors = [*creation_lags(scene), *timecode_lags(scene), *sounds]
     if tracks is None and method != "tracks" and is_long(scene):
         short = partial(from_motion, method="epipolar")
-        result = synchronize_long(scene, short, max_offset, drift, sounds)
+        result = synchronize_long(scene, short, max_offset, drift, priors, sounds)
     else:
-        # Where both tell a pair's lag, it is the sound's: the later one counts.
-        result = from_motion(scene, max_offset, method, drift, tracks, [*timecode_lags(scene), *sounds])
+        result = from_motion(scene, max_offset, method, drift, tracks, priors)
     return reviewed(with_sound(scene, result, sounds))
 
 
@@ -98,7 +100,7 @@ def from_motion(
     hint, dropped = "", set()
     if method == "epipolar":
         prepared = prepare_cameras(scene)
-        expected = {(prior.first, prior.second): (prior.lag, prior.deviation) for prior in priors}
+        expected = {(prior.first, prior.second): prior for prior in priors}
         compare = partial(compare_pair, prepared, max_offset=max_offset, expected=expected)
     elif drift:
         raise UserError(f"{scene.root}: --drift needs the method epipolar, and that needs cameras that stand still")

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -15,13 +16,20 @@ TIMECODE = re.compile(r"(\d{1,2}):(\d\d):(\d\d)([:;.])(\d\d?)")
 DAY = 86_400.0
 
 
+@dataclass(frozen=True)
+class StartTimecode:
+    """A timecode as seconds since midnight, and whether its frames' numbers are dropped to keep the clock."""
+
+    seconds: float
+    drops: bool = False
+
+
 def timecode_lags(scene: Scene) -> list[PriorLag]:
     """Lags of all pairs of cameras whose videos begin with a timecode, within a frame.
 
     Nothing where all begin with 0, as editors' copies and cameras that count their own recordings do. Timecodes that
     were never set alike say anything; so they only choose between peaks of the motion (see
-    :func:`~syncnerf.sync.landscape.find_peak`), and place no camera. Creation times are not looked at: cameras' clocks
-    are seconds to hours off, and files hold the end as often as the beginning.
+    :func:`~syncnerf.sync.landscape.find_peak`), and place no camera.
     """
     starts = {}
     # Frames that were never in a file have no source.
@@ -31,7 +39,7 @@ def timecode_lags(scene: Scene) -> list[PriorLag]:
         found = start_of(source.path) if isinstance(source, VideoSource) else None
         if found is not None:
             # The timecode is that of the first frame, wherever the camera's own clock begins.
-            starts[index] = (found - float(camera.frame_times[0]), 1 / camera.fps)
+            starts[index] = (found.seconds - float(camera.frame_times[0]), 1 / camera.fps)
     if all(seconds == 0 for seconds, _ in starts.values()):
         return []
     lags = []
@@ -42,8 +50,8 @@ def timecode_lags(scene: Scene) -> list[PriorLag]:
     return lags
 
 
-def start_of(video: Path) -> float | None:
-    """A video's start timecode in seconds since midnight; None where it has none."""
+def start_of(video: Path) -> StartTimecode | None:
+    """A video's start timecode; None where it has none."""
     try:
         with av.open(str(video)) as container:
             held = [container.metadata, *(stream.metadata for stream in container.streams)]
@@ -51,7 +59,8 @@ def start_of(video: Path) -> float | None:
             rate = container.streams.video[0].average_rate if container.streams.video else None
     except (av.error.FFmpegError, ValueError):
         return None
-    return seconds_of(text, float(rate)) if rate else None
+    seconds = seconds_of(text, float(rate)) if rate else None
+    return None if seconds is None else StartTimecode(seconds, bool(re.search(r"[;.]", text)))
 
 
 def seconds_of(timecode: str, fps: float) -> float | None:
@@ -69,3 +78,22 @@ def seconds_of(timecode: str, fps: float) -> float | None:
     if mark != ":":
         count -= round(base / 15) * (whole - whole // 10)
     return count / fps
+
+
+def timecode_of(start: StartTimecode, fps: float) -> str:
+    """The text ``HH:MM:SS:FF`` of the frame nearest to a timecode; the inverse of :func:`seconds_of`.
+
+    Numbers are dropped (``HH:MM:SS;FF``) where the timecode does so and the rate is one of those that can.
+    """
+    base, count = round(fps), round(start.seconds * fps)
+    drop = start.drops and base in (30, 60) and abs(fps * 1.001 / base - 1) < 1e-4
+    if drop:
+        dropped = round(base / 15)
+        tens, left = divmod(count, 600 * base - 9 * dropped)
+        # The first minute of ten drops nothing.
+        minutes = max(0, (left - dropped) // (60 * base - dropped))
+        count += dropped * (9 * tens + minutes)
+    whole, frame = divmod(count, base)
+    hours, whole = divmod(whole, 3600)
+    minutes, second = divmod(whole, 60)
+    return f"{hours % 24:02d}:{minutes:02d}:{second:02d}{';' if drop else ':'}{frame:02d}"
