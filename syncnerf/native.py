@@ -15,6 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from syncnerf.atomic import atomic_file
+from syncnerf.errors import UserError
+
 logger = logging.getLogger(__name__)
 
 DISABLE_VARIABLE = "SYNCNERF_NATIVE"
@@ -40,14 +43,11 @@ def compile_native(source: Path) -> ctypes.CDLL | None:
     library = home / "syncnerf" / "kernels" / f"{source.stem}-{key}.so"
     try:
         if not library.exists():
-            library.parent.mkdir(parents=True, exist_ok=True)
-            partial = library.with_name(f".{library.name}.{os.getpid()}.partial")
-            subprocess.run(
-                [compiler, *FLAGS, str(source), "-o", str(partial), *runtime, "-lm"], check=True, capture_output=True
-            )
-            os.replace(partial, library)
+            with atomic_file(library) as partial:
+                build = [compiler, *FLAGS, str(source), "-o", str(partial), *runtime, "-lm"]
+                subprocess.run(build, check=True, capture_output=True)
         return ctypes.CDLL(str(library))
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, UserError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", b"") or str(error).encode()
         logger.warning("%s runs as plain torch: compiling it failed (%s)", source.stem, reason.decode(errors="replace"))
         return None

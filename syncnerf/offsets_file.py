@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from syncnerf.atomic import write_text
 from syncnerf.errors import UserError
 
 Source = Literal["sync", "joint", "test-optim"]
@@ -51,15 +51,7 @@ def write_offsets(
     path = Path(path)
     if holds_truth(path):
         raise UserError(f"{path}: holds a scene's true offsets, which are never overwritten; name another file (--out)")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
 def holds_truth(path: Path) -> bool:

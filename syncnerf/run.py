@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.assembly import Assembly, assemble, check_start, choose_device, make_sampler, open_scene
+from syncnerf.atomic import write_text
 from syncnerf.config import Config
 from syncnerf.encodings.engines import choose_engine
 from syncnerf.errors import UserError
@@ -28,7 +29,7 @@ from syncnerf.options import write_config
 from syncnerf.provenance import check_scene, scene_facts
 from syncnerf.reckoning import Reckoner
 from syncnerf.resuming import changes, settled, stored_options
-from syncnerf.run_folder import held_folder, write_text
+from syncnerf.run_folder import held_folder
 from syncnerf.scene.scene import Scene
 from syncnerf.summary import result_table
 from syncnerf.training.batches import BatchSampler
@@ -113,7 +114,7 @@ def _train(
 def _described(path: Path, text: str, trainer: Trainer) -> Iterator[None]:
     """Write a run's configuration; what it was before comes back where not one step is taken."""
     before, step = path.read_bytes() if path.is_file() else None, trainer.step
-    write_text(path, text)
+    write_text(path, text, "free some space")
     try:
         yield
     except BaseException:

@@ -1,9 +1,8 @@
-"""A run's folder: made, held by one process at a time, its small texts written whole."""
+"""A run's folder: made, held by one process at a time."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,15 +42,3 @@ def held_folder(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         lock.release()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all; raises UserError where that cannot be."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); free some space") from error
-    finally:
-        partial.unlink(missing_ok=True)

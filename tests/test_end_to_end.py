@@ -58,7 +58,7 @@ def test_run_folder_holds_what_was_promised(finished):
     run = finished / "runs" / "demo"
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step_0000030.pt", "step_0000060.pt"]
     assert parse([f"--config={run / 'config.txt'}"]) == parse(command(finished, "--steps=60")[1:])
-    assert not list(run.rglob("*.partial"))
+    assert not list(run.rglob("*.partial*"))
     with (run / "offsets.csv").open() as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["step", *NAMES]

@@ -12,7 +12,7 @@ from evaluation_fixtures import FPS, pattern_scene, synced_pattern
 from syncnerf.config import EvaluationConfig
 from syncnerf.evaluation.evaluate import METRICS, evaluate, write_metrics
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
-from syncnerf.evaluation.videos import VideoWriter
+from syncnerf.evaluation.videos import video_writer
 from syncnerf.evaluation.views import at_own_clock, at_scene_time, evaluated_frames, evaluation_mode, render_views
 from syncnerf.summary import result_table
 
@@ -212,7 +212,7 @@ def test_offsets_switched_off_can_be_evaluated(scene):
 
 def test_a_broken_off_video_leaves_no_file(tmp_path):
     def write_and_fail():
-        with VideoWriter(tmp_path / "video.mp4", 10) as video:
+        with video_writer(tmp_path / "video.mp4", 10) as video:
             video.write(torch.rand(16, 16, 3))
             raise KeyboardInterrupt
 
@@ -225,7 +225,7 @@ def test_a_broken_off_video_leaves_no_file(tmp_path):
 def test_video_keeps_colours_and_rate(tmp_path, fps):
     image = np.zeros((20, 30, 3), np.uint8)
     image[:] = (200, 60, 30)
-    with VideoWriter(tmp_path / "video.mp4", fps) as video:
+    with video_writer(tmp_path / "video.mp4", fps) as video:
         for _ in range(5):
             video.write(image)
     with av.open(str(tmp_path / "video.mp4")) as container:

@@ -12,12 +12,12 @@ from format_scenes import rig as rig_of_tests
 from format_scenes import syncam
 from tiny_scene import edit_json
 
+from syncnerf.atomic import atomic_folder
 from syncnerf.cli import _parser
 from syncnerf.errors import UserError
 from syncnerf.generate.poses import Rig, embed_poses, read_rig
 from syncnerf.generate.scene_writer import extrinsics, write_scene
 from syncnerf.scene import load_scene
-from syncnerf.scene.new_folder import new_folder
 from syncnerf.scene.syn_cam_video import read_extrinsics
 
 
@@ -133,7 +133,7 @@ def test_a_written_scene_opens(tmp_path):
     colours = torch.rand(2, 3, 32, 48, 3, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.avg_pool2d(colours.flatten(0, 1).permute(0, 3, 1, 2), 9, 1, 4).permute(0, 2, 3, 1)
     videos = smooth.reshape(2, 3, 32, 48, 3)
-    with new_folder(tmp_path / "scene") as folder:
+    with atomic_folder(tmp_path / "scene") as folder:
         write_scene(folder, rig, ([*frames] for frames in videos), {"prompt": "a ball"})
     scene = load_scene(tmp_path / "scene")
     assert scene.format == "syncam"
@@ -152,7 +152,7 @@ def test_a_written_scene_opens(tmp_path):
 
 def test_an_interrupted_folder_leaves_nothing(tmp_path):
     def fail() -> None:
-        with new_folder(tmp_path / "scene") as folder:
+        with atomic_folder(tmp_path / "scene") as folder:
             (folder / "file").write_text("half")
             raise RuntimeError
 
@@ -161,7 +161,7 @@ def test_an_interrupted_folder_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "scene").mkdir()
     (tmp_path / "scene" / "mine").touch()  # an empty one may be filled, as by import and export
-    with pytest.raises(UserError, match="already exists"), new_folder(tmp_path / "scene"):
+    with pytest.raises(UserError, match="already exists"), atomic_folder(tmp_path / "scene"):
         pass
 
 

@@ -62,7 +62,7 @@ def test_damage(finished, tiny_scene, tmp_path, capsys, name):
     shown = capsys.readouterr().err
     errors = [line for line in shown.splitlines() if line.startswith("syncnerf: error:")]
     assert "Traceback" not in shown
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.partial*"))
     if damage.words is None or damage.words.isdigit():
         assert code == int(damage.words or 0) + (signal.SIGTERM if damage.words else 0), shown
         assert not errors

@@ -18,7 +18,7 @@ from moving_spheres import FIELD_OF_VIEW, Spheres, sphere_scene
 
 from syncnerf.errors import UserError
 from syncnerf.offsets_file import read_offsets, read_rates, write_offsets
-from syncnerf.scene.transforms import read_true_offsets
+from syncnerf.scene.true_offsets import read_true_offsets
 from syncnerf.sync import Check, command, synchronize
 from syncnerf.sync.command import add_parser
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import av
 
-from syncnerf.evaluation.videos import VideoWriter
+from syncnerf.evaluation.videos import video_writer
 
 
 def main() -> int:
@@ -60,7 +60,7 @@ def stretch(source: Path, target: Path, cameras: int, count: int) -> None:
             fps = float(container.streams.video[0].average_rate)
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         there_and_back = [*frames, *frames[-2:0:-1]]
-        with VideoWriter(target / name, fps) as writer:
+        with video_writer(target / name, fps) as writer:
             for index in range(count):
                 writer.write(there_and_back[index % len(there_and_back)])
     shutil.rmtree(target / ".syncnerf_cache", ignore_errors=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -14,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from syncnerf.atomic import write_text
 from syncnerf.config import EvaluationConfig
 from syncnerf.evaluation.metrics import Lpips, dssim, mean_of, psnr, ssim
 from syncnerf.evaluation.offset_errors import offset_errors, without_offset
 from syncnerf.evaluation.pictures import remove_pictures, write_pictures
 from syncnerf.evaluation.protocols import Protocol
-from syncnerf.evaluation.videos import VideoWriter
+from syncnerf.evaluation.videos import video_writer
 from syncnerf.evaluation.views import (
     at_own_clock,
     at_scene_time,
@@ -160,12 +160,7 @@ def write_metrics(path: Path, evaluation: Evaluation, before: Evaluation | None 
     record = evaluation.to_dict()
     if before is not None:
         record["none"] = before.to_dict()
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
 def _score_camera(
@@ -210,7 +205,7 @@ def _score_camera(
     if renders is not None:
         pictured = {frames[(2 * i + 1) * len(frames) // (2 * PICTURED_FRAMES)] for i in range(PICTURED_FRAMES)}
         remove_pictures(renders, camera.name)
-        video = VideoWriter(renders / f"test_{camera.name}.mp4", own_pace(camera, frames))
+        video = video_writer(renders / f"test_{camera.name}.mp4", own_pace(camera, frames))
     scores = []
     with video as writer:
         for place, frame in enumerate(frames):

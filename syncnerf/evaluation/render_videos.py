@@ -11,7 +11,7 @@ from torch import Tensor
 
 from syncnerf.config import EvaluationConfig
 from syncnerf.evaluation.camera_paths import smooth_path
-from syncnerf.evaluation.videos import VideoWriter
+from syncnerf.evaluation.videos import video_writer
 from syncnerf.evaluation.views import (
     RenderRays,
     at_own_clock,
@@ -155,7 +155,7 @@ def _film(
             description=shot.name,
         )
         videos.append(renders / f"{shot.name}.mp4")
-        with evaluation_mode(synced), VideoWriter(videos[-1], shot.fps) as writer:
+        with evaluation_mode(synced), video_writer(videos[-1], shot.fps) as writer:
             for view in views:
                 writer.write(view.rgb)
     return videos

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from syncnerf.atomic import write_text
 from syncnerf.evaluation.charts import FULL_WIDTH, Series, line_chart
 from syncnerf.evaluation.protocols import PROTOCOLS
 from syncnerf.evaluation.report_images import picture_rows, video_gallery
@@ -63,12 +63,7 @@ def write_report(run_folder: Path, scene: Scene | None) -> Path:
         [*(_made(name, make) for name, make in parts.items()), "<footer>Written by syncnerf.</footer>"],
     )
     path = run_folder / "report.html"
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, text)
     return path
 
 

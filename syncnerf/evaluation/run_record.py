@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.evaluation.pictures import PICTURE_KINDS, PICTURE_NAME
-from syncnerf.scene.transforms import read_json
+from syncnerf.records import read_json
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 import numpy as np
 from av.video.reformatter import Colorspace
 from torch import Tensor
+
+from syncnerf.atomic import atomic_file
 
 BT709 = 1
 """Code of ITU-R BT.709 for primaries, transfer and matrix in an H.264 stream (H.273)."""
@@ -21,29 +23,38 @@ def to_uint8(image: Tensor) -> np.ndarray:
     return (image.detach().cpu().clamp(0.0, 1.0) * 255.0).round().byte().numpy()
 
 
-class VideoWriter:
-    """A streaming H.264 writer; memory does not grow with the number of frames.
-
-    The video is written under another name and renamed on a clean exit, so a file under ``path`` is always whole.
-    H.264 with yuv420p wants even sides: an odd image repeats its last row or column and is never resampled.
+@contextmanager
+def video_writer(path: Path, fps: float, quality: int = 18) -> Iterator[VideoWriter]:
+    """Opens an ``.mp4``, which bears its name only once the block has ended without an error; its folder is made.
 
     Args:
-        path: the ``.mp4`` to write; its folder is made.
+        path: the file.
         fps: frames per second.
         quality: constant rate factor of x264; smaller is better and larger on disk.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with (
+        atomic_file(path) as partial,
+        av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+    ):
+        writer = VideoWriter(container, fps, quality)
+        yield writer
+        writer.flush()
+
+
+class VideoWriter:
+    """A stream of H.264 frames; memory does not grow with their number. Made by :func:`video_writer`.
+
+    H.264 with yuv420p wants even sides: an odd image repeats its last row or column and is never resampled.
     """
 
-    def __init__(self, path: Path, fps: float, quality: int = 18):
-        self.path = path
+    def __init__(self, container: av.container.OutputContainer, fps: float, quality: int):
         self.fps = Fraction(fps).limit_denominator(1001)
         self.quality = quality
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._container = container
         self._stream: av.VideoStream | None = None
-
-    def __enter__(self) -> VideoWriter:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
-        return self
 
     def write(self, image: Tensor | np.ndarray) -> None:
         """Append a frame: colours in [0, 1], or uint8, shape [height, width, 3]; all frames of one size."""
@@ -56,20 +67,11 @@ class VideoWriter:
         frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
         self._container.mux(self._stream.encode(frame))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        whole = kind is None and self._stream is not None
-        try:
-            try:
-                if whole:
-                    self._container.mux(self._stream.encode())
-            finally:
-                self._container.close()
-            if whole:
-                os.replace(self._partial, self.path)
-        finally:
-            self._partial.unlink(missing_ok=True)
+    def flush(self) -> None:
+        """Encode what is left; raises ValueError where no frame was written."""
+        if self._stream is None:
+            raise ValueError("a video without frames")
+        self._container.mux(self._stream.encode())
 
     def _open_stream(self, width: int, height: int) -> av.VideoStream:
         stream = self._container.add_stream("libx264", rate=self.fps)

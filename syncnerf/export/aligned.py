@@ -6,7 +6,7 @@ from pathlib import Path
 from syncnerf.errors import UserError
 from syncnerf.export.alignment import Alignment
 from syncnerf.export.copies import TIMECODE_FORMATS, copy_streams
-from syncnerf.scene.transforms import read_json_object
+from syncnerf.records import read_json_object
 from syncnerf.sync.export import export_aligned
 from syncnerf.sync.timecode import StartTimecode, start_of, timecode_of
 

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from syncnerf.atomic import atomic_folder
 from syncnerf.errors import UserError, did_you_mean
 from syncnerf.export.aligned import write_aligned, write_freemocap
 from syncnerf.export.alignment import Alignment, read_alignment
@@ -13,7 +14,6 @@ from syncnerf.export.pose2sim import write_pose2sim
 from syncnerf.export.timeline import write_final_cut, write_otio
 from syncnerf.export.timestamps import write_caliscope
 from syncnerf.scene import load_scene
-from syncnerf.scene.new_folder import new_folder
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.sync.command import DEFAULT_OUT
 
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     scene = load_scene(arguments.datadir, options, arguments.dataset)
     alignment = read_alignment(scene, arguments.offsets)
     notes = [f"camera {name} is left out: it has no offset" for name in alignment.left_out]
-    with new_folder(arguments.out) as folder:
+    with atomic_folder(arguments.out) as folder:
         for name in wanted:
             if name == POSE2SIM:
                 notes += write_pose2sim(alignment, arguments.poses, folder / POSE_FOLDER)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import av
 
-from syncnerf.errors import UserError
-from syncnerf.scene.transforms import one_line
+from syncnerf.atomic import atomic_file
+from syncnerf.errors import UserError, one_line
 from syncnerf.scene.video import file_begins, probe_video
 
 TIMECODE_FORMATS = (".mp4", ".mov")
@@ -24,11 +24,10 @@ def copy_streams(paths: Sequence[Path], target: Path, timecode: str | None = Non
     Raises:
         UserError: a file cannot be copied, or is of another kind than the first.
     """
-    partial = target.with_name(f".partial-{target.name}")
     path = paths[0]
     try:
         begins = [clock - probe_video(part).start_time for part, clock in zip(paths, file_begins(paths), strict=True)]
-        with av.open(str(partial), "w") as writer:
+        with atomic_file(target) as partial, av.open(str(partial), "w") as writer:
             streams: list[av.stream.Stream] = []
             for path, begin in zip(paths, begins, strict=True):
                 with av.open(str(path)) as reader:
@@ -37,11 +36,8 @@ def copy_streams(paths: Sequence[Path], target: Path, timecode: str | None = Non
                         streams = [writer.add_stream_from_template(stream) for stream in own]
                         _put_timecode(own, streams, timecode)
                     _copy_packets(reader, own, streams, begin - begins[0], writer)
-        partial.replace(target)
     except (av.error.FFmpegError, ValueError) as error:
         raise UserError(f"{path}: cannot be copied ({one_line(error)}); join or encode its files anew") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _put_timecode(own: list[av.stream.Stream], copies: list[av.stream.Stream], timecode: str | None) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from syncnerf.errors import UserError
 from syncnerf.export.alignment import Alignment
-from syncnerf.scene.transforms import read_json_object
+from syncnerf.records import read_json_object
 from syncnerf.sync.common_interval import common_interval
 
 NUMBER = re.compile(r"(\d+)(?=\D*\.json$)")

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
+from syncnerf.atomic import link
 from syncnerf.export.alignment import Alignment
 from syncnerf.export.copies import copy_streams
-from syncnerf.scene.new_folder import link
 
 TIMESTAMPS = "timestamps.csv"
 

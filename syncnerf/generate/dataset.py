@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -15,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from tqdm import tqdm
 
-from syncnerf.errors import UserError
+from syncnerf.atomic import atomic_file
+from syncnerf.errors import UserError, one_line
 from syncnerf.generate.pipeline import WanFolder, encode
 from syncnerf.generate.poses import embed_poses
 from syncnerf.scene import Camera, Scene, load_scene
 from syncnerf.scene.syn_cam_video import EXTRINSICS
-from syncnerf.scene.transforms import one_line
 
 CACHE = ".syncnerf_latents"
 """Folder of the latents and embeddings, in the data set's own folder."""
@@ -237,15 +236,8 @@ def _save(path: Path, tensor: Tensor) -> None:
     """One tensor, in 16 bits, whole or not at all."""
     from safetensors.torch import save_file
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path, "free some space") as partial:
         save_file({"values": tensor.cpu().bfloat16().contiguous()}, partial)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({one_line(error)}); free some space") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> Tensor:

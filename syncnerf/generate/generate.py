@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from syncnerf.atomic import atomic_folder
 from syncnerf.errors import UserError
 from syncnerf.generate.adapter import ViewSyncAdapter
 from syncnerf.generate.pipeline import WanFolder, decode
@@ -19,7 +20,6 @@ from syncnerf.generate.sampler import SHIFT, Sampler, groups, noise_levels, star
 from syncnerf.generate.scene_writer import camera_names, write_scene
 from syncnerf.generate.state import StateFile
 from syncnerf.generate.weights import digest, load_view_sync
-from syncnerf.scene.new_folder import new_folder
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def generate(
         for view in latents:
             yield decode(autoencoder, view.to(folder.device))
 
-    with new_folder(out) as partial:
+    with atomic_folder(out) as partial:
         write_scene(partial, rig, videos(), settings)
     state.remove()
     logger.info("wrote %s: %s", out, ", ".join(camera_names(rig)))

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from syncnerf.errors import UserError
-from syncnerf.scene.transforms import one_line, read_json_object
+from syncnerf.errors import UserError, one_line
+from syncnerf.records import read_json_object
 
 TEXT_LENGTH = 512
 """Tokens of a prompt, as Wan was trained; shorter ones are filled up."""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from syncnerf.errors import UserError
+from syncnerf.records import read_json_object, rigid_matrix
 from syncnerf.scene import Camera, load_scene
 from syncnerf.scene.panoptic import OPENCV_TO_OPENGL
 from syncnerf.scene.syn_cam_video import FOCAL_PER_WIDTH, read_extrinsics
-from syncnerf.scene.transforms import read_json_object, rigid_matrix
 
 logger = logging.getLogger(__name__)
 

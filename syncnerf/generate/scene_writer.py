@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from syncnerf.evaluation.videos import VideoWriter
+from syncnerf.evaluation.videos import video_writer
 from syncnerf.generate.poses import Rig
 from syncnerf.scene.panoptic import OPENCV_TO_OPENGL
 from syncnerf.scene.syn_cam_video import EXTRINSICS, FPS, METRES
@@ -30,14 +30,14 @@ def write_scene(folder: Path, rig: Rig, videos: Iterable[Iterable[Tensor]], reco
     """Write ``videos/<camera>.mp4``, ``cameras/camera_extrinsics.json`` and ``prompt.json`` into a folder.
 
     Args:
-        folder: an empty one, see :func:`syncnerf.scene.new_folder.new_folder`.
+        folder: an empty one, see :func:`syncnerf.atomic.atomic_folder`.
         rig: the cameras.
         videos: each camera's frames, colours in [0, 1], shape [height, width, 3] each; asked for one after the other.
         record: what the views were made from.
     """
     count = 0
     for name, frames in zip(camera_names(rig), videos, strict=True):
-        with VideoWriter(folder / "videos" / f"{name}.mp4", FPS, QUALITY) as writer:
+        with video_writer(folder / "videos" / f"{name}.mp4", FPS, QUALITY) as writer:
             for count, frame in enumerate(frames, 1):  # noqa: B007, the last one's number is the number of frames
                 writer.write(frame)
     path = folder / EXTRINSICS

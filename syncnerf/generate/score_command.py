@@ -29,9 +29,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``syncnerf score-views``; returns the exit code."""
+    from syncnerf.atomic import write_text
     from syncnerf.generate.consistency import not_fitted, score_consistency
     from syncnerf.generate.score_page import score_page
-    from syncnerf.generate.scores import score_views, write_scores, write_text
+    from syncnerf.generate.scores import score_views, write_scores
     from syncnerf.scene import load_scene
     from syncnerf.scene.read_options import ReadOptions
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from syncnerf.atomic import write_text
 from syncnerf.errors import UserError
 from syncnerf.generate.geometry import Matches, score_geometry
 from syncnerf.generate.score import Score
@@ -68,16 +68,3 @@ def score_views(scene: Scene, consistency: Score) -> ViewScores:
 def write_scores(path: Path, scores: ViewScores) -> None:
     """Write ``scores.json`` whole or not at all; raises UserError where it cannot be written."""
     write_text(path, json.dumps(scores.to_dict(), indent=1, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all, its folder too; raises UserError where it cannot be written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from syncnerf.errors import UserError
+from syncnerf.atomic import atomic_file
+from syncnerf.errors import UserError, one_line
 from syncnerf.generate.sampler import Progress
-from syncnerf.scene.transforms import one_line
 
 
 @dataclass(frozen=True)
@@ -41,15 +40,8 @@ class StateFile:
             "group": str(progress.group),
             "step": str(progress.step),
         }
-        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(self.path, "free some space") as partial:
             save_file({"latents": progress.latents.cpu().contiguous()}, partial, header)
-            os.replace(partial, self.path)
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({one_line(error)}); free some space") from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     def load(self, noise: Tensor, resume: bool) -> Progress:
         """Where to begin: at the noise, or where an interrupted sampling was.

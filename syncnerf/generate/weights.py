@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from syncnerf.errors import UserError
+from syncnerf.atomic import atomic_file
+from syncnerf.errors import UserError, one_line
 from syncnerf.generate.adapter import CHILD, ViewSyncAdapter
-from syncnerf.scene.transforms import one_line
 
 FORMAT = "syncnerf-view-sync-1"
 """Value of ``format`` in the header of our files."""
@@ -94,19 +93,9 @@ def write_view_sync(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write the module's tensors as safetensors, whole or not at all; raises UserError where that fails."""
     from safetensors.torch import save_file
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            partial,
-            {"format": FORMAT},
-        )
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({one_line(error)}); choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_file(path) as partial:
+        save_file(plain, partial, {"format": FORMAT})
 
 
 def convert_view_sync(source: Path, target: Path) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from syncnerf.errors import UserError
-from syncnerf.scene.transforms import matrix_of
+from syncnerf.records import matrix_of
 
 PINHOLE, FISHEYE = "OPENCV", "OPENCV_FISHEYE"
 HALF_PIXEL = 0.5

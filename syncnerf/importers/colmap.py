@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from syncnerf.errors import UserError
+from syncnerf.errors import UserError, one_line
 from syncnerf.importers.calibration import (
     FISHEYE,
     PINHOLE,
@@ -24,7 +24,6 @@ from syncnerf.importers.calibration import (
 )
 from syncnerf.importers.posed_images import PosedImage, cameras_of
 from syncnerf.importers.text import read_text
-from syncnerf.scene.transforms import one_line
 
 FOLDERS = ("", "sparse/0", "sparse", "colmap/sparse/0", "0")
 """Where a model lies below the folder that people name."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from syncnerf.atomic import atomic_folder, link
 from syncnerf.errors import UserError
 from syncnerf.importers.calibration import LENS_KEYS, Calibration
 from syncnerf.importers.timestamps import TIMESTAMPS, read_timestamps
 from syncnerf.importers.videos import FilmedCamera, Fit, film, match, videos_by_name
-from syncnerf.scene.new_folder import link, new_folder
 
 UNKNOWN_UNIT = "the unit is not known (boards are mostly measured in millimetres): the file's numbers stay; see --unit"
 PLAUSIBLE_METRES = (0.02, 500.0)
@@ -115,7 +115,7 @@ def _link_names(camera: FilmedCamera) -> list[str]:
 
 
 def _write(out: Path, record: dict[str, Any], filmed: list[FilmedCamera]) -> None:
-    with new_folder(out) as scratch:
+    with atomic_folder(out) as scratch:
         for camera in filmed:
             for path, name in zip(camera.video.paths, _link_names(camera), strict=True):
                 link(path, scratch / name)

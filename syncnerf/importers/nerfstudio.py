@@ -19,7 +19,7 @@ from syncnerf.importers.calibration import (
 )
 from syncnerf.importers.posed_images import PosedImage, cameras_of
 from syncnerf.importers.text import read_text
-from syncnerf.scene.transforms import number, positive, rigid_matrix
+from syncnerf.records import number, positive, rigid_matrix
 from syncnerf.scene.transforms_cameras import focal_of_angle, read_entries
 
 MODELS = {"OPENCV": PINHOLE, "OPENCV_FISHEYE": FISHEYE, "PINHOLE": PINHOLE, "SIMPLE_PINHOLE": PINHOLE}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from syncnerf.errors import UserError
+from syncnerf.errors import UserError, one_line
 from syncnerf.importers.calibration import (
     MILLIMETRE,
     CalibratedCamera,
@@ -16,7 +16,6 @@ from syncnerf.importers.calibration import (
     calibrated_camera,
     checked,
 )
-from syncnerf.scene.transforms import one_line
 
 PATTERN = "*.pickle"
 LARGEST_PICKLE = 1 << 20

@@ -13,7 +13,7 @@ from syncnerf.importers.calibration import (
     checked,
 )
 from syncnerf.importers.text import read_text
-from syncnerf.scene.transforms import read_json_object
+from syncnerf.records import read_json_object
 
 
 def is_panoptic_studio(path: Path) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from syncnerf.errors import UserError
+from syncnerf.errors import UserError, one_line
 from syncnerf.importers.calibration import (
     MILLIMETRE,
     CalibratedCamera,
@@ -15,7 +15,6 @@ from syncnerf.importers.calibration import (
     checked,
 )
 from syncnerf.importers.text import read_text
-from syncnerf.scene.transforms import one_line
 
 SUBPIXELS = 64.0
 """Pixels are stored this many times larger."""

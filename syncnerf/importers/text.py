@@ -4,8 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from syncnerf.errors import UserError
-from syncnerf.scene.transforms import one_line
+from syncnerf.errors import UserError, one_line
 
 LARGEST_TEXT = 64 << 20
 """Bytes; a larger file is no calibration."""

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from syncnerf.errors import UserError
+from syncnerf.errors import UserError, one_line
 from syncnerf.sampling.importance_weights import SEGMENT, isg_weights, ist_weights, segment_sums
 from syncnerf.scene.exclusive_file import exclusive_file
 from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms import one_line
 
 BAND_BYTES = 32 * 2**20
 """Frames are looked at in bands of rows of about this size."""

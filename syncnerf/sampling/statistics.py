@@ -1,13 +1,14 @@
 """Mean and standard deviation over time of every pixel, computed in chunks and cached beside the frames."""
 
 import logging
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from syncnerf.atomic import atomic_file
+from syncnerf.errors import UserError
 from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.scene import Scene
 
@@ -58,12 +59,8 @@ def _load(path: Path) -> PixelStatistics | None:
 
 def _save(path: Path, statistics: PixelStatistics) -> None:
     """Keep the statistics for the next run; where that fails it computes them again."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
+        with atomic_file(path, "it is computed again next time") as partial, partial.open("wb") as file:
             np.savez(file, mean=statistics.mean, deviation=statistics.deviation)
-        os.replace(partial, path)
-    except OSError as error:
-        logger.warning("%s: cannot be kept (%s); it is computed again next time", path, error.strerror or error)
-    finally:
-        partial.unlink(missing_ok=True)
+    except UserError as error:
+        logger.warning("%s", error)

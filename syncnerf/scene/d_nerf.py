@@ -6,13 +6,13 @@ from typing import Any
 import torch
 
 from syncnerf.errors import UserError
+from syncnerf.records import number, read_json_object, rigid_matrix
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.frame_cache import FrameCache, cache_directory
 from syncnerf.scene.images import ImageSource, probe_images
 from syncnerf.scene.lens_models import read_lens
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms import number, read_json_object, rigid_matrix
 from syncnerf.scene.transforms_cameras import WHITE, entries_placement, entry_intrinsics, is_rendered
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 import av
 import numpy as np
 
-from syncnerf.errors import UserError
+from syncnerf.errors import UserError, one_line
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.frame_cache import FrameSource
 from syncnerf.scene.lens import Lens, Undistorter
 from syncnerf.scene.rgb_frames import RgbConverter
-from syncnerf.scene.transforms import one_line
 from syncnerf.scene.video import VideoProperties, VideoSource, probe_video
 
 EARLIER = 0.5

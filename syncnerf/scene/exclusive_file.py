@@ -1,17 +1,14 @@
 """Files that appear only when complete, and are written by one process at a time."""
 
-import contextlib
 import errno
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-try:
-    import fcntl
-except ImportError:  # not a Unix: files are still complete, but two runs may do the same work
-    fcntl = None
+from filelock import FileLock, Timeout
 
 WAIT = 0.1
 """Seconds between looks at a file that another run is writing."""
@@ -22,15 +19,14 @@ def partial_path(target: Path) -> Path:
     return target.with_name(f".{target.name}.partial")
 
 
-@contextlib.contextmanager
+@contextmanager
 def exclusive_file(target: Path, is_done: Callable[[], bool], give_up: Callable[[], None]) -> Iterator[BinaryIO | None]:
     """Write ``target`` aside and rename it when the block ends; an exception leaves nothing behind.
 
     Nothing waits for the disk (frames come several times faster than many disks write them), so this holds whatever
     happens to the process, but not if the machine loses its power in the seconds after.
 
-    The file aside is locked while it is written, so a second run waits for the first; one that was left by a killed
-    run is not locked and is written anew.
+    A lock is held meanwhile, so a second run waits for the first; what a killed run left is written anew.
 
     Args:
         target: the file to be.
@@ -43,28 +39,29 @@ def exclusive_file(target: Path, is_done: Callable[[], bool], give_up: Callable[
     Raises:
         OSError: the file cannot be written.
     """
-    partial = partial_path(target)
-    file = None
-    while file is None:
-        if is_done():
-            yield None
-            return
-        file = _locked(partial)
-        if file is None:
+    partial, lock = partial_path(target), FileLock(target.with_name(f".{target.name}.lock"))
+    while not is_done() and not lock.is_locked:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
             give_up()
             time.sleep(WAIT)
-    with file:
+    if not lock.is_locked:
+        yield None
+        return
+    try:
         if is_done():
-            partial.unlink(missing_ok=True)
             yield None
             return
-        try:
+        with partial.open("w+b") as file:
             yield file
-            file.flush()
-            os.replace(partial, target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+        # Before the lock is released: whoever has opened the file sees that it has gone, and asks for a new one.
+        with suppress(OSError):  # not a Unix: releasing it does that there
+            Path(lock.lock_file).unlink()
+        lock.release()
 
 
 def reserve(file: BinaryIO, size: int) -> None:
@@ -92,24 +89,3 @@ def leave_memory(file: BinaryIO) -> None:
     file.flush()
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.fileno(), 0, file.tell(), os.POSIX_FADV_DONTNEED)
-
-
-def _locked(partial: Path) -> BinaryIO | None:
-    """Open and lock the file aside, emptied; None while another run holds it."""
-    file = os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
-    try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-                return None
-        # The holder before us may have renamed or removed it between our opening and our locking.
-        if not partial.exists() or not os.path.samestat(os.fstat(file.fileno()), partial.stat()):
-            file.close()
-            return None
-        file.truncate(0)
-    except OSError:
-        file.close()
-        raise
-    return file

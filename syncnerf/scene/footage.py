@@ -10,7 +10,7 @@ from syncnerf.scene.origin import moved_box, near_origin
 from syncnerf.scene.placement import rig_placement, stated_placement
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms import read_true_offsets
+from syncnerf.scene.true_offsets import read_true_offsets
 
 
 def footage_scene(

@@ -16,10 +16,9 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from syncnerf.errors import UserError
+from syncnerf.errors import UserError, one_line
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.exclusive_file import exclusive_file, leave_memory, partial_path, reserve
-from syncnerf.scene.transforms import one_line
 
 logger = logging.getLogger(__name__)
 

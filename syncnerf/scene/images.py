@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from syncnerf.errors import UserError
+from syncnerf.errors import UserError, one_line
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.lens import Lens, Undistorter
 from syncnerf.scene.natural_order import natural_order
 from syncnerf.scene.rgb_frames import AreaAverage
-from syncnerf.scene.transforms import one_line
 from syncnerf.scene.video import VideoProperties
 
 SUFFIXES = (".png", ".jpg", ".jpeg")

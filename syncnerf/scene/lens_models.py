@@ -3,8 +3,8 @@
 from typing import Any
 
 from syncnerf.errors import UserError
+from syncnerf.records import number
 from syncnerf.scene.lens import Lens
-from syncnerf.scene.transforms import number
 
 RATIONAL = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 FISHEYE = ("k1", "k2", "k3", "k4")

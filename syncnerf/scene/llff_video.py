@@ -7,14 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from syncnerf.errors import UserError
+from syncnerf.errors import UserError, one_line
+from syncnerf.records import rigid_matrix
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.forward_facing import NEAREST, faces_forward, nearest_depth, recentred
 from syncnerf.scene.frame_cache import FrameCache, cache_directory
 from syncnerf.scene.placement import rig_placement
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms import one_line, read_true_offsets, rigid_matrix
+from syncnerf.scene.true_offsets import read_true_offsets
 from syncnerf.scene.video import VideoSource, check_same_shape, probe_video
 from syncnerf.scene.video_files import VideoFiles, videos_of_poses
 

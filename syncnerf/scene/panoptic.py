@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from syncnerf.errors import UserError
+from syncnerf.records import matrix_of, positive, read_json_object, rigid_matrix
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.footage import footage_scene
 from syncnerf.scene.images import ImageSource, probe_images
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms import matrix_of, positive, read_json_object, rigid_matrix
 from syncnerf.scene.video import check_same_shape
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from syncnerf.errors import UserError
+from syncnerf.records import matrix_of, positive
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms import matrix_of, positive
 
 ROOM = 1.45
 """Half the side of the box around cameras that surround the scene, in mean distances from what they look at."""

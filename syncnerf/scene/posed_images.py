@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from syncnerf.errors import UserError
+from syncnerf.records import number, positive, rigid_matrix
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.images import SUFFIXES, ImageSource, probe_images
 from syncnerf.scene.natural_order import natural_key
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms import number, positive, rigid_matrix
 from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries, transforms_scene
 
 FPS = 30.0

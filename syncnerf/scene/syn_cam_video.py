@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from syncnerf.errors import UserError
+from syncnerf.records import matrix_of, read_json_object, rigid_matrix
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.footage import footage_scene
 from syncnerf.scene.natural_order import natural_key
 from syncnerf.scene.panoptic import OPENCV_TO_OPENGL
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms import matrix_of, read_json_object, rigid_matrix
 from syncnerf.scene.video import VideoSource, probe_video
 from syncnerf.scene.video_files import find_videos
 

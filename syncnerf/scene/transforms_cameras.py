@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from syncnerf.errors import UserError
+from syncnerf.records import matrix_of, number, positive, read_json_object, rigid_matrix
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache, FrameSource, cache_directory
 from syncnerf.scene.lens import Lens
@@ -18,7 +19,7 @@ from syncnerf.scene.origin import moved_box, near_origin
 from syncnerf.scene.placement import Placement, rig_placement, stated_placement
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms import matrix_of, number, positive, read_json_object, read_true_offsets, rigid_matrix
+from syncnerf.scene.true_offsets import read_true_offsets
 from syncnerf.scene.video import VideoProperties, check_same_shape
 
 logger = logging.getLogger(__name__)

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from syncnerf.errors import UserError
+from syncnerf.errors import UserError, one_line
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.lens import Lens, Undistorter
 from syncnerf.scene.packets import read_packets
 from syncnerf.scene.rgb_frames import FrameTraits, RgbConverter, first_traits
-from syncnerf.scene.transforms import one_line
 
 LARGEST_SIDE = 16384
 """Frames larger than this, per side in pixels, are taken for a damaged header."""

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from syncnerf.errors import UserError
+from syncnerf.errors import UserError, one_line
 from syncnerf.scene.natural_order import natural_order, require_one_order
 from syncnerf.scene.read_options import ReadOptions
-from syncnerf.scene.transforms import one_line
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".3gp", ".wmv")
 _CHAPTER = re.compile(r"(G[HX]|GOPR|GP)(?:\d{2})?(\d{4})")

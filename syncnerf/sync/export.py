@@ -2,12 +2,11 @@
 
 import json
 import logging
-import shutil
-import tempfile
 from pathlib import Path
 
 from tqdm import tqdm
 
+from syncnerf.atomic import atomic_folder
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.scene.video import VideoSource
@@ -30,37 +29,19 @@ def export_aligned(scene: Scene, result: SyncResult, folder: Path) -> None:
     Raises:
         UserError: the folder exists and is not empty, a camera's frames are no video, or nothing is common to all.
     """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: already exists; name a new folder for the aligned videos")
     parts = cuts(scene, result)
     sources = [_video(scene, part) for part in parts]
     for name, reason in result.reasons.items():
         logger.warning("no aligned copy of %s: its offset is not determined (%s)", name, reason)
-    scratch = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
-        record = {}
-        with tqdm(
-            total=sum(len(part.frames) for part in parts), desc="aligning", unit="frame", leave=False
-        ) as progress:
-            for part, source in zip(parts, sources, strict=True):
-                fps = scene.cameras[part.camera].fps
-                trim_video(source, scratch / source.path.name, part.frames, fps, progress)
-                record[scene.names[part.camera]] = _entry(part, source, fps, result)
+    record, total = {}, sum(len(part.frames) for part in parts)
+    with atomic_folder(folder) as scratch, tqdm(total=total, desc="aligning", unit="frame", leave=False) as progress:
+        for part, source in zip(parts, sources, strict=True):
+            fps = scene.cameras[part.camera].fps
+            trim_video(source, scratch / source.path.name, part.frames, fps, progress)
+            record[scene.names[part.camera]] = _entry(part, source, fps, result)
         (scratch / "alignment.json").write_text(
             json.dumps({"unit": "seconds", "cameras": record}, indent=1) + "\n", encoding="utf-8"
         )
-        scratch.chmod(0o755)
-        if folder.exists():
-            folder.rmdir()
-        scratch.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror or error}); choose another place") from error
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _entry(part: Cut, source: VideoSource, fps: float, result: SyncResult) -> dict:

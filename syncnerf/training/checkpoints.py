@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from syncnerf.errors import UserError
+from syncnerf.atomic import atomic_file
+from syncnerf.errors import UserError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -30,19 +31,14 @@ def save_checkpoint(folder: Path, step: int, record: dict[str, Any]) -> Path:
         UserError: the disk is full or cannot be written.
     """
     target = folder / f"step_{step:07d}.pt"
-    partial = folder / f".{target.name}.{os.getpid()}.partial"
+    advice = "free some space and --resume"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with atomic_file(target, advice) as partial, partial.open("wb") as file:
             torch.save({"format": FORMAT, "step": step, **record}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, target)
-    except (OSError, RuntimeError) as error:  # torch's writer turns the system's error into its own
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UserError(f"{target}: cannot be written ({reason}); free some space and --resume") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    except RuntimeError as error:  # torch's writer turns the system's error into its own
+        raise UserError(f"{target}: cannot be written ({one_line(error)}); {advice}") from error
     for old in list_checkpoints(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
     return target

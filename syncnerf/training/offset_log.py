@@ -1,10 +1,11 @@
 """``offsets.csv``: the offsets' curves over training."""
 
 import csv
-import os
 from pathlib import Path
 
 from torch import Tensor
+
+from syncnerf.atomic import atomic_file
 
 
 class OffsetLog:
@@ -21,10 +22,8 @@ class OffsetLog:
         if resumed_at and path.exists():
             with path.open(newline="", encoding="utf-8", errors="replace") as file:
                 kept = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) < resumed_at]
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with partial.open("w", newline="") as file:
+        with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["step", *names], *kept])
-        os.replace(partial, path)
         self._path = path
 
     def add(self, step: int, offsets: Tensor) -> None:

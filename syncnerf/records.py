@@ -1,4 +1,4 @@
-"""Reading and checking json records: numbers, camera-to-world matrices, the scene's true offsets."""
+"""Reading and checking json records: numbers, matrices, rigid motions."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from syncnerf.errors import UserError
+from syncnerf.errors import UserError, one_line
 
 
 def read_json(path: Path) -> Any:
@@ -86,32 +86,3 @@ def positive(record: dict[str, Any], key: str, where: str, default: float | None
     if value <= 0:
         raise UserError(f"{where}: '{key}' should be more than 0, not {value:g}")
     return value
-
-
-def read_true_offsets(root: Path, names: list[str]) -> Tensor | None:
-    """Ground-truth offsets of a scene folder's ``offsets.json``, seconds, float64, shape [C]; None if there is none.
-
-    ``{"seconds": [...]}`` in camera order, or ``{"seconds": {name: value}}``. A file that ``sync`` or a training wrote
-    is no truth.
-    """
-    path = root / "offsets.json"
-    if not path.exists():
-        return None
-    record = read_json_object(path)
-    if "seconds" not in record and {"cameras", "source"} <= record.keys():
-        return None
-    values = record.get("seconds")
-    if isinstance(values, dict):
-        missing = [name for name in names if name not in values]
-        if missing:
-            raise UserError(f"{path}: has no offset for camera '{missing[0]}'; add it or remove the file")
-        values = [values[name] for name in names]
-    if not isinstance(values, list) or len(values) != len(names):
-        raise UserError(f"{path}: 'seconds' should hold one number per camera ({len(names)})")
-    return torch.tensor([number({"seconds": v}, "seconds", str(path)) for v in values], dtype=torch.float64)
-
-
-def one_line(error: Exception) -> str:
-    """An exception's reason in one line, without the path that a message will name anyway."""
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(reason).splitlines()[0][:120]
