@@ -12,9 +12,8 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from syncnerf.errors import UserError
+from syncnerf.errors import UserError, one_line
 from syncnerf.scene.rgb_frames import display_matrix
-from syncnerf.scene.transforms import one_line
 from syncnerf.scene.video import VideoSource, probe_video
 
 logger = logging.getLogger(__name__)
