@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera
+from syncnerf.scene.lens import Lens
 from syncnerf.scene.scene import Scene
 
 BLOCKS, LOOKED_AT = 8, 256
@@ -41,6 +43,7 @@ def scene_facts(scene: Scene) -> dict[str, Any]:
 def _camera_facts(scene: Scene, index: int) -> dict[str, Any]:
     camera = scene.cameras[index]
     size = camera.intrinsics
+    lens = getattr(scene.frame_cache.sources[camera.name], "lens", Lens())
     focal = [size.focal_x / size.width, size.focal_y / size.height]
     centre = [size.centre_x / size.width, size.centre_y / size.height]
     return {
@@ -49,6 +52,7 @@ def _camera_facts(scene: Scene, index: int) -> dict[str, Any]:
         "readout time": float(camera.row_time),
         "focal length": torch.tensor(focal, dtype=torch.float64),
         "image centre": torch.tensor(centre, dtype=torch.float64),
+        "lens distortion": torch.tensor([float(value) for value in astuple(lens)], dtype=torch.float64),
         "pose": torch.stack([camera.pose(0), camera.pose(camera.frame_count - 1)]).double(),
         "footage": _footage(scene, index, camera),
     }

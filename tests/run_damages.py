@@ -186,6 +186,9 @@ DAMAGES: dict[str, Damage] = {
     "another lens": Damage(
         (VALIDATE,), "focal length of camera 'cam00'", scene=transforms(lambda d: d.update(camera_angle_x=0.7))
     ),
+    "another distortion": Damage(
+        (VALIDATE,), "lens distortion of camera 'cam02'", scene=transforms(lambda d: d["frames"][2].update(k1=1e-4))
+    ),
     "other times of frames": Damage(
         (VALIDATE,),
         "last frame's time of camera 'cam02'",

@@ -1,8 +1,9 @@
-"""Numbers that the peers' own functions gave, on invented inputs: readers, lenses, rays, colours, area averages.
+"""Numbers that the peers' own functions gave, on invented inputs: readers, lenses, rays, colours, averages, metrics.
 
 The folder ``conformity`` holds inputs and results. Their sources: ``llff`` K-Planes (its x axis mirrored back),
 ``panoptic`` the rasteriser of Dynamic 3D Gaussians, ``dnerf`` nerfstudio and K-Planes, ``syncam`` SynCamVideo's engine,
-``lens`` OpenCV, ``colour`` ffmpeg.
+``lens`` OpenCV, ``colour`` ffmpeg, ``metrics`` K-Planes and scikit-image, ``importance`` K-Planes (its shift reaches
+beyond the video's ends as if all were black there: only frames that it does not touch are kept).
 """
 
 import json
@@ -18,7 +19,9 @@ from PIL import Image
 
 from syncnerf.backend import NormalizedDeviceCoordinates
 from syncnerf.evaluation.camera_paths import smooth_path
+from syncnerf.evaluation.metrics import psnr, ssim
 from syncnerf.rendering.space import to_ndc
+from syncnerf.sampling.importance_weights import isg_weights, ist_weights
 from syncnerf.scene import load_scene
 from syncnerf.scene.camera import Intrinsics, intrinsics_table, pixel_rays
 from syncnerf.scene.lens import Lens
@@ -179,3 +182,26 @@ def test_area_averages(name, size):
     image = np.repeat(np.array(given["image"], dtype=np.uint8)[..., None], 3, axis=-1)
     found = AreaAverage(*size)(image)
     np.testing.assert_allclose(found, np.repeat(np.array(given[name])[..., None], 3, axis=-1), atol=1)
+
+
+@pytest.mark.parametrize("name", ["noise", "blur", "shift", "dark"])
+def test_metrics(name):
+    pairs, wanted = np.load(FOLDER / "metrics.npz"), numbers("metrics")[name]
+    rendering, truth = (torch.from_numpy(pairs[f"{name}_{kind}"]).double() / 255 for kind in ("rendering", "truth"))
+    assert psnr(rendering, truth) == pytest.approx(wanted["psnr"], abs=1e-9)
+    assert ssim(rendering, truth) == pytest.approx(wanted["ssim_kplanes"], abs=1e-9)
+    assert ssim(rendering, truth) == pytest.approx(wanted["ssim_skimage_wang"], abs=1e-9)
+
+
+@pytest.mark.parametrize(("gamma", "name"), [(0.02, "isg_gamma_0_02"), (0.001, "isg_gamma_0_001")])
+def test_importance_by_the_median(gamma, name):
+    given = np.load(FOLDER / "importance.npz")
+    found = isg_weights(given["video"].reshape(90, 20, 3), gamma).reshape(90, 4, 5) / 255
+    # Ours are whole 255ths, summed over channels that are rounded to 256ths of that.
+    np.testing.assert_allclose(found, given[name], atol=(0.5 + 1.5 / 256) / 255)
+
+
+def test_importance_by_temporal_difference():
+    given = np.load(FOLDER / "importance.npz")
+    found = ist_weights(given["video"].reshape(90, 20, 3), 25, 0.0).reshape(90, 4, 5)[25:65]
+    np.testing.assert_allclose(found, given["ist_shift_25_frames_25_to_64"], atol=0.5 + 1e-4)

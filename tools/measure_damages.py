@@ -6,8 +6,8 @@ known offsets. Errors are in frames, after subtracting the median difference. ``
 called sure and are wrong by more than 0.05 frame and by more than three of their stated errors.
 
 examples:
-  python tools/measure_damages.py --seeds 3
-  python tools/measure_damages.py scenes/demo --kinds "one hangs,padded one" --every
+  python tools/measure_damages.py --spheres 3
+  python tools/measure_damages.py scenes/demo --spheres 0 --kinds "one hangs,padded one" --every
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def scenes(options: argparse.Namespace, cache: Path) -> Iterator[tuple[str, Scen
         scene = load_scene(folder, ReadOptions(max_side=320, cache_dir=cache / folder.name))
         scene.frame_cache.prepare(scene.cameras)
         yield folder.name, scene
-    for seed in range(options.seeds):
+    for seed in range(options.spheres):
         offsets = np.random.default_rng(seed).normal(0, 5 / 30, 7)
         scene = sphere_scene(
             cache / f"spheres{seed}", offsets.tolist(), frames=90, spheres=Spheres(6, seed), size=(112, 96)
@@ -84,7 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", type=Path, nargs="*", help="scene folders with offsets.json")
-    parser.add_argument("--seeds", type=int, default=2, help="scenes of spheres, and damages of each scene")
+    parser.add_argument("--spheres", type=int, default=2, help="scenes of spheres to render")
+    parser.add_argument("--seeds", type=int, default=2, help="damages of each scene")
     parser.add_argument("--kinds", default=",".join(DAMAGES), help="comma-separated kinds of damage (default: all)")
     parser.add_argument("--every", action="store_true", help="print each scene, and what was said of it")
     parser.add_argument("--cache-dir", type=Path, help="folder of the decoded frames (default: a temporary one)")

@@ -41,7 +41,8 @@ def ssim(rendering: Tensor, truth: Tensor) -> float | None:
     if min(truth.shape[:2]) < SSIM_WINDOW:
         return None
     pair = [image.permute(2, 0, 1)[None].double() for image in (rendering, truth)]
-    return ssim_map(*pair, SSIM_WINDOW, padding="valid").mean().item()
+    # kornia adds ``eps`` to the denominator, which dark pictures would feel; the formula's constants keep it above 0.
+    return ssim_map(*pair, SSIM_WINDOW, eps=0.0, padding="valid").mean().item()
 
 
 def dssim(similarity: float | None) -> float | None:

@@ -13,7 +13,7 @@ from syncnerf.errors import UserError, one_line
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 KEPT = 2
 LONGEST_REASON = 150
 NAME = re.compile(r"step_(\d+)\.pt")
