@@ -33,6 +33,8 @@ class BackendSpec:
         config: a dataclass of the backend's options, each field made by :func:`syncnerf.option.option`.
         adapter: ``module:callable``; called as ``adapter(config, geometry)``, returns a :class:`Backend`.
         batch: ``rays`` for one time per ray, ``time_series`` for all frames of a pixel at once.
+        unfit: called as ``unfit(config, space)``, says why a configuration cannot train in a space (``bounded``,
+            ``contraction`` or ``ndc``) and what to do; empty if it can. None where every one can.
     """
 
     name: str
@@ -40,6 +42,7 @@ class BackendSpec:
     config: type
     adapter: str
     batch: Literal["rays", "time_series"]
+    unfit: Callable[[Any, str], str] | None = None
 
     def build(self, config: Any, geometry: SceneGeometry) -> Backend:
         """Import the adapter and build the backend for a scene."""

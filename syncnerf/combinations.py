@@ -18,6 +18,13 @@ def check_combinations(config: Config, spec: BackendSpec) -> None:
             raise UserError(message)
 
 
+def check_space(config: Config, spec: BackendSpec, space: str) -> None:
+    """Raise UserError where the backend's options do not suit the space that a scene, or an option, asks for."""
+    reason = "" if spec.unfit is None else spec.unfit(config.field, space)
+    if reason:
+        raise UserError(reason)
+
+
 def _action(run: RunConfig, evaluation: EvaluationConfig) -> str:
     """Of training, evaluating and rendering, one at a time."""
     asked = [name for name in ("validate_only", "render_only") if getattr(evaluation, name)]

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from syncnerf.assembly import Assembly, assemble, check_start, choose_device, make_sampler, open_scene
 from syncnerf.atomic import write_text
+from syncnerf.backend import find_backend
+from syncnerf.combinations import check_space
 from syncnerf.config import Config
 from syncnerf.encodings.engines import choose_engine
 from syncnerf.errors import UserError
@@ -30,6 +32,7 @@ from syncnerf.provenance import check_scene, scene_facts
 from syncnerf.reckoning import Reckoner
 from syncnerf.resuming import changes, settled, stored_options
 from syncnerf.run_folder import held_folder
+from syncnerf.scene.remarks import warn_of_blind
 from syncnerf.scene.scene import Scene
 from syncnerf.summary import result_table
 from syncnerf.training.batches import BatchSampler
@@ -56,6 +59,8 @@ def run(config: Config) -> int:
     device = choose_device(config.training.device)
     choose_engine(config.training.engine, device)
     check_start(config)
+    check_space(config, find_backend(config.run.backend), scene.space)
+    warn_of_blind(scene)
     if config.run.dry_run:
         print(write_config(config) + "\n" + scene.summary())
         return 0
@@ -165,9 +170,7 @@ def _trainer(
         scene.frame_interval,
         assembly.device,
         preview=lambda: _preview(config, assembly),
-        reckoner=Reckoner(
-            assembly.synced, scene, sampler, course.steps, assembly.device, config.training.seed
-        ),
+        reckoner=Reckoner(assembly.synced, scene, sampler, course.steps, assembly.device, config.training.seed),
         ranks=ranks,
         course=course,
         about={"scene": scene_facts(scene), "options": stored_options(config)},

@@ -173,6 +173,9 @@ DAMAGES: dict[str, Damage] = {
         ("--test-cameras=cam02", "--exclude-cameras=cam02"), "'cam02'", fresh=True
     ),
     "frozen before they start": Damage(("--offset-freeze=0.2", "--offset-start=0.5"), "never move", fresh=True),
+    "a grid of cells, and a world beyond it": Damage(
+        ("--sampler=occupancy", "--space=contraction"), "give sampler proposal", fresh=True
+    ),
     "longer without resuming": Damage(("--extend",), "--resume", fresh=True),
     # The scene that a checkpoint meets.
     "other footage": Damage((VALIDATE,), "other footage of camera 'cam02'", scene=other_footage),

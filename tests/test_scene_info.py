@@ -12,11 +12,12 @@ from odd_videos import add_sound, grey, planar_video, remux, turn, write_timed
 from PIL import Image
 from tiny_scene import edit_json
 
-from syncnerf.cli import report_user_errors
+from syncnerf.cli import main, report_user_errors
 from syncnerf.errors import UserError
 from syncnerf.scene import load_scene
 from syncnerf.scene.info_command import add_parser, overlap_line, table
-from syncnerf.scene.remarks import remarks
+from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.remarks import blind_cameras, remarks
 
 
 def info(arguments):
@@ -133,6 +134,29 @@ def test_what_is_true_of_all_is_said_once(tmp_path):
         "all cameras: rolling shutter: 15 ms from the first row to the last",
         "all cameras: exposed for 4 ms; half of it is added to the frames' times",
     ]
+
+
+@pytest.mark.parametrize("factor", [0.1, 12.0])
+def test_cameras_that_see_next_to_nothing_of_the_box_are_named(tmp_path, capsys, caplog, factor):
+    """A rendered scene of another scale, whose box and distances are the usual ones; info and train both say it."""
+    FORMATS["dnerf"](tmp_path)
+    assert remarks(load_scene(tmp_path)) == []
+
+    def scale(record):
+        for entry in record["frames"]:
+            for row in entry["transform_matrix"][:3]:
+                row[3] *= factor
+
+    for split in ("train", "val", "test"):
+        if (tmp_path / f"transforms_{split}.json").exists():
+            edit_json(tmp_path / f"transforms_{split}.json", scale)
+    assert info([f"--datadir={tmp_path}"]) == 0
+    assert "sees next to nothing of the box" in capsys.readouterr().out
+    assert main(["train", f"--datadir={tmp_path}", "--dry-run"]) == 0
+    assert "sees next to nothing of the box" in caplog.text
+    box = tuple(1.3 * factor * sign for sign in (-1, -1, -1, 1, 1, 1))
+    options = ReadOptions(bounds=box, near=2 * factor, far=6 * factor)
+    assert blind_cameras(load_scene(tmp_path, options)) == []
 
 
 def test_who_reads_only_the_beginning_gets_no_traceback(tmp_path, monkeypatch, capsys):

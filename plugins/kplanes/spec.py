@@ -45,10 +45,21 @@ class KPlanesConfig:
     __post_init__ = check_values
 
 
+def unfit(config: KPlanesConfig, space: str) -> str:
+    """Why a configuration cannot train in a space, and what to do; empty if it can."""
+    if config.sampler == "occupancy" and space == "contraction":
+        return (
+            "sampler = occupancy steps through the box alone, and with space contraction the scene goes on beyond it; "
+            "give sampler proposal, or space bounded with --bounds that hold everything"
+        )
+    return ""
+
+
 SPEC = BackendSpec(
     name="kplanes",
     summary="K-Planes: six planes per scale, or hash grids, with the same sampling and losses",
     config=KPlanesConfig,
     adapter="syncnerf_kplanes.adapter:KPlanesBackend",
     batch="rays",
+    unfit=unfit,
 )

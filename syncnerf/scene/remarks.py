@@ -7,6 +7,7 @@ import av
 import numpy as np
 
 from syncnerf.errors import UserError
+from syncnerf.rendering.ray_samples import clip_to_box
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.rgb_frames import UPRIGHT
 from syncnerf.scene.scene import Scene
@@ -20,6 +21,11 @@ UNEVEN = 0.02
 """Deviation of the other intervals, as a share of the median, from which on the rate varies."""
 APART = 0.01
 """Seconds between two beginnings that are worth a word."""
+RAYS = 24
+"""Rays per side of an image that are looked at for what they see of the box."""
+SEEN = 0.02
+"""A camera whose rays run through less of the box between near and far, on the average and as a share of its shortest
+side, sees next to nothing of it."""
 TRANSFERS = {16: "PQ", 18: "HLG"}
 """Transfer functions of high dynamic range, by ITU-T H.273's numbers."""
 
@@ -37,9 +43,46 @@ def warn_of_untimed(scene: Scene) -> None:
         logger.warning("%s: %s; a constant frame rate is taken for granted", ", ".join(names), reason)
 
 
+def blind_cameras(scene: Scene) -> list[str]:
+    """Names of the cameras that see next to nothing of the box between near and far; nothing is learned there."""
+    if scene.space == "ndc":  # the box is what the first camera sees
+        return []
+    blind, side = [], float((scene.bounds[1] - scene.bounds[0]).min())
+    for camera in scene.cameras:
+        shares = []
+        for frame in (0, camera.frame_count // 2):
+            rays = camera.resized(RAYS, RAYS).all_rays(scene.near, scene.far, frame)
+            enter, leave = clip_to_box(rays, scene.bounds)
+            shares.append(float((leave - enter).double().mean()) / side)
+        if max(shares) < SEEN:
+            blind.append(camera.name)
+    return blind
+
+
+def warn_of_blind(scene: Scene) -> None:
+    """One warning that names the cameras of :func:`blind_cameras`."""
+    names = blind_cameras(scene)
+    if names:
+        logger.warning("%s", _said(_blindness(scene), names, scene))
+
+
+def _blindness(scene: Scene) -> str:
+    low, high = scene.bounds.double() + scene.origin
+    corners = ", ".join(f"({' '.join(f'{value:.4g}' for value in corner.tolist())})" for corner in (low, high))
+    return (
+        f"sees next to nothing of the box {corners} between near {scene.near:.4g} and far {scene.far:.4g}; is the "
+        "scene of another scale? give --bounds, --near and --far"
+    )
+
+
+def _said(remark: str, names: list[str], scene: Scene) -> str:
+    return f"{'all cameras' if len(names) == len(scene.cameras) else ', '.join(names)}: {remark}"
+
+
 def remarks(scene: Scene) -> list[str]:
     """Lines of what could surprise, each with the cameras that it is true of; empty where nothing could."""
-    found: dict[str, list[str]] = {}
+    blind = blind_cameras(scene)
+    found: dict[str, list[str]] = {_blindness(scene): blind} if blind else {}
     for camera in scene.cameras:
         source = scene.frame_cache.sources[camera.name]
         for remark in _of_times(camera):
@@ -47,10 +90,7 @@ def remarks(scene: Scene) -> list[str]:
         if isinstance(source, VideoSource):
             for remark in _of_video(source):
                 found.setdefault(remark, []).append(camera.name)
-    return [
-        f"{'all cameras' if len(names) == len(scene.cameras) else ', '.join(names)}: {remark}"
-        for remark, names in found.items()
-    ]
+    return [_said(remark, names, scene) for remark, names in found.items()]
 
 
 def _of_times(camera: Camera) -> Iterator[str]:
