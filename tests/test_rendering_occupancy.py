@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from syncnerf.rendering.occupancy import OccupancyGrid
-from syncnerf.rendering.ray_samples import clip_to_box
-from syncnerf.scene.rays import Rays
+from syncnerf.scene.rays import Rays, clip_to_box
 
 BOUNDS = torch.tensor([[-1.0, -2.0, 0.0], [1.0, 1.0, 2.0]])
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from syncnerf.backend import NormalizedDeviceCoordinates, SceneGeometry
-from syncnerf.rendering.ray_samples import RaySamples, clip_to_box, importance_samples, uniform_samples
+from syncnerf.rendering.ray_samples import RaySamples, importance_samples, uniform_samples
 from syncnerf.rendering.space import FieldSpace, contract, to_ndc
-from syncnerf.scene.rays import Rays
+from syncnerf.scene.rays import Rays, clip_to_box
 
 
 def make_rays(origins, directions, near=0.0, far=100.0) -> Rays:

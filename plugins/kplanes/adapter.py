@@ -12,7 +12,7 @@ from syncnerf.backend import Backend, RayBatch, Rendering, Replacement, SceneGeo
 from syncnerf.compilation import compiled
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.phases import phase
-from syncnerf.rendering.ray_samples import RaySamples, clip_to_box, uniform_samples
+from syncnerf.rendering.ray_samples import RaySamples, uniform_samples
 from syncnerf.rendering.selection import SampleBudget, Selection
 from syncnerf.rendering.space import FieldSpace
 from syncnerf.rendering.starting import (
@@ -22,7 +22,7 @@ from syncnerf.rendering.starting import (
     scale_gradient,
     starting_density,
 )
-from syncnerf.scene.rays import Rays
+from syncnerf.scene.rays import Rays, clip_to_box
 from syncnerf_kplanes.construction import make_field, make_proposals
 from syncnerf_kplanes.field import DensityField
 from syncnerf_kplanes.losses import feature_penalties, ray_losses

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from syncnerf.rendering.ray_samples import RaySamples, clip_to_box
-from syncnerf.scene.rays import Rays
+from syncnerf.rendering.ray_samples import RaySamples
+from syncnerf.scene.rays import Rays, clip_to_box
 
 
 class OccupancyGrid(nn.Module):

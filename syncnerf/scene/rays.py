@@ -37,3 +37,15 @@ class Rays:
     def to(self, device: torch.device | str) -> "Rays":
         """The same rays on another device."""
         return self.apply(lambda tensor: tensor.to(device))
+
+
+def clip_to_box(rays: Rays, bounds: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances at which rays enter and leave a box, within their near and far, each shape [N].
+
+    A ray that misses the box gets ``leave = enter``.
+    """
+    inverse = 1.0 / torch.where(rays.directions.abs() < 1e-9, torch.full_like(rays.directions, 1e-9), rays.directions)
+    first, second = (bounds[0] - rays.origins) * inverse, (bounds[1] - rays.origins) * inverse
+    enter = torch.maximum(torch.minimum(first, second).amax(dim=-1), rays.near)
+    leave = torch.minimum(torch.maximum(first, second).amin(dim=-1), rays.far)
+    return enter, torch.maximum(leave, enter)

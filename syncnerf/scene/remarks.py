@@ -7,8 +7,8 @@ import av
 import numpy as np
 
 from syncnerf.errors import UserError
-from syncnerf.rendering.ray_samples import clip_to_box
 from syncnerf.scene.camera import Camera
+from syncnerf.scene.rays import clip_to_box
 from syncnerf.scene.rgb_frames import UPRIGHT
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.video import VideoProperties, VideoSource, probe_video
