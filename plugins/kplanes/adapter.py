@@ -10,6 +10,7 @@ from torch import Tensor
 
 from syncnerf.backend import Backend, RayBatch, Rendering, Replacement, SceneGeometry
 from syncnerf.compilation import compiled
+from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.phases import phase
 from syncnerf.rendering.ray_samples import RaySamples, uniform_samples
@@ -43,8 +44,7 @@ class KPlanesBackend(Backend):
         super().__init__()
         self.config, self.geometry = config, geometry
         self.space = FieldSpace(geometry)
-        background = torch.tensor(geometry.background or (0.0, 0.0, 0.0))
-        self.register_buffer("background", background, persistent=False)
+        self.backdrop = Backdrop(geometry.background)
         self.frame_length = 2.0 / max(geometry.frame_count - 1, 1)
         start = starting_density(geometry, self.space, config.decoder.initial_depth)
         self.near_radius = near_radius(geometry, config.shading.gradient_radius)
@@ -75,13 +75,14 @@ class KPlanesBackend(Backend):
         with phase("sampling"):
             samples, levels = self._sample(warped, native, generator)
         with phase("field"):
-            asked = (rays, warped, native, samples, self._select(samples), self.background)
+            background = self.backdrop(rays.directions)
+            asked = (rays, warped, native, samples, self._select(samples), background)
             shader = Shader(self.field, self.space, self.config.shading.colour_threshold, self.near_radius)
             rgb, depth, weights = shader.shade(*asked)
         extras: dict[str, Any] = {"samples": samples, "weights": weights, "levels": levels}
         if self.decompose:
             extras["static_rgb"] = shader.shade(*asked, static=True)[0]
-            extras["dynamic_rgb"] = (self.background + rgb - extras["static_rgb"]).clamp(0.0, 1.0)
+            extras["dynamic_rgb"] = (background + rgb - extras["static_rgb"]).clamp(0.0, 1.0)
         return Rendering(rgb, self.space.unit * depth, weights.sum(dim=-1), extras)
 
     def _sample(self, rays: Rays, native: Tensor, generator: torch.Generator | None):
@@ -144,14 +145,14 @@ class KPlanesBackend(Backend):
         return feature_penalties(self.config.penalties, self.field.features, proposals)
 
     def param_groups(self, base_lr: float) -> list[dict[str, Any]]:
-        """Features, decoder and proposal fields, all at the base learning rate."""
+        """Features, decoder, proposal fields and backdrop, all at the base learning rate."""
         groups = [
             {"name": "features", "params": list(self.field.features.parameters()), "lr": base_lr},
             {"name": "decoder", "params": list(self.field.decoder.parameters()), "lr": base_lr},
         ]
         if len(self.proposal_fields):
             groups.append({"name": "proposals", "params": list(self.proposal_fields.parameters()), "lr": base_lr})
-        return groups
+        return groups + self.backdrop.param_groups(base_lr)
 
     def step_kind(self, step: int) -> Hashable | None:
         """See :meth:`syncnerf.backend.Backend.step_kind`; None where shapes depend on the numbers."""

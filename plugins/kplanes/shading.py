@@ -54,7 +54,7 @@ class Shader:
             samples: S intervals a ray.
             selection: those that the field is asked at; None to choose while rays are followed, without gradients,
                 and to end each ray where hardly any light comes from.
-            background: colour behind the scene, shape [3].
+            background: colours behind the scene, shape [N, 3].
             static: the static part of the field alone.
         """
         fixed = selection is not None and selection.fixed

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.backend import Backend, RayBatch, Rendering, Replacement, SceneGeometry
+from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.ray_samples import uniform_samples
 from syncnerf.rendering.space import FieldSpace
@@ -46,6 +47,7 @@ class MixVoxelsBackend(Backend):
         else:
             self.query = TimeLatents(geometry.frame_count, config.query.query_width)
         self.mask = OccupancyGrid(self.space.bounds, config.mask.mask_resolution, 1, geometry.occupied)
+        self.backdrop = Backdrop(geometry.background)
         self.before_step(0)
 
     # -- space ---------------------------------------------------------------------------------------------------
@@ -89,8 +91,9 @@ class MixVoxelsBackend(Backend):
         change = logits.new_full((len(rays),), -20.0).scatter_reduce(0, samples.rays, logits, "amax")
         moves = self._moves(samples, logits.detach().sigmoid(), change.detach().sigmoid())
         series = TimeSeries(self.query, (1.0 + (times if times.ndim == 2 else times[:, None])) / 2.0)
+        background = self.backdrop(rays.directions)
         mixer = Mixer(
-            self.static_field, self.dynamic_field, self._background(logits), self.config.mixing.colour_threshold,
+            self.static_field, self.dynamic_field, background, self.config.mixing.colour_threshold,
             near_radius(self.geometry, self.config.mixing.gradient_radius),
         )  # fmt: skip
         mixture = mixer(samples, rays.directions, series, moves)
@@ -103,7 +106,7 @@ class MixVoxelsBackend(Backend):
         }  # fmt: skip
         rendering = Rendering(rgb, self.space.unit * (mixture.depth + far), mixture.accumulation, extras)
         if self.decompose:
-            beside = (1.0 - mixture.dynamic_accumulation)[..., None] * self._background(logits)
+            beside = (1.0 - mixture.dynamic_accumulation)[..., None] * background[:, None]
             extras["dynamic_rgb"] = mixture.dynamic_rgb + beside
         if times.ndim == 1:
             for name in ("rgb", "depth", "accumulation"):
@@ -118,9 +121,6 @@ class MixVoxelsBackend(Backend):
             return torch.zeros_like(chance, dtype=torch.bool)
         on_ray = (ray_chance >= self.config.mixing.ray_threshold).index_select(0, samples.rays)
         return on_ray & (chance >= self.config.mixing.point_threshold)
-
-    def _background(self, like: Tensor) -> Tensor:
-        return like.new_tensor(self.geometry.background or (0.0, 0.0, 0.0))
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class MixVoxelsBackend(Backend):
         """Grids at the base learning rate, networks and the time query at shares of it."""
         grids, networks = [], []
         for name, parameter in self.named_parameters():
-            if not name.startswith("query."):
+            if not name.startswith(("query.", "backdrop.")):
                 (grids if "grid." in name else networks).append(parameter)
         network_lr = self.config.rates.network_lr * base_lr
         query_lr = self.config.rates.time_lr * network_lr
@@ -155,6 +155,7 @@ class MixVoxelsBackend(Backend):
             {"name": "grids", "params": grids, "lr": base_lr},
             {"name": "networks", "params": networks, "lr": network_lr},
             {"name": "time_query", "params": list(self.query.parameters()), "lr": query_lr},
+            *self.backdrop.param_groups(network_lr),
         ]
 
     def before_step(self, step: int) -> None:

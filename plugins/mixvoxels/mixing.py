@@ -40,7 +40,7 @@ class Mixer:
     Args:
         static: answers for samples that never change; the moments of other samples send it no gradient.
         dynamic: answers for those that do, at all moments at once.
-        background: colour behind everything, shape [3].
+        background: colours behind everything, shape [N, 3].
         colour_threshold: samples of less weight (at every moment) skip the colour networks.
         near_radius: distance from a camera below which samples' gradients are scaled down; 0 for none.
     """
@@ -101,7 +101,7 @@ class Mixer:
         rgb = at_all_moments(static_rgb, dynamic_rgb + still_rgb)
         return Mixture(
             static_rgb=static_rgb + (1.0 - static_sum)[:, None] * self.background,
-            rgb=rgb + (1.0 - accumulation)[..., None] * self.background,
+            rgb=rgb + (1.0 - accumulation)[..., None] * self.background[:, None],
             dynamic_rgb=dynamic_rgb,
             accumulation=accumulation,
             dynamic_accumulation=asked.add_up(moving_weights),
