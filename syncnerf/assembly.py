@@ -23,7 +23,7 @@ from syncnerf.offsets_file import read_offsets, read_rates
 from syncnerf.sampling.rays import RaySampler
 from syncnerf.sampling.time_series import TimeSeriesSampler
 from syncnerf.scene import Scene, load_scene
-from syncnerf.scene.read_options import ReadOptions, box_numbers
+from syncnerf.scene.read_options import ReadOptions, box_numbers, names_in
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
 from syncnerf.sync import SyncResult, only_sure, synchronize
 from syncnerf.sync.synchronize import WORKING_SIDE
@@ -65,8 +65,8 @@ def open_scene(config: SceneConfig, max_side: int | None = None) -> Scene:
     options = ReadOptions(
         downsample=config.downsample,
         max_side=max_side,
-        test_cameras=_names(config.test_cameras),
-        exclude_cameras=_names(config.exclude_cameras),
+        test_cameras=names_in(config.test_cameras),
+        exclude_cameras=names_in(config.exclude_cameras),
         cache_dir=Path(config.cache_dir) if config.cache_dir else None,
         bounds=box_numbers(config.bounds),
         near=config.near,
@@ -215,7 +215,3 @@ def make_sampler(config: Config, spec: BackendSpec, scene: Scene) -> RaySampler 
     if spec.batch == "time_series":
         return TimeSeriesSampler(scene, config.sampling)
     return RaySampler(scene, config.sampling, config.training.steps)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -11,8 +11,9 @@ from torch.nn.functional import normalize
 
 from syncnerf.config import EvaluationConfig
 from syncnerf.evaluation import render_videos
-from syncnerf.evaluation.camera_paths import ellipse_path, looked_at_point, smooth_path, spiral_path
+from syncnerf.evaluation.camera_paths import ellipse_path, smooth_path, spiral_path
 from syncnerf.evaluation.render_videos import common_moments, render_paths, render_test_videos
+from syncnerf.scene.placement import looked_at_point
 
 TARGET = torch.tensor([0.5, -1.0, 0.25], dtype=torch.float64)
 

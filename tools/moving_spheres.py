@@ -129,10 +129,7 @@ class SphereVideo:
         """Yield frames in order, uint8 RGB, shape [height, width, 3]; 2x2 rays per pixel."""
         twice = intrinsics.resized(2 * intrinsics.width, 2 * intrinsics.height)
         row, column = torch.meshgrid(torch.arange(twice.height) + 0.5, torch.arange(twice.width) + 0.5, indexing="ij")
-        local = torch.stack(
-            [(column - twice.centre_x) / twice.focal_x, -(row - twice.centre_y) / twice.focal_y, -torch.ones_like(row)],
-            dim=-1,
-        ).reshape(-1, 3)
+        local = twice.directions(torch.stack([column, row], dim=-1)).reshape(-1, 3)
         local = torch.nn.functional.normalize(local, dim=-1)
         # Rows of a rolling shutter are rendered one by one, those of a global one all at once.
         parts = local.split(2 * twice.width) if self.camera.row_time else (local,)

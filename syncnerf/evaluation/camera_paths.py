@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from syncnerf.scene.camera import Camera
+from syncnerf.scene.placement import looked_at_point
 from syncnerf.scene.scene import Scene
 
 NARROWEST = 0.1
@@ -55,16 +56,6 @@ def camera_poses(cameras: tuple[Camera, ...], at_most: int = 16) -> Tensor:
         frames = torch.linspace(0, camera.frame_count - 1, count).round().int().tolist()
         poses += [camera.pose(frame) for frame in frames]
     return torch.stack(poses)
-
-
-def looked_at_point(poses: Tensor) -> Tensor:
-    """The point nearest to all optical axes in least squares, float64, shape [3], from poses [P, 4, 4]."""
-    axes, places = poses[:, :3, 2], poses[:, :3, 3]
-    across = torch.eye(3, dtype=poses.dtype) - axes[:, :, None] * axes[:, None, :]
-    # Parallel axes leave the depth free: a little weight on the cameras' own mean place decides it.
-    slight = 1e-6 * len(poses)
-    normal = across.sum(0) + slight * torch.eye(3, dtype=poses.dtype)
-    return torch.linalg.solve(normal, (across @ places[..., None])[..., 0].sum(0) + slight * places.mean(0))
 
 
 def ellipse_path(poses: Tensor, target: Tensor, frame_count: int) -> Tensor:

@@ -24,8 +24,12 @@ LPIPS_BACKBONES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pt
 
 def psnr(rendering: Tensor, truth: Tensor) -> float:
     """Peak signal-to-noise ratio in dB of colours in [0, 1], any shape; at most 100."""
-    error = (rendering.double() - truth.double()).square().mean().item()
-    return -10.0 * math.log10(max(error, SMALLEST_ERROR))
+    return psnr_of((rendering.double() - truth.double()).square().mean().item())
+
+
+def psnr_of(mean_squared_error: float) -> float:
+    """The same of an error that is known already."""
+    return -10.0 * math.log10(max(mean_squared_error, SMALLEST_ERROR))
 
 
 def ssim(rendering: Tensor, truth: Tensor) -> float | None:

@@ -13,8 +13,8 @@ from syncnerf.export.nerf_folders import write_n3v, write_transforms
 from syncnerf.export.pose2sim import write_pose2sim
 from syncnerf.export.timeline import write_final_cut, write_otio
 from syncnerf.export.timestamps import write_caliscope
-from syncnerf.scene import load_scene
-from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.command_options import add_scene_options, named_scene
+from syncnerf.scene.read_options import names_in
 from syncnerf.sync.command import DEFAULT_OUT
 
 FORMATS: dict[str, tuple[str, Callable[[Alignment, Path], list[str] | None]]] = {
@@ -39,9 +39,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="write a synchronised scene in the forms that other tools read",
         description="Writes a synchronised scene in the forms that other tools read, by sync's or training's offsets.",
     )
+    add_scene_options(parser)
     add = parser.add_argument
-    add("--datadir", type=Path, required=True, help="folder of the scene")
-    add("--dataset", default="auto", help="format of the scene; auto recognises it from the folder")
     add("--offsets", type=Path, default=Path(DEFAULT_OUT), help=f"offsets file (default: {DEFAULT_OUT} here)")
     add("--to", required=True, metavar="FORMATS", help=f"comma-separated: {', '.join(NAMES)}")
     add("--out", type=Path, required=True, metavar="DIR", help="folder to make, with a part for each format")
@@ -49,14 +48,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--poses", type=Path, metavar="DIR", help="for pose2sim: its folder 'pose' with a <camera>_json for each camera"
     )
     add("--downsample", type=float, default=0.0, help="for transforms and n3v: images this many times smaller per side")
-    add("--exclude-cameras", default="", help="comma-separated names of cameras to leave out")
-    add("--cache-dir", type=Path, help="folder of the decoded frames (default: beside the scene)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``syncnerf export``; returns the exit code."""
-    wanted = _names(arguments.to)
+    wanted = names_in(arguments.to)
     for name in wanted:
         if name not in NAMES:
             raise UserError(f"no export format '{name}'{did_you_mean(name, NAMES)} (known: {', '.join(NAMES)})")
@@ -64,12 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--to: names no format (known: {', '.join(NAMES)})")
     if (POSE2SIM in wanted) != (arguments.poses is not None):
         raise UserError("--to pose2sim and --poses go together: the keypoints lie in Pose2Sim's folder 'pose'")
-    options = ReadOptions(
-        downsample=arguments.downsample,
-        exclude_cameras=tuple(_names(arguments.exclude_cameras)),
-        cache_dir=arguments.cache_dir,
-    )
-    scene = load_scene(arguments.datadir, options, arguments.dataset)
+    scene = named_scene(arguments, downsample=arguments.downsample)
     alignment = read_alignment(scene, arguments.offsets)
     notes = [f"camera {name} is left out: it has no offset" for name in alignment.left_out]
     with atomic_folder(arguments.out) as folder:
@@ -84,7 +76,3 @@ def run(arguments: argparse.Namespace) -> int:
     for note in notes:
         print(note)
     return 0
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

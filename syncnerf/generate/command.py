@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 
 from syncnerf.errors import UserError
-
-PRECISIONS = ("auto", "float32", "bfloat16")
+from syncnerf.generate.model_options import add_model_options, named_model, parse_size
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -16,24 +15,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Makes videos of one scene from several cameras out of a text, with Wan 2.1 and the view "
         "synchronisation of SynCamMaster. The result is a scene that info, sync, train and score-views open.",
     )
+    add_model_options(parser)
     add = parser.add_argument
-    add("--model", type=Path, required=True, help="folder like Wan2.1-T2V-1.3B-Diffusers")
     add("--view-sync", type=Path, required=True, help="SynCamMaster's step*.ckpt, or what convert-view-sync wrote")
     add("--prompt", required=True, help="what the views show")
     add("--negative-prompt", default="", help="what they should not look like (Wan has one of its own)")
     add("--cameras", required=True, metavar="RIG", help="arc:4,15,3, raise:3,10,3, dolly:3,1,3, a json, or a scene")
     add("--metres", type=float, default=1.0, help="metres per unit of a json's or scene's coordinates (default: 1)")
     add("--out", type=Path, required=True, help="folder of the scene to make")
-    add("--size", default="832x480", help="width and height in pixels (default: 832x480)")
-    add("--frames", type=int, default=81, help="frames of each view, 4 k + 1 (default: 81)")
     add("--steps", type=int, default=50, help="steps of the sampling (default: 50)")
     add("--guidance", type=float, default=5.0, help="weight of the prompt (default: 5; 1: none, half the time)")
     add("--seed", type=int, default=0, help="seed of the noise (default: 0)")
     add("--anchored", action="store_true", help="two views at once at most, each beside the first: for little memory")
     add("--tiled", action="store_true", help="decode frames in tiles: for little memory")
     add("--resume", action="store_true", help="go on with an interrupted sampling")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--precision", choices=PRECISIONS, default="auto", help="of the model; auto: bfloat16 on CUDA, else float32")
     parser.set_defaults(run=run)
 
 
@@ -42,11 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from syncnerf.generate.extra import require_generate
 
     require_generate()
-    import torch
-
-    from syncnerf.assembly import choose_device
     from syncnerf.generate.generate import Wish, generate
-    from syncnerf.generate.pipeline import WanFolder
     from syncnerf.generate.poses import read_rig
 
     if not 0 < arguments.metres < float("inf"):
@@ -64,19 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.anchored,
     )
     rig = read_rig(arguments.cameras, arguments.metres)
-    device = choose_device(arguments.device)
-    precision = arguments.precision
-    if precision == "auto":
-        precision = "bfloat16" if device.type == "cuda" else "float32"
-    folder = WanFolder(arguments.model, device, getattr(torch, precision))
+    folder, _ = named_model(arguments)
     generate(folder, arguments.view_sync, rig, wish, arguments.out, resume=arguments.resume, tiled=arguments.tiled)
     print(f"scene: {arguments.out} (generated, {len(rig.names)} views)")
     return 0
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """``832x480`` as width and height; raises UserError."""
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
-        raise UserError(f"size = {text}: should be width x height in pixels, as in 832x480")
-    return int(parts[0]), int(parts[1])

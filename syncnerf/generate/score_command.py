@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from syncnerf.errors import UserError
+from syncnerf.scene.command_options import add_scene_options, named_scene
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -15,15 +16,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "matches against the commanded cameras, and a field that has to show a view it was not trained on. Writes "
         "scores.json and scores.html. Needs no weights.",
     )
+    add_scene_options(parser)
     add = parser.add_argument
-    add("--datadir", type=Path, required=True, help="folder of the scene, in any format")
-    add("--dataset", default="auto", help="format of the scene; auto recognises it from the folder")
     add("--out", type=Path, help="folder of the results (default: scores in the current folder)")
     add("--fit", type=Path, metavar="CONFIG", help="train a field with this configuration too: 4D consistency")
     add("--held-out", default="", metavar="NAME", help="view that the field has to show (default: the middle one)")
     add("--true-footage", type=Path, metavar="DIR", help="synchronous footage of a like rig: the field's ceiling")
-    add("--exclude-cameras", default="", help="comma-separated names of views to leave out")
-    add("--cache-dir", type=Path, help="folder of the decoded frames (default: beside the scene)")
     parser.set_defaults(run=run)
 
 
@@ -36,9 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from syncnerf.scene import load_scene
     from syncnerf.scene.read_options import ReadOptions
 
-    excluded = tuple(name.strip() for name in arguments.exclude_cameras.split(",") if name.strip())
-    options = ReadOptions(exclude_cameras=excluded, cache_dir=arguments.cache_dir)
-    scene = load_scene(arguments.datadir, options, arguments.dataset)
+    scene = named_scene(arguments)
     for option in ("held_out", "true_footage"):
         if getattr(arguments, option) and arguments.fit is None:
             raise UserError(f"--{option.replace('_', '-')} belongs to a field; give its configuration with --fit")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from syncnerf.errors import UserError
+from syncnerf.generate.model_options import add_model_options, named_model, parse_size
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -14,8 +15,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Trains the view-synchronisation module of SynCamMaster on SynCamVideo; the base model stays as it "
         "is. Latents of the videos are encoded once and kept beside the data set. One process, one device.",
     )
+    add_model_options(parser)
     add = parser.add_argument
-    add("--model", type=Path, required=True, help="folder like Wan2.1-T2V-1.3B-Diffusers")
     add("--datadir", type=Path, required=True, help="folder of SynCamVideo: scenes at any depth below it")
     add("--captions", type=Path, required=True, help="csv with the columns scene and caption; others are left out")
     add("--view-sync", type=Path, help="weights to start from (default: the module's own start, which changes nothing)")
@@ -23,8 +24,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--logdir", type=Path, default=Path("runs"), help="folder of all runs")
     add("--angles", default="0:60,30:90,60:120", help="degrees between paired views, from easy to hard")
     add("--single-share", type=float, default=0.2, help="share of steps on single views (default: 0.2)")
-    add("--size", default="832x480", help="width and height in pixels (default: 832x480)")
-    add("--frames", type=int, default=81, help="frames of a clip, 4 k + 1 (default: 81)")
     add("--steps", type=int, default=50_000, help="training steps (default: 50000)")
     add("--batch-size", type=int, default=1, help="pairs in a step (default: 1)")
     add("--lr", type=float, default=1e-4, help="learning rate of AdamW (default: 1e-4)")
@@ -33,8 +32,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--log-every", type=int, default=50, help="steps between points of TensorBoard's curves")
     add("--save-every", type=int, default=1000, help="steps between checkpoints; the last two are kept")
     add("--resume", action="store_true", help="continue the run's newest checkpoint")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="auto: bfloat16 on CUDA")
     parser.set_defaults(run=run)
 
 
@@ -43,23 +40,15 @@ def run(arguments: argparse.Namespace) -> int:
     from syncnerf.generate.extra import require_generate
 
     require_generate()
-    import torch
-
-    from syncnerf.assembly import choose_device
     from syncnerf.config import TrainingConfig
     from syncnerf.generate.adapter import ViewSyncAdapter
-    from syncnerf.generate.command import parse_size
     from syncnerf.generate.dataset import ClipSampler, find_scenes, prepare, read_captions
-    from syncnerf.generate.pipeline import WanFolder
     from syncnerf.generate.training import WEIGHTS, AngleSchedule, GeneratorTrainer
     from syncnerf.generate.weights import load_view_sync
     from syncnerf.training.checkpoints import list_checkpoints
 
     _check(arguments)
-    device = choose_device(arguments.device)
-    precision = arguments.precision
-    if precision == "auto":
-        precision = "bfloat16" if device.type == "cuda" else "float32"
+    model, precision = named_model(arguments)
     config = TrainingConfig(
         steps=arguments.steps, lr=arguments.lr, lr_schedule="constant", warmup_steps=arguments.warmup_steps,
         seed=arguments.seed, precision=precision, log_every=arguments.log_every, save_every=arguments.save_every,
@@ -70,13 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
     if list_checkpoints(folder / "checkpoints") and not arguments.resume:
         raise UserError(f"{folder}: holds a run already; continue it with --resume or change --expname")
     captions = read_captions(arguments.captions, find_scenes(arguments.datadir))
-    model = WanFolder(arguments.model, device, getattr(torch, precision))
     clips = prepare(arguments.datadir, captions, model, arguments.frames, width, height)
     adapter = ViewSyncAdapter(model.transformer())
     if arguments.view_sync is not None:
         load_view_sync(adapter, arguments.view_sync)
     sampler = ClipSampler(clips, arguments.single_share)
-    trainer = GeneratorTrainer(adapter, sampler, config, schedule, folder, device, arguments.batch_size)
+    trainer = GeneratorTrainer(adapter, sampler, config, schedule, folder, model.device, arguments.batch_size)
     trainer.resume()
     stopped_by = trainer.fit()
     print(f"weights: {folder / WEIGHTS} (step {trainer.step})")

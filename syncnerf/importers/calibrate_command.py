@@ -6,6 +6,7 @@ from pathlib import Path
 from syncnerf.importers.command import show
 from syncnerf.importers.import_scene import import_scene
 from syncnerf.importers.structure import calibrate
+from syncnerf.scene.read_options import names_in
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -28,7 +29,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``syncnerf calibrate``; returns the exit code."""
-    moving = [name.strip() for name in arguments.moving.split(",") if name.strip()]
-    found = calibrate(arguments.videos, moving, arguments.shared_intrinsics, arguments.drop, arguments.seed)
+    found = calibrate(
+        arguments.videos, names_in(arguments.moving), arguments.shared_intrinsics, arguments.drop, arguments.seed
+    )
     show(found, import_scene(found, arguments.videos, arguments.out))
     return 0

@@ -34,6 +34,11 @@ class Intrinsics:
             self.centre_y * scale_y,
         )
 
+    def directions(self, points: Tensor) -> Tensor:
+        """Directions in the camera's axes through points [..., 2] (column, row) of the image, as :func:`directions`."""
+        focal = points.new_tensor([self.focal_x, self.focal_y])
+        return directions(points, focal, points.new_tensor([self.centre_x, self.centre_y]))
+
     @property
     def matrix(self) -> Tensor:
         """The calibration matrix K (OpenCV axes: +X right, +Y down, +Z view), float64, shape [3, 3]."""
@@ -152,13 +157,22 @@ def pixel_rays(
     Returns:
         N rays with unit directions.
     """
-    width, _, focal_x, focal_y, centre_x, centre_y = intrinsics[camera_indices].unbind(-1)
-    column = pixels.remainder(width.long()) + 0.5
-    row = pixels.div(width.long(), rounding_mode="floor") + 0.5
-    directions = torch.stack(
-        [(column - centre_x) / focal_x, -(row - centre_y) / focal_y, -torch.ones_like(focal_x)], dim=-1
-    )
-    directions = (poses[:, :3, :3] @ directions[..., None])[..., 0]
-    directions = torch.nn.functional.normalize(directions, dim=-1).float()
+    table = intrinsics[camera_indices]
+    width = table[:, 0].long()
+    points = torch.stack([pixels.remainder(width), pixels.div(width, rounding_mode="floor")], dim=-1) + 0.5
+    local = directions(points, table[:, 2:4], table[:, 4:6])
+    world = torch.nn.functional.normalize((poses[:, :3, :3] @ local[..., None])[..., 0], dim=-1).float()
     ones = torch.ones(len(pixels), dtype=torch.float32)
-    return Rays(poses[:, :3, 3], directions, near * ones, far * ones)
+    return Rays(poses[:, :3, 3], world, near * ones, far * ones)
+
+
+def directions(points: Tensor, focal: Tensor, centre: Tensor) -> Tensor:
+    """Directions (OpenGL axes, not of unit length) through points of images, shape [..., 3].
+
+    Args:
+        points: column and row, pixel centres at +0.5, shape [..., 2].
+        focal: focal lengths along both, pixels, shape [..., 2].
+        centre: principal point, pixels, shape [..., 2].
+    """
+    across, down = ((points - centre) / focal).unbind(-1)
+    return torch.stack([across, -down, -torch.ones_like(across)], dim=-1)

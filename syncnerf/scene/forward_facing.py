@@ -68,12 +68,4 @@ def _corner_directions(camera: Camera) -> Tensor:
     corners = torch.tensor(
         [[x, y] for x in (0.0, float(size.width)) for y in (0.0, float(size.height))], dtype=torch.float64
     )
-    local = torch.stack(
-        [
-            (corners[:, 0] - size.centre_x) / size.focal_x,
-            -(corners[:, 1] - size.centre_y) / size.focal_y,
-            -torch.ones(4, dtype=torch.float64),
-        ],
-        dim=-1,
-    )
-    return normalize(local @ camera.pose(0)[:3, :3].T, dim=-1)
+    return normalize(size.directions(corners) @ camera.pose(0)[:3, :3].T, dim=-1)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from syncnerf.errors import UserError
+from syncnerf.scene.command_options import add_scene_options, named_scene
 from syncnerf.scene.placement import seen_shares
-from syncnerf.scene.read_options import ReadOptions, box_numbers
-from syncnerf.scene.readers import READERS, load_scene
+from syncnerf.scene.read_options import box_numbers, names_in
 from syncnerf.scene.remarks import remarks
 from syncnerf.scene.scene import Scene
 
@@ -29,33 +29,28 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="show what a scene's folder holds",
         description="Shows what a scene's folder holds: cameras, frames, sizes, bounds, and what could surprise.",
     )
+    add_scene_options(parser)
     add = parser.add_argument
-    add("--datadir", type=Path, required=True, help="folder of the scene")
-    add("--dataset", default="auto", help=f"format of the scene: auto or one of {', '.join(READERS)}")
     add("--downsample", type=float, default=0.0, help="images this many times smaller per side; 0: the format's own")
     add("--test-cameras", default="", help="comma-separated names of the evaluation cameras (default: the format's)")
-    add("--exclude-cameras", default="", help="comma-separated names of cameras to leave out")
     add("--bounds", default="", help="two corners of the scene's box, x,y,z,x,y,z (default: the format's)")
     add("--near", type=float, default=0.0, help="distance from a camera at which the scene may begin (0: the format's)")
     add("--far", type=float, default=0.0, help="distance at which it ends (0: the format's)")
     add("--points", action="store_true", help="triangulate points: checks the calibration and the box; decodes frames")
-    add("--cache-dir", type=Path, default=None, help="folder of the decoded frames (default: beside the scene)")
     add("--picture", type=Path, metavar="FILE", help="draw the rig from above into this PNG")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``syncnerf info``; returns the exit code."""
-    options = ReadOptions(
+    scene = named_scene(
+        arguments,
         downsample=arguments.downsample,
-        test_cameras=_names(arguments.test_cameras),
-        exclude_cameras=_names(arguments.exclude_cameras),
-        cache_dir=arguments.cache_dir,
+        test_cameras=names_in(arguments.test_cameras),
         bounds=box_numbers(arguments.bounds),
         near=arguments.near,
         far=arguments.far,
     )
-    scene = load_scene(arguments.datadir, options, arguments.dataset)
     print(scene.summary())
     print(f"common time  {overlap_line(scene)}")
     print(f"box          {views_line(scene)}\n")
@@ -140,7 +135,3 @@ def overlap_line(scene: Scene) -> str:
     if end < begin:
         return f"none: some cameras never ran at the same time ({basis})"
     return f"{end - begin:.3f} s of {scene.duration:.3f} s, {begin:.3f} to {end:.3f} ({basis})"
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -48,7 +48,7 @@ def rig_placement(cameras: tuple[Camera, ...]) -> Placement:
     beyond is meant to be contracted. Nothing begins before two cameras see it (:func:`shared_distance`).
     """
     centres = torch.stack([camera.pose(0)[:3, 3] for camera in cameras])
-    middle = looked_at(cameras)
+    middle = looked_at_point(torch.stack([camera.pose(0) for camera in cameras]))
     radius = float((centres - middle).norm(dim=-1).mean())
     if radius == 0.0:  # a lone camera that turns on the spot: any unit will do
         radius = 1.0
@@ -143,15 +143,14 @@ def check_order(near: float, far: float, where: str) -> None:
         raise UserError(f"{where}: 'near' = {near:g} should be less than 'far' = {far:g}")
 
 
-def looked_at(cameras: tuple[Camera, ...]) -> Tensor:
-    """The point nearest to all optical axes (least squares), float64, shape [3]."""
+def looked_at_point(poses: Tensor) -> Tensor:
+    """The point nearest to all optical axes (least squares), float64, shape [3], from poses [P, 4, 4]."""
     normal, right = torch.zeros(3, 3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-    for camera in cameras:
-        pose = camera.pose(0)
+    for pose in poses:
         axis, centre = pose[:3, 2], pose[:3, 3]
         across = torch.eye(3, dtype=torch.float64) - torch.outer(axis, axis)
         normal += across
         right += across @ centre
     # A lone camera, or parallel axes, leave the depth free: a little weight on the cameras' own places decides it.
-    centre = torch.stack([camera.pose(0)[:3, 3] for camera in cameras]).mean(0)
+    centre = poses[:, :3, 3].mean(0)
     return torch.linalg.solve(normal + 1e-6 * torch.eye(3, dtype=torch.float64), right + 1e-6 * centre)

@@ -56,6 +56,11 @@ class ReadOptions:
         return max(1, round(width * factor)), max(1, round(height * factor))
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """The names in an option like ``cam01,cam02``."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def box_numbers(text: str) -> tuple[float, ...]:
     """The numbers of an option like ``-1,-1,-1,1,1,1``, empty for an empty one; raises UserError."""
     try:

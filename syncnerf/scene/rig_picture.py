@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from syncnerf.scene.camera import Camera
-from syncnerf.scene.placement import looked_at
+from syncnerf.scene.placement import looked_at_point
 from syncnerf.scene.scene import Scene
 
 TRAIN_COLOUR, TEST_COLOUR = "#2563a8", "#c2410c"
@@ -52,7 +52,7 @@ def draw_rig(scene: Scene, path: Path) -> None:
 def _plane(cameras: tuple[Camera, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """Unit vectors across and forward of the plane of the drawing, and the point the cameras look at; float64 [3]."""
     up = torch.nn.functional.normalize(torch.stack([camera.pose(0)[:3, 1] for camera in cameras]).mean(0), dim=0)
-    target = looked_at(cameras)
+    target = looked_at_point(torch.stack([camera.pose(0) for camera in cameras]))
     view = -cameras[0].pose(0)[:3, 2]
     forward = view - (view @ up) * up
     if forward.norm() < 1e-3:  # the first camera looks straight down

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from syncnerf.errors import UserError
 from syncnerf.offsets_file import write_offsets
-from syncnerf.scene import Scene, load_scene
-from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene import Scene
+from syncnerf.scene.command_options import add_scene_options, named_scene
 from syncnerf.sync.export import export_aligned
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.synchronize import AUDIO, METHODS, WORKING_SIDE, synchronize
@@ -24,9 +24,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="find the cameras' time offsets from motion alone",
         description="Finds the cameras' time offsets from motion alone, before any training, with standard errors.",
     )
+    add_scene_options(parser)
     add = parser.add_argument
-    add("--datadir", type=Path, required=True, help="folder of the scene")
-    add("--dataset", default="auto", help="format of the scene; auto recognises it from the folder")
     add("--out", type=Path, help=f"offsets file to write (default: {DEFAULT_OUT} in the current folder)")
     add("--method", choices=METHODS, default="auto", help="what to compare; auto: epipolar unless cameras move")
     add("--max-offset", type=float, metavar="SECONDS", help="largest offset between two cameras (default: any)")
@@ -36,18 +35,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--plots", type=Path, metavar="DIR", help="write pictures: landscapes, timeline, simultaneous frames")
     add("--export", type=Path, metavar="DIR", help="write copies of the videos, trimmed to what all cameras filmed")
     add("--strict", action="store_true", help="fail (exit code 2) where a camera is not sure, after writing everything")
-    add("--exclude-cameras", default="", help="comma-separated names of cameras to leave out")
-    add("--cache-dir", type=Path, help="folder of the decoded frames (default: beside the scene)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``syncnerf sync``; returns the exit code."""
-    excluded = tuple(name.strip() for name in arguments.exclude_cameras.split(",") if name.strip())
     # Tracks are in the pixels of the full images; without any, small frames are all that is needed.
-    side = WORKING_SIDE if arguments.tracks is None else None
-    options = ReadOptions(max_side=side, exclude_cameras=excluded, cache_dir=arguments.cache_dir)
-    scene = load_scene(arguments.datadir, options, arguments.dataset)
+    scene = named_scene(arguments, max_side=WORKING_SIDE if arguments.tracks is None else None)
     result = synchronize(
         scene, arguments.method, arguments.max_offset, arguments.drift, arguments.tracks, arguments.audio
     )

@@ -41,16 +41,7 @@ class View:
 def view_of(camera: Camera, energy: MotionEnergy) -> View:
     """Directions through the pixels of a static camera's energy map."""
     intrinsics, pose = camera.intrinsics, camera.pose(0)
-    x, y = energy.pixel_centres.unbind(-1)
-    local = torch.stack(
-        [
-            (x - intrinsics.centre_x) / intrinsics.focal_x,
-            -(y - intrinsics.centre_y) / intrinsics.focal_y,
-            -torch.ones_like(x),
-        ],
-        dim=-1,
-    )
-    rays = normalize(local @ pose[:3, :3].T, dim=-1)
+    rays = normalize(intrinsics.directions(energy.pixel_centres) @ pose[:3, :3].T, dim=-1)
     spacing = energy.pool / max(intrinsics.focal_x, intrinsics.focal_y)
     return View(pose[:3, 3].float(), -pose[:3, 2].float(), rays.float(), spacing)
 

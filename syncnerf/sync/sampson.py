@@ -56,15 +56,7 @@ def ray_tracks(tracks: Tracks, camera: Camera) -> RayTracks:
     """Turn tracks into rays, and leave out those that a fixed point in space explains."""
     intrinsics = camera.intrinsics
     poses = torch.stack([camera.pose(frame) for frame in range(camera.frame_count)])
-    x, y = points_at_frames(tracks.points.double(), tracks.visible, camera).unbind(-1)
-    local = torch.stack(
-        [
-            (x - intrinsics.centre_x) / intrinsics.focal_x,
-            -(y - intrinsics.centre_y) / intrinsics.focal_y,
-            -torch.ones_like(x),
-        ],
-        dim=-1,
-    )
+    local = intrinsics.directions(points_at_frames(tracks.points.double(), tracks.visible, camera))
     rays = normalize(local @ poses[:, :3, :3].transpose(1, 2), dim=-1) * tracks.visible[..., None]
     focal = 0.5 * (intrinsics.focal_x + intrinsics.focal_y)
     every = RayTracks(poses[:, :3, 3], rays, tracks.visible, tracks.colours, camera.frame_times, focal)

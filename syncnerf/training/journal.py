@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from syncnerf.clock import Clock
 from syncnerf.config import TrainingConfig
-from syncnerf.training.monitor import Monitor, peak_signal_to_noise
+from syncnerf.evaluation.metrics import psnr_of
+from syncnerf.training.monitor import Monitor
 from syncnerf.training.offset_log import OffsetLog
 
 
@@ -52,7 +53,7 @@ class Journal:
 
     def write(self, step: int, losses: dict[str, float], clock: Clock, rates: dict[str, float]) -> None:
         """A line of ``offsets.csv`` and a point of every curve: losses, offsets, learning rates, speed."""
-        psnr = peak_signal_to_noise(losses["photometric"])
+        psnr = psnr_of(losses["photometric"])
         self.log.add(step, clock.offsets().detach())
         self.monitor.clock(step, clock)
         self.monitor.scalars(step, "loss", losses)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -49,8 +48,3 @@ class Monitor:
     def close(self) -> None:
         """Flush and close the event file."""
         self.writer.close()
-
-
-def peak_signal_to_noise(mean_squared_error: float) -> float:
-    """PSNR in decibels of colours in [0, 1]."""
-    return float(-10.0 * torch.log10(torch.tensor(max(mean_squared_error, 1e-10))))
