@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from syncnerf.backend import BackendSpec, NormalizedDeviceCoordinates, SceneGeometry, find_backend
+from syncnerf.backend import BackendSpec, Execution, NormalizedDeviceCoordinates, SceneGeometry, find_backend
 from syncnerf.camera_colours import CameraColours
 from syncnerf.clock import Clock, ClockSpan
 from syncnerf.clock_prior import ClockStart
@@ -22,6 +22,7 @@ from syncnerf.errors import UserError
 from syncnerf.offsets_file import read_offsets, read_rates
 from syncnerf.sampling.rays import RaySampler
 from syncnerf.sampling.time_series import TimeSeriesSampler
+from syncnerf.sampling.views import ViewSampler
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions, box_numbers, names_in
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
@@ -30,10 +31,6 @@ from syncnerf.sync.synchronize import WORKING_SIDE
 from syncnerf.synced import SyncedBackend
 
 logger = logging.getLogger(__name__)
-
-MOMENTS_AT_ONCE = 64
-PIXELS_AT_ONCE = 2**24
-"""Pixels of rendered images, with all that is kept of each (44 bytes), that are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +41,6 @@ class Assembly:
     spec: BackendSpec
     synced: SyncedBackend
     device: torch.device
-
-    @property
-    def times_at_once(self) -> int:
-        """Moments to ask of a ray in one call while evaluating: as many as their images may be held at once."""
-        if self.spec.batch != "time_series":
-            return 1
-        sizes = [self.scene.cameras[index].intrinsics for index in self.scene.test]
-        return max(1, min(MOMENTS_AT_ONCE, PIXELS_AT_ONCE // max(size.width * size.height for size in sizes)))
 
 
 def open_scene(config: SceneConfig, max_side: int | None = None) -> Scene:
@@ -110,13 +99,14 @@ def assemble(config: Config, scene: Scene, stored: dict[str, Any] | None = None)
     clock = make_clock(config, scene, starting_clock(config, scene) if stored is None else None)
     if stored is not None:
         clock.range.copy_(stored["model"]["clock.range"])
-    geometry = replace(
-        scene_geometry(scene, clock.frame_count(scene.frame_interval), config.training.steps, hull),
+    geometry = scene_geometry(scene, clock.frame_count(scene.frame_interval), config.training.steps, hull)
+    execution = Execution(
         engine=engine,
         fixed_shapes=device.type == "cuda",
         compiled=compilation_pays(config.training.compile, config.training.steps),
+        rays_at_once=config.evaluation.render_chunk,
     )
-    backend = spec.build(config.field, geometry)
+    backend = spec.build(config.field, geometry, execution)
     alike = scene.background is not None
     colours = CameraColours(config.colours, len(scene.cameras), scene.test, known=alike)
     return Assembly(scene, spec, SyncedBackend(clock, backend, colours).to(device), device)
@@ -210,8 +200,10 @@ def _synchronized(scene: Scene, with_rates: bool) -> SyncResult:
     return synchronize(scene)
 
 
-def make_sampler(config: Config, spec: BackendSpec, scene: Scene) -> RaySampler | TimeSeriesSampler:
+def make_sampler(config: Config, spec: BackendSpec, scene: Scene) -> RaySampler | TimeSeriesSampler | ViewSampler:
     """The batch supply that the backend's spec asks for."""
-    if spec.batch == "time_series":
+    if spec.trains_on == "views":
+        return ViewSampler(scene, config.sampling)
+    if spec.trains_on == "time_series":
         return TimeSeriesSampler(scene, config.sampling)
     return RaySampler(scene, config.sampling, config.training.steps)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from syncnerf.errors import UserError, did_you_mean
-from syncnerf.scene.rays import Rays
+from syncnerf.questions import Batch, Question, RayQuestion, Rendering, ViewQuestion
+from syncnerf.through_rays import backward_slopes, render_through_rays
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +34,9 @@ class BackendSpec:
         name: value of the option ``backend``.
         summary: one line for ``--help``.
         config: a dataclass of the backend's options, each field made by :func:`syncnerf.option.option`.
-        adapter: ``module:callable``; called as ``adapter(config, geometry)``, returns a :class:`Backend`.
-        batch: ``rays`` for one time per ray, ``time_series`` for all frames of a pixel at once.
+        adapter: ``module:callable``; called as ``adapter(config, geometry, execution)``, returns a :class:`Backend`.
+        trains_on: ``rays`` at one time each, a ``time_series`` of all frames of a pixel at once, or whole ``views``.
+        starts_from_points: whether :attr:`SceneGeometry.points` should be sought before a training.
         unfit: called as ``unfit(config, space)``, says why a configuration cannot train in a space (``bounded``,
             ``contraction`` or ``ndc``) and what to do; empty if it can. None where every one can.
     """
@@ -41,13 +45,14 @@ class BackendSpec:
     summary: str
     config: type
     adapter: str
-    batch: Literal["rays", "time_series"]
+    trains_on: Literal["rays", "time_series", "views"]
+    starts_from_points: bool = False
     unfit: Callable[[Any, str], str] | None = None
 
-    def build(self, config: Any, geometry: SceneGeometry) -> Backend:
+    def build(self, config: Any, geometry: SceneGeometry, execution: Execution | None = None) -> Backend:
         """Import the adapter and build the backend for a scene."""
         module, _, attribute = self.adapter.partition(":")
-        return getattr(importlib.import_module(module), attribute)(config, geometry)
+        return getattr(importlib.import_module(module), attribute)(config, geometry, execution or Execution())
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,21 @@ class NormalizedDeviceCoordinates:
     width: int
     height: int
     focal: float
+
+
+@dataclass(frozen=True)
+class StartingPoints:
+    """Points where something was seen, for a field to start from.
+
+    Attributes:
+        places: in the world, float64, shape [P, 3].
+        colours: in [0, 1], float32, shape [P, 3].
+        times: the field's coordinate at which each was seen there, float64, shape [P]; NaN for what stands still.
+    """
+
+    places: Tensor
+    colours: Tensor
+    times: Tensor
 
 
 @dataclass(frozen=True)
@@ -73,10 +93,8 @@ class SceneGeometry:
         ndc: given where rays should be warped to normalised device coordinates.
         background: colour behind the scene, or None for a backend to learn.
         occupied: cells of ``bounds`` that may hold something at some time, bool, shape [X, Y, Z], or None if unknown.
-        engine: what the field's kernels run on, one of :data:`syncnerf.encodings.engines.ENGINES`.
-        fixed_shapes: in training, the device should not be waited for: no shape may depend on a tensor's numbers,
-            where the backend can help it.
-        compiled: ``torch.compile`` what gains by it.
+        points: what to start from, where the spec asks for it and anything is known; None on the way to a checkpoint,
+            which brings what has become of them.
     """
 
     bounds: Tensor
@@ -88,26 +106,30 @@ class SceneGeometry:
     ndc: NormalizedDeviceCoordinates | None = None
     background: tuple[float, float, float] | None = None
     occupied: Tensor | None = None
+    points: StartingPoints | None = None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a backend computes: what it runs on and in which portions. The answers are the same whatever it holds.
+
+    Attributes:
+        engine: what the field's kernels run on, one of :data:`syncnerf.encodings.engines.ENGINES`.
+        fixed_shapes: in training, the device should not be waited for: no shape may depend on a tensor's numbers,
+            where the backend can help it.
+        compiled: ``torch.compile`` what gains by it.
+        rays_at_once: rays (times moments) in one call, where views are rendered through rays.
+    """
+
     engine: str = "torch"
     fixed_shapes: bool = False
     compiled: bool = False
+    rays_at_once: int = 16384
 
-
-@dataclass
-class Rendering:
-    """What a backend answers for N rays at one time each, or at T times each.
-
-    Attributes:
-        rgb: colours in [0, 1], shape [N, 3] or [N, T, 3].
-        depth: expected distance along the ray, shape [N] or [N, T].
-        accumulation: opacity in [0, 1], shape [N] or [N, T].
-        extras: named tensors for losses and pictures (``static_rgb``, ``dynamic_rgb`` are shown where present).
-    """
-
-    rgb: Tensor
-    depth: Tensor
-    accumulation: Tensor
-    extras: dict[str, Any] = field(default_factory=dict)
+    @property
+    def rays_to_differentiate(self) -> int:
+        """The same where they are differentiated: a graph takes several times the memory."""
+        return max(1, self.rays_at_once // 4)
 
 
 @dataclass(frozen=True)
@@ -116,7 +138,7 @@ class Replacement:
 
     Attributes:
         old: the parameter that is gone.
-        new: the one that is there now, in the same group of parameters.
+        new: the one that is there now, in the same group of parameters; ``old`` itself where its rows were moved.
         rows: for each row of ``new`` the row of ``old`` whose moments it takes, or -1 for a row that starts afresh,
             int64, shape [rows of new]; None where nothing of ``old`` holds for ``new``.
     """
@@ -126,68 +148,85 @@ class Replacement:
     rows: Tensor | None = None
 
 
-@dataclass
-class RayBatch:
-    """What one training step sees.
-
-    Attributes:
-        rays: N rays.
-        cameras: each ray's global camera index, int64, shape [N].
-        frame_times: seconds on the camera's own clock, float64, shape [N] or [N, T].
-        rows: each ray's row in its image, from -1/2 at the top to 1/2 at the bottom, float32, shape [N].
-        rgb: true colours in [0, 1], float32, shape [N, 3] or [N, T, 3].
-        statistics: per-pixel facts a backend may supervise with: ``mean`` [N, 3] and ``deviation`` [N] over the video.
-    """
-
-    rays: Rays
-    cameras: Tensor
-    frame_times: Tensor
-    rows: Tensor
-    rgb: Tensor
-    statistics: dict[str, Tensor] = field(default_factory=dict)
-
-    def apply(self, change: Callable[[Tensor], Tensor]) -> RayBatch:
-        """The batch with ``change`` applied to each of its tensors: another device, or some of the rays."""
-        return RayBatch(
-            self.rays.apply(change),
-            change(self.cameras),
-            change(self.frame_times),
-            change(self.rows),
-            change(self.rgb),
-            {name: change(value) for name, value in self.statistics.items()},
-        )
-
-    def to(self, device: torch.device | str) -> RayBatch:
-        """The same batch on another device; from pinned memory without waiting for it."""
-        return self.apply(lambda tensor: tensor.to(device, non_blocking=tensor.is_pinned()))
-
-
 class Backend(nn.Module):
-    """A dynamic radiance field. It sees rays and corrected times, never a camera.
+    """A dynamic radiance field. It is asked questions at corrected times, and never learns which camera asks.
+
+    Calling it answers a question (:class:`RayQuestion` or :class:`ViewQuestion`). A backend of rays writes
+    :meth:`render_rays`, and its views are rendered through rays; a rasteriser writes :meth:`render_views`, and is never
+    asked for loose rays.
 
     Everything that changes during training is a function of the step number and of the parameters and buffers, so that
     a run resumed from a checkpoint continues the same curve.
 
+    Args:
+        execution: how it computes.
+
     Attributes:
-        decompose: also render ``static_rgb`` and ``dynamic_rgb`` into the extras, where the field knows them.
+        times_at_once: moments of one pixel, or of one camera's picture, that it likes to be asked for together.
     """
 
-    decompose: bool = False
+    times_at_once: int = 1
 
-    @abstractmethod
-    def render(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
-        """Render rays.
+    def __init__(self, execution: Execution | None = None):
+        super().__init__()
+        self.execution = execution or Execution()
+
+    # -- answers -------------------------------------------------------------------------------------------------
+
+    def forward(self, question: Question, generator: torch.Generator | None = None) -> Rendering:
+        """Answer a question; ``generator`` is the source of every random draw, None renders deterministically."""
+        if question.wanted.slopes:
+            return self.render_slopes(question)
+        if isinstance(question, ViewQuestion):
+            return self.render_views(question, generator)
+        return self.render_rays(question, generator)
+
+    @property
+    def renders_views(self) -> bool:
+        """Whether it renders views itself, and not through rays."""
+        return type(self).render_views is not Backend.render_views
+
+    def render_rays(self, question: RayQuestion, generator: torch.Generator | None = None) -> Rendering:
+        """Render N rays, at one time each or, for a backend of several ``times_at_once``, at T times each.
 
         Args:
-            rays: N rays.
-            times: the field's time, [-1, 1] over all that the cameras saw, float64, shape [N]; or [N, T] for a
-                ``time_series`` backend, which also takes [N]. Gradients reach it.
+            question: rays, times and what is wanted. Gradients reach the times.
             generator: source of every random draw (sample jitter); None renders deterministically.
         """
+        raise NotImplementedError(f"{type(self).__name__} answers views, not loose rays")
+
+    def render_views(self, question: ViewQuestion, generator: torch.Generator | None = None) -> Rendering:
+        """Render B views; here: through rays, in portions where no gradient is wanted. A rasteriser has its own way.
+
+        Args:
+            question: views, times and what is wanted. Gradients reach the times and the readouts.
+            generator: source of every random draw; None renders deterministically.
+        """
+        portion = sys.maxsize if torch.is_grad_enabled() else self.execution.rays_at_once
+        return render_through_rays(lambda rays: self(rays, generator), question, portion)
+
+    def render_slopes(self, question: Question) -> Rendering:
+        """A deterministic rendering with its derivative by time, both without a graph.
+
+        Of rays it is found backward, in portions. Of views that the backend renders itself it is found forward
+        (:mod:`torch.autograd.forward_ad`), in one pass: all rows of a view move by as much as its time does. A
+        rasteriser that has derivatives of its own overrides this.
+        """
+        plain = replace(question, wanted=replace(question.wanted, slopes=False))
+        if isinstance(question, RayQuestion):
+            return backward_slopes(self, plain)
+        if not self.renders_views:
+            return render_through_rays(self, question, self.execution.rays_to_differentiate)
+        with torch.no_grad(), forward_ad.dual_level():
+            times = forward_ad.make_dual(plain.times.detach(), torch.ones_like(plain.times))
+            rgb, slopes = forward_ad.unpack_dual(self(replace(plain, times=times)).rgb)
+        return Rendering(rgb, slopes=torch.zeros_like(rgb) if slopes is None else slopes)
+
+    # -- training ------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
-        """Weighted loss terms of the rays by name, means over them; the photometric one is called ``photometric``.
+    def losses(self, rendering: Rendering, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Weighted loss terms of a batch by name, means over its pixels; the photometric one is called ``photometric``.
 
         What is minimised is their sum and that of the :meth:`penalties`.
         """
@@ -198,7 +237,11 @@ class Backend(nn.Module):
 
     @abstractmethod
     def param_groups(self, base_lr: float) -> list[dict[str, Any]]:
-        """Parameter groups for Adam: dicts of ``name``, ``params`` and ``lr``."""
+        """Parameter groups for Adam: dicts of ``name``, ``params`` and ``lr``.
+
+        A group may have a ``schedule`` as well, a function from the step's number to the share of its ``lr`` that it
+        has then, instead of the training's own warm-up and decay; and Adam's ``betas``.
+        """
 
     def before_step(self, step: int) -> None:
         """Bring schedules to ``step``; called before each step, and once before evaluation."""
@@ -211,8 +254,25 @@ class Backend(nn.Module):
         """
         return None
 
+    def after_backward(self, rendering: Rendering, batch: Batch, step: int) -> Sequence[Tensor]:
+        """Look at the gradients, between the backward pass and the optimizer's step.
+
+        Args:
+            rendering: what was answered; what its extras retain has its gradients.
+            batch: what it was about: this process's share of it, where several train together.
+            step: number of the step.
+
+        Returns:
+            Tensors of this step's statistics that are to be added up over all processes, in place: :meth:`after_step`
+            finds the sums in them.
+        """
+        return ()
+
     def after_step(self, step: int) -> Sequence[Replacement]:
-        """Act on the finished step; says which parameters were replaced by which, all others being the same still."""
+        """Act on the finished step; says which parameters were replaced by which, all others being the same still.
+
+        A parameter whose rows were moved or filled anew, in place, is named as its own replacement.
+        """
         return ()
 
 

@@ -7,11 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from syncnerf.backend import Rendering
 from syncnerf.config import ColoursConfig
-
-COLOURS = ("static_rgb", "dynamic_rgb")
-"""Extras of a rendering that are colours, as its ``rgb`` is."""
+from syncnerf.questions import SHOWN_EXTRAS, Rendering
 
 
 class CameraColours(nn.Module):
@@ -49,16 +46,20 @@ class CameraColours(nn.Module):
         return torch.where(self.is_trained[:, None], values - values[self.is_trained].mean(dim=0), values)
 
     def forward(self, cameras: Tensor, rendering: Rendering) -> Rendering:
-        """What cameras (global indices, int64, shape [N]) would have recorded of a rendering of N rays."""
+        """What cameras (global indices, int64, shape [B]) would have recorded of a rendering of B rays or views."""
         if not self.learned:
             return rendering
         gains, biases = (table.index_select(0, cameras) for table in self.values())
 
-        def recorded(rgb: Tensor) -> Tensor:
-            return rgb * gains + biases if rgb.ndim == 2 else rgb * gains[:, None] + biases[:, None]
+        def shaped(table: Tensor, like: Tensor) -> Tensor:
+            return table.reshape(len(table), *[1] * (like.ndim - 2), 3)
 
-        extras = {name: recorded(value) if name in COLOURS else value for name, value in rendering.extras.items()}
-        return replace(rendering, rgb=recorded(rendering.rgb), extras=extras)
+        def recorded(rgb: Tensor) -> Tensor:
+            return rgb * shaped(gains, rgb) + shaped(biases, rgb)
+
+        extras = {name: recorded(value) if name in SHOWN_EXTRAS else value for name, value in rendering.extras.items()}
+        slopes = None if rendering.slopes is None else rendering.slopes * shaped(gains.detach(), rendering.slopes)
+        return replace(rendering, rgb=recorded(rendering.rgb), slopes=slopes, extras=extras)
 
     def recorded(self, camera: int, rgb: Tensor) -> Tensor:
         """What a camera shows of colours [..., 3]; differentiable."""

@@ -202,6 +202,19 @@ class Clock(nn.Module):
             frame_times = frame_times + (late if frame_times.ndim == 1 else late[:, None])
         return self._coordinate(self._field_seconds(cameras, frame_times))
 
+    def readouts(self, cameras: Tensor) -> Tensor:
+        """What passes of the field's coordinate between cameras' first and last rows, float64, shape [N], likewise."""
+        factors, _ = self._lines()
+        return self._span(factors[cameras] * self.row_times[cameras])
+
+    def spans(self, seconds: Tensor) -> Tensor:
+        """Spans of scene time (seconds, float64, any shape) as spans of the field's coordinate, likewise."""
+        factors, _ = self._lines()
+        return self._span(factors[self.reference] * seconds)
+
+    def _span(self, field_seconds: Tensor) -> Tensor:
+        return 2.0 * field_seconds / (self.range[1] - self.range[0])
+
     def moments(self, times: Tensor) -> Tensor:
         """The field's coordinate of scene times (seconds, float64, any shape), likewise."""
         factors, constants = self._lines()

@@ -56,20 +56,29 @@ def _offsets(offsets: OffsetsConfig) -> str:
 
 
 def _sampling(sampling: SamplingConfig, spec: BackendSpec) -> str:
-    """Importance and series of times, of which each backend knows one."""
-    if spec.batch == "time_series":
-        if sampling.importance != "changing":
-            return f"importance = {sampling.importance} is for single rays; {spec.name} draws series: leave it out"
-        return ""
+    """Importance, series of times and views, of which each backend knows one."""
+    if spec.trains_on != "views" and sampling.view_side:
+        return f"view_side = {sampling.view_side} is for backends that train on views; leave it out for {spec.name}"
+    if spec.trains_on != "rays" and sampling.importance != "changing":
+        drawn = spec.trains_on.replace("time_", "")
+        return f"importance = {sampling.importance} is for single rays; {spec.name} draws {drawn}: leave it out"
+    if spec.trains_on != "rays":
+        return _series(sampling, spec)
     if sampling.importance != "changing" and sampling.dynamic_share == 0:
         return (
             f"importance = {sampling.importance} says how the dynamic share is drawn, and dynamic_share is 0; give one "
             "(N3V's is 1)"
         )
+    return _series(sampling, spec)
+
+
+def _series(sampling: SamplingConfig, spec: BackendSpec) -> str:
+    """Options of series of times, for a backend that knows none."""
     for name, usual in (("time_frames", 0), ("time_sampling", "uniform")):
-        if getattr(sampling, name) != usual:
+        if spec.trains_on != "time_series" and getattr(sampling, name) != usual:
+            drawn = {"rays": "single rays", "views": "whole views"}[spec.trains_on]
             return (
                 f"{name} = {getattr(sampling, name)} is for backends that train on series of times; {spec.name} draws "
-                "single rays: leave it out"
+                f"{drawn}: leave it out"
             )
     return ""

@@ -100,7 +100,7 @@ class SamplingConfig:
 
     batch_size: int = option(
         4096,
-        "rays in a step (pixels with all their frames, for a time-series backend)",
+        "rays in a step (pixels with all their frames, for a backend of series; of all views, for one of views)",
         count(1, "a step needs rays, and memory for them", 2**24),
     )
     dynamic_share: float = option(
@@ -128,6 +128,11 @@ class SamplingConfig:
         20,
         "a pixel counts as changing for a time-series backend if one within so many pixels changes",
         count(0, "a distance in pixels", 4096),
+    )
+    view_side: int = option(
+        0,
+        "largest side of the views in a step, in pixels, for a backend of views; 0 for whole pictures",
+        count(8, "a picture has an extent", 2**14, also=0),
     )
     importance_switch: float = option(0.5, "share of the training after which isg-ist turns from ISG to IST", share())
     isg_gamma: float = option(

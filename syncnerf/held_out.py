@@ -13,7 +13,6 @@ from tqdm import tqdm
 from syncnerf.camera_colours import fit_colours
 from syncnerf.config import HeldOutConfig
 from syncnerf.photometry import (
-    CHUNK,
     CameraPixels,
     ClockFit,
     choose_pixels,
@@ -23,6 +22,7 @@ from syncnerf.photometry import (
     gauss_newton,
 )
 from syncnerf.photometry import residuals as photometric_residuals
+from syncnerf.pixels import render_pixels
 from syncnerf.scene.scene import Scene
 from syncnerf.seen import seen_span
 from syncnerf.synced import SyncedBackend
@@ -30,7 +30,7 @@ from syncnerf.synced import SyncedBackend
 logger = logging.getLogger(__name__)
 
 LEAST_SHARE = 0.4
-"""A candidate offset must leave this share of the pixels inside the time that the training cameras saw."""
+"""A candidate offset must leave this share of the frames inside the time that the training cameras saw."""
 FINE_FACTOR = 4
 """The Gauss-Newton steps look at this many times the pixels of the grid."""
 KNOWN_ERRORS, KNOWN_FRAMES = 5.0, 2.0
@@ -50,7 +50,7 @@ class OffsetFit:
         rate: how much faster than the reference's its clock runs; 0 where rates are not learned.
         rate_stderr: its standard error; 0 likewise.
         grid: candidates of the coarse search in seconds, shape [G].
-        errors: their mean squared photometric errors, shape [G]; NaN where too few pixels fall into the seen time.
+        errors: their mean squared photometric errors, shape [G]; NaN where too few frames fall into the seen time.
         steps: refinement steps taken.
         reason: why the offset is not determined; ``seconds`` is then what was known beforehand, or 0. Empty if it is.
     """
@@ -67,7 +67,7 @@ class OffsetFit:
 
 
 class HeldOutOptimizer:
-    """The test-time offset optimizer, for any backend whose gradients reach the times.
+    """The test-time offset optimizer, for any backend: it asks for pixels of views and their slopes.
 
     A grid over the whole plausible range finds the right valley, damped Gauss-Newton its bottom. Where synchronisation
     has determined the camera's offset together with the others', it is sought around that alone, and both are combined
@@ -78,23 +78,12 @@ class HeldOutOptimizer:
         synced: clock and field, schedules already at the step to evaluate.
         scene: cameras and frames.
         config: method, range, pixels, steps.
-        device: where rays are rendered.
         seed: choice of the pixel subset.
-        times_at_once: candidate offsets that the backend answers in one call; more than one suits a ``time_series``
-            backend.
     """
 
-    def __init__(
-        self,
-        synced: SyncedBackend,
-        scene: Scene,
-        config: HeldOutConfig,
-        device: torch.device | str = "cpu",
-        seed: int = 0,
-        times_at_once: int = 1,
-    ):
+    def __init__(self, synced: SyncedBackend, scene: Scene, config: HeldOutConfig, seed: int = 0):
         self.synced, self.scene, self.config = synced, scene, config
-        self.device, self.seed, self.times_at_once = torch.device(device), seed, times_at_once
+        self.device, self.seed = synced.device, seed
         self.fits_rate = synced.clock.config.offset_rates == "learn"
         self.first_seen, self.last_seen = seen_span(synced.clock, scene)
 
@@ -130,53 +119,38 @@ class HeldOutOptimizer:
         )
         return fit
 
-    @torch.no_grad()
-    def _fit_colours(self, pixels: CameraPixels, times: Tensor) -> None:
-        """Give the pixels' camera the colours that suit scene times [N] best, by linear least squares."""
-        rendered = torch.cat(
-            [
-                self.synced.render_moments(pixels.rays[part], times[part]).rgb
-                for part in torch.arange(len(times), device=self.device).split(CHUNK)
-            ]
-        )
-        seen = self._seen(times)
-        self.synced.colours.set_camera(pixels.camera, *fit_colours(rendered[seen], pixels.rgb[seen]))
+    def _fit_colours(self, pixels: CameraPixels, moments: Tensor) -> None:
+        """Give the pixels' camera the colours that suit its frames' scene times [F] best, by linear least squares."""
+        seen = self._seen(moments)
+        pixels, moments = pixels[seen], moments[seen]
+        rendered = self._rendered(pixels, moments).reshape(-1, 3)
+        self.synced.colours.set_camera(pixels.camera, *fit_colours(rendered, pixels.rgb.reshape(-1, 3)))
 
-    @torch.no_grad()
+    def _rendered(self, pixels: CameraPixels, moments: Tensor) -> Tensor:
+        """The scene's own colours of pixels [F, K] at scene times [F] or [F, G], shape [F, K, 3] or [F, K, G, 3]."""
+        question = self.synced.at_scene_time(pixels.views, moments, readout=pixels.row_time)
+        return render_pixels(self.synced.backend, question, pixels.places).rgb
+
     def _errors(self, pixels: CameraPixels, offsets: Tensor) -> Tensor:
-        """Mean squared errors at candidate offsets [G], over the pixels that each leaves in the seen time, shape [G].
+        """Mean squared errors at candidate offsets [G], over the frames that each leaves in the seen time, shape [G].
 
         NaN where it leaves too few of them. Where colours are learned, a candidate is judged with those that suit it.
         """
-        times = pixels.times[:, None] + offsets.to(self.device)
-        seen = self._seen(times)
-        judged = seen.float().mean(dim=0) >= LEAST_SHARE
-        if self.synced.colours.learned:
-            return self._errors_beyond_colours(pixels, times, seen, judged)
-        totals = torch.zeros(len(offsets), dtype=torch.float64, device=self.device)
-        for part in (seen & judged).any(dim=1).nonzero()[:, 0].split(max(1, CHUNK // len(offsets))):
-            asked = times[part] if self.times_at_once > 1 else times[part, 0]
-            rgb = self.synced.render_moments(pixels.rays[part], asked).rgb.reshape(*times[part].shape, 3)
-            squares = (rgb - pixels.rgb[part, None]).double().square().mean(dim=-1)
-            totals += (squares * seen[part]).sum(dim=0)
-        return torch.where(judged, totals / seen.sum(dim=0), torch.nan).cpu()
-
-    def _errors_beyond_colours(self, pixels: CameraPixels, times: Tensor, seen: Tensor, judged: Tensor) -> Tensor:
-        """The same errors, once a gain and a bias per channel are fitted to each candidate."""
-        errors = torch.full(judged.shape, torch.nan, dtype=torch.float64)
-        block = max(1, CHUNK // times.shape[1])
-        rendered = torch.cat(
-            [
-                self.synced.render_moments(
-                    pixels.rays[part], times[part] if self.times_at_once > 1 else times[part, 0]
-                ).rgb.reshape(*times[part].shape, 3)
-                for part in torch.arange(len(times), device=self.device).split(block)
-            ]
-        )
-        for candidate in judged.nonzero()[:, 0].tolist():
-            shown, truth = rendered[seen[:, candidate], candidate].double(), pixels.rgb[seen[:, candidate]].double()
-            gain, bias = fit_colours(shown, truth)
-            errors[candidate] = (shown * gain + bias - truth).square().mean().cpu()
+        moments = pixels.times[:, None] + offsets.to(self.device)
+        seen = self._seen(moments)
+        seen &= seen.double().mean(dim=0) >= LEAST_SHARE
+        errors = torch.full(offsets.shape, torch.nan, dtype=torch.float64)
+        asked = seen.any(dim=1)
+        if not asked.any():
+            return errors
+        rendered, rgb = self._rendered(pixels[asked], moments[asked]), pixels.rgb[asked]
+        for candidate in seen.any(dim=0).nonzero()[:, 0].tolist():
+            own = seen[asked, candidate]
+            shown, truth = (part.reshape(-1, 3).double() for part in (rendered[own, :, candidate], rgb[own]))
+            if self.synced.colours.learned:
+                gain, bias = fit_colours(shown, truth)
+                shown = shown * gain + bias
+            errors[candidate] = (shown - truth).square().mean().cpu()
         return errors
 
     def _seen(self, times: Tensor) -> Tensor:
@@ -192,11 +166,11 @@ class HeldOutOptimizer:
         reach = min(reach, max(KNOWN_ERRORS * error, KNOWN_FRAMES * spacing))
         count = int(reach / spacing + 1e-6)  # 0.6 s are 6 frames of 0.1 s, whatever floats say
         grid = middle + torch.arange(-count, count + 1, dtype=torch.float64) * spacing
-        coarse = pixels[: self.config.test_pixels]
-        blocks = tqdm(grid.split(self.times_at_once), desc="searching offset", leave=False)
+        coarse = pixels.fewer(self.config.test_pixels)
+        blocks = tqdm(grid.split(self.synced.backend.times_at_once), desc="searching offset", leave=False)
         errors = torch.cat([self._errors(coarse, block) for block in blocks])
         if errors.isnan().all():
-            reason = f"no candidate leaves {LEAST_SHARE:.0%} of its pixels in the time that the training cameras saw"
+            reason = f"no candidate leaves {LEAST_SHARE:.0%} of its frames in the time that the training cameras saw"
             return self._undetermined(index, known, grid, errors, reason)
         start = self._unknowns(grid[errors.nan_to_num(torch.inf).argmin()].item())
         seen = pixels[self._seen(pixels.moments(start))]
@@ -259,14 +233,14 @@ class HeldOutOptimizer:
         """Adam on the mean squared error from offset 0, as the paper does it."""
         unknowns = self._unknowns(0.0).requires_grad_()
         optimizer = torch.optim.Adam([unknowns], lr=self.config.test_adam_lr * self.scene.cameras[index].duration)
-        coarse = pixels[: self.config.test_pixels]
+        coarse = pixels.fewer(self.config.test_pixels)
         for _ in tqdm(range(self.config.test_adam_steps), desc="fitting offset (Adam)", leave=False):
             values, slopes = photometric_residuals(self.synced, coarse, unknowns.detach())
-            unknowns.grad = 2 * coarse.basis.T @ (values * slopes).sum(dim=-1) / values.numel()
+            unknowns.grad = 2 * coarse.basis.flatten(0, 1).T @ (values * slopes).sum(dim=-1) / values.numel()
             optimizer.step()
         unknowns = unknowns.detach()
         covariance = clustered_covariance(
-            *photometric_residuals(self.synced, pixels, unknowns), pixels.basis, pixels.frames
+            *photometric_residuals(self.synced, pixels, unknowns), pixels.basis.flatten(0, 1), pixels.groups()
         )
         nothing = torch.empty(0, dtype=torch.float64)
         return self._found(index, ClockFit(unknowns, covariance, self.config.test_adam_steps), nothing, nothing)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from syncnerf.pixels import render_pixels
+from syncnerf.questions import COLOURS, SLOPES
 from syncnerf.sampling.statistics import pixel_statistics
-from syncnerf.scene.camera import intrinsics_table, pixel_rays, pixel_rows
-from syncnerf.scene.rays import Rays
 from syncnerf.scene.scene import Scene
+from syncnerf.scene.views import Views
 from syncnerf.synced import SyncedBackend
 
-CHUNK = 4096
-"""Rays rendered at once."""
+PIXELS_OF_A_FRAME = 64
+"""Pixels that are looked at in each frame, in a video of many."""
+LEAST_FRAMES = 16
+"""Frames at least, where there are so many, however few pixels are looked at."""
 UNKNOWNS = ("shift", "rate", "readout")
 """A camera's shift at the middle of its video; the share of it that its rate has made at the ends; its readout time."""
 MOST_STEP = 1.0
@@ -27,39 +30,67 @@ CONVERGED = 1e-4
 
 @dataclass(frozen=True)
 class CameraPixels:
-    """Some of a camera's pixels at some of its frames.
+    """Some pixels of some of a camera's frames: N = F K of them.
 
     Attributes:
         camera: global index.
-        rays: N rays.
-        times: when each was exposed on the camera's own clock, its row counted, seconds, float64, shape [N].
-        basis: derivatives of the corrected times by the clock's unknowns (of :data:`UNKNOWNS`) that were asked for,
-            float64, shape [N, P].
-        rgb: true colours, float32, shape [N, 3].
-        still: the pixels' mean colours over the video, float32, shape [N, 3].
-        frames: frame numbers, int64, shape [N].
+        views: what the camera sees at F frames.
+        places: which pixels of each frame, row * width + column, int64, shape [F, K].
+        times: when the middle row of each frame was exposed on the camera's own clock, seconds, float64, shape [F].
+        row_time: seconds from the first row to the last.
+        basis: derivatives of the pixels' corrected times by the clock's unknowns (of :data:`UNKNOWNS`) that were asked
+            for, float64, shape [F, K, P].
+        rgb: true colours, float32, shape [F, K, 3].
+        still: the pixels' mean colours over the video, float32, shape [F, K, 3].
+        frames: frame numbers, int64, shape [F].
+        unknowns: the names of the P unknowns.
     """
 
     camera: int
-    rays: Rays
+    views: Views
+    places: Tensor
     times: Tensor
+    row_time: float
     basis: Tensor
     rgb: Tensor
     still: Tensor
     frames: Tensor
+    unknowns: tuple[str, ...]
 
     def __getitem__(self, index: slice | Tensor) -> CameraPixels:
-        parts = (self.times, self.basis, self.rgb, self.still, self.frames)
-        return CameraPixels(self.camera, self.rays[index], *(part[index] for part in parts))
+        """Those of some of the frames."""
+        return self._changed(lambda tensor: tensor[index])
 
     def to(self, device: torch.device | str) -> CameraPixels:
         """The same pixels on another device."""
-        parts = (self.times, self.basis, self.rgb, self.still, self.frames)
-        return CameraPixels(self.camera, self.rays.to(device), *(part.to(device) for part in parts))
+        return self._changed(lambda tensor: tensor.to(device))
+
+    def fewer(self, count: int) -> CameraPixels:
+        """About so many of the pixels: of fewer frames, and of each frame fewer where there are only few frames."""
+        frames = min(len(self.frames), max(1, count // PIXELS_OF_A_FRAME))
+        frames = max(frames, min(len(self.frames), LEAST_FRAMES))
+        each = min(self.places.shape[1], -(-count // frames))
+        some = self[:frames]
+        cut = {name: getattr(some, name)[:, :each] for name in ("places", "basis", "rgb", "still")}
+        return replace(some, **cut)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> CameraPixels:
+        names = ("places", "times", "basis", "rgb", "still", "frames")
+        return replace(self, views=self.views.apply(change), **{name: change(getattr(self, name)) for name in names})
+
+    def groups(self) -> Tensor:
+        """The frame of each of the N pixels, int64, shape [N]."""
+        return self.frames.repeat_interleave(self.places.shape[1])
 
     def moments(self, unknowns: Tensor) -> Tensor:
-        """Scene times in seconds at which the pixels were exposed, float64, shape [N], for unknowns [P] in seconds."""
-        return self.times + self.basis @ unknowns
+        """Scene times in seconds of the frames' middle rows, float64, shape [F], for unknowns [P] in seconds."""
+        rows = [0.0 if name == "readout" else 1.0 for name in self.unknowns]
+        return self.times + self.basis[:, 0] @ (unknowns * unknowns.new_tensor(rows))
+
+    def readout(self, unknowns: Tensor) -> Tensor:
+        """Seconds from the first row to the last, float64, no dimension."""
+        learned = [float(name == "readout") for name in self.unknowns]
+        return self.row_time + unknowns @ unknowns.new_tensor(learned)
 
 
 def choose_pixels(
@@ -72,14 +103,14 @@ def choose_pixels(
     unknowns: tuple[str, ...] = ("shift",),
     changing_only: bool = True,
 ) -> CameraPixels:
-    """Changing pixels of a camera first, at random frames; any allowed ones where too few change.
+    """Frames of a camera, evenly spread, and in each of them changing pixels first; any allowed ones where too few do.
 
     Args:
         scene: cameras and frames.
         index: global index of the camera.
         row_time: seconds from its first to its last row.
         mask: pixels that may be chosen, bool, shape [height, width].
-        count: how many; drawn with replacement.
+        count: how many, about; drawn with replacement.
         seed: of the choice.
         unknowns: of :data:`UNKNOWNS`, in the order of the basis.
         changing_only: prefer pixels that change; False for all allowed ones alike.
@@ -92,20 +123,30 @@ def choose_pixels(
     changing = allowed[deviation[allowed] > 0.5 * deviation[allowed].quantile(0.98).item()]
     if not changing_only or len(changing) * camera.frame_count < count:
         changing = allowed
-    pixel = changing[torch.randint(len(changing), (count,), generator=generator)]
-    frame = torch.randint(camera.frame_count, (count,), generator=generator)
-    row, column = pixel // mask.shape[1], pixel % mask.shape[1]
-    rgb = torch.from_numpy(frames[frame.numpy(), row.numpy(), column.numpy()]).float() / 255.0
-    poses = camera.camera_to_world[frame] if camera.is_moving else camera.camera_to_world.expand(count, 4, 4)
-    table, own = intrinsics_table([camera]), torch.zeros_like(pixel)
-    rays = pixel_rays(table, poses, own, pixel, scene.near, scene.far)
-    times, rows = camera.frame_times, pixel_rows(table, own, pixel).double()
+    frame = spread_frames(camera.frame_count, -(-count // PIXELS_OF_A_FRAME), generator)
+    shape = (len(frame), -(-count // len(frame)))
+    places = changing[torch.randint(len(changing), shape, generator=generator)]
+    row, column = places // mask.shape[1], places % mask.shape[1]
+    rgb = torch.from_numpy(frames[frame[:, None].numpy(), row.numpy(), column.numpy()]).float() / 255.0
+    views = Views.of(camera, frame.tolist(), scene.near, scene.far)
+    times, rows = camera.frame_times, (row.double() + 0.5) / mask.shape[0] - 0.5
     middle, half = (times[0] + times[-1]) / 2, (times[-1] - times[0]) / 2
-    columns = {"shift": torch.ones_like(rows), "rate": (times[frame] - middle) / half, "readout": rows}
-    basis = torch.stack([columns[name] for name in unknowns], dim=1)
-    exposed = times[frame] + row_time * rows
-    still = torch.from_numpy(statistics.mean).reshape(-1, 3)[pixel].float()
-    return CameraPixels(index, rays, exposed, basis, rgb, still, frame)
+    columns = {"shift": torch.ones_like(rows), "readout": rows}
+    columns["rate"] = ((times[frame] - middle) / half)[:, None].expand(shape)
+    basis = torch.stack([columns[name] for name in unknowns], dim=-1)
+    still = torch.from_numpy(statistics.mean).reshape(-1, 3)[places].float()
+    return CameraPixels(index, views, places, times[frame], row_time, basis, rgb, still, frame, unknowns)
+
+
+def spread_frames(frame_count: int, wanted: int, generator: torch.Generator) -> Tensor:
+    """Numbers of frames, one from each of equal stretches of a video, int64, shape [F]; all for more than there are.
+
+    Their order is such that the first few are spread over the whole video as well (multiples of the golden ratio).
+    """
+    count = min(wanted, frame_count)
+    order = (torch.arange(count, dtype=torch.float64) * 0.6180339887498949 % 1.0).argsort().argsort()
+    jitter = torch.rand(count, generator=generator, dtype=torch.float64)
+    return ((order + jitter) * frame_count / count).long().clamp_max(frame_count - 1)
 
 
 def residuals(
@@ -113,21 +154,16 @@ def residuals(
 ) -> tuple[Tensor, Tensor]:
     """Rendered minus true colours, float64, shape [N, 3], and their derivatives by scene time [N, 3], per second.
 
-    Three backward passes give the derivatives: a ray's colour depends on its own time alone. Without ``slopes`` they
-    are not computed, and zero.
+    Without ``slopes`` they are not computed, and zero.
     """
-    differences, derivatives = [], []
-    moments = pixels.moments(unknowns)
-    for part in torch.arange(len(moments), device=moments.device).split(CHUNK):
-        times = moments[part].detach().requires_grad_(slopes)
-        with torch.set_grad_enabled(slopes):
-            rgb = synced.colours.recorded(pixels.camera, synced.render_moments(pixels.rays[part], times).rgb)
-        differences.append((rgb - pixels.rgb[part]).detach().double())
-        channels = [torch.zeros_like(times)] * 3
-        if slopes:
-            channels = [torch.autograd.grad(rgb[:, c].sum(), times, retain_graph=c < 2)[0] for c in range(3)]
-        derivatives.append(torch.stack(channels, dim=-1).double())
-    return torch.cat(differences), torch.cat(derivatives)
+    moments, readout = pixels.moments(unknowns), pixels.readout(unknowns)
+    question = synced.at_scene_time(pixels.views, moments, SLOPES if slopes else COLOURS, readout)
+    cameras = torch.full_like(pixels.frames, pixels.camera)
+    shown = synced.colours(cameras, render_pixels(synced.backend, question, pixels.places))
+    values = (shown.rgb - pixels.rgb).detach().double().reshape(-1, 3)
+    if not slopes:
+        return values, torch.zeros_like(values)
+    return values, (shown.slopes.double() * synced.clock.spans(moments.new_ones(()))).reshape(-1, 3)
 
 
 def explains(synced: SyncedBackend, pixels: CameraPixels, unknowns: Tensor) -> bool:
@@ -181,10 +217,11 @@ def gauss_newton(
         most_steps: steps at most.
     """
     damping, unknowns, steps = 0.0, start, 0
+    basis, groups = pixels.basis.flatten(0, 1), pixels.groups()
     values, slopes = residuals(synced, pixels, unknowns)
     while steps < most_steps:
         steps += 1
-        normal, pull = _normal_equations(values, slopes, pixels.basis)
+        normal, pull = _normal_equations(values, slopes, basis)
         damped = normal + damping * torch.diag(normal.diagonal()) + 1e-30 * torch.eye(len(normal)).to(normal)
         step = -torch.linalg.lstsq(damped, pull[:, None]).solution[:, 0]
         step = step * min(1.0, MOST_STEP * interval / max(float(step.abs().max()), 1e-30))
@@ -196,7 +233,7 @@ def gauss_newton(
             damping = max(1.0, 4.0 * damping)
         if float(step.abs().max()) < CONVERGED * interval:
             break
-    return ClockFit(unknowns, clustered_covariance(values, slopes, pixels.basis, pixels.frames), steps)
+    return ClockFit(unknowns, clustered_covariance(values, slopes, basis, groups), steps)
 
 
 def _normal_equations(values: Tensor, slopes: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:

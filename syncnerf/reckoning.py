@@ -8,15 +8,15 @@ offsets adapts to them.)
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from syncnerf.backend import RayBatch
 from syncnerf.clock import Clock
-from syncnerf.photometry import CameraPixels, choose_pixels, explains, frozen, gauss_newton, residuals
+from syncnerf.photometry import choose_pixels, explains, frozen, gauss_newton
+from syncnerf.questions import SLOPES, Batch
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.batches import BatchSampler
@@ -60,21 +60,12 @@ class Reckoner:
         scene: cameras and frames.
         sampler: of the training's batches, whose loss is weighed against what was known.
         steps: length of the training.
-        device: where rays are rendered.
         seed: choice of the pixels.
     """
 
-    def __init__(
-        self,
-        synced: SyncedBackend,
-        scene: Scene,
-        sampler: BatchSampler,
-        steps: int,
-        device: torch.device | str,
-        seed: int = 0,
-    ):
+    def __init__(self, synced: SyncedBackend, scene: Scene, sampler: BatchSampler, steps: int, seed: int = 0):
         self.synced, self.scene, self.sampler = synced, scene, sampler
-        self.device, self.seed = torch.device(device), seed
+        self.device, self.seed = synced.device, seed
         self.last, self.shares = steps, {round(share * steps) for share in SHARES}
 
     def __call__(self, done: int) -> bool:
@@ -139,26 +130,15 @@ class Reckoner:
             )  # fmt: skip
 
 
-def loss_curvatures(synced: SyncedBackend, batch: RayBatch) -> Tensor:
-    """Second derivative of the photometric loss by each camera's shift (Gauss-Newton's), per second^2, shape [C].
-
-    Of a series of moments the first of each ray is taken, as good as any.
-    """
-    clock = synced.clock
-    own, rgb = batch.frame_times, batch.rgb
-    if own.ndim == 2:
-        own, rgb = own[:, 0], rgb[:, 0]
-    curvatures = torch.zeros(clock.camera_count).to(own)
+@torch.no_grad()
+def loss_curvatures(synced: SyncedBackend, batch: Batch) -> Tensor:
+    """Second derivative of the photometric loss by each camera's shift (Gauss-Newton's), per second^2, shape [C]."""
     with frozen(synced):
-        exposed = own + batch.rows.to(own) * clock.row_times[batch.cameras]
-        moments = (1.0 + clock.rates()[batch.cameras]) * exposed + clock.offsets()[batch.cameras]
-        for camera in batch.cameras.unique().tolist():
-            mine = (batch.cameras == camera).nonzero()[:, 0]
-            nothing = torch.zeros(len(mine), 1).to(moments)
-            pixels = CameraPixels(camera, batch.rays[mine], moments[mine], nothing, rgb[mine], rgb[mine], mine)
-            _, slopes = residuals(synced, pixels, nothing[0])
-            curvatures[camera] = 2.0 * slopes.square().sum() / (3 * len(own))
-    return curvatures
+        question = replace(synced.question(batch), wanted=SLOPES)
+        shown = synced.colours(batch.cameras, synced.backend(question))
+    squares = (shown.slopes.double() * synced.clock.spans(question.times.new_ones(()))).square()
+    curvatures = torch.zeros(synced.clock.camera_count).to(squares)
+    return curvatures.index_add(0, batch.cameras, 2.0 * squares.flatten(1).sum(dim=1) / squares.numel())
 
 
 def joint_covariance(clock: Clock, evidence: Evidence) -> Tensor:

@@ -65,7 +65,8 @@ def changes(config: Config, stored: dict[str, Any]) -> list[str]:
     lines = []
     for concern in CHANGEABLE:
         for name, value in option_values(getattr(config, concern)).items():
-            before = stored["options"][concern].get(name)
+            # What it was begun without was at its default then.
+            before = stored["options"][concern].get(name, value)
             if name not in OF_NO_CONSEQUENCE and value != before:
                 lines.append(f"from step {stored['step']} on: {name} = {value} instead of {before}")
     return lines

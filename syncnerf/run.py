@@ -25,7 +25,7 @@ from syncnerf.evaluation.pictures import depth_picture, error_picture
 from syncnerf.evaluation.protocols import PROTOCOLS
 from syncnerf.evaluation.render_videos import render_paths, render_test_videos
 from syncnerf.evaluation.report import write_report
-from syncnerf.evaluation.views import at_own_clock, evaluation_mode, render_views
+from syncnerf.evaluation.views import Shot, render_views
 from syncnerf.held_out import HeldOutOptimizer, OffsetFit
 from syncnerf.options import write_config
 from syncnerf.provenance import check_scene, scene_facts
@@ -169,29 +169,20 @@ def _trainer(
         scene.names,
         scene.frame_interval,
         assembly.device,
-        preview=lambda: _preview(config, assembly),
-        reckoner=Reckoner(assembly.synced, scene, sampler, course.steps, assembly.device, config.training.seed),
+        preview=lambda: _preview(assembly),
+        reckoner=Reckoner(assembly.synced, scene, sampler, course.steps, config.training.seed),
         ranks=ranks,
         course=course,
         about={"scene": scene_facts(scene), "options": stored_options(config)},
     )
 
 
-def _preview(config: Config, assembly: Assembly) -> dict[str, Tensor]:
+def _preview(assembly: Assembly) -> dict[str, Tensor]:
     """Truth, rendering, error and depth of the first test camera's middle frame, for TensorBoard."""
     scene, index = assembly.scene, assembly.scene.test[0]
-    camera = scene.cameras[index]
-    frame = camera.frame_count // 2
-    with evaluation_mode(assembly.synced):
-        view = next(
-            iter(
-                render_views(
-                    at_own_clock(assembly.synced, index), camera, [frame], camera.frame_times[[frame]], scene.near,
-                    scene.far, chunk=config.evaluation.render_chunk, device=assembly.device, times_at_once=1,
-                    description="preview",
-                )
-            )
-        )  # fmt: skip
+    frame = scene.cameras[index].frame_count // 2
+    shot = replace(Shot.of_camera(scene, index, [frame], "preview"), detailed=frozenset([frame]))
+    (view,) = render_views(assembly.synced, shot)
     truth = torch.from_numpy(scene.frames(index)[frame].copy()).float() / 255.0
     return {
         "test_view/truth": truth,
@@ -203,17 +194,15 @@ def _preview(config: Config, assembly: Assembly) -> dict[str, Tensor]:
 
 def _finish(config: Config, assembly: Assembly, folder: Path, step: int, checkpoint: Path | None = None) -> int:
     """Everything after training, as asked: fit, evaluate, render, report; ``checkpoint`` where nothing was trained."""
-    synced, scene, device = assembly.synced, assembly.scene, assembly.device
+    synced, scene, settings = assembly.synced, assembly.scene, config.evaluation
     renders = folder / "renders"
     renders.mkdir(parents=True, exist_ok=True)
-    times_at_once = assembly.times_at_once
-    settings = config.evaluation
     recalled = []
     if checkpoint is not None and (settings.render_only or not config.held_out.test_optim):
         recalled = recall_estimates(_offsets_of(checkpoint, folder), synced.clock, scene)
     if settings.render_only:
-        render_test_videos(synced, scene, renders, settings=settings, device=device, times_at_once=times_at_once)
-        render_paths(synced, scene, renders, settings=settings, device=device)
+        render_test_videos(synced, scene, renders, settings.test_frames)
+        render_paths(synced, scene, renders, settings.render_frames)
         print(f"videos: {renders}")
         return 0
     before, after, fits = _score(config, assembly, renders, step, recalled)
@@ -221,7 +210,7 @@ def _finish(config: Config, assembly: Assembly, folder: Path, step: int, checkpo
     if _trains(config) or fits:
         write_estimates(folder / "offsets.json", synced.clock, scene, fits)
     if _trains(config):
-        render_paths(synced, scene, renders, settings=settings, device=device)
+        render_paths(synced, scene, renders, settings.render_frames)
     report = write_report(folder, scene)
     print(result_table(scene, synced.clock.offsets().detach().cpu(), fits, before, after))
     print(f"report: {report}")
@@ -232,21 +221,19 @@ def _score(
     config: Config, assembly: Assembly, renders: Path, step: int, recalled: list[OffsetFit]
 ) -> tuple[Evaluation, Evaluation | None, list[OffsetFit]]:
     """Scores without the test-time fit, and with it where it is asked for or was made before."""
-    synced, scene, device, times_at_once = assembly.synced, assembly.scene, assembly.device, assembly.times_at_once
+    synced, scene = assembly.synced, assembly.scene
     fits_wanted = config.held_out.test_optim and synced.clock.learned
     if config.held_out.test_optim and not synced.clock.learned:
         logger.warning("--test-optim does nothing with --offset-mode off: there are no offsets to fit")
     protocol = PROTOCOLS[config.evaluation.protocol]
-    shared = {"settings": config.evaluation, "step": step, "device": device, "times_at_once": times_at_once}
+    shared = {"test_frames": config.evaluation.test_frames, "step": step}
     pictured = None if fits_wanted or recalled else renders
     before = evaluate(synced, scene, protocol.without_fit(), **shared, renders=pictured)
     if recalled:
         return before, evaluate(synced, scene, protocol, **shared, renders=renders), recalled
     if not fits_wanted:
         return before, None, []
-    optimizer = HeldOutOptimizer(
-        synced, scene, config.held_out, device, seed=config.training.seed, times_at_once=times_at_once
-    )
+    optimizer = HeldOutOptimizer(synced, scene, config.held_out, config.training.seed)
     fits = []
     for index in scene.test:
         size = scene.cameras[index].intrinsics

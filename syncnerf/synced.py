@@ -1,15 +1,18 @@
-"""The injection: a clock between the rays and the backend, and colours between its answer and the cameras."""
+"""The injection: a clock between the question and the backend, and colours between its answer and the cameras."""
 
-from collections.abc import Hashable
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from syncnerf.backend import Backend, RayBatch, Rendering
+from syncnerf.backend import Backend
 from syncnerf.camera_colours import CameraColours
 from syncnerf.clock import Clock
 from syncnerf.config import ColoursConfig
-from syncnerf.scene.rays import Rays
+from syncnerf.questions import COLOURS, Batch, Question, RayBatch, RayQuestion, Rendering, ViewQuestion, Wanted
+from syncnerf.scene.views import Views
 
 
 class SyncedBackend(nn.Module):
@@ -27,29 +30,54 @@ class SyncedBackend(nn.Module):
         self.colours = colours or CameraColours(ColoursConfig(camera_colours="off"), clock.camera_count)
         self.backend = backend
 
-    def render_moments(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
-        """Render rays at scene times (seconds, float64, shape [N] or [N, T]); no camera is involved."""
-        return self.backend.render(rays, self.clock.moments(times), generator)
+    @property
+    def device(self) -> torch.device:
+        """Where the field is, and questions should be."""
+        return self.clock.range.device
 
-    def render_batch(self, batch: RayBatch, generator: torch.Generator | None = None) -> Rendering:
-        """Render a training batch at its cameras' corrected times, in its cameras' colours."""
-        times = self.clock(batch.cameras, batch.frame_times, batch.rows)
-        return self.colours(batch.cameras, self.backend.render(batch.rays, times, generator))
+    # -- questions -----------------------------------------------------------------------------------------------
 
-    def render_camera(self, rays: Rays, camera: int, frame_times: Tensor, rows: Tensor | None = None) -> Rendering:
-        """Render rays of one camera at times on its own clock, in the scene's own colours.
+    def question(self, batch: Batch) -> Question:
+        """What a training batch asks, at its cameras' corrected times; gradients reach all that the clock learns."""
+        if isinstance(batch, RayBatch):
+            return RayQuestion(batch.rays, self.clock(batch.cameras, batch.frame_times, batch.rows))
+        times = self.clock(batch.cameras, batch.frame_times)
+        return ViewQuestion(batch.views, times, self.clock.readouts(batch.cameras))
+
+    def of_camera(self, camera: int, views: Views, frame_times: Tensor, wanted: Wanted = COLOURS) -> ViewQuestion:
+        """What a camera sees at times on its own clock, row after row.
 
         Args:
-            rays: N rays.
             camera: global index.
-            frame_times: seconds, float64, shape [N] or [N, T].
-            rows: each ray's row, from -1/2 to 1/2, shape [N]; None for the middle one.
+            views: B of its pictures, or parts of them.
+            frame_times: seconds, float64, shape [B] or [B, T].
+            wanted: what of the answer is wanted.
         """
-        cameras = torch.full((len(rays),), camera, device=frame_times.device)
-        return self.backend.render(rays, self.clock(cameras, frame_times, rows))
+        cameras = torch.full((len(views),), camera, device=frame_times.device)
+        return ViewQuestion(views, self.clock(cameras, frame_times), self.clock.readouts(cameras), wanted)
 
-    def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
-        """Loss terms of the rays."""
+    def at_scene_time(
+        self, views: Views, times: Tensor, wanted: Wanted = COLOURS, readout: Tensor | float = 0.0
+    ) -> ViewQuestion:
+        """What is seen at scene times: by a free camera, or by one at offset 0.
+
+        Args:
+            views: B of them.
+            times: at the middle row, seconds, float64, shape [B] or [B, T].
+            wanted: what of the answer is wanted.
+            readout: seconds from the first row to the last.
+        """
+        readouts = self.clock.spans(readout + times.new_zeros(len(views)))
+        return ViewQuestion(views, self.clock.moments(times), readouts, wanted)
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def render_batch(self, batch: Batch, generator: torch.Generator | None = None) -> Rendering:
+        """Render a training batch in its cameras' colours."""
+        return self.colours(batch.cameras, self.backend(self.question(batch), generator))
+
+    def losses(self, rendering: Rendering, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Loss terms of the batch."""
         return self.backend.losses(rendering, batch, step)
 
     def penalties(self, step: int) -> dict[str, Tensor]:
@@ -69,3 +97,8 @@ class SyncedBackend(nn.Module):
         """Bring both schedules to ``step``."""
         self.clock.before_step(step)
         self.backend.before_step(step)
+
+    def after_backward(self, rendering: Rendering, batch: Batch, step: int) -> Sequence[Tensor]:
+        """Let clock and backend look at the gradients; returns what is to be added up over all processes."""
+        self.clock.after_backward()
+        return self.backend.after_backward(rendering, batch, step)

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from syncnerf.backend import Backend, RayBatch, Rendering
+from syncnerf.backend import Backend
 from syncnerf.clock import Clock, ClockSpan
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
+from syncnerf.questions import RayBatch, RayQuestion, Rendering
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache
-from syncnerf.scene.rays import Rays
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 
@@ -37,17 +37,20 @@ class PatternBackend(Backend):
         self.shapes: list[torch.Size] = []
         self.decompositions = 0
 
-    def render(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
+    times_at_once = 8
+
+    def render_rays(self, question: RayQuestion, generator: torch.Generator | None = None) -> Rendering:
         assert not self.part.training
-        times = self.span[0] + (times + 1.0) / 2.0 * (self.span[1] - self.span[0])
+        rays, parts = question.rays, question.wanted.parts
+        times = self.span[0] + (question.times + 1.0) / 2.0 * (self.span[1] - self.span[0])
         self.shapes.append(times.shape)
         directions = rays.directions if times.ndim == 1 else rays.directions[:, None]
         phases = torch.tensor([0.0, 1.0, 2.0], device=times.device)
         waves = torch.sin(6.0 * directions + phases + (self.speed * times).float()[..., None])
         rgb = 0.5 + 0.4 * waves
         depth = 3.0 + times.float()
-        extras = {"static_rgb": rays.directions.abs(), "dynamic_rgb": rgb} if self.decompose else {}
-        self.decompositions += self.decompose
+        extras = {"static_rgb": rays.directions.abs(), "dynamic_rgb": rgb} if parts else {}
+        self.decompositions += parts
         return Rendering(rgb, depth, torch.ones_like(depth), extras)
 
     def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
@@ -105,7 +108,7 @@ def pattern_scene(
     for camera, offset in zip(cameras, offsets, strict=True):
         rays = camera.all_rays(2.0, 6.0)
         with torch.no_grad():
-            images = [backend.render(rays, (t + offset).expand(len(rays))).rgb for t in camera.frame_times]
+            images = [backend(RayQuestion(rays, (t + offset).expand(len(rays)))).rgb for t in camera.frame_times]
         pixels = (torch.stack(images).reshape(frame_count, height, width, 3) * 255).round().byte().numpy()
         sources[camera.name] = ArraySource(folder / f"{camera.name}.mp4", pixels)
     return Scene(

@@ -6,8 +6,9 @@ import itertools
 import pytest
 import torch
 
-from syncnerf.backend import Backend, RayBatch, SceneGeometry, discover_backends
+from syncnerf.backend import Backend, Execution, SceneGeometry, discover_backends
 from syncnerf.option import configured, options_of
+from syncnerf.questions import SHOWN, RayBatch, RayQuestion
 from syncnerf.scene.rays import Rays
 
 SMALL = {
@@ -57,9 +58,9 @@ def make(request):
     spec = discover_backends()[name]
     config = configured(spec.config, SMALL | choice)
 
-    def build(seed: int = 0, **changes) -> Backend:
+    def build(seed: int = 0, **execution) -> Backend:
         torch.manual_seed(seed)
-        backend = spec.build(config, scene_geometry(**changes))
+        backend = spec.build(config, scene_geometry(), Execution(**execution))
         with torch.no_grad():
             for parameter in backend.parameters():
                 parameter.add_(0.2 * torch.randn_like(parameter))
@@ -72,7 +73,7 @@ def make(request):
 
 def some_times(spec, count: int = RAYS) -> torch.Tensor:
     times = 1.6 * torch.rand(count, generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 0.8
-    return times[:, None] + torch.tensor([0.0, 0.07, 0.14]).double() if spec.batch == "time_series" else times
+    return times[:, None] + torch.tensor([0.0, 0.07, 0.14]).double() if spec.trains_on == "time_series" else times
 
 
 def some_batch(spec) -> RayBatch:
@@ -86,7 +87,7 @@ def some_batch(spec) -> RayBatch:
 def test_it_is_a_backend_with_the_contracts_signatures(make):
     backend = make()
     assert isinstance(backend, Backend)
-    for method in ("render", "losses", "penalties", "param_groups", "before_step", "after_step", "step_kind"):
+    for method in ("render_rays", "losses", "penalties", "param_groups", "before_step", "after_step", "step_kind"):
         expected = inspect.signature(getattr(Backend, method)).parameters
         assert list(inspect.signature(getattr(type(backend), method)).parameters) == list(expected)
     names = {p for m in vars(type(backend)).values() if callable(m) for p in inspect.signature(m).parameters}
@@ -96,7 +97,7 @@ def test_it_is_a_backend_with_the_contracts_signatures(make):
 @pytest.mark.parametrize("jittered", [False, True])
 def test_shapes_types_and_ranges_of_a_rendering(make, jittered):
     backend, times = make(), some_times(make.spec)
-    rendering = backend.render(some_rays(), times, torch.Generator().manual_seed(0) if jittered else None)
+    rendering = backend(RayQuestion(some_rays(), times), torch.Generator().manual_seed(0) if jittered else None)
     assert rendering.rgb.shape == (*times.shape, 3)
     assert rendering.depth.shape == rendering.accumulation.shape == times.shape
     for value in (rendering.rgb, rendering.depth, rendering.accumulation):
@@ -107,14 +108,15 @@ def test_shapes_types_and_ranges_of_a_rendering(make, jittered):
     assert rendering.depth.min() >= 1.9
     assert rendering.depth.max() <= 6.1
     assert rendering.rgb.std() > 1e-3
-    assert backend.render(some_rays(), some_times(make.spec)[:, 0] if times.ndim == 2 else times).rgb.shape == (RAYS, 3)
+    single = times[:, 0] if times.ndim == 2 else times
+    assert backend(RayQuestion(some_rays(), single)).rgb.shape == (RAYS, 3)
 
 
 def test_rendering_without_a_generator_is_deterministic_and_independent_of_the_batch(make):
     backend, times, rays = make().eval(), some_times(make.spec), some_rays()
     with torch.no_grad():
-        first, again = backend.render(rays, times), backend.render(rays, times)
-        part = backend.render(rays[7:19], times[7:19])
+        first, again = backend(RayQuestion(rays, times)), backend(RayQuestion(rays, times))
+        part = backend(RayQuestion(rays[7:19], times[7:19]))
     assert torch.equal(first.rgb, again.rgb)
     assert torch.equal(first.depth, again.depth)
     torch.testing.assert_close(first.rgb[7:19], part.rgb, atol=2e-5, rtol=0)
@@ -124,10 +126,10 @@ def test_every_random_draw_comes_from_the_generator(make):
     backend, times, rays = make(), some_times(make.spec), some_rays()
     with torch.no_grad():
         torch.manual_seed(1)
-        first = backend.render(rays, times, torch.Generator().manual_seed(3)).rgb
+        first = backend(RayQuestion(rays, times), torch.Generator().manual_seed(3)).rgb
         torch.manual_seed(2)
-        again = backend.render(rays, times, torch.Generator().manual_seed(3)).rgb
-        other = backend.render(rays, times, torch.Generator().manual_seed(4)).rgb
+        again = backend(RayQuestion(rays, times), torch.Generator().manual_seed(3)).rgb
+        other = backend(RayQuestion(rays, times), torch.Generator().manual_seed(4)).rgb
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -135,7 +137,7 @@ def test_every_random_draw_comes_from_the_generator(make):
 def test_gradients_reach_the_times_and_every_parameter(make):
     backend, batch = make(), some_batch(make.spec)
     times = batch.frame_times.requires_grad_()
-    rendering = backend.render(batch.rays, times, torch.Generator().manual_seed(0))
+    rendering = backend(RayQuestion(batch.rays, times), torch.Generator().manual_seed(0))
     losses, penalties = backend.losses(rendering, batch, 0), backend.penalties(0)
     assert "photometric" in losses
     assert not losses.keys() & penalties.keys()
@@ -151,7 +153,7 @@ def test_gradients_reach_the_times_and_every_parameter(make):
 
 def test_losses_do_not_know_the_camera(make):
     backend, batch = make(), some_batch(make.spec)
-    rendering = backend.render(batch.rays, batch.frame_times)
+    rendering = backend(RayQuestion(batch.rays, batch.frame_times))
     first = backend.losses(rendering, batch, 0)
     batch.cameras = batch.cameras + 5
     assert {k: v.item() for k, v in backend.losses(rendering, batch, 0).items()} == {
@@ -191,7 +193,7 @@ def train(backend: Backend, spec, steps: range) -> None:
     batch = some_batch(spec)
     for step in steps:
         backend.before_step(step)
-        rendering = backend.render(batch.rays, batch.frame_times, torch.Generator().manual_seed(step))
+        rendering = backend(RayQuestion(batch.rays, batch.frame_times), torch.Generator().manual_seed(step))
         optimizer.zero_grad()
         sum((backend.losses(rendering, batch, step) | backend.penalties(step)).values()).backward()
         optimizer.step()
@@ -207,7 +209,7 @@ def test_state_moves_to_another_instance(make):
     other.before_step(5)
     times, rays = some_times(make.spec), some_rays()
     with torch.no_grad():
-        assert torch.equal(backend.render(rays, times).rgb, other.render(rays, times).rgb)
+        assert torch.equal(backend(RayQuestion(rays, times)).rgb, other(RayQuestion(rays, times)).rgb)
     train(backend, make.spec, range(6, 9))
     train(other, make.spec, range(6, 9))
     for name, value in backend.state_dict().items():
@@ -225,7 +227,7 @@ def test_schedules_are_functions_of_the_step_alone(make):
         wandering.before_step(step)
         results = []
         for backend in (straight, wandering):
-            rendering = backend.render(batch.rays, batch.frame_times)
+            rendering = backend(RayQuestion(batch.rays, batch.frame_times))
             losses = backend.losses(rendering, batch, step) | backend.penalties(step)
             results.append((rendering.rgb, {name: value.item() for name, value in losses.items()}))
         assert torch.equal(results[0][0], results[1][0])
@@ -250,15 +252,14 @@ def test_kinds_of_steps_are_for_training_in_fixed_shapes(make):
 def test_decomposition_is_there_when_it_is_asked_for(make):
     backend, times = make().eval(), some_times(make.spec)
     with torch.no_grad():
-        plain = backend.render(some_rays(), times)
+        plain = backend(RayQuestion(some_rays(), times))
         assert "dynamic_rgb" not in plain.extras
-        backend.decompose = True
-        extras = backend.render(some_rays(), times).extras
-        moved = backend.render(some_rays(), times + 0.2).extras
+        extras = backend(RayQuestion(some_rays(), times, SHOWN)).extras
+        moved = backend(RayQuestion(some_rays(), times + 0.2, SHOWN)).extras
     for name in ("static_rgb", "dynamic_rgb"):
         assert extras[name].shape[-1] == 3
         assert 0 <= extras[name].min() <= extras[name].max() <= 1
     # The static part may only move as far as other samples are chosen at another time.
     movement = {name: (extras[name] - moved[name]).abs().mean() for name in extras if name.endswith("_rgb")}
     assert movement["dynamic_rgb"] > 0
-    assert movement["static_rgb"] < 0.5 * (plain.rgb - backend.render(some_rays(), times + 0.2).rgb).abs().mean()
+    assert movement["static_rgb"] < 0.5 * (plain.rgb - backend(RayQuestion(some_rays(), times + 0.2)).rgb).abs().mean()

@@ -12,6 +12,7 @@ from syncnerf.clock import Clock, ClockSpan
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig, SamplingConfig, TrainingConfig
 from syncnerf.evaluation.offset_errors import align_gauge
+from syncnerf.questions import RayQuestion
 from syncnerf.sampling.rays import RaySampler
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
@@ -258,13 +259,14 @@ def test_mode_off_is_bit_identical_to_training_without_offsets(tmp_path):
     for step in range(30):
         batch = sampler.draw(generator, step)
         optimizer.zero_grad()
-        (plain.render(batch.rays, synced.clock.moments(batch.frame_times)).rgb - batch.rgb).square().mean().backward()
+        asked = RayQuestion(batch.rays, synced.clock.moments(batch.frame_times))
+        (plain(asked).rgb - batch.rgb).square().mean().backward()
         optimizer.step()
     assert (plain.gain != 1.0).all()
     assert torch.equal(synced.backend.gain, plain.gain)
     batch = sampler.draw(generator)
     through = synced.render_batch(batch).rgb
-    assert torch.equal(through, plain.render(batch.rays, synced.clock.moments(batch.frame_times)).rgb)
+    assert torch.equal(through, plain(RayQuestion(batch.rays, synced.clock.moments(batch.frame_times))).rgb)
     assert synced.clock.offsets().tolist() == [0.0] * 5
 
 

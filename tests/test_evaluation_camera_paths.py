@@ -9,7 +9,6 @@ import torch
 from evaluation_fixtures import look_from, pattern_scene, synced_pattern
 from torch.nn.functional import normalize
 
-from syncnerf.config import EvaluationConfig
 from syncnerf.evaluation import render_videos
 from syncnerf.evaluation.camera_paths import ellipse_path, smooth_path, spiral_path
 from syncnerf.evaluation.render_videos import common_moments, render_paths, render_test_videos
@@ -125,13 +124,13 @@ def test_paths_are_filmed_at_a_fixed_and_in_moving_time(tmp_path, monkeypatch):
     seen = {}
     original = render_videos.render_views
 
-    def record(render, camera, frames, times, *rest, description, **options):
-        seen[description] = (camera, times)
-        return original(render, camera, frames, times, *rest, description=description, **options)
+    def record(synced, shot):
+        seen[shot.name] = (shot.camera, shot.times)
+        return original(synced, shot)
 
     monkeypatch.setattr(render_videos, "render_views", record)
     scene = pattern_scene(tmp_path, None)
-    videos = render_paths(synced_pattern(scene), scene, tmp_path, settings=EvaluationConfig(render_frames=7))
+    videos = render_paths(synced_pattern(scene), scene, tmp_path, 7)
     assert [video.name for video in videos] == ["path_fixed_moment.mp4", "path_moving.mp4"]
     for video in videos:
         with av.open(str(video)) as container:
@@ -143,7 +142,7 @@ def test_paths_are_filmed_at_a_fixed_and_in_moving_time(tmp_path, monkeypatch):
 
 def test_test_views_are_filmed_without_scores(tmp_path):
     scene = pattern_scene(tmp_path, None)
-    (video,) = render_test_videos(synced_pattern(scene), scene, tmp_path, settings=EvaluationConfig(test_frames=3))
+    (video,) = render_test_videos(synced_pattern(scene), scene, tmp_path, 3)
     with av.open(str(video)) as container:
         assert video.name == "test_cam_00.mp4"
         assert container.streams.video[0].frames == 3

@@ -1,6 +1,7 @@
 """Scores, videos and pictures of a field in closed form, whose right offsets are known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -9,16 +10,14 @@ import pytest
 import torch
 from evaluation_fixtures import FPS, pattern_scene, synced_pattern
 
-from syncnerf.config import EvaluationConfig
+from syncnerf.backend import Execution
 from syncnerf.evaluation.evaluate import METRICS, evaluate, write_metrics
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.videos import video_writer
-from syncnerf.evaluation.views import at_own_clock, at_scene_time, evaluated_frames, evaluation_mode, render_views
+from syncnerf.evaluation.views import Shot, evaluated_frames, evaluation_mode, render_views
 from syncnerf.summary import result_table
 
 TRUE_OFFSETS = [0.23, 0.1, -0.15, 0.4]
-SETTINGS = EvaluationConfig(render_chunk=50)
-
 
 @pytest.fixture
 def scene(tmp_path):
@@ -29,8 +28,8 @@ def test_the_right_offset_scores_a_perfect_image(tmp_path):
     # The field's time is the scene's own here, so the reference camera's true offset must be zero as in the embedding.
     scene = pattern_scene(tmp_path, [value - TRUE_OFFSETS[1] for value in TRUE_OFFSETS])
     synced = synced_pattern(scene, TRUE_OFFSETS)
-    after = evaluate(synced, scene, FULL, settings=SETTINGS, step=7)
-    before = evaluate(synced, scene, FULL.without_fit(), settings=SETTINGS, step=7)
+    after = evaluate(synced, scene, FULL, step=7)
+    before = evaluate(synced, scene, FULL.without_fit(), step=7)
     assert after.mean["psnr"] > 55
     assert after.mean["ssim"] > 0.999
     assert after.mean["dssim"] == pytest.approx((1 - after.mean["ssim"]) / 2)
@@ -41,8 +40,8 @@ def test_the_right_offset_scores_a_perfect_image(tmp_path):
 
 def test_none_means_offset_zero_whatever_the_embedding_holds(scene):
     fitted, untouched = synced_pattern(scene, TRUE_OFFSETS), synced_pattern(scene)
-    assert evaluate(fitted, scene, NONE, settings=SETTINGS).mean == (
-        evaluate(untouched, scene, FULL, settings=SETTINGS).mean
+    assert evaluate(fitted, scene, NONE).mean == (
+        evaluate(untouched, scene, FULL).mean
     )
     assert fitted.clock.offsets()[0].item() == pytest.approx(0.13)
 
@@ -53,7 +52,7 @@ def test_moments_that_no_training_camera_saw_are_scored_apart(scene, caplog):
     last = max(synced.clock.offsets()[i].item() + scene.cameras[i].frame_times[-1].item() for i in scene.train)
     camera = scene.cameras[0]
     synced.clock.set_camera(0, last - camera.frame_times[-3].item())
-    found = evaluate(synced, scene, FULL, settings=SETTINGS)
+    found = evaluate(synced, scene, FULL)
     count = camera.frame_count
     assert [score.seen for score in found.frames] == [True] * (count - 2) + [False] * 2
     assert found.mean["psnr"] == pytest.approx(np.mean([score.psnr for score in found.frames[:-2]]))
@@ -64,7 +63,7 @@ def test_moments_that_no_training_camera_saw_are_scored_apart(scene, caplog):
     assert f"frames {count - 2}, {count - 1} lie at moments that no training camera saw" in caplog.text
     # Nothing at all was seen: no score.
     synced.clock.set_camera(0, last + 100.0)
-    nothing = evaluate(synced, scene, FULL, settings=SETTINGS)
+    nothing = evaluate(synced, scene, FULL)
     assert nothing.mean["psnr"] is None
     assert nothing.unseen_count == count
     table = result_table(scene, synced.clock.offsets().detach(), [], found, nothing)
@@ -78,14 +77,14 @@ def test_holdout_scores_the_right_half_alone(scene):
     frames[:, :, : frames.shape[2] // 2] = 0
     spoiled = pattern_scene(scene.root / "spoiled", TRUE_OFFSETS)
     spoiled._frames[0] = frames
-    whole, half = (evaluate(synced, spoiled, p, settings=SETTINGS).mean["psnr"] for p in (FULL, HOLDOUT))
-    assert half == pytest.approx(evaluate(synced, scene, HOLDOUT, settings=SETTINGS).mean["psnr"])
+    whole, half = (evaluate(synced, spoiled, p).mean["psnr"] for p in (FULL, HOLDOUT))
+    assert half == pytest.approx(evaluate(synced, scene, HOLDOUT).mean["psnr"])
     assert whole < half - 3
 
 
 def test_offset_errors_leave_the_gauge_to_the_training_cameras(scene):
     found = torch.tensor([9.0, 0.0, -0.27, 0.3], dtype=torch.float64)
-    record = evaluate(synced_pattern(scene, found.tolist()), scene, FULL, settings=SETTINGS).offsets
+    record = evaluate(synced_pattern(scene, found.tolist()), scene, FULL).offsets
     # Differences of the training cameras: -0.1, -0.12, -0.1, so their median is -0.1.
     assert record["shift_seconds"] == pytest.approx(-0.1)
     assert record["max_seconds"] == pytest.approx(0.02)
@@ -98,12 +97,12 @@ def test_offset_errors_leave_the_gauge_to_the_training_cameras(scene):
 
 def test_no_ground_truth_no_offset_errors(tmp_path):
     scene = pattern_scene(tmp_path, None)
-    assert "offsets" not in evaluate(synced_pattern(scene), scene, FULL, settings=SETTINGS).to_dict()
+    assert "offsets" not in evaluate(synced_pattern(scene), scene, FULL).to_dict()
 
 
 def test_metrics_json_holds_both_scores(scene, tmp_path):
     synced = synced_pattern(scene, TRUE_OFFSETS)
-    after, before = (evaluate(synced, scene, p, settings=SETTINGS, step=3) for p in (FULL, FULL.without_fit()))
+    after, before = (evaluate(synced, scene, p, step=3) for p in (FULL, FULL.without_fit()))
     write_metrics(tmp_path / "metrics.json", after, before)
     record = json.loads((tmp_path / "metrics.json").read_text())
     assert record["protocol"] == "full"
@@ -121,7 +120,7 @@ def test_video_and_pictures_come_with_the_score(scene, tmp_path):
     (renders / "test_cam_00_0099_truth.png").touch()
     (renders / "test_cam_00b_0099_truth.png").touch()
     synced = synced_pattern(scene)
-    evaluate(synced, scene, FULL, settings=SETTINGS, renders=renders)
+    evaluate(synced, scene, FULL, renders=renders)
     with av.open(str(renders / "test_cam_00.mp4")) as video:
         stream = video.streams.video[0]
         # 17 x 13 pixels are padded, never resampled.
@@ -142,10 +141,10 @@ def test_video_and_pictures_come_with_the_score(scene, tmp_path):
 def test_frames_are_rendered_once_and_decomposed_for_pictures_only(tmp_path, at_once, calls, decomposed):
     scene = pattern_scene(tmp_path / "scene", TRUE_OFFSETS, frame_count=20)
     synced = synced_pattern(scene)
-    evaluate(synced, scene, FULL, settings=EvaluationConfig(), renders=tmp_path, times_at_once=at_once)
+    synced.backend.times_at_once = at_once
+    evaluate(synced, scene, FULL, renders=tmp_path)
     assert len(synced.backend.shapes) == calls
     assert synced.backend.decompositions == decomposed
-    assert not synced.backend.decompose
     assert len(list(tmp_path.glob("*_static.png"))) == 4
 
 
@@ -172,17 +171,14 @@ def test_modes_are_restored_even_after_an_error(scene):
 
 
 def test_several_moments_at_once_render_the_same_images(scene):
-    synced = synced_pattern(scene, TRUE_OFFSETS).eval()
-    synced.backend.decompose = True
-    camera = scene.cameras[0]
+    synced = synced_pattern(scene, TRUE_OFFSETS)
+    synced.backend.execution = Execution(rays_at_once=40)
+    shot = replace(Shot.of_camera(scene, 0, range(6)), detailed=frozenset(range(6)))
     views = {}
     for at_once in (1, 4):
         synced.backend.shapes.clear()
-        views[at_once] = list(
-            render_views(
-                at_own_clock(synced, 0), camera, range(6), camera.frame_times, 2.0, 6.0, chunk=40, times_at_once=at_once
-            )
-        )
+        synced.backend.times_at_once = at_once
+        views[at_once] = list(render_views(synced, shot))
         expected = {(40,), (21,)} if at_once == 1 else {(10, 4), (1, 4), (20, 2), (1, 2)}
         assert set(map(tuple, synced.backend.shapes)) == expected
     for one, several in zip(views[1], views[4], strict=True):
@@ -196,9 +192,7 @@ def test_several_moments_at_once_render_the_same_images(scene):
 
 
 def test_consuming_views_leaves_gradients_on(scene):
-    views = render_views(
-        at_scene_time(synced_pattern(scene).eval()), scene.cameras[0], [0], torch.zeros(1), 2.0, 6.0, description=None
-    )
+    views = render_views(synced_pattern(scene), Shot.of_camera(scene, 0, [0], own_clock=False), progress=False)
     next(views)
     assert torch.is_grad_enabled()
 
@@ -206,7 +200,7 @@ def test_consuming_views_leaves_gradients_on(scene):
 def test_offsets_switched_off_can_be_evaluated(scene):
     synced = synced_pattern(scene, mode="off")
     assert (
-        evaluate(synced, scene, NONE, settings=SETTINGS).mean == evaluate(synced, scene, FULL, settings=SETTINGS).mean
+        evaluate(synced, scene, NONE).mean == evaluate(synced, scene, FULL).mean
     )
 
 

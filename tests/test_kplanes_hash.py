@@ -9,6 +9,7 @@ from test_kplanes_times import build, some_rays
 
 from syncnerf.errors import UserError
 from syncnerf.option import configured
+from syncnerf.questions import RayQuestion
 from syncnerf_kplanes.hash_features import HashSizes, MaskedHashGrid
 from syncnerf_kplanes.spec import KPlanesConfig
 
@@ -114,10 +115,10 @@ def test_time_gradient_is_that_of_finite_differences(sampler, blur):
     times.requires_grad_()
     rays = some_rays(30)
     upstream = torch.rand(30, 3, generator=torch.Generator().manual_seed(6))
-    (backend.render(rays, times).rgb * upstream).sum().backward()
+    (backend(RayQuestion(rays, times)).rgb * upstream).sum().backward()
     step = 0.0008
     with torch.no_grad():
-        ahead, behind = (backend.render(rays, times + sign * step).rgb.double() for sign in (1, -1))
+        ahead, behind = (backend(RayQuestion(rays, times + sign * step)).rgb.double() for sign in (1, -1))
     slopes = ((ahead - behind) * upstream).sum(dim=-1) / (2 * step)
     assert slopes.abs().max() > 1e-2
     error = (times.grad - slopes).norm() / slopes.norm()
@@ -132,7 +133,7 @@ def test_a_checkpoint_of_one_engine_runs_with_another(sampler):
     other.load_state_dict(trained.state_dict())
     times = 1.6 * torch.rand(12, generator=torch.Generator().manual_seed(5), dtype=torch.float64) - 0.8
     with torch.no_grad():
-        found, expected = (backend.render(some_rays(12), times) for backend in (other, trained))
+        found, expected = (backend(RayQuestion(some_rays(12), times)) for backend in (other, trained))
     torch.testing.assert_close(found.rgb, expected.rgb, rtol=1e-4, atol=1e-4)
     assert expected.rgb.std() > 0.05
 

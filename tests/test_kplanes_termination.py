@@ -5,6 +5,7 @@ import torch
 
 from syncnerf.assembly import assemble, open_scene
 from syncnerf.options import parse
+from syncnerf.questions import RayQuestion
 
 
 @pytest.mark.parametrize("sampler", ["occupancy", "proposal"])
@@ -25,10 +26,10 @@ def test_rays_that_end_early_give_the_same_picture_from_fewer_samples(tiny_argum
     rays = scene.cameras[1].all_rays(scene.near, scene.far)
     times = torch.full((len(rays),), 0.3, dtype=torch.float64)
     with torch.enable_grad():
-        whole = synced.render_moments(rays, times)
+        whole = synced.backend(RayQuestion(rays, synced.clock.moments(times)))
     everything, asked[:] = sum(asked), []
     with torch.no_grad():
-        ended = synced.render_moments(rays, times)
+        ended = synced.backend(RayQuestion(rays, synced.clock.moments(times)))
     assert 0 < sum(asked) < 0.8 * everything
     assert whole.accumulation.max() > 0.99
     assert (whole.rgb - ended.rgb).abs().max() < 1 / 255

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from syncnerf.backend import SceneGeometry
+from syncnerf.backend import Execution, SceneGeometry
 from syncnerf.option import configured
+from syncnerf.questions import RayQuestion
 from syncnerf.scene.rays import Rays
 from syncnerf_kplanes.spec import SPEC, KPlanesConfig
 
@@ -18,8 +19,8 @@ SIZES = {
 def build(engine: str = "torch", **options):
     torch.manual_seed(0)
     bounds, white = torch.tensor([[-1.3] * 3, [1.3] * 3]), (1.0, 1.0, 1.0)
-    geometry = SceneGeometry(bounds, 2.0, 6.0, 12, 100, background=white, engine=engine)
-    return SPEC.build(configured(KPlanesConfig, SIZES | options), geometry)
+    geometry = SceneGeometry(bounds, 2.0, 6.0, 12, 100, background=white)
+    return SPEC.build(configured(KPlanesConfig, SIZES | options), geometry, Execution(engine))
 
 
 def some_rays(count: int) -> Rays:
@@ -48,10 +49,10 @@ def test_time_gradient_is_that_of_finite_differences(field, sampler, blur):
     times = native.requires_grad_()
     rays = some_rays(30)
     upstream = torch.rand(30, 3, generator=generator)
-    (backend.render(rays, times).rgb * upstream).sum().backward()
+    (backend(RayQuestion(rays, times)).rgb * upstream).sum().backward()
     step = 0.001  # seconds; a cell has a half, and each network many kinks
     with torch.no_grad():
-        ahead, behind = (backend.render(rays, times + sign * step).rgb.double() for sign in (1, -1))
+        ahead, behind = (backend(RayQuestion(rays, times + sign * step)).rgb.double() for sign in (1, -1))
     slopes = ((ahead - behind) * upstream).sum(dim=-1) / (2 * step)
     assert slopes.abs().max() > 1e-2
     error = (times.grad - slopes).norm() / slopes.norm()
@@ -64,7 +65,7 @@ def test_each_time_moves_its_own_ray_alone():
         for plane in backend.field.features._time_planes():
             plane.mul_(torch.rand_like(plane) + 0.5)
     times = torch.full((6,), 0.7, dtype=torch.float64, requires_grad=True)
-    rgb = backend.render(some_rays(6), times).rgb
+    rgb = backend(RayQuestion(some_rays(6), times)).rgb
     (gradient,) = torch.autograd.grad(rgb[2].sum(), times)
     assert gradient[2] != 0
     assert (gradient[[0, 1, 3, 4, 5]] == 0).all()
@@ -79,7 +80,7 @@ def test_time_is_told_apart_up_to_its_ends_and_stands_still_beyond():
 
     def at(time: float) -> torch.Tensor:
         with torch.no_grad():
-            return backend.render(rays, torch.full((8,), time, dtype=torch.float64)).rgb
+            return backend(RayQuestion(rays, torch.full((8,), time, dtype=torch.float64))).rgb
 
     assert not torch.allclose(at(0.9), at(1.0), atol=1e-5)
     assert not torch.allclose(at(-0.9), at(-1.0), atol=1e-5)

@@ -10,6 +10,7 @@ from test_rendering_planes import SIZES, random_planes, random_points
 
 from syncnerf.assembly import assemble, open_scene
 from syncnerf.options import parse
+from syncnerf.questions import RayQuestion
 from syncnerf_kplanes.plane_lookup import plane_features, plane_features_torch
 from syncnerf_kplanes.planes import PlaneGrid
 
@@ -89,7 +90,7 @@ def test_whole_field_renders_alike_with_either_engine(tiny_arguments):
         rays = scene.cameras[1].all_rays(scene.near, scene.far)[::40].to(DEVICE)
         times = torch.full((len(rays),), 0.3, dtype=torch.float64, device=DEVICE)
         with torch.no_grad():
-            colours[engine] = synced.render_moments(rays, times).rgb
+            colours[engine] = synced.backend(RayQuestion(rays, synced.clock.moments(times))).rgb
     torch.testing.assert_close(colours["triton"], colours["torch"], rtol=0, atol=1e-5)
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from test_backend_contract import scene_geometry, some_rays
 
-from syncnerf.backend import RayBatch
+from syncnerf.backend import Execution
 from syncnerf.errors import UserError
 from syncnerf.option import configured
+from syncnerf.questions import RayBatch, RayQuestion
 from syncnerf.rendering.compositing import render_weights
 from syncnerf_mixvoxels.adapter import MixVoxelsBackend, look_moments
 from syncnerf_mixvoxels.losses import variation_loss
@@ -27,7 +28,8 @@ SMALL = {
 def make(changes: dict | None = None, seed: int = 0, **geometry) -> MixVoxelsBackend:
     """A small backend whose weights are stirred, so that about half of its points change."""
     torch.manual_seed(seed)
-    backend = MixVoxelsBackend(configured(MixVoxelsConfig, SMALL | (changes or {})), scene_geometry(**geometry))
+    config = configured(MixVoxelsConfig, SMALL | (changes or {}))
+    backend = MixVoxelsBackend(config, scene_geometry(**geometry), Execution())
     with torch.no_grad():
         for parameter in backend.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -75,7 +77,7 @@ def test_rendering_is_the_slow_loop(latents):
     backend = make({"field": "mixvoxels_latents" if latents else "mixvoxels"})
     rays, times = some_rays(12), moments(12)
     times[5:] += 0.07  # two groups of rays that share their moments
-    rendering = backend.render(rays, times)
+    rendering = backend(RayQuestion(rays, times))
     share = rendering.extras["dynamic_samples"] / rendering.extras["samples"]
     assert 0.1 < share < 0.9, "the test needs both fields"
     rgb, opacity = slow_rendering(backend, rays, times)
@@ -87,9 +89,9 @@ def test_rendering_is_the_slow_loop(latents):
 @torch.no_grad()
 def test_all_moments_at_once_are_each_moment_alone():
     backend, rays, times = make(), some_rays(), moments(length=5)
-    together = backend.render(rays, times)
+    together = backend(RayQuestion(rays, times))
     for number in range(5):
-        alone = backend.render(rays, times[:, number])
+        alone = backend(RayQuestion(rays, times[:, number]))
         torch.testing.assert_close(alone.rgb, together.rgb[:, number], atol=2e-6, rtol=0)
         torch.testing.assert_close(alone.depth, together.depth[:, number], atol=2e-5, rtol=0)
 
@@ -97,10 +99,10 @@ def test_all_moments_at_once_are_each_moment_alone():
 def test_derivatives_by_single_times_are_finite_differences():
     backend, rays = make(), some_rays()
     times = torch.full((40,), 0.4, dtype=torch.float64).requires_grad_()
-    found = torch.autograd.grad(backend.render(rays, times).rgb[:, 1].sum(), times)[0]
+    found = torch.autograd.grad(backend(RayQuestion(rays, times)).rgb[:, 1].sum(), times)[0]
     step = 1e-3
     with torch.no_grad():
-        ends = [backend.render(rays, times + sign * step).rgb[:, 1] for sign in (1, -1)]
+        ends = [backend(RayQuestion(rays, times + sign * step)).rgb[:, 1] for sign in (1, -1)]
     expected = (ends[0] - ends[1]).double() / (2 * step)
     torch.testing.assert_close(found, expected, atol=2e-3 * expected.abs().max().item(), rtol=1e-2)
 
@@ -108,10 +110,10 @@ def test_derivatives_by_single_times_are_finite_differences():
 def test_the_gradient_of_an_offset_sums_over_shared_moments():
     backend, rays = make(), some_rays()
     offset = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    together = torch.autograd.grad(backend.render(rays, moments() + offset).rgb.square().sum(), offset)[0]
+    together = torch.autograd.grad(backend(RayQuestion(rays, moments() + offset)).rgb.square().sum(), offset)[0]
     alone = torch.zeros((), dtype=torch.float64)
     for number in range(3):
-        rendering = backend.render(rays, moments()[:, number] + offset)  # single times are never shared
+        rendering = backend(RayQuestion(rays, moments()[:, number] + offset))  # single times are never shared
         alone += torch.autograd.grad(rendering.rgb.square().sum(), offset)[0]
     assert together.item() == pytest.approx(alone.item(), rel=1e-4)
 
@@ -181,7 +183,7 @@ def test_nothing_dynamic_is_asked_where_nothing_changes(monkeypatch):
         lambda points: asked.append(len(points)) or points.new_zeros(0, 24),
     )
     times = moments().requires_grad_()
-    rendering = backend.render(some_rays(), times)
+    rendering = backend(RayQuestion(some_rays(), times))
     assert sum(asked) == 0
     assert rendering.extras["dynamic_samples"] == 0
     assert torch.equal(rendering.rgb[:, 0], rendering.rgb[:, 2])
@@ -190,14 +192,14 @@ def test_nothing_dynamic_is_asked_where_nothing_changes(monkeypatch):
 
 def test_a_ray_below_its_threshold_has_no_dynamic_points():
     backend = make({"ray_threshold": 1.0})
-    assert backend.render(some_rays(), moments()).extras["dynamic_samples"] == 0
-    everywhere = make({"ray_threshold": 0.0, "point_threshold": 0.0}).render(some_rays(), moments()).extras
+    assert backend(RayQuestion(some_rays(), moments())).extras["dynamic_samples"] == 0
+    everywhere = make({"ray_threshold": 0.0, "point_threshold": 0.0})(RayQuestion(some_rays(), moments())).extras
     assert everywhere["dynamic_samples"] == everywhere["samples"] > 0
 
 
 def test_the_moments_of_others_send_the_static_field_no_gradient():
     backend = make({"ray_threshold": 0.0, "point_threshold": 0.0})
-    backend.render(some_rays(), moments()).rgb.sum().backward()
+    backend(RayQuestion(some_rays(), moments())).rgb.sum().backward()
     assert all(p.grad is None or not p.grad.any() for p in backend.static_field.parameters())
     assert all(p.grad.any() for p in backend.dynamic_field.parameters())
 
@@ -218,7 +220,7 @@ def test_the_static_field_is_led_by_mean_or_median():
     rgb = torch.rand(40, 3, 3, generator=torch.Generator().manual_seed(0))
     for target, truth in (("mean", rgb.mean(dim=1)), ("median", rgb.median(dim=1).values)):
         backend = make({"static_target": target, "static_weight": 2.0})
-        rendering = backend.render(some_rays(), moments())
+        rendering = backend(RayQuestion(some_rays(), moments()))
         expected = 2 * (rendering.extras["static_rgb"] - truth).square().mean()
         torch.testing.assert_close(backend.losses(rendering, batch(rgb), 0)["static"], expected)
 
@@ -226,9 +228,9 @@ def test_the_static_field_is_led_by_mean_or_median():
 def test_while_the_variation_field_learns_the_dynamic_one_waits():
     backend = make({"variation_steps": 3})
     backend.before_step(2)
-    assert backend.render(some_rays(), moments()).extras["dynamic_samples"] == 0
+    assert backend(RayQuestion(some_rays(), moments())).extras["dynamic_samples"] == 0
     backend.before_step(3)
-    assert backend.render(some_rays(), moments()).extras["dynamic_samples"] > 0
+    assert backend(RayQuestion(some_rays(), moments())).extras["dynamic_samples"] > 0
 
 
 def test_the_schedule_refines_and_shrinks_when_it_says(monkeypatch):
@@ -264,7 +266,7 @@ def test_the_box_that_shrinks_leaves_what_is_in_it_as_it_was():
         before = backend.static_field.density(backend._in_box(inside))
         backend._shrink(40)
         after = backend.static_field.density(backend._in_box(inside))
-        rendering = backend.render(rays, moments())
+        rendering = backend(RayQuestion(rays, moments()))
     # Finer cells of other places sample the same function; products of linear pieces differ a little between them.
     assert (after - before).abs().mean() < 0.05 * before.std()
     assert torch.isfinite(rendering.rgb).all()
@@ -280,7 +282,7 @@ def test_unbounded_and_forward_facing_space_render(space):
     if space == "ndc":
         rays.origins[:] = 0.1 * rays.origins
         rays.directions[:, 2] = -1.0 - rays.directions[:, 2].abs()
-    rendering = backend.render(rays, moments(), torch.Generator().manual_seed(0))
+    rendering = backend(RayQuestion(rays, moments()), torch.Generator().manual_seed(0))
     assert torch.isfinite(rendering.rgb).all()
     assert rendering.rgb.std() > 1e-4
     rendering.rgb.sum().backward()

@@ -9,12 +9,13 @@ from test_backend_contract import RAYS, SMALL, scene_geometry, some_rays
 from test_mixvoxels_training import OPTIONS as MIXVOXELS_OPTIONS
 from tiny_scene import FIELD_OPTIONS
 
-from syncnerf.backend import RayBatch, discover_backends
+from syncnerf.backend import discover_backends
 from syncnerf.cli import main
 from syncnerf.config import CONCERNS
 from syncnerf.errors import UserError
 from syncnerf.option import Range, configured, option_values, options_of, whole_numbers
 from syncnerf.options import parse
+from syncnerf.questions import RayBatch, RayQuestion
 
 WORDS = ("-1", "0", "1", "nan", "inf", "-inf", "9" * 20, "1e300")
 """What is tried with every option."""
@@ -119,7 +120,7 @@ def test_what_is_allowed_of_a_field_can_be_trained(backend):
                     config = configured(spec.config, {**sizes, item.name: value})
                 except UserError:
                     continue
-                one_step(spec.build(config, scene_geometry()), spec.batch == "time_series")
+                one_step(spec.build(config, scene_geometry()), spec.trains_on == "time_series")
                 tried += 1
     assert tried > 50
 
@@ -147,7 +148,7 @@ def one_step(backend, is_series: bool) -> None:
     backend.train()
     for step in range(2):
         backend.before_step(step)
-        rendering = backend.render(rays, times, generator)
+        rendering = backend(RayQuestion(rays, times), generator)
         terms = {**backend.losses(rendering, batch, step), **backend.penalties(step)}
         loss = sum(term for term in terms.values())
         assert loss.isfinite(), terms
@@ -155,7 +156,7 @@ def one_step(backend, is_series: bool) -> None:
         backend.after_step(step)
     backend.eval()
     with torch.no_grad():
-        assert backend.render(rays, times).rgb.isfinite().all()
+        assert backend(RayQuestion(rays, times)).rgb.isfinite().all()
 
 
 SHORT = ("--steps=2", "--render-frames=1", "--test-frames=1", "--image-every=0", "--test-optim")

@@ -96,7 +96,7 @@ def trained(tmp_path, wrong: list[float], errors: float, gain: float = 1.0, nois
     with torch.no_grad():
         synced.backend.gain.fill_(gain)
     trainer = make_trainer(scene, synced, tmp_path / "run", STEPS, lr=1e-12)
-    trainer.reckoner = Reckoner(synced, scene, RaySampler(scene, SamplingConfig(batch_size=256)), STEPS, CPU)
+    trainer.reckoner = Reckoner(synced, scene, RaySampler(scene, SamplingConfig(batch_size=256)), STEPS)
     return synced, trainer
 
 
@@ -150,7 +150,7 @@ def test_what_was_learned_from_zero_gets_its_errors_and_stays(tmp_path):
     with torch.no_grad():
         clock.shifts.copy_(torch.tensor(PLANTED))
     synced = SyncedBackend(clock, WaveBackend(clock.range))
-    reckoner = Reckoner(synced, scene, RaySampler(scene, SamplingConfig(batch_size=256)), 100, CPU)
+    reckoner = Reckoner(synced, scene, RaySampler(scene, SamplingConfig(batch_size=256)), 100)
     before = clock.offsets().detach().clone()
     assert clock.stderr()[2:].isnan().all()
     assert not reckoner(70)

@@ -6,6 +6,7 @@ from test_backend_contract import SMALL, scene_geometry
 
 from syncnerf.backend import find_backend
 from syncnerf.option import configured
+from syncnerf.questions import RayQuestion
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.scene.rays import Rays
 
@@ -48,7 +49,7 @@ def test_rays_beside_the_box_show_the_backdrop_and_teach_it_alone(name):
         backend.backdrop.coefficients.normal_(generator=torch.Generator().manual_seed(0))
     toward = directions(6)
     away = Rays(torch.full((6, 3), 9.0).double(), toward.abs(), torch.full((6,), 0.1), torch.full((6,), 8.0))
-    rendering = backend.render(away, torch.zeros(6, dtype=torch.float64))
+    rendering = backend(RayQuestion(away, torch.zeros(6, dtype=torch.float64)))
     torch.testing.assert_close(rendering.rgb, backend.backdrop(away.directions))
     assert rendering.accumulation.abs().max() == 0
     rendering.rgb.square().sum().backward()

@@ -8,6 +8,7 @@ from test_backend_contract import SMALL, scene_geometry, some_batch, some_rays, 
 
 from syncnerf.backend import discover_backends
 from syncnerf.option import configured
+from syncnerf.questions import RayQuestion
 from syncnerf.rendering.space import FieldSpace
 from syncnerf.rendering.starting import CLEAR_DEPTH, HULL_DEPTH, near_factors, near_radius, scale_gradient
 from syncnerf.rendering.starting import starting_density as density_of
@@ -42,7 +43,7 @@ def trained(spec, kind: dict, scale: float, shift: torch.Tensor) -> tuple[torch.
     optimizer = torch.optim.Adam(backend.param_groups(1e-2))
     for step in range(3):
         backend.before_step(step)
-        rendering = backend.render(batch.rays, batch.frame_times, torch.Generator().manual_seed(step))
+        rendering = backend(RayQuestion(batch.rays, batch.frame_times), torch.Generator().manual_seed(step))
         optimizer.zero_grad()
         sum(backend.losses(rendering, batch, step).values()).backward()
         if step < 2:
@@ -50,7 +51,7 @@ def trained(spec, kind: dict, scale: float, shift: torch.Tensor) -> tuple[torch.
             backend.after_step(step + 1)
     gradients = {name: p.grad for name, p in backend.named_parameters() if p.grad is not None}
     with torch.no_grad():
-        seen = backend.render(elsewhere(some_rays(), scale, shift), some_times(spec))
+        seen = backend(RayQuestion(elsewhere(some_rays(), scale, shift), some_times(spec)))
     return seen.rgb, seen.depth / scale, gradients
 
 
@@ -86,7 +87,7 @@ def test_a_field_that_knows_nothing_has_the_stated_optical_depth(kind):
         backend = spec.build(configured(spec.config, SMALL | {"initial_depth": 0.0}), geometry)
         lines = torch.tensor([[-4.5, 0.1, 0.2], [-4.5, -0.7, 0.4]])
         rays = Rays(lines, torch.tensor([[1.0, 0.0, 0.0]]).expand(2, 3), torch.full((2,), 0.5), torch.full((2,), 8.5))
-        opacity = backend.render(rays, torch.full((2,), 0.5, dtype=torch.float64)).accumulation
+        opacity = backend(RayQuestion(rays, torch.full((2,), 0.5, dtype=torch.float64))).accumulation
         depth = HULL_DEPTH if kind == "hull" else CLEAR_DEPTH
         low, high = -torch.expm1(torch.tensor([-0.7 * depth, -1.5 * depth]))
         assert low <= opacity.min() <= opacity.max() <= high + 1e-6, name
@@ -125,7 +126,7 @@ def test_no_gradient_comes_from_just_before_a_lens(case):
         batch = some_batch(spec)
         batch.rays = replace(batch.rays, origins=0.1 * batch.rays.origins, near=0.001 + 0 * batch.rays.near)
         batch.rays.far = torch.ones_like(batch.rays.near)
-        loss = backend.losses(backend.render(batch.rays, batch.frame_times), batch, 0)["photometric"]
+        loss = backend.losses(backend(RayQuestion(batch.rays, batch.frame_times)), batch, 0)["photometric"]
         loss.backward()
         slopes.append(
             sum(

@@ -12,9 +12,9 @@ import torch
 from rank_recorder import record_steps
 from test_training_resume import assert_same
 
-from syncnerf.backend import RayBatch
 from syncnerf.cli import main
 from syncnerf.errors import UserError
+from syncnerf.questions import RayBatch
 from syncnerf.scene.rays import Rays
 from syncnerf.training.checkpoints import list_checkpoints
 from syncnerf.training.ranks import Ranks
@@ -118,5 +118,5 @@ def test_parts_make_up_the_batch():
             part.statistics["mean"],
         ):
             assert tensor.tolist() == part.cameras.tolist()
-    with pytest.raises(UserError, match="batch_size = 2: is less than the number of processes, 3"):
+    with pytest.raises(UserError, match="batch_size = 2: gives a step 2 to render, fewer than the 3 processes"):
         Ranks(0, 3).part(some_batch(2))

@@ -8,12 +8,12 @@ import torch
 from evaluation_fixtures import ArraySource, ring_of_cameras
 from torch import Tensor, nn
 
-from syncnerf.backend import Backend, RayBatch, Rendering
+from syncnerf.backend import Backend
 from syncnerf.clock import Clock, ClockSpan
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
+from syncnerf.questions import RayBatch, RayQuestion, Rendering
 from syncnerf.scene.frame_cache import FrameCache
-from syncnerf.scene.rays import Rays
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 
@@ -43,13 +43,13 @@ class WaveBackend(Backend):
         self.dropout = nn.Dropout(0.5)  # tells whether evaluation mode is set
         self.asked: list[Tensor] = []
 
-    def render(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
+    def render_rays(self, question: RayQuestion, generator: torch.Generator | None = None) -> Rendering:
         """Waves; every time that is asked for is noted in ``asked``, in seconds."""
-        times = self.span[0] + (times + 1.0) / 2.0 * (self.span[1] - self.span[0])
+        times = self.span[0] + (question.times + 1.0) / 2.0 * (self.span[1] - self.span[0])
         self.asked.append(times.detach().clone())
         frequencies = torch.tensor(FREQUENCIES, dtype=torch.float64)
         offsets = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
-        phases = 5.0 * rays.directions.double() + offsets + frequencies * (times + self.clock)[:, None]
+        phases = 5.0 * question.rays.directions.double() + offsets + frequencies * (times + self.clock)[:, None]
         rgb = (0.5 + 0.35 * self.gain * torch.sin(phases)).float()
         return Rendering(rgb, torch.full_like(rgb[:, 0], 3.0), torch.ones_like(rgb[:, 0]))
 

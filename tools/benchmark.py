@@ -25,7 +25,7 @@ from compare_engines import compare, peak_memory, waiting
 
 from syncnerf.assembly import Assembly, assemble, make_sampler, open_scene
 from syncnerf.cli import report_user_errors
-from syncnerf.evaluation.views import at_own_clock, evaluation_mode, render_views
+from syncnerf.evaluation.views import Shot, render_views
 from syncnerf.options import parse
 from syncnerf.processor import settle_processor
 from syncnerf.training.trainer import Trainer
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             assembly.spec.name, scene.names, scene.frame_interval, assembly.device,
         )  # fmt: skip
         steps, rays = time_steps(trainer, own.measure_warmup, own.measure_steps)
-    frames = time_frames(assembly, config.evaluation.render_chunk, own.measure_frames)
+    frames = time_frames(assembly, own.measure_frames)
     median = statistics.median(steps)
     cuda = assembly.device.type == "cuda"
     result = {
@@ -86,22 +86,17 @@ def time_steps(trainer: Trainer, warmup: int, count: int) -> tuple[list[float], 
     return seconds, rays
 
 
-def time_frames(assembly: Assembly, chunk: int, count: int) -> list[float]:
+def time_frames(assembly: Assembly, count: int) -> list[float]:
     """Seconds of each of ``count`` evenly spaced frames of the first test camera, after one that is not counted."""
     scene, index = assembly.scene, assembly.scene.test[0]
     camera = scene.cameras[index]
     frames = torch.linspace(0, camera.frame_count - 1, count + 1).long().tolist()
     seconds = []
-    with evaluation_mode(assembly.synced):
-        for frame in frames:
-            start = time.perf_counter()
-            views = render_views(
-                at_own_clock(assembly.synced, index), camera, [frame], camera.frame_times[[frame]], scene.near,
-                scene.far, chunk=chunk, device=assembly.device, times_at_once=1, description="timing",
-            )  # fmt: skip
-            next(iter(views))
-            waiting(assembly.device)()
-            seconds.append(time.perf_counter() - start)
+    for frame in frames:
+        start = time.perf_counter()
+        next(render_views(assembly.synced, Shot.of_camera(scene, index, [frame], "timing")))
+        waiting(assembly.device)()
+        seconds.append(time.perf_counter() - start)
     return seconds[1:]
 
 

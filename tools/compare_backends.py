@@ -132,10 +132,10 @@ def measure(options: list[str]) -> dict[str, float]:
         for camera in list(metrics["offsets"].get("test", {}).values())[:1]:
             figures["test_offset"] = abs(camera["error_frames"])
     run = load_run(folder)
-    scene, at_once = run.assembly.scene, run.assembly.times_at_once
+    scene, alone = run.assembly.scene, run.assembly.synced.backend.times_at_once == 1
     frames = list(range(scene.cameras[scene.test[0]].frame_count))
     # A few are enough where each is rendered alone.
-    return figures | {"render": run.seconds_per_frame(frames if at_once > 1 else frames[::8], at_once)}
+    return figures | {"render": run.seconds_per_frame(frames[::8] if alone else frames)}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from syncnerf.assembly import Assembly, assemble, open_scene
 from syncnerf.config import Config
-from syncnerf.evaluation.views import at_own_clock, evaluation_mode, render_views
+from syncnerf.evaluation.views import Shot, render_views
 from syncnerf.options import parse
 from syncnerf.processor import settle_processor
 from syncnerf.training.checkpoints import choose_checkpoint, load_checkpoint
@@ -20,22 +20,23 @@ class FinishedRun:
     config: Config
     assembly: Assembly
 
-    def seconds_per_frame(self, frames: list[int], at_once: int) -> float:
-        """Seconds for one frame of the first test camera, rendered ``at_once`` at a time (a second round counts)."""
+    def seconds_per_frame(self, frames: list[int], at_once: int | None = None) -> float:
+        """Seconds for one frame of the first test camera (a second round counts).
+
+        Args:
+            frames: which.
+            at_once: how many are asked for together; None for as many as the backend likes.
+        """
         scene, synced = self.assembly.scene, self.assembly.synced
-        camera = scene.cameras[scene.test[0]]
-        taken = 0.0
-        with evaluation_mode(synced):
-            for _ in range(2):
-                start = time.perf_counter()
-                views = render_views(
-                    at_own_clock(synced, scene.test[0]), camera, frames, camera.frame_times[frames], scene.near,
-                    scene.far, chunk=self.config.evaluation.render_chunk, device=self.assembly.device,
-                    times_at_once=at_once, description=None,
-                )  # fmt: skip
-                for _ in views:
-                    pass
-                taken = time.perf_counter() - start
+        shot = Shot.of_camera(scene, scene.test[0], frames)
+        liked, taken = synced.backend.times_at_once, 0.0
+        synced.backend.times_at_once = at_once or liked
+        for _ in range(2):
+            start = time.perf_counter()
+            for _ in render_views(synced, shot, progress=False):
+                pass
+            taken = time.perf_counter() - start
+        synced.backend.times_at_once = liked
         return taken / len(frames)
 
 

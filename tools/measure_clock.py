@@ -90,7 +90,7 @@ def train(scene: Scene, options: list[str], folder: Path) -> tuple[Tensor, Train
     trainer = Trainer(
         assembly.synced, sampler, config.training, folder, assembly.spec.name,
         scene.names, scene.frame_interval, assembly.device,
-        reckoner=Reckoner(assembly.synced, scene, sampler, config.training.steps, assembly.device),
+        reckoner=Reckoner(assembly.synced, scene, sampler, config.training.steps),
     )  # fmt: skip
     trainer.fit()
     return start, trainer

@@ -105,9 +105,8 @@ def fit_from_afar(options: list[str]) -> dict:
     clock.set_camera(camera, true_offset + START_FRAMES_AWAY * scene.frame_interval)
     size = scene.cameras[camera].intrinsics
     start = time.perf_counter()
-    fit = HeldOutOptimizer(assembly.synced, scene, config.held_out, assembly.device).fit(
-        camera, FULL.fit_mask(size.height, size.width)
-    )
+    mask = FULL.fit_mask(size.height, size.width)
+    fit = HeldOutOptimizer(assembly.synced, scene, config.held_out).fit(camera, mask)
     return {
         "seconds": time.perf_counter() - start,
         "start_frames_away": START_FRAMES_AWAY,

@@ -17,6 +17,7 @@ from finished_run import FinishedRun, load_run
 
 from syncnerf.cli import report_user_errors
 from syncnerf.errors import UserError
+from syncnerf.questions import RayQuestion
 
 FEW = 6
 """Frames that are rendered one at a time."""
@@ -28,7 +29,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="folder of a finished run")
     run = load_run(parser.parse_args().folder)
     spec, scene = run.assembly.spec, run.assembly.scene
-    if spec.batch != "time_series":
+    if spec.trains_on != "time_series":
         raise UserError(f"backend '{spec.name}' renders one moment at a time: there is nothing to compare")
     frames = list(range(scene.cameras[scene.test[0]].frame_count))
     alone = run.seconds_per_frame(frames[:: max(1, len(frames) // FEW)], 1)
@@ -56,8 +57,8 @@ def dynamic_share(run: FinishedRun) -> float:
     rays = scene.cameras[scene.test[0]].all_rays(scene.near, scene.far).to(device)
     asked = total = 0
     for part in torch.arange(len(rays), device=device).split(4096):
-        times = torch.zeros(len(part), dtype=torch.float64, device=device)
-        extras = run.assembly.synced.render_camera(rays[part], scene.test[0], times).extras
+        times = run.assembly.synced.clock.moments(torch.zeros(len(part), dtype=torch.float64, device=device))
+        extras = run.assembly.synced.backend(RayQuestion(rays[part], times)).extras
         asked, total = asked + extras["dynamic_samples"], total + extras["samples"]
     return asked / total
 

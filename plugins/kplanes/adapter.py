@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from syncnerf.backend import Backend, RayBatch, Rendering, Replacement, SceneGeometry
+from syncnerf.backend import Backend, Execution, Replacement, SceneGeometry
 from syncnerf.compilation import compiled
+from syncnerf.questions import RayBatch, RayQuestion, Rendering
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.phases import phase
@@ -40,15 +41,15 @@ class KPlanesBackend(Backend):
     Its planes span times in [-1, 1]; a time beyond finds the nearest end.
     """
 
-    def __init__(self, config: KPlanesConfig, geometry: SceneGeometry):
-        super().__init__()
+    def __init__(self, config: KPlanesConfig, geometry: SceneGeometry, execution: Execution):
+        super().__init__(execution)
         self.config, self.geometry = config, geometry
         self.space = FieldSpace(geometry)
         self.backdrop = Backdrop(geometry.background)
         self.frame_length = 2.0 / max(geometry.frame_count - 1, 1)
         start = starting_density(geometry, self.space, config.decoder.initial_depth)
         self.near_radius = near_radius(geometry, config.shading.gradient_radius)
-        self.field = make_field(config, geometry, start)
+        self.field = make_field(config, geometry, start, execution.engine)
         self.occupancy: OccupancyGrid | None = None
         self.proposal_fields = torch.nn.ModuleList()
         if config.sampler == "occupancy" or geometry.occupied is not None:
@@ -59,18 +60,18 @@ class KPlanesBackend(Backend):
             self.sampler = ProposalSampler(config.proposals)
             # Transparent even inside a hull: they should send samples everywhere at first.
             clear = starting_density(geometry, self.space, config.decoder.initial_depth or CLEAR_DEPTH)
-            self.proposal_fields.extend(make_proposals(config, geometry, clear))
+            self.proposal_fields.extend(make_proposals(config, geometry, clear, execution.engine))
         self.march_step = 2.0 / config.occupancy.occupancy_steps
         diagonal = float((self.space.bounds[1] - self.space.bounds[0]).norm())
         self.march_count = math.ceil(diagonal / self.march_step)
         self.budget = SampleBudget()
-        self._weighted_penalties = compiled(self._penalties, geometry.compiled)
+        self._weighted_penalties = compiled(self._penalties, execution.compiled)
 
     # -- rendering -----------------------------------------------------------------------------------------------
 
-    def render(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
-        """Render N rays at one time each; see :meth:`syncnerf.backend.Backend.render`."""
-        native = times.float()
+    def render_rays(self, question: RayQuestion, generator: torch.Generator | None = None) -> Rendering:
+        """Render N rays at one time each; see :meth:`syncnerf.backend.Backend.render_rays`."""
+        rays, native = question.rays, question.times.float()
         warped = self.space.warp(rays)
         with phase("sampling"):
             samples, levels = self._sample(warped, native, generator)
@@ -80,7 +81,7 @@ class KPlanesBackend(Backend):
             shader = Shader(self.field, self.space, self.config.shading.colour_threshold, self.near_radius)
             rgb, depth, weights = shader.shade(*asked)
         extras: dict[str, Any] = {"samples": samples, "weights": weights, "levels": levels}
-        if self.decompose:
+        if question.wanted.parts:
             extras["static_rgb"] = shader.shade(*asked, static=True)[0]
             extras["dynamic_rgb"] = (background + rgb - extras["static_rgb"]).clamp(0.0, 1.0)
         return Rendering(rgb, self.space.unit * depth, weights.sum(dim=-1), extras)
@@ -113,7 +114,7 @@ class KPlanesBackend(Backend):
     @property
     def _fixed(self) -> bool:
         """Whether shapes must be known without looking at the numbers: in training, where the device wants that."""
-        return self.training and self.geometry.fixed_shapes
+        return self.training and self.execution.fixed_shapes
 
     def _select(self, samples: RaySamples) -> Selection | None:
         """Samples to ask the field at; None to find out while following the rays."""

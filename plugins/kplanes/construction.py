@@ -9,34 +9,36 @@ from syncnerf_kplanes.planes import PlaneGrid
 from syncnerf_kplanes.spec import KPlanesConfig
 
 
-def make_field(config: KPlanesConfig, geometry: SceneGeometry, start: float) -> Field:
+def make_field(config: KPlanesConfig, geometry: SceneGeometry, start: float, engine: str) -> Field:
     """The field that the option ``field`` names; ``start`` is its density before it has learned anything."""
     time_cells = _time_cells(config.time, geometry)
     if config.field == "hash":
         sizes = config.hash
         features: Features = _hash_grid(
-            sizes, sizes.hash_levels, sizes.hash_table, sizes.hash_finest, time_cells, geometry.engine
+            sizes, sizes.hash_levels, sizes.hash_table, sizes.hash_finest, time_cells, engine
         )
     else:
         planes = config.planes
         resolutions = [planes.plane_resolution * scale for scale in whole_numbers(planes, "plane_scales")]
-        features = PlaneGrid(resolutions, time_cells, planes.plane_channels, geometry.engine)
+        features = PlaneGrid(resolutions, time_cells, planes.plane_channels, engine)
     if config.field == "kplanes_explicit":
         return Field(features, ExplicitDecoder(features.width, config.decoder.basis_width, start))
-    return Field(features, HybridDecoder(features.width, config.decoder.hidden_width, start, geometry.engine))
+    return Field(features, HybridDecoder(features.width, config.decoder.hidden_width, start, engine))
 
 
-def make_proposals(config: KPlanesConfig, geometry: SceneGeometry, start: float) -> list[DensityField]:
+def make_proposals(
+    config: KPlanesConfig, geometry: SceneGeometry, start: float, engine: str
+) -> list[DensityField]:
     """The proposal networks' fields, of the same kind of features and the same density at first."""
     fields, sizes, time_cells = [], config.proposals, _time_cells(config.time, geometry)
     for resolution in whole_numbers(sizes, "proposal_resolutions"):
         if config.field == "hash":
             features: Features = _hash_grid(
-                config.hash, sizes.proposal_levels, sizes.proposal_table, resolution, time_cells, geometry.engine
+                config.hash, sizes.proposal_levels, sizes.proposal_table, resolution, time_cells, engine
             )
         else:
-            features = PlaneGrid([resolution], time_cells, sizes.proposal_channels, geometry.engine)
-        fields.append(DensityField(features, start, geometry.engine))
+            features = PlaneGrid([resolution], time_cells, sizes.proposal_channels, engine)
+        fields.append(DensityField(features, start, engine))
     return fields
 
 

@@ -60,6 +60,6 @@ SPEC = BackendSpec(
     summary="K-Planes: six planes per scale, or hash grids, with the same sampling and losses",
     config=KPlanesConfig,
     adapter="syncnerf_kplanes.adapter:KPlanesBackend",
-    batch="rays",
+    trains_on="rays",
     unfit=unfit,
 )

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from syncnerf.backend import Backend, RayBatch, Rendering, Replacement, SceneGeometry
+from syncnerf.backend import Backend, Execution, Replacement, SceneGeometry
+from syncnerf.questions import RayBatch, RayQuestion, Rendering
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.ray_samples import uniform_samples
@@ -31,8 +32,10 @@ class MixVoxelsBackend(Backend):
     variation field sees no change, the static field answers once for all moments.
     """
 
-    def __init__(self, config: MixVoxelsConfig, geometry: SceneGeometry):
-        super().__init__()
+    times_at_once = 64
+
+    def __init__(self, config: MixVoxelsConfig, geometry: SceneGeometry, execution: Execution):
+        super().__init__(execution)
         self.config, self.geometry = config, geometry
         self.space = FieldSpace(geometry)
         self.register_buffer("box", torch.tensor([[-1.0] * 3, [1.0] * 3]))
@@ -82,8 +85,9 @@ class MixVoxelsBackend(Backend):
 
     # -- rendering -----------------------------------------------------------------------------------------------
 
-    def render(self, rays: Rays, times: Tensor, generator: torch.Generator | None = None) -> Rendering:
-        """Render N rays at one time or at T times each; see :meth:`syncnerf.backend.Backend.render`."""
+    def render_rays(self, question: RayQuestion, generator: torch.Generator | None = None) -> Rendering:
+        """Render N rays at one time or at T times each; see :meth:`syncnerf.backend.Backend.render_rays`."""
+        rays, times, wanted = question.rays, question.times, question.wanted
         warped = self.space.warp(rays)
         samples = self._sample(warped, generator)
         logits = self.variation(samples.points)
@@ -105,13 +109,13 @@ class MixVoxelsBackend(Backend):
             "dynamic_samples": mixture.dynamic_samples,
         }  # fmt: skip
         rendering = Rendering(rgb, self.space.unit * (mixture.depth + far), mixture.accumulation, extras)
-        if self.decompose:
+        if wanted.parts:
             beside = (1.0 - mixture.dynamic_accumulation)[..., None] * background[:, None]
             extras["dynamic_rgb"] = mixture.dynamic_rgb + beside
         if times.ndim == 1:
             for name in ("rgb", "depth", "accumulation"):
                 setattr(rendering, name, getattr(rendering, name)[:, 0])
-            if self.decompose:
+            if wanted.parts:
                 extras["dynamic_rgb"] = extras["dynamic_rgb"][:, 0]
         return rendering
 

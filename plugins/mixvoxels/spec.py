@@ -40,5 +40,5 @@ SPEC = BackendSpec(
     summary="MixVoxels: static and dynamic voxel grids, all frames of a pixel at once",
     config=MixVoxelsConfig,
     adapter="syncnerf_mixvoxels.adapter:MixVoxelsBackend",
-    batch="time_series",
+    trains_on="time_series",
 )

@@ -14,20 +14,12 @@ import torch
 from torch import Tensor
 
 from syncnerf.atomic import write_text
-from syncnerf.config import EvaluationConfig
 from syncnerf.evaluation.metrics import Lpips, dssim, mean_of, psnr, ssim
 from syncnerf.evaluation.offset_errors import offset_errors, without_offset
 from syncnerf.evaluation.pictures import remove_pictures, write_pictures
 from syncnerf.evaluation.protocols import Protocol
 from syncnerf.evaluation.videos import video_writer
-from syncnerf.evaluation.views import (
-    at_own_clock,
-    at_scene_time,
-    evaluated_frames,
-    evaluation_mode,
-    own_pace,
-    render_views,
-)
+from syncnerf.evaluation.views import Shot, evaluated_frames, own_pace, render_views
 from syncnerf.scene.scene import Scene
 from syncnerf.seen import were_seen
 from syncnerf.synced import SyncedBackend
@@ -109,40 +101,30 @@ def evaluate(
     synced: SyncedBackend,
     scene: Scene,
     protocol: Protocol,
-    camera_indices: Sequence[int] | None = None,
-    *,
-    settings: EvaluationConfig,
+    cameras: Sequence[int] | None = None,
+    test_frames: int = 0,
     step: int = 0,
-    device: torch.device | str = "cpu",
-    times_at_once: int = 1,
     renders: Path | None = None,
 ) -> Evaluation:
     """Score cameras at their current offsets; under a protocol without a fit, at offset exactly 0.
 
     The caller has brought schedules to ``step`` and fitted the offsets where the protocol asks for it. Training and
-    eval modes and the backend's ``decompose`` are as before when it returns.
+    eval modes are as before when it returns.
 
     Args:
-        synced: the offsets and the field, on ``device``.
+        synced: the offsets and the field.
         scene: cameras and true frames.
         protocol: which pixels are scored.
-        camera_indices: global indices; the scene's test cameras if None.
-        settings: ``test_frames`` and ``render_chunk``.
+        cameras: global indices; the scene's test cameras if None.
+        test_frames: how many evenly spaced frames of each are scored; 0 for all.
         step: training step of the parameters, for the record.
-        device: where rays are rendered.
-        times_at_once: moments asked of a ray in one call; see :func:`syncnerf.evaluation.views.render_views`.
         renders: folder for ``test_<camera>.mp4`` and the pictures of some frames; None for none.
     """
-    cameras = tuple(scene.test if camera_indices is None else camera_indices)
-    lpips = Lpips(device)
+    cameras = tuple(scene.test if cameras is None else cameras)
+    lpips = Lpips(synced.device)
     scores: list[FrameScore] = []
-    decompose = synced.backend.decompose
-    try:
-        with evaluation_mode(synced):
-            for index in cameras:
-                scores += _score_camera(synced, scene, protocol, index, settings, device, times_at_once, renders, lpips)
-    finally:
-        synced.backend.decompose = decompose
+    for index in cameras:
+        scores += _score_camera(synced, scene, protocol, index, test_frames, renders, lpips)
     offsets = synced.clock.offsets()
     return Evaluation(
         protocol=protocol,
@@ -168,62 +150,53 @@ def _score_camera(
     scene: Scene,
     protocol: Protocol,
     index: int,
-    settings: EvaluationConfig,
-    device: torch.device | str,
-    times_at_once: int,
+    test_frames: int,
     renders: Path | None,
     lpips: Lpips,
 ) -> list[FrameScore]:
     """Score one camera's frames and write its video and pictures on the way."""
     camera = scene.cameras[index]
-    frames = evaluated_frames(camera.frame_count, settings.test_frames)
-    views = render_views(
-        at_own_clock(synced, index) if protocol.fits else at_scene_time(synced),
-        camera,
-        frames,
-        camera.frame_times[frames],
-        scene.near,
-        scene.far,
-        chunk=settings.render_chunk,
-        device=device,
-        times_at_once=times_at_once,
-        description=f"evaluating {camera.name} ({protocol.name})",
-    )
-    times = camera.frame_times[frames]
-    if protocol.fits:
-        clock = synced.clock
-        times = clock.offsets()[index].detach().cpu() + (1.0 + clock.rates()[index].detach().cpu()) * times
-    seen = were_seen(synced.clock, scene, times)
-    if not all(seen):
-        apart = ", ".join(str(frame) for frame, fine in zip(frames, seen, strict=True) if not fine)
-        logger.warning(
-            "%s: frames %s lie at moments that no training camera saw (protocol %s); they are scored apart",
-            camera.name, apart, protocol.name,
-        )  # fmt: skip
-    pictured: set[int] = set()
+    frames = evaluated_frames(camera.frame_count, test_frames)
+    shot = Shot.of_camera(scene, index, frames, f"evaluating {camera.name} ({protocol.name})", protocol.fits)
+    seen = _seen(synced, scene, shot, protocol)
     video = nullcontext()
     if renders is not None:
-        pictured = {frames[(2 * i + 1) * len(frames) // (2 * PICTURED_FRAMES)] for i in range(PICTURED_FRAMES)}
+        pictured = frozenset(frames[(2 * i + 1) * len(frames) // (2 * PICTURED_FRAMES)] for i in range(PICTURED_FRAMES))
+        shot = replace(shot, detailed=pictured)
         remove_pictures(renders, camera.name)
         video = video_writer(renders / f"test_{camera.name}.mp4", own_pace(camera, frames))
     scores = []
     with video as writer:
-        for place, frame in enumerate(frames):
-            # Views are rendered as they are asked for: only those that are pictured pay for their decomposition.
-            synced.backend.decompose = not pictured.isdisjoint(frames[place : place + times_at_once])
-            view = next(views)
+        for place, view in enumerate(render_views(synced, shot)):
+            frame = frames[place]
             truth = torch.from_numpy(scene.frames(index)[frame].copy()).float() / 255.0
             metrics = _metrics(protocol.scored(view.rgb), protocol.scored(truth), lpips)
             score = FrameScore(camera.name, frame, seen[place], **metrics)
             if protocol.fits and synced.colours.learned:
-                own = synced.colours.recorded(index, view.rgb.to(device)).detach().cpu().clamp(0.0, 1.0)
+                own = synced.colours.recorded(index, view.rgb.to(synced.device)).detach().cpu().clamp(0.0, 1.0)
                 score = replace(score, psnr_colours=psnr(protocol.scored(own), protocol.scored(truth)))
             scores.append(score)
             if renders is not None:
                 writer.write(view.rgb)
-            if frame in pictured:
+            if frame in shot.detailed:
                 write_pictures(renders, camera.name, frame, view, truth)
     return scores
+
+
+def _seen(synced: SyncedBackend, scene: Scene, shot: Shot, protocol: Protocol) -> list[bool]:
+    """Of each frame of a shot whether a training camera saw its moment; says which were not."""
+    times, clock = shot.times, synced.clock
+    if shot.clock is not None:
+        rate, offset = (values.detach().cpu()[shot.clock] for values in (clock.rates(), clock.offsets()))
+        times = offset + (1.0 + rate) * times
+    seen = were_seen(clock, scene, times)
+    if not all(seen):
+        apart = ", ".join(str(frame) for frame, fine in zip(shot.frames, seen, strict=True) if not fine)
+        logger.warning(
+            "%s: frames %s lie at moments that no training camera saw (protocol %s); they are scored apart",
+            shot.camera.name, apart, protocol.name,
+        )  # fmt: skip
+    return seen
 
 
 def _means(scores: list[FrameScore]) -> dict[str, float | None]:

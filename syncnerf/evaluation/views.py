@@ -1,8 +1,8 @@
-"""Whole images from a field that answers rays: test views and camera paths alike, chunk by chunk."""
+"""Pictures for people: frames of test cameras and of camera paths, rendered one block after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -10,15 +10,48 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from syncnerf.backend import Rendering
+from syncnerf.questions import COLOURS, SHOWN, SHOWN_EXTRAS, Rendering
 from syncnerf.scene.camera import Camera
-from syncnerf.scene.rays import Rays
+from syncnerf.scene.scene import Scene
+from syncnerf.scene.views import Views
 from syncnerf.synced import SyncedBackend
 
-RenderRays = Callable[[Rays, Tensor, Tensor], Rendering]
-"""Renders N rays at times in seconds, float64, shape [N] or [N, T], in rows of an image, -1/2 to 1/2, shape [N]."""
+PIXELS_AT_ONCE = 2**24
+"""Pixels of rendered images, with all that is kept of each (44 bytes), that are in memory at a time."""
 
-SHOWN_EXTRAS = ("static_rgb", "dynamic_rgb")
+
+@dataclass(frozen=True)
+class Shot:
+    """Frames to be rendered one after the other.
+
+    Attributes:
+        name: of the video, and of the progress bar.
+        camera: intrinsics and poses; a path is a camera with one pose per frame.
+        frames: the frames whose poses are taken, F of them.
+        times: seconds at which they are rendered, float64, shape [F].
+        near: distance from the camera at which the scene may begin.
+        far: distance at which it ends.
+        clock: global index of the camera on whose own clock ``times`` are, its rows read out one after the other; None
+            for scene time, the same in all rows.
+        detailed: frames that should come with depth, accumulation and the field's static and dynamic parts; others may.
+    """
+
+    name: str
+    camera: Camera
+    frames: Sequence[int]
+    times: Tensor
+    near: float
+    far: float
+    clock: int | None = None
+    detailed: frozenset[int] = frozenset()
+
+    @classmethod
+    def of_camera(cls, scene: Scene, index: int, frames: Sequence[int], name: str = "", own_clock: bool = True) -> Shot:
+        """Frames of a scene's camera at its own times: as its clock has them now, or as if its offset were 0."""
+        camera = scene.cameras[index]
+        times = camera.frame_times[list(frames)]
+        clock = index if own_clock else None
+        return cls(name or camera.name, camera, frames, times, scene.near, scene.far, clock)
 
 
 @dataclass
@@ -27,72 +60,54 @@ class View:
 
     Attributes:
         rgb: colours in [0, 1], float32, shape [H, W, 3].
-        depth: expected distance along each pixel's ray, float32, shape [H, W].
-        accumulation: opacity in [0, 1], float32, shape [H, W].
+        depth: expected distance along each pixel's ray, float32, shape [H, W]; None where it was not wanted.
+        accumulation: opacity in [0, 1], float32, shape [H, W]; None likewise.
         extras: ``static_rgb`` and ``dynamic_rgb`` [H, W, 3], where the backend gives them.
     """
 
     rgb: Tensor
-    depth: Tensor
-    accumulation: Tensor
+    depth: Tensor | None = None
+    accumulation: Tensor | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
 
 
-def at_own_clock(synced: SyncedBackend, camera_index: int) -> RenderRays:
-    """A renderer whose times are those of a camera's own clock, row by row; its current offset is added."""
-    return lambda rays, times, rows: synced.render_camera(rays, camera_index, times, rows)
+def render_views(synced: SyncedBackend, shot: Shot, progress: bool = True) -> Iterator[View]:
+    """Render the images of a shot one after the other, without gradients and in evaluation mode.
 
-
-def at_scene_time(synced: SyncedBackend) -> RenderRays:
-    """A renderer whose times are scene times, the same in all rows; for free cameras, and for offset 0."""
-    return lambda rays, times, rows: synced.render_moments(rays, times)
-
-
-def render_views(
-    render: RenderRays,
-    camera: Camera,
-    frames: Sequence[int],
-    times: Tensor,
-    near: float,
-    far: float,
-    *,
-    chunk: int = 16384,
-    device: torch.device | str = "cpu",
-    times_at_once: int = 1,
-    description: str | None = "rendering",
-) -> Iterator[View]:
-    """Render a camera's images one after the other, without gradients; only ``times_at_once`` of them are in memory.
+    Where the backend likes several moments at once and the camera stands still, so many frames are rendered together;
+    only these are in memory.
 
     Args:
-        render: :func:`at_own_clock` of a test camera, or :func:`at_scene_time`.
-        camera: intrinsics and poses; a path is a camera with one pose per frame.
-        frames: the frames whose poses are taken, F of them.
-        times: seconds at which they are rendered, float64, shape [F].
-        near: distance from the camera at which the scene may begin.
-        far: distance at which it ends.
-        chunk: rays (times moments, if several are rendered at once) in one call of ``render``.
-        device: where the rays go.
-        times_at_once: moments asked of a ray in one call; more than one suits a ``time_series`` backend and has no
-            effect on a moving camera, whose rays differ from frame to frame.
-        description: label of the progress bar; None for no bar.
+        synced: clock and field, schedules already at the step to render.
+        shot: what to render.
+        progress: whether there is a bar.
 
     Yields:
         One view for each frame, in order.
     """
-    block = 1 if camera.is_moving else max(1, times_at_once)
-    times = times.to(device=device, dtype=torch.float64)
-    rays = None
-    height, width = camera.intrinsics.height, camera.intrinsics.width
-    rows = ((torch.arange(height, device=device) + 0.5) / height - 0.5).repeat_interleave(width)
-    with tqdm(total=len(frames), desc=description, unit="frame", leave=False, disable=description is None) as progress:
-        for start in range(0, len(frames), block):
-            if rays is None or camera.is_moving:
-                rays = camera.all_rays(near, far, frames[start]).to(device)
-            moments = times[start : start + block]
-            images = _render_block(render, rays, moments, rows, max(1, chunk // len(moments)), times_at_once > 1)
-            for index in range(len(moments)):
-                yield _view({name: value[index] for name, value in images.items()}, height, width)
-                progress.update()
+    camera, times = shot.camera, shot.times.to(device=synced.device, dtype=torch.float64)
+    size = camera.intrinsics
+    block = max(1, min(synced.backend.times_at_once, PIXELS_AT_ONCE // (size.width * size.height)))
+    block = 1 if camera.is_moving else block
+    with tqdm(total=len(shot.frames), desc=shot.name, unit="frame", leave=False, disable=not progress) as bar:
+        for start in range(0, len(shot.frames), block):
+            place = slice(start, start + block)
+            rendering = _render_block(synced, shot, shot.frames[place], times[place])
+            for index in range(len(times[place])):
+                yield _view(rendering, index)
+                bar.update()
+
+
+@torch.no_grad()
+def _render_block(synced: SyncedBackend, shot: Shot, frames: Sequence[int], times: Tensor) -> Rendering:
+    """One pose of a shot at its times [T]: pixels [1, height, width, T], or [1, height, width] of a single time."""
+    views = Views.of(shot.camera, frames[:1], shot.near, shot.far).to(synced.device)
+    wanted = COLOURS if shot.detailed.isdisjoint(frames) else SHOWN
+    times = times[None] if synced.backend.times_at_once > 1 else times
+    with evaluation_mode(synced):
+        if shot.clock is None:
+            return synced.backend(synced.at_scene_time(views, times, wanted))
+        return synced.backend(synced.of_camera(shot.clock, views, times, wanted))
 
 
 @contextmanager
@@ -119,29 +134,17 @@ def own_pace(camera: Camera, frames: Sequence[int]) -> float:
     return camera.fps * len(frames) / camera.frame_count
 
 
-@torch.no_grad()
-def _render_block(
-    render: RenderRays, rays: Rays, moments: Tensor, rows: Tensor, chunk: int, as_series: bool
-) -> dict[str, Tensor]:
-    """Render all rays at T moments; each tensor has shape [T, N, ...] and lies on the CPU."""
-    parts: dict[str, list[Tensor]] = {}
-    for start in range(0, len(rays), chunk):
-        some = rays[start : start + chunk]
-        shape = (len(some), len(moments)) if as_series else (len(some),)
-        rendering = render(some, moments.expand(shape), rows[start : start + chunk])
-        tensors = {"rgb": rendering.rgb, "depth": rendering.depth, "accumulation": rendering.accumulation}
-        tensors |= {name: rendering.extras[name] for name in SHOWN_EXTRAS if name in rendering.extras}
-        for name, value in tensors.items():
-            # A part that does not change (static_rgb) may come without the dimension of time.
-            has_time = as_series and value.ndim == (2 if name in ("depth", "accumulation") else 3)
-            series = value.transpose(0, 1) if has_time else value[None].expand(len(moments), *value.shape)
-            parts.setdefault(name, []).append(series.float().cpu())
-    return {name: torch.cat(pieces, dim=1) for name, pieces in parts.items()}
+def _view(rendering: Rendering, index: int) -> View:
+    """The picture of one of a rendering's moments."""
 
+    def picture(value: Tensor | None, channels: int = 0) -> Tensor | None:
+        if value is None:
+            return None
+        # A part that does not change (static_rgb) may come without the dimension of time.
+        moments = value.ndim - channels == 4
+        return (value[0, :, :, index] if moments else value[0]).float().cpu()
 
-def _view(tensors: dict[str, Tensor], height: int, width: int) -> View:
-    images = {name: value.reshape(height, width, *value.shape[1:]) for name, value in tensors.items()}
-    for name in ("rgb", *SHOWN_EXTRAS):
-        if name in images:
-            images[name] = images[name].clamp(0.0, 1.0)
-    return View(images.pop("rgb"), images.pop("depth"), images.pop("accumulation"), images)
+    names = [name for name in SHOWN_EXTRAS if name in rendering.extras]
+    parts = {name: picture(rendering.extras[name], 1).clamp(0.0, 1.0) for name in names}
+    rgb = picture(rendering.rgb, 1).clamp(0.0, 1.0)
+    return View(rgb, picture(rendering.depth), picture(rendering.accumulation), parts)

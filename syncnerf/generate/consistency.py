@@ -101,10 +101,8 @@ def _fitted(scene: Scene, index: int, config: Config) -> tuple[float, float | No
         assembly.synced,
         scene,
         PROTOCOLS["full"].without_fit(),
-        settings=config.evaluation,
+        test_frames=config.evaluation.test_frames,
         step=trainer.step,
-        device=assembly.device,
-        times_at_once=assembly.times_at_once,
     )
     return evaluation.mean["psnr"], evaluation.mean["ssim"]
 

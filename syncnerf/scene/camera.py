@@ -1,5 +1,6 @@
 """Pinhole cameras: intrinsics, pose, clock."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -142,7 +143,13 @@ def pixel_rows(intrinsics: Tensor, camera_indices: Tensor, pixels: Tensor) -> Te
 
 
 def pixel_rays(
-    intrinsics: Tensor, poses: Tensor, camera_indices: Tensor, pixels: Tensor, near: float, far: float
+    intrinsics: Tensor,
+    poses: Tensor,
+    camera_indices: Tensor,
+    pixels: Tensor,
+    near: float,
+    far: float,
+    straighten: Callable[[Tensor], Tensor] | None = None,
 ) -> Rays:
     """Rays through the centres of pixels of several cameras.
 
@@ -153,6 +160,7 @@ def pixel_rays(
         pixels: index of the pixel, row * width + column, int64, shape [N].
         near: distance along the ray at which the scene may begin.
         far: distance along the ray at which it ends.
+        straighten: undoes a lens's distortion of points of the image plane at distance 1, [N, 2]; None for none.
 
     Returns:
         N rays with unit directions.
@@ -160,9 +168,12 @@ def pixel_rays(
     table = intrinsics[camera_indices]
     width = table[:, 0].long()
     points = torch.stack([pixels.remainder(width), pixels.div(width, rounding_mode="floor")], dim=-1) + 0.5
-    local = directions(points, table[:, 2:4], table[:, 4:6])
+    focal, centre = table[:, 2:4], table[:, 4:6]
+    if straighten is not None:
+        points = focal * straighten((points - centre) / focal) + centre
+    local = directions(points, focal, centre)
     world = torch.nn.functional.normalize((poses[:, :3, :3] @ local[..., None])[..., 0], dim=-1).float()
-    ones = torch.ones(len(pixels), dtype=torch.float32)
+    ones = torch.ones(len(pixels), dtype=torch.float32, device=pixels.device)
     return Rays(poses[:, :3, 3], world, near * ones, far * ones)
 
 

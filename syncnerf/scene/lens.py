@@ -15,6 +15,8 @@ from syncnerf.scene.camera import Intrinsics
 SOURCE = Path(__file__).with_name("resample_pixels.c")
 BAND = 1 << 18
 """Pixels that the plain twin of the kernel resamples at once."""
+TURNS = 30
+"""Steps of the fixed-point iteration that inverts a lens."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,21 @@ class Lens:
         centre = points.new_tensor([intrinsics.centre_x, intrinsics.centre_y])
         numbers = points.new_tensor([self.k1, self.k2, self.k3, self.k4])
         return distort_points_kannala_brandt((points - centre) / focal, torch.cat([focal, centre, numbers]))
+
+    def undistorted(self, points: Tensor) -> Tensor:
+        """Where a pinhole camera would put what the lens puts at ``points`` of the image plane at distance 1.
+
+        The inverse of :meth:`distorted` with a focal length of 1 and the axis at 0; float64, shape [N, 2].
+        """
+        from kornia.geometry import undistort_points
+        from kornia.geometry.camera.distortion_kannala_brandt import undistort_points_kannala_brandt
+
+        if not self.fisheye:
+            numbers = [self.k1, self.k2, self.p1, self.p2, self.k3, self.k4, self.k5, self.k6]
+            plane = torch.eye(3).to(points)
+            return undistort_points(points[None], plane[None], points.new_tensor([numbers]), num_iters=TURNS)[0]
+        axis = [1.0, 1.0, 0.0, 0.0]
+        return undistort_points_kannala_brandt(points, points.new_tensor([*axis, self.k1, self.k2, self.k3, self.k4]))
 
 
 class Undistorter:

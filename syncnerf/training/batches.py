@@ -9,25 +9,25 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from syncnerf.backend import RayBatch
+from syncnerf.questions import Batch
 from syncnerf.training.ranks import Ranks
 
 
 class BatchSampler(Protocol):
     """What supplies the steps."""
 
-    def draw(self, generator: torch.Generator, step: int) -> RayBatch:
+    def draw(self, generator: torch.Generator, step: int) -> Batch:
         """One batch on the CPU, a function of the generator and of the step alone."""
 
 
 class BatchSupply:
-    """Hands out each step's batch on the device, this process's rays alone.
+    """Hands out each step's batch on the device, this process's share alone.
 
     What is handed out does not depend on how far ahead batches are drawn: the state that goes into a checkpoint is
     that of the next batch to be handed out, whatever else has been drawn.
 
     Args:
-        sampler: draws batches, always of all processes' rays.
+        sampler: draws batches, always for all processes.
         seed: of the batches' generator.
         device: where batches go; for CUDA they are copied from pinned memory.
         ranks: this process among the others.
@@ -41,8 +41,8 @@ class BatchSupply:
         self._pending: deque[tuple[int, Future]] = deque()
         self._thread = ThreadPoolExecutor(1, "batches") if ahead else None
 
-    def take(self, step: int) -> tuple[RayBatch, float]:
-        """The batch of a step, and its share of all processes' rays."""
+    def take(self, step: int) -> tuple[Batch, float]:
+        """The batch of a step, and its share of all that was drawn."""
         if self._thread is None:
             batch, share, self._state = self._draw(step)
         else:
@@ -75,7 +75,7 @@ class BatchSupply:
         self._pending.clear()
         self._generator.set_state(self._state)
 
-    def _draw(self, step: int) -> tuple[RayBatch, float, Tensor]:
+    def _draw(self, step: int) -> tuple[Batch, float, Tensor]:
         batch, share = self.ranks.part(self.sampler.draw(self._generator, step))
         if self.device.type == "cuda":
             batch = batch.apply(Tensor.pin_memory)

@@ -1,7 +1,7 @@
 """Several processes that train one field together, on one machine or on many (started by ``torchrun``).
 
-Every process draws the same batch from the same generator and renders its own part of the rays; gradients are summed
-over all processes, so that each takes the step that one process with the whole batch would take.
+Every process draws the same batch from the same generator and renders its own part of it, of the rays or of the views;
+gradients are summed over all processes, so that each takes the step that one process with the whole batch would take.
 
 This is what DistributedDataParallel does, placed by hand: its wrapper expects one ``forward``, a field here is asked
 through several methods, and its main service, sending early gradients while later ones are still computed, has little
@@ -23,8 +23,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from syncnerf.backend import RayBatch
 from syncnerf.errors import UserError
+from syncnerf.questions import Batch
 
 PATIENCE = timedelta(hours=12)
 """How long a process waits for another that decodes videos or renders a preview; dead ones are noticed at once."""
@@ -53,21 +53,24 @@ class Ranks:
         """Whether this process writes files, shows progress and evaluates: only the first does."""
         return self.rank == 0
 
-    def part(self, batch: RayBatch) -> tuple[RayBatch, float]:
-        """This process's rays of a batch, and their share of it.
+    def part(self, batch: Batch) -> tuple[Batch, float]:
+        """This process's part of a batch, and its share of it.
 
-        Every ``count``-th ray, since batches are sorted by camera and frame.
+        Every ``count``-th ray or view, since batches are sorted by camera and frame.
 
         Raises:
-            UserError: there are fewer rays than processes.
+            UserError: there are fewer than processes.
         """
-        total = len(batch.rays)
+        total = len(batch)
         if total < self.count:
-            raise UserError(f"batch_size = {total}: is less than the number of processes, {self.count}; raise it")
+            raise UserError(
+                f"batch_size = {batch.pixel_count}: gives a step {total} to render, fewer than the {self.count} "
+                "processes; raise it"
+            )
         if self.count == 1:
             return batch, 1.0
         mine = batch.apply(lambda tensor: tensor[self.rank :: self.count])
-        return mine, len(mine.rays) / total
+        return mine, len(mine) / total
 
     @contextmanager
     def summing(self, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
@@ -109,6 +112,13 @@ class Ranks:
         if page is None or len(page) != length:
             page = self.pages[like.dtype] = like.new_empty(length)
         return page
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Sum tensors over the processes, in place."""
+        if self.count == 1:
+            return
+        for message in [_exchange(dist.all_reduce, tensor, async_op=True) for tensor in tensors]:
+            _exchange(message.wait)
 
     def mean(self, values: dict[str, float], weight: float) -> dict[str, float]:
         """Mean of numbers over the processes, by each one's weight."""

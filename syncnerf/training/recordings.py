@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from syncnerf.backend import RayBatch
+from syncnerf.questions import Batch
 from syncnerf.training.step import TrainingStep
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class CudaRecorder:
 class Recording:
     """A recorded step: where it reads its batch, what runs it, where it leaves its losses."""
 
-    batch: RayBatch
+    batch: Batch
     replay: Callable[[], None]
     losses: Losses
 
@@ -100,7 +100,7 @@ class Recordings:
         self.kept: OrderedDict[Hashable, Recording] = OrderedDict()
         self.rehearsed: Counter[Hashable] = Counter()
 
-    def run(self, kind: Hashable | None, batch: RayBatch, share: float, step: int) -> Losses:
+    def run(self, kind: Hashable | None, batch: Batch, share: float, step: int) -> Losses:
         """A step of a kind (see :meth:`syncnerf.backend.Backend.step_kind`) on a batch; returns its losses.
 
         The other arguments are those of :meth:`syncnerf.training.step.TrainingStep.compute`.
@@ -117,7 +117,7 @@ class Recordings:
             # The next recording to run leaves its own losses where these are.
             return {name: value.clone() for name, value in recording.losses.items()}
 
-    def _recording(self, key: tuple, batch: RayBatch, step: int) -> Recording | None:
+    def _recording(self, key: tuple, batch: Batch, step: int) -> Recording | None:
         """The recording of a kind, made where it is time for it; None to run the step as it is."""
         kind, share, _ = key
         if kind is None or self.refused:
@@ -143,7 +143,7 @@ class Recordings:
         return self.kept[key]
 
 
-def _tensors(batch: RayBatch) -> list[Tensor]:
+def _tensors(batch: Batch) -> list[Tensor]:
     found: list[Tensor] = []
 
     def note(tensor: Tensor) -> Tensor:
@@ -154,5 +154,5 @@ def _tensors(batch: RayBatch) -> list[Tensor]:
     return found
 
 
-def _shapes(batch: RayBatch) -> tuple[torch.Size, ...]:
+def _shapes(batch: Batch) -> tuple[torch.Size, ...]:
     return tuple(tensor.shape for tensor in _tensors(batch))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from syncnerf.backend import RayBatch, Replacement
+from syncnerf.backend import Replacement
 from syncnerf.config import TrainingConfig
+from syncnerf.questions import Batch
 from syncnerf.rendering.phases import phase
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.ranks import Ranks
@@ -51,6 +52,8 @@ class TrainingStep:
         """Adam for the parameters that there are now; with the moments of a state where one is given."""
         groups = self.synced.param_groups(self.config.lr)
         self.heights = {group["name"]: group["lr"] for group in groups}
+        # Not for the optimizer, whose state goes into checkpoints.
+        self.schedules = {group["name"]: group.pop("schedule") for group in groups if "schedule" in group}
         self.trained = [parameter for group in groups for parameter in group["params"]]
         # One pass over all numbers instead of a dozen: on a CPU, several times faster.
         fused, cuda = self.device.type in ("cpu", "cuda"), self.device.type == "cuda"
@@ -83,14 +86,15 @@ class TrainingStep:
         """Bring the learning rates to a step."""
         factor = learning_rate_factor(self.config, step, self.course)
         for group in self.optimizer.param_groups:
-            group["lr"].fill_(self.heights[group["name"]] * factor)
+            schedule = self.schedules.get(group["name"])
+            group["lr"].fill_(self.heights[group["name"]] * (schedule(step) if schedule else factor))
 
-    def compute(self, batch: RayBatch, share: float, step: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def compute(self, batch: Batch, share: float, step: int, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Take a step along the gradient of all loss terms, and return them.
 
         Args:
-            batch: this process's rays, on the device.
-            share: their share of all processes' rays.
+            batch: this process's rays or views, on the device.
+            share: their share of all processes'.
             step: number of the step.
             generator: source of the jitter.
         """
@@ -111,7 +115,7 @@ class TrainingStep:
                     self.scaler.scale(_total(penalties)).backward()
         with phase("optimizer"):
             self.scaler.unscale_(self.optimizer)
-            synced.clock.after_backward()
+            self.ranks.add_up(synced.after_backward(rendering, batch, step))
             self.scaler.step(self.optimizer)
             self.scaler.update()
         return {name: value.detach() for name, value in (losses | penalties).items()}

@@ -122,7 +122,7 @@ class Trainer:
         return signal_number
 
     def train_step(self) -> tuple[dict[str, Tensor], int]:
-        """One step: draw, render, backward, update; returns the loss terms and the number of this process's rays."""
+        """One step: draw, render, backward, update; returns the loss terms and the number of this process's pixels."""
         synced, step = self.synced, self.step
         self.work.set_rates(step)
         synced.before_step(step)
@@ -137,7 +137,7 @@ class Trainer:
         self.step = step + 1
         if self.reckoner is not None and self.reckoner(self.step):
             self.ranks.share_state(synced.clock)
-        return losses, len(batch.rays)
+        return losses, batch.pixel_count
 
     def _seed_jitter(self, step: int) -> None:
         """Make a step's jitter a function of seed, step and process alone, so that there is nothing to save."""

@@ -1,0 +1,240 @@
+"""Questions to a field: rays or whole views, at times, and what is wanted of them; never which camera asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from syncnerf.scene.rays import Rays
+from syncnerf.scene.views import Views
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of an answer is wanted beside colours; what is not wanted may be left out or given all the same.
+
+    Attributes:
+        depth: the expected distance along each pixel's ray.
+        accumulation: the opacity.
+        parts: ``static_rgb`` and ``dynamic_rgb`` among the extras, where the field knows them.
+        slopes: the colours' derivatives by time.
+    """
+
+    depth: bool = False
+    accumulation: bool = False
+    parts: bool = False
+    slopes: bool = False
+
+
+SHOWN_EXTRAS = ("static_rgb", "dynamic_rgb")
+"""Extras of a rendering that are pictures."""
+COLOURS = Wanted()
+SHOWN = Wanted(depth=True, accumulation=True, parts=True)
+SLOPES = Wanted(slopes=True)
+
+
+@dataclass(frozen=True)
+class RayQuestion:
+    """What is seen along N rays, at one time each or at T times each?
+
+    Attributes:
+        rays: N rays.
+        times: the field's coordinate, [-1, 1] over all that the cameras saw, float64, shape [N]; or [N, T], of a
+            backend that likes several moments of a pixel at once. Gradients reach it.
+        wanted: what of the answer is wanted.
+    """
+
+    rays: Rays
+    times: Tensor
+    wanted: Wanted = COLOURS
+
+    def __len__(self) -> int:
+        return len(self.rays)
+
+    def __getitem__(self, index: slice | Tensor) -> RayQuestion:
+        """The same question about some of the rays."""
+        return replace(self, rays=self.rays[index], times=self.times[index])
+
+
+@dataclass(frozen=True)
+class ViewQuestion:
+    """What do B views show?
+
+    Attributes:
+        views: from where, through what, which part.
+        times: the field's coordinate at the middle row of each whole picture, float64, shape [B]; or [B, T], of a ray
+            backend that likes several moments of a pixel at once. Gradients reach it.
+        readouts: what passes of that coordinate from the first row of the whole picture to its last (a rolling
+            shutter), float64, shape [B]; negative for a camera mounted upside down. Gradients reach it.
+        wanted: what of the answer is wanted.
+    """
+
+    views: Views
+    times: Tensor
+    readouts: Tensor
+    wanted: Wanted = COLOURS
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, index: slice | Tensor) -> ViewQuestion:
+        """The same question about some of the views."""
+        return replace(self, views=self.views[index], times=self.times[index], readouts=self.readouts[index])
+
+    def row_times(self) -> Tensor:
+        """The field's coordinate of each row that is asked for, float64, shape [B, height] or [B, height, T]."""
+        late = self.views.rows() * self.readouts[:, None]
+        return self.times[:, None] + (late if self.times.ndim == 1 else late[..., None])
+
+    def through_rays(self, pixels: Tensor | None = None) -> RayQuestion:
+        """The same question about the rays through pixel centres, each at its row's time, view by view.
+
+        Args:
+            pixels: which pixels of each view, row * width + column in what is asked for, int64, shape [B, K]; None for
+                all, row by row.
+        """
+        times, width = self.row_times(), self.views.width
+        if pixels is None:
+            times = times.repeat_interleave(width, dim=1)
+        else:
+            row = pixels.div(width, rounding_mode="floor")
+            times = torch.take_along_dim(times, row if times.ndim == 2 else row[..., None], dim=1)
+        return RayQuestion(self.views.rays(pixels), times.flatten(0, 1), self.wanted)
+
+
+Question = RayQuestion | ViewQuestion
+
+
+@dataclass
+class Rendering:
+    """What a backend answers, one entry for each pixel that was asked for (and each moment).
+
+    Pixels are counted as in the question: [N] or [N, T] of rays; [B, height, width] or [B, height, width, T] of views.
+
+    Attributes:
+        rgb: colours in [0, 1], shape [..., 3].
+        depth: expected distance along the pixel's ray, shape [...]; None where it was not wanted.
+        accumulation: opacity in [0, 1], shape [...]; None likewise.
+        extras: named tensors for losses and pictures (``static_rgb`` and ``dynamic_rgb``, [..., 3], are shown).
+        slopes: derivative of each colour by its own time, per unit of the field's coordinate, shape [..., 3]; without
+            a graph; None where it was not wanted.
+    """
+
+    rgb: Tensor
+    depth: Tensor | None = None
+    accumulation: Tensor | None = None
+    extras: dict[str, Any] = field(default_factory=dict)
+    slopes: Tensor | None = None
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Rendering:
+        """The rendering with ``change`` applied to each of its tensors of pixels; other extras stay."""
+        return Rendering.of([self], lambda values: change(values[0]), self.extras)
+
+    @classmethod
+    def of(
+        cls, parts: Sequence[Rendering], join: Callable[[list[Tensor]], Tensor], extras: dict[str, Any] | None = None
+    ) -> Rendering:
+        """One rendering of several, whose tensors of pixels ``join`` makes one; of the extras those are pictures.
+
+        Args:
+            parts: at least one, all with the same tensors.
+            join: such as ``torch.cat``.
+            extras: others to keep.
+        """
+        names = [name for name in ("depth", "accumulation", "slopes") if getattr(parts[0], name) is not None]
+        tensors = {name: join([getattr(part, name) for part in parts]) for name in ("rgb", *names)}
+        pictures = [name for name in SHOWN_EXTRAS if name in parts[0].extras]
+        shown = {name: join([part.extras[name] for part in parts]) for name in pictures}
+        return cls(**tensors, extras=(extras or {}) | shown)
+
+
+class Batch:
+    """What one training step sees: pixels of cameras, and what they recorded. The clock makes a question of it.
+
+    The first dimension of every tensor counts what was drawn, B rays or views: some of it is a smaller batch.
+
+    Attributes:
+        cameras: global camera index of each, int64, shape [B]; never in a question.
+        frame_times: seconds on the camera's own clock, float64, shape [B] or [B, T].
+        rgb: true colours in [0, 1], float32, one for each pixel as in a :class:`Rendering`, shape [B, ..., 3].
+        statistics: facts of each pixel over the video that a backend may supervise with: ``mean`` and ``deviation``
+            of its colours.
+    """
+
+    cameras: Tensor
+    frame_times: Tensor
+    rgb: Tensor
+    statistics: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    @property
+    def pixel_count(self) -> int:
+        """Number of pixels, each counted once whatever the number of its moments."""
+        return len(self)
+
+    def apply(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The batch with ``change`` applied to each of its tensors: another device, or some of what was drawn."""
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return change(value)
+            if isinstance(value, dict):
+                return {name: change(part) for name, part in value.items()}
+            return value.apply(change)
+
+        return type(self)(**{item.name: changed(getattr(self, item.name)) for item in fields(self)})
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on another device; from pinned memory without waiting for it."""
+        return self.apply(lambda tensor: tensor.to(device, non_blocking=tensor.is_pinned()))
+
+
+@dataclass
+class RayBatch(Batch):
+    """A batch of N rays.
+
+    Attributes:
+        rays: the rays.
+        cameras: each ray's camera, int64, shape [N].
+        frame_times: shape [N] or [N, T].
+        rows: each ray's row in its image, from -1/2 at the top to 1/2 at the bottom, float32, shape [N].
+        rgb: shape [N, 3] or [N, T, 3].
+        statistics: ``mean`` [N, 3] and ``deviation`` [N], for series of times.
+    """
+
+    rays: Rays
+    cameras: Tensor
+    frame_times: Tensor
+    rows: Tensor
+    rgb: Tensor
+    statistics: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class ViewBatch(Batch):
+    """A batch of B views, whole pictures or parts of them, all of one size.
+
+    Attributes:
+        views: the views.
+        cameras: each view's camera, int64, shape [B].
+        frame_times: at the middle row of the whole picture, shape [B].
+        rgb: shape [B, height, width, 3].
+        statistics: ``mean`` [B, height, width, 3] and ``deviation`` [B, height, width].
+    """
+
+    views: Views
+    cameras: Tensor
+    frame_times: Tensor
+    rgb: Tensor
+    statistics: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def pixel_count(self) -> int:
+        """Number of pixels of all views."""
+        return len(self) * self.views.width * self.views.height
