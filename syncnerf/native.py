@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,9 @@ DISABLE_VARIABLE = "SYNCNERF_NATIVE"
 FLAGS = ["-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared", "-std=c11"]
 
 
-def compile_native(source: Path) -> ctypes.CDLL | None:
-    """Compile a C file into the user's cache (once per content and machine) and load it.
+def compile_native(source: Path, headers: Sequence[Path] = ()) -> ctypes.CDLL | None:
+    """Compile a C file, and the headers of its own that it includes, into the user's cache (once per content and
+    machine) and load it.
 
     Returns None, with a line in the log, where there is no C compiler, the compilation fails, or the environment says
     ``SYNCNERF_NATIVE=0``.
@@ -38,7 +39,8 @@ def compile_native(source: Path) -> ctypes.CDLL | None:
         return None
     runtime = _torch_openmp()
     command = [compiler, *FLAGS, *runtime]
-    key = hashlib.sha256(" ".join(command).encode() + source.read_bytes() + _processor().encode()).hexdigest()[:16]
+    content = b"".join(path.read_bytes() for path in (source, *headers))
+    key = hashlib.sha256(" ".join(command).encode() + content + _processor().encode()).hexdigest()[:16]
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     library = home / "syncnerf" / "kernels" / f"{source.stem}-{key}.so"
     try:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.scene.rays import Rays
-from syncnerf_gaussians import reference
+from syncnerf_gaussians import kernel, reference
 from syncnerf_gaussians.gaussians import Gaussians, Motion, View
 
 
@@ -19,12 +19,12 @@ class Raster(NamedTuple):
     Attributes:
         rgb: colours before any background, shape [P, 3]; with one they are ``rgb + (1 - accumulation) * background``.
         accumulation: opacity in [0, 1], shape [P].
-        depth: sum of weight times distance along the ray, no gradient, shape [P].
+        depth: sum of weight times distance along the ray, no gradient, shape [P]; None where it was not asked for.
     """
 
     rgb: Tensor
     accumulation: Tensor
-    depth: Tensor
+    depth: Tensor | None
 
 
 class Influence(NamedTuple):
@@ -41,13 +41,17 @@ class Influence(NamedTuple):
     errors: Tensor
 
 
-def rasterise(gaussians: Gaussians, views: Sequence[View], motion: Motion) -> Raster:
+def rasterise(gaussians: Gaussians, views: Sequence[View], motion: Motion, with_depth: bool = True) -> Raster:
     """Draw views, each at its own moment of ``motion``; differentiable in all tensors of both.
+
+    Numbers of 32 bits on a CPU are drawn by a kernel in C, all others in plain torch.
 
     Raises:
         ValueError: the shapes do not belong together.
     """
     check_shapes(gaussians, motion, len(views))
+    if kernel.runs_here(gaussians):
+        return Raster(*kernel.draw(gaussians, views, motion, with_depth))
     return _raster(reference.pictures(gaussians, views, motion))
 
 
@@ -57,6 +61,9 @@ def rasterise_rates(gaussians: Gaussians, views: Sequence[View], motion: Motion)
     The derivative counts what moves and fades, with ``motion.skinning.rates`` for the nodes, not the background.
     """
     check_shapes(gaussians, motion, len(views))
+    if kernel.runs_here(gaussians):
+        rgb, accumulation, rates = kernel.draw_rates(gaussians, views, motion)
+        return Raster(rgb, accumulation, None), rates
     values, rates = reference.picture_rates(gaussians, views, motion)
     return _raster(values), rates[:, :3]
 
@@ -83,6 +90,8 @@ def cast(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion) -> R
 def influence(gaussians: Gaussians, views: Sequence[View], motion: Motion, errors: Tensor) -> Influence:
     """What each Gaussian has to do with the views' pixels, whose errors have the shape [P]; no gradient."""
     check_shapes(gaussians, motion, len(views))
+    if kernel.runs_here(gaussians):
+        return Influence(*kernel.find_influence(gaussians, views, motion, errors))
     return Influence(*reference.influence(gaussians, views, motion, errors))
 
 

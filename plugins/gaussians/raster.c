@@ -1,0 +1,220 @@
+/* Pictures of moving Gaussians: what Python calls. See scene.h, motion.h, colour.h, sight.h, lists.h, draw.h, cast.h. */
+#include "draw.h"
+
+static int view_of(const Work *w, int64_t tile) {
+    int view = 0;
+    while (view + 1 < w->views && w->cameras[view + 1].first_tile <= tile) view++;
+    return view;
+}
+
+static int64_t all_tiles(const Work *w) {
+    const Camera *last = w->cameras + w->views - 1;
+    return w->views ? last->first_tile + (int64_t)last->columns * last->rows : 0;
+}
+
+/* Pixel (row, column) of a tile as an index over all views' pixels, or -1 beyond the picture. */
+static inline int64_t pixel_of(const Camera *c, int64_t tile, int row, int column) {
+    int y = (int)(tile / c->columns) * TILE + row, x = (int)(tile % c->columns) * TILE + column;
+    return y < c->height && x < c->width ? c->first_pixel + (int64_t)y * c->width + x : -1;
+}
+
+Work *raster_prepare(const Scene *scene, const double *cameras, int views) { return prepare(scene, cameras, views); }
+
+void raster_release(Work *w) { release(w); }
+
+static void begin_tile(Tile *t) {
+    for (int row = 0; row < TILE; row++) {
+        t->light[row] = all(1.0f);
+        t->depth[row] = t->light_rate[row] = all(0.0f);
+        for (int c = 0; c < 3; c++) t->colour[row][c] = t->colour_rate[row][c] = all(0.0f);
+    }
+}
+
+/* rgb [P][3], accumulation [P], depth [P] or null. */
+void raster_draw(const Work *w, float *rgb, float *accumulation, float *depth) {
+    #pragma omp parallel for schedule(dynamic, 4) num_threads(w->scene.threads)
+    for (int64_t index = 0; index < all_tiles(w); index++) {
+        int view = view_of(w, index);
+        const Camera *camera = w->cameras + view;
+        int64_t tile = index - camera->first_tile;
+        Tile t;
+        begin_tile(&t);
+        if (depth) walk(w, view, tile, &t, DRAW, 1, NULL, NULL);
+        else walk(w, view, tile, &t, DRAW, 0, NULL, NULL);
+        for (int row = 0; row < TILE; row++)
+            for (int column = 0; column < TILE; column++) {
+                int64_t pixel = pixel_of(camera, tile, row, column);
+                if (pixel < 0) continue;
+                for (int c = 0; c < 3; c++) rgb[3 * pixel + c] = t.colour[row][c][column];
+                accumulation[pixel] = 1.0f - t.light[row][column];
+                if (!depth) continue;
+                float dx = (float)(tile % camera->columns * TILE + column) + 0.5f - camera->centre[0], d[3];
+                float dy = (float)(tile / camera->columns * TILE + row) + 0.5f - camera->centre[1];
+                for (int k = 0; k < 3; k++) d[k] = dx * camera->across[k] + dy * camera->down[k] - camera->back[k];
+                depth[pixel] = t.depth[row][column] * sqrtf(dot(d, d));
+            }
+    }
+}
+
+/* The same with the derivatives of colours by time, rates [P][3]. */
+void raster_rates(const Work *w, float *rgb, float *accumulation, float *rates) {
+    const Scene *s = &w->scene;
+    size_t table = (size_t)s->rests * s->nodes;
+    Carrier *carrier_rates = malloc(w->views * table * sizeof(Carrier) + 1);
+    SplatRate *splat_rates = malloc((size_t)w->views * s->gaussians * sizeof(SplatRate) + 1);
+    #pragma omp parallel num_threads(s->threads)
+    {
+        #pragma omp for schedule(static)
+        for (int view = 0; view < w->views; view++)
+            fill_carrier_rates(s, view, w->carriers + view * table, carrier_rates + view * table);
+        #pragma omp for schedule(dynamic)
+        for (int job = 0; job < w->views * PARTS; job++) {
+            int view = job / PARTS;
+            const Camera *camera = w->cameras + view;
+            const Carrier *carriers = carriers_at(w, view);
+            int64_t end = part_begin(s->gaussians, job % PARTS + 1);
+            for (int64_t i = part_begin(s->gaussians, job % PARTS); i < end; i++) {
+                const Splat *splat = w->splats + view * s->gaussians + i;
+                Placed placed;
+                Sight sight;
+                float mean[3], quaternion[4], opacity;
+                if (splat->right < splat->left) continue;
+                place(s, view, carriers, i, &placed);
+                look(s, i, &placed, camera->position, camera->near, camera->far, &sight);
+                if (splat->askew) own_frame(&sight);
+                else picture_frame(&sight, camera);
+                place_rates(s, carriers, carrier_rates + view * table, i, &placed, mean, quaternion, &opacity);
+                fill_rate(s, i, &placed, &sight, splat->colour, mean, quaternion, opacity,
+                          splat_rates + view * s->gaussians + i);
+            }
+        }
+        #pragma omp for schedule(dynamic, 4)
+        for (int64_t index = 0; index < all_tiles(w); index++) {
+            int view = view_of(w, index);
+            int64_t tile = index - w->cameras[view].first_tile;
+            Tile t;
+            begin_tile(&t);
+            walk(w, view, tile, &t, RATES, 0, splat_rates, NULL);
+            for (int row = 0; row < TILE; row++)
+                for (int column = 0; column < TILE; column++) {
+                    int64_t pixel = pixel_of(w->cameras + view, tile, row, column);
+                    if (pixel < 0) continue;
+                    for (int c = 0; c < 3; c++) {
+                        rgb[3 * pixel + c] = t.colour[row][c][column];
+                        rates[3 * pixel + c] = t.colour_rate[row][c][column];
+                    }
+                    accumulation[pixel] = 1.0f - t.light[row][column];
+                }
+        }
+    }
+    free(carrier_rates), free(splat_rates);
+}
+
+/* errors [P]; views [N], weights [N] and their sums with the errors [N] are added to. */
+void raster_influence(const Work *w, const float *errors, int64_t *views, float *weights, float *blames) {
+    int64_t count = w->scene.gaussians;
+    float *sums = malloc((size_t)w->view_begin[w->views] * 2 * sizeof(float) + 1);
+    #pragma omp parallel num_threads(w->scene.threads)
+    {
+        #pragma omp for schedule(dynamic, 4)
+        for (int64_t index = 0; index < all_tiles(w); index++) {
+            int view = view_of(w, index);
+            int64_t tile = index - w->cameras[view].first_tile;
+            Tile t;
+            begin_tile(&t);
+            for (int row = 0; row < TILE; row++)
+                for (int column = 0; column < TILE; column++) {
+                    int64_t pixel = pixel_of(w->cameras + view, tile, row, column);
+                    t.errors[row][column] = pixel < 0 ? 0.0f : errors[pixel];
+                    if (pixel < 0) t.light[row][column] = 0.0f;
+                }
+            walk(w, view, tile, &t, INFLUENCE, 0, NULL, sums);
+        }
+        #pragma omp for schedule(static)
+        for (int64_t i = 0; i < count; i++)
+            for (int view = 0; view < w->views; view++) {
+                const Splat *splat = w->splats + view * count + i;
+                if (splat->right < splat->left) continue;
+                const float *own = sums + 2 * (w->view_begin[view] + splat->slot);
+                float weight = 0.0f, blame = 0.0f;
+                for (int64_t n = 0; n < tiles_of(splat); n++) weight += own[2 * n], blame += own[2 * n + 1];
+                views[i] += weight > 0.0f;
+                weights[i] += weight, blames[i] += blame;
+            }
+    }
+    free(sums);
+}
+
+/* From the sums of a view's tiles to one Gaussian's gradients. */
+static void gaussian_slopes(const Work *w, int view, int64_t i, const float *sums, Carrier *carriers, Gradients *out,
+                            double *time) {
+    const Scene *s = &w->scene;
+    const Camera *camera = w->cameras + view;
+    const Splat *splat = w->splats + view * s->gaussians + i;
+    const Carrier *table = carriers_at(w, view);
+    Placed placed;
+    Sight sight;
+    float mean[3], quaternion[4], log_scales[3], added[SUMS] = {0};
+    const float *own = sums + (w->view_begin[view] + splat->slot) * SUMS;
+    for (int64_t n = 0; n < tiles_of(splat); n++)
+        for (int k = 0; k < SUMS; k++) added[k] += own[n * SUMS + k];
+    place(s, view, table, i, &placed);
+    look(s, i, &placed, camera->position, camera->near, camera->far, &sight);
+    if (splat->askew) own_frame(&sight);
+    else picture_frame(&sight, camera);
+    sight_slopes(s, i, &placed, &sight, splat->colour, added, mean, quaternion, log_scales,
+                 out->colours + 3 * s->harmonics * i);
+    add_scaled(out->log_scales + 3 * i, log_scales, 1.0f);
+    place_slopes(s, table, i, &placed, mean, quaternion, added[11], carriers, out, time);
+}
+
+/* rgb and accumulation as drawn; upstream [P][4]: slopes by both. */
+void raster_backward(const Work *w, const float *rgb, const float *accumulation, const float *upstream, Gradients *out) {
+    const Scene *s = &w->scene;
+    size_t table = (size_t)s->rests * s->nodes;
+    float *sums = aligned_alloc(64, ((size_t)w->view_begin[w->views] + 1) * SUMS * sizeof(float));
+    Carrier *carriers = calloc(PARTS * w->views * table + 1, sizeof(Carrier));
+    double *times = calloc((size_t)PARTS * w->views + 1, sizeof(double));
+    #pragma omp parallel num_threads(s->threads)
+    {
+        #pragma omp for schedule(dynamic, 4)
+        for (int64_t index = 0; index < all_tiles(w); index++) {
+            int view = view_of(w, index);
+            int64_t tile = index - w->cameras[view].first_tile;
+            Tile t;
+            for (int row = 0; row < TILE; row++)
+                for (int column = 0; column < TILE; column++) {
+                    int64_t pixel = pixel_of(w->cameras + view, tile, row, column);
+                    t.light[row][column] = pixel < 0 ? 0.0f : 1.0f;
+                    for (int c = 0; c < 4; c++) t.upstream[row][c][column] = pixel < 0 ? 0.0f : upstream[4 * pixel + c];
+                    t.behind[row][column] = 0.0f;
+                    if (pixel < 0) continue;
+                    /* Where no light was left the opacity is 1, whatever the Gaussians do. */
+                    if (accumulation[pixel] == 1.0f) t.upstream[row][3][column] = 0.0f;
+                    t.behind[row][column] = dot(upstream + 4 * pixel, rgb + 3 * pixel) +
+                                            t.upstream[row][3][column] * accumulation[pixel];
+                }
+            walk(w, view, tile, &t, BACKWARD, 0, NULL, sums);
+        }
+        #pragma omp for schedule(dynamic)
+        for (int part = 0; part < PARTS; part++)
+            for (int view = 0; view < w->views; view++)
+                for (int64_t i = part_begin(s->gaussians, part); i < part_begin(s->gaussians, part + 1); i++) {
+                    const Splat *splat = w->splats + view * s->gaussians + i;
+                    if (splat->right < splat->left) continue;
+                    gaussian_slopes(w, view, i, sums, carriers + ((size_t)part * w->views + view) * table, out,
+                                    times + part * w->views + view);
+                }
+    }
+    for (int view = 0; view < w->views; view++) {
+        Carrier *first = carriers + view * table;
+        for (int part = 0; part < PARTS; part++) {
+            out->times[view] += times[part * w->views + view];
+            if (part == 0) continue;
+            const float *more = (const float *)(carriers + ((size_t)part * w->views + view) * table);
+            for (size_t n = 0; n < table * sizeof(Carrier) / sizeof(float); n++) ((float *)first)[n] += more[n];
+        }
+        if (table) carrier_slopes(s, view, carriers_at(w, view), first, out);
+    }
+    free(sums), free(carriers), free(times);
+}
