@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from syncnerf.option import Range, check_values, count, option, option_values, share, weight
+from syncnerf.scene.read_options import DISTANCE, DOWNSAMPLE
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class SceneConfig:
     downsample: float = option(
         0.0,
         "train at images this many times smaller per side; 0 for the format's own",
-        Range(1, 1000, "images are only made smaller", also=0),
+        DOWNSAMPLE,
     )
     test_cameras: str = option("", "comma-separated names of the evaluation cameras; the format's own if empty")
     exclude_cameras: str = option("", "comma-separated names of cameras to leave out")
@@ -29,11 +30,9 @@ class SceneConfig:
     near: float = option(
         0.0,
         "distance from a camera at which the scene may begin; 0 for the format's own",
-        Range(0, 1e12, "a scene begins before its cameras"),
+        DISTANCE,
     )
-    far: float = option(
-        0.0, "distance at which it ends; 0 for the format's own", Range(0, 1e12, "a scene ends before its cameras")
-    )
+    far: float = option(0.0, "distance at which it ends; 0 for the format's own", DISTANCE)
 
     __post_init__ = check_values
 

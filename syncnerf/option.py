@@ -2,6 +2,7 @@
 
 import math
 import re
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any
@@ -75,6 +76,36 @@ def count(least: int, reason: str, most: int = 10**9, also: int | None = None) -
 def _text(value: float) -> str:
     """A number as people write it."""
     return f"{value:,}".replace(",", "_") if isinstance(value, int) else f"{value:g}"
+
+
+@dataclass(frozen=True)
+class Number:
+    """Reads a number for argparse (its ``type``); one that is not allowed is refused with the range and the reason.
+
+    Attributes:
+        kind: ``int`` or ``float``.
+        allowed: what it may be.
+    """
+
+    kind: type[int] | type[float]
+    allowed: Range
+
+    def __call__(self, text: str) -> float:
+        try:
+            value = self.kind(text)
+        except ValueError:
+            raise ArgumentTypeError(f"'{text}' is not a {'whole ' if self.kind is int else ''}number") from None
+        if not self.allowed.admits(value):
+            raise ArgumentTypeError(f"{text}: should be {self.allowed} ({self.allowed.reason})")
+        return value
+
+
+def add_number(
+    parser: ArgumentParser, name: str, kind: type[int] | type[float], default: float | None, help: str, allowed: Range
+) -> None:
+    """Add an option that is a number to a command's parser; ``--help`` shows its default and its range."""
+    words = help if default is None else f"{help} (default: {default:g})"
+    parser.add_argument(name, type=Number(kind, allowed), default=default, help=f"{words} [{allowed}]")
 
 
 def option(default: Any, help: str, allowed: tuple[str | int, ...] | Range = ()) -> Any:

@@ -1,5 +1,6 @@
 """Options that are numbers: every one has a range with a reason, and what lies in it can be trained with."""
 
+import argparse
 import functools
 import math
 
@@ -10,10 +11,10 @@ from test_mixvoxels_training import OPTIONS as MIXVOXELS_OPTIONS
 from tiny_scene import FIELD_OPTIONS
 
 from syncnerf.backend import discover_backends
-from syncnerf.cli import main
+from syncnerf.cli import _parser, main
 from syncnerf.config import CONCERNS
 from syncnerf.errors import UserError
-from syncnerf.option import Range, configured, option_values, options_of, whole_numbers
+from syncnerf.option import Number, Range, configured, option_values, options_of, whole_numbers
 from syncnerf.options import parse
 from syncnerf.questions import RayBatch, RayQuestion
 
@@ -95,6 +96,34 @@ def refusal(kind: str, name: str, text: str) -> str:
     with pytest.raises(UserError) as caught:
         parse([f"--backend={backend}", f"--{name}={text}"])
     return str(caught.value)
+
+
+def commands_numbers() -> list[tuple[str, argparse.Action]]:
+    """Every option with a number of every command but ``train``, with the command's name."""
+    (commands,) = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    actions = [(name, action) for name, parser in commands.choices.items() for action in parser._actions]
+    return [pair for pair in actions if isinstance(pair[1].type, Number) or pair[1].type in (int, float)]
+
+
+@pytest.mark.parametrize(("command", "action"), commands_numbers(), ids=lambda value: getattr(value, "dest", value))
+def test_every_number_of_every_command_has_a_range(capsys, command, action):
+    assert isinstance(action.type, Number)
+    assert len(action.type.allowed.reason) > 5
+    assert str(action.type.allowed) in action.help
+    for text in WORDS:
+        try:
+            value = action.type(text)
+        except argparse.ArgumentTypeError:
+            assert main([command, f"{action.option_strings[0]}={text}"]) == 2
+            shown = capsys.readouterr().err
+            assert shown.startswith("syncnerf: error: ")
+            assert shown.count("\n") == 1
+            assert action.option_strings[0] in shown
+        else:
+            assert math.isfinite(value)
+            limits = action.type.allowed
+            assert limits.least <= value <= limits.most or value == limits.also
+    assert action.default is None or action.type.allowed.admits(action.default)
 
 
 def test_a_range_says_what_it_is():

@@ -110,7 +110,7 @@ def test_imports_of_the_core_point_one_way(path):
         assert not rooms(names) & ABOVE
         assert not [name for name in names if name == "tensorboard" or name.startswith("torch.utils.tensorboard")]
     if room == "scene":
-        assert not rooms(names) - {"scene", "errors", "native", "records", "atomic"}
+        assert not rooms(names) - {"scene", "errors", "native", "records", "atomic", "option"}
     if path.name == "backend.py":
         assert not rooms(names) - {"scene", "errors", "config", "backend", "questions", "through_rays"}
     if room != "cli.py" and room != "__main__.py":

@@ -13,8 +13,9 @@ from syncnerf.export.nerf_folders import write_n3v, write_transforms
 from syncnerf.export.pose2sim import write_pose2sim
 from syncnerf.export.timeline import write_final_cut, write_otio
 from syncnerf.export.timestamps import write_caliscope
+from syncnerf.option import add_number
 from syncnerf.scene.command_options import add_scene_options, named_scene
-from syncnerf.scene.read_options import names_in
+from syncnerf.scene.read_options import DOWNSAMPLE, names_in
 from syncnerf.sync.command import DEFAULT_OUT
 
 FORMATS: dict[str, tuple[str, Callable[[Alignment, Path], list[str] | None]]] = {
@@ -47,7 +48,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add(
         "--poses", type=Path, metavar="DIR", help="for pose2sim: its folder 'pose' with a <camera>_json for each camera"
     )
-    add("--downsample", type=float, default=0.0, help="for transforms and n3v: images this many times smaller per side")
+    add_number(
+        parser, "--downsample", float, 0.0, "for transforms and n3v: images this many times smaller; 0: the format's",
+        DOWNSAMPLE,
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 

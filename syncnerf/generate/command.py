@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from syncnerf.errors import UserError
 from syncnerf.generate.model_options import add_model_options, named_model, parse_size
+from syncnerf.option import Range, add_number, count
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -21,11 +21,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--prompt", required=True, help="what the views show")
     add("--negative-prompt", default="", help="what they should not look like (Wan has one of its own)")
     add("--cameras", required=True, metavar="RIG", help="arc:4,15,3, raise:3,10,3, dolly:3,1,3, a json, or a scene")
-    add("--metres", type=float, default=1.0, help="metres per unit of a json's or scene's coordinates (default: 1)")
+    metres = Range(0, 1e9, "a length", above=True)
+    add_number(parser, "--metres", float, 1.0, "metres per unit of a json's or scene's coordinates", metres)
     add("--out", type=Path, required=True, help="folder of the scene to make")
-    add("--steps", type=int, default=50, help="steps of the sampling (default: 50)")
-    add("--guidance", type=float, default=5.0, help="weight of the prompt (default: 5; 1: none, half the time)")
-    add("--seed", type=int, default=0, help="seed of the noise (default: 0)")
+    add_number(parser, "--steps", int, 50, "steps of the sampling", count(1, "noise becomes a video in steps", 10_000))
+    guidance = Range(1, 100, "beyond it nothing but the prompt is left", below=True)
+    add_number(parser, "--guidance", float, 5.0, "weight of the prompt; 1: none, half the time", guidance)
+    add_number(parser, "--seed", int, 0, "seed of the noise", Range(0, 10**12, "seeds of all views follow from it"))
     add("--anchored", action="store_true", help="two views at once at most, each beside the first: for little memory")
     add("--tiled", action="store_true", help="decode frames in tiles: for little memory")
     add("--resume", action="store_true", help="go on with an interrupted sampling")
@@ -40,8 +42,6 @@ def run(arguments: argparse.Namespace) -> int:
     from syncnerf.generate.generate import Wish, generate
     from syncnerf.generate.poses import read_rig
 
-    if not 0 < arguments.metres < float("inf"):
-        raise UserError(f"metres = {arguments.metres:g}: should be a positive number")
     width, height = parse_size(arguments.size)
     wish = Wish(
         arguments.prompt,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncnerf.errors import UserError
+from syncnerf.option import add_number, count
 
 if TYPE_CHECKING:
     from syncnerf.generate.pipeline import WanFolder
@@ -17,7 +18,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", type=Path, required=True, help="folder like Wan2.1-T2V-1.3B-Diffusers")
     add("--size", default="832x480", help="width and height in pixels (default: 832x480)")
-    add("--frames", type=int, default=81, help="frames of a video, 4 k + 1 (default: 81)")
+    frames = count(1, "a video has frames, and all are held in memory", 10_001)
+    add_number(parser, "--frames", int, 81, "frames of a video, 4 k + 1", frames)
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add(
         "--precision", choices=("auto", "float32", "bfloat16"), default="auto",

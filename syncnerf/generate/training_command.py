@@ -5,6 +5,7 @@ from pathlib import Path
 
 from syncnerf.errors import UserError
 from syncnerf.generate.model_options import add_model_options, named_model, parse_size
+from syncnerf.option import Range, add_number, count, share
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -23,14 +24,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--expname", default="generator", help="name of the run's folder")
     add("--logdir", type=Path, default=Path("runs"), help="folder of all runs")
     add("--angles", default="0:60,30:90,60:120", help="degrees between paired views, from easy to hard")
-    add("--single-share", type=float, default=0.2, help="share of steps on single views (default: 0.2)")
-    add("--steps", type=int, default=50_000, help="training steps (default: 50000)")
-    add("--batch-size", type=int, default=1, help="pairs in a step (default: 1)")
-    add("--lr", type=float, default=1e-4, help="learning rate of AdamW (default: 1e-4)")
-    add("--warmup-steps", type=int, default=500, help="steps over which it rises (default: 500)")
-    add("--seed", type=int, default=0, help="seed of every random draw")
-    add("--log-every", type=int, default=50, help="steps between points of TensorBoard's curves")
-    add("--save-every", type=int, default=1000, help="steps between checkpoints; the last two are kept")
+    add_number(parser, "--single-share", float, 0.2, "share of steps on single views", share())
+    add_number(parser, "--steps", int, 50_000, "training steps", count(1, "a training takes steps"))
+    add_number(parser, "--batch-size", int, 1, "pairs in a step", count(1, "a step takes pairs, all in memory", 4096))
+    add_number(parser, "--lr", float, 1e-4, "learning rate of AdamW", Range(0, 1, "0 takes no step", above=True))
+    add_number(parser, "--warmup-steps", int, 500, "steps over which it rises", count(0, "a number of steps"))
+    add_number(parser, "--seed", int, 0, "seed of every random draw", Range(0, 2**63 - 1, "generators take 63 bits"))
+    add_number(parser, "--log-every", int, 50, "steps between points of TensorBoard's curves", count(1, "a rhythm"))
+    add_number(parser, "--save-every", int, 1000, "steps between checkpoints; two are kept", count(1, "a rhythm"))
     add("--resume", action="store_true", help="continue the run's newest checkpoint")
     parser.set_defaults(run=run)
 
@@ -47,7 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
     from syncnerf.generate.weights import load_view_sync
     from syncnerf.training.checkpoints import list_checkpoints
 
-    _check(arguments)
     model, precision = named_model(arguments)
     config = TrainingConfig(
         steps=arguments.steps, lr=arguments.lr, lr_schedule="constant", warmup_steps=arguments.warmup_steps,
@@ -69,14 +69,3 @@ def run(arguments: argparse.Namespace) -> int:
     stopped_by = trainer.fit()
     print(f"weights: {folder / WEIGHTS} (step {trainer.step})")
     return 0 if stopped_by is None else 128 + stopped_by
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    """Raise UserError for numbers out of range."""
-    for name in ("steps", "batch_size", "log_every", "save_every"):
-        if getattr(arguments, name) < 1:
-            raise UserError(f"{name} = {getattr(arguments, name)}: should be 1 or more")
-    if not 0 <= arguments.single_share <= 1:
-        raise UserError(f"single_share = {arguments.single_share:g}: should be between 0 and 1")
-    if not 0 < arguments.lr < float("inf"):
-        raise UserError(f"lr = {arguments.lr:g}: should be a positive number")

@@ -6,6 +6,7 @@ from pathlib import Path
 from syncnerf.importers.command import show
 from syncnerf.importers.import_scene import import_scene
 from syncnerf.importers.structure import calibrate
+from syncnerf.option import Range, add_number
 from syncnerf.scene.read_options import names_in
 
 
@@ -23,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--moving", default="", metavar="NAMES", help="comma-separated names of the cameras that move")
     add("--shared-intrinsics", action="store_true", help="one set for all: equal cameras and zoom; steadier")
     add("--drop", action="store_true", help="leave out videos that cannot be placed")
-    add("--seed", type=int, default=0, help="of COLMAP's random draws")
+    add_number(parser, "--seed", int, 0, "of COLMAP's random draws", Range(0, 2**31 - 1, "COLMAP's seeds take 31 bits"))
     parser.set_defaults(run=run)
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from syncnerf.errors import UserError
+from syncnerf.option import add_number
 from syncnerf.scene.command_options import add_scene_options, named_scene
 from syncnerf.scene.placement import seen_shares
-from syncnerf.scene.read_options import box_numbers, names_in
+from syncnerf.scene.read_options import DISTANCE, DOWNSAMPLE, box_numbers, names_in
 from syncnerf.scene.remarks import remarks
 from syncnerf.scene.scene import Scene
 
@@ -31,11 +32,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add_scene_options(parser)
     add = parser.add_argument
-    add("--downsample", type=float, default=0.0, help="images this many times smaller per side; 0: the format's own")
+    add_number(parser, "--downsample", float, 0.0, "images this many times smaller; 0: the format's own", DOWNSAMPLE)
     add("--test-cameras", default="", help="comma-separated names of the evaluation cameras (default: the format's)")
     add("--bounds", default="", help="two corners of the scene's box, x,y,z,x,y,z (default: the format's)")
-    add("--near", type=float, default=0.0, help="distance from a camera at which the scene may begin (0: the format's)")
-    add("--far", type=float, default=0.0, help="distance at which it ends (0: the format's)")
+    add_number(parser, "--near", float, 0.0, "distance at which the scene may begin; 0: the format's own", DISTANCE)
+    add_number(parser, "--far", float, 0.0, "distance at which it ends; 0: the format's own", DISTANCE)
     add("--points", action="store_true", help="triangulate points: checks the calibration and the box; decodes frames")
     add("--picture", type=Path, metavar="FILE", help="draw the rig from above into this PNG")
     parser.set_defaults(run=run)

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syncnerf.errors import UserError, did_you_mean
+from syncnerf.option import Range
+
+DOWNSAMPLE = Range(1, 1000, "images are only made smaller", also=0)
+DISTANCE = Range(0, 1e12, "a scene lies before its cameras")
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,7 @@ class ReadOptions:
     far: float = 0.0
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.downsample) or (self.downsample != 0 and self.downsample < 1):
-            raise UserError(f"downsample = {self.downsample:g}: should be 1 or more, or 0 for the format's own")
+        DOWNSAMPLE.check("downsample", self.downsample)
         if self.max_side is not None and self.max_side < 1:
             raise UserError(f"max_side = {self.max_side}: should be 1 or more")
         if self.bounds and (len(self.bounds) != 6 or not all(map(math.isfinite, self.bounds))):
@@ -45,8 +48,7 @@ class ReadOptions:
         if self.bounds and any(low >= high for low, high in zip(self.bounds[:3], self.bounds[3:], strict=True)):
             raise UserError("bounds: should be two corners of three numbers, the lower one first")
         for name in ("near", "far"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"{name} = {getattr(self, name):g}: should be more than 0, or 0 for the scene's own")
+            DISTANCE.check(name, getattr(self, name))
 
     def size(self, width: int, height: int, standard: float = 1.0) -> tuple[int, int]:
         """Width and height to read at, in pixels, from the full ones; ``standard`` is the format's own downsample."""

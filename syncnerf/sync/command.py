@@ -7,6 +7,7 @@ from pathlib import Path
 
 from syncnerf.errors import UserError
 from syncnerf.offsets_file import write_offsets
+from syncnerf.option import Range, add_number
 from syncnerf.scene import Scene
 from syncnerf.scene.command_options import add_scene_options, named_scene
 from syncnerf.sync.export import export_aligned
@@ -28,7 +29,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("--out", type=Path, help=f"offsets file to write (default: {DEFAULT_OUT} in the current folder)")
     add("--method", choices=METHODS, default="auto", help="what to compare; auto: epipolar unless cameras move")
-    add("--max-offset", type=float, metavar="SECONDS", help="largest offset between two cameras (default: any)")
+    add_number(
+        parser, "--max-offset", float, None, "largest offset between two cameras, seconds (default: any)",
+        Range(0, 1e6, "a lag is sought on both sides of 0", above=True),
+    )  # fmt: skip
     add("--drift", action="store_true", help="give each camera's clock a rate (parts per million) as well")
     add("--audio", choices=AUDIO, default="auto", help="the videos' sound as a coarse second opinion, or off")
     add("--tracks", type=Path, metavar="DIR", help="point tracks of any tracker, <camera>.npz each; implies tracks")
