@@ -1,59 +1,197 @@
-"""The check that an imported calibration fits its videos: right, in another convention, and of other videos."""
+"""The check that an imported calibration fits its videos: right, wrong in every usual way, and of other videos."""
 
-import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_scene import ANGLE, camera_poses, picture, write_video
+import torch
+from evaluation_fixtures import look_from
+from textured_room import room, texture
+from tiny_scene import ANGLE, picture, write_video
 
+from syncnerf.importers.calibration import CalibratedCamera, Calibration
 from syncnerf.importers.fit_check import check_fit
+from syncnerf.importers.formats import read_calibration
+from syncnerf.importers.import_scene import import_scene
 from syncnerf.scene import load_scene
+from syncnerf.scene.read_options import ReadOptions
 
 FPS, FRAMES, SIDE = 12, 84, 32
+FOCAL = 0.5 * SIDE / np.tan(0.5 * ANGLE)
+MATRIX = np.array([[FOCAL, 0.0, SIDE / 2], [0.0, FOCAL, SIDE / 2], [0.0, 0.0, 1.0]])
+GL = np.diag([1.0, -1.0, -1.0])
+DATA = Path(__file__).parents[2] / "shared" / "data"
+PLACES = [(3.4, 0.3, 2.0), (0.9, 3.3, 1.1), (-3.2, 0.8, 2.7), (-0.6, -3.6, 1.7)]
+"""In no symmetry: on a ring, shifted cameras are those of a turned world, and fit."""
+Change = Callable[[int, CalibratedCamera], CalibratedCamera]
 
 
 @pytest.fixture(scope="module")
-def videos(tmp_path_factory):
+def videos(tmp_path_factory) -> Path:
     """Seven seconds of the blobs, not synchronised."""
     root = tmp_path_factory.mktemp("videos")
-    for index, pose in enumerate(camera_poses()):
+    for index, pose in enumerate(map(look_from, PLACES)):
         times = np.arange(FRAMES) / FPS + (0.07, 0.0, -0.31, 0.18)[index]
         moved = times + 0.5 * np.sin(2.3 * times) + 0.3 * np.sin(5.1 * times + 1)
         write_video(root / f"cam{index}.mp4", [picture(pose.numpy(), t, SIDE) for t in moved], FPS)
     return root
 
 
-def report(videos, tmp_path, change) -> str:
-    """What is said of poses that are changed before they are written."""
-    entries = [
-        {"file_path": str(videos / f"cam{index}.mp4"), "transform_matrix": change(index, pose.numpy()).tolist()}
-        for index, pose in enumerate(camera_poses())
-    ]
-    (tmp_path / "transforms.json").write_text(json.dumps({"camera_angle_x": ANGLE, "frames": entries}))
-    return check_fit(load_scene(tmp_path))
+def calibration_of_blobs(folder: Path) -> Calibration:
+    """World to camera in OpenCV axes, as most files hold it."""
+    cameras = []
+    for index, pose in enumerate(map(look_from, PLACES)):
+        rotation = GL @ pose.numpy()[:3, :3].T
+        place = -rotation @ pose.numpy()[:3, 3]
+        cameras.append(CalibratedCamera(f"cam{index}", MATRIX, rotation, place, (SIDE, SIDE)))
+    return Calibration(folder / "Calib.toml", "Pose2Sim", tuple(cameras), 1.0)
+
+
+def said_of(calibration: Calibration, videos: Path, scene: Path, change: Change, extrinsics: bool = True) -> str:
+    """What is said of a calibration that was changed."""
+    cameras = tuple(change(index, camera) for index, camera in enumerate(calibration.cameras))
+    import_scene(replace(calibration, cameras=cameras), videos, scene)
+    return check_fit(load_scene(scene, ReadOptions(max_side=320)), extrinsics)
+
+
+def inverted(camera: CalibratedCamera) -> CalibratedCamera:
+    """Camera-to-world in the place of world-to-camera."""
+    turned = np.swapaxes(camera.rotation, -1, -2)
+    return replace(camera, rotation=turned, translation=-(turned @ camera.translation[..., None])[..., 0])
+
+
+def other_axes(camera: CalibratedCamera) -> CalibratedCamera:
+    """World to camera in OpenGL axes."""
+    return replace(camera, rotation=GL @ camera.rotation, translation=camera.translation @ GL)
+
+
+def place_for_translation(camera: CalibratedCamera) -> CalibratedCamera:
+    return replace(camera, translation=-camera.rotation.T @ camera.translation)
+
+
+def resized(camera: CalibratedCamera, scale: float) -> CalibratedCamera:
+    """The matrix of images of another size."""
+    return replace(camera, matrix=np.diag([scale, scale, 1.0]) @ camera.matrix)
+
+
+def in_order(calibration: Calibration, order: list[int]) -> Change:
+    """Each camera with another's calibration."""
+    return lambda index, camera: replace(calibration.cameras[order[index]], name=camera.name)
+
+
+WRONG: dict[str, tuple[Callable[[Calibration], Change], str]] = {
+    "inverted": (lambda c: lambda i, camera: inverted(camera), "the poses are camera-to-world, not world-to-camera"),
+    "OpenGL axes": (lambda c: lambda i, camera: other_axes(camera), "world-to-camera in OpenGL axes"),
+    "both": (lambda c: lambda i, camera: inverted(other_axes(camera)), "camera-to-world in OpenGL axes"),
+    "places": (lambda c: lambda i, camera: place_for_translation(camera), "the translations are the cameras' places"),
+    "transposed": (lambda c: lambda i, camera: replace(camera, rotation=camera.rotation.T), "rotations are transposed"),
+    "twice as large": (lambda c: lambda i, camera: resized(camera, 2.0), "images 2 times as large"),
+    "smaller": (lambda c: lambda i, camera: resized(camera, 1 / 1.5), "images 0.67 times as large"),
+    "swapped": (lambda c: in_order(c, [0, 2, 1, 3]), "videos of cam1 and cam2 are swapped"),
+    "shifted": (lambda c: in_order(c, [1, 2, 3, 0]), "camera before its own (cam3 for cam0)"),
+}  # fmt: skip
 
 
 def test_a_right_calibration_fits(videos, tmp_path):
-    said = report(videos, tmp_path, lambda index, pose: pose)
+    said = said_of(calibration_of_blobs(tmp_path), videos, tmp_path / "scene", lambda index, camera: camera)
     assert said.startswith("calibration and videos fit: ")
-    assert not list((tmp_path / ".syncnerf_cache").iterdir())
+    assert not list((tmp_path / "scene" / ".syncnerf_cache").glob("*.npy"))
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_is_named(videos, tmp_path, wrong):
+    calibration = calibration_of_blobs(tmp_path)
+    change, named = WRONG[wrong]
+    said = said_of(calibration, videos, tmp_path / "scene", change(calibration))
+    assert said.startswith("warning: the calibration does not fit")
+    assert named in said
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda index, pose: pose @ np.diag([1.0, -1.0, -1.0, 1.0]), "OpenCV axes"),
-        (lambda index, pose: np.linalg.inv(pose @ np.diag([1.0, -1.0, -1.0, 1.0])), "world-to-camera"),
+        (inverted, "world-to-camera in OpenCV axes"),
+        (other_axes, "camera-to-world in OpenCV axes"),
+        (lambda camera: inverted(other_axes(camera)), "the poses are world-to-camera:"),
     ],
 )
-def test_another_convention_is_named(videos, tmp_path, change, named):
-    said = report(videos, tmp_path, change)
+def test_matrices_have_other_misreadings(videos, tmp_path, change, named):
+    """nerfstudio's are camera-to-world in OpenGL axes: a misread pose is another convention there."""
+    calibration = calibration_of_blobs(tmp_path)
+    said = said_of(calibration, videos, tmp_path / "scene", lambda index, camera: change(camera), extrinsics=False)
     assert said.startswith("warning: the calibration does not fit")
     assert named in said
 
 
 def test_a_calibration_of_other_videos_is_doubted(videos, tmp_path):
-    """Every camera with another's pose."""
-    poses = [pose.numpy() for pose in camera_poses()]
-    said = report(videos, tmp_path, lambda index, pose: poses[(0, 2, 3, 1)[index]])
+    """Every camera looks away from where it did, each to another side."""
+
+    def change(index: int, camera: CalibratedCamera) -> CalibratedCamera:
+        angle = 0.7 + 0.9 * index
+        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
+        return replace(camera, rotation=turn @ camera.rotation, translation=turn @ camera.translation)
+
+    said = said_of(calibration_of_blobs(tmp_path), videos, tmp_path / "scene", change)
     assert said.startswith("warning: ")
+    assert "looks as if" not in said
+
+
+@pytest.mark.parametrize(("metres", "warned"), [(1.0, False), (1e-3, True), (1e3, True)])
+def test_a_wrong_unit_is_doubted(videos, tmp_path, metres, warned):
+    """Lines know no scale: it is the rig's size that tells."""
+    calibration = replace(calibration_of_blobs(tmp_path), metres=metres)
+    notes = import_scene(calibration, videos, tmp_path / "scene").notes
+    assert any("--unit" in note for note in notes) == warned
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory) -> tuple[Path, list[np.ndarray]]:
+    """Videos of two phones carried past textured walls, and their poses."""
+    root, textures, poses = tmp_path_factory.mktemp("walked"), [texture(seed) for seed in range(3)], []
+    for index in range(2):
+        path = [look_from((4.3, 2.0 + 0.03 * frame + 0.5 * index, 3.6 - 0.02 * frame)) for frame in range(14)]
+        poses.append(torch.stack(path).double().numpy())
+        images = [room(pose, textures)[::2, ::2] for pose in poses[-1]]
+        write_video(root / f"phone{index}.mp4", images, 30)
+    return root, poses
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda camera: camera, "the moving cameras' poses fit: "),
+        (inverted, "the poses are camera-to-world, not world-to-camera"),
+        (other_axes, "the poses are world-to-camera in OpenGL axes"),
+        (lambda camera: replace(camera, translation=np.zeros_like(camera.translation)), "frame by frame?"),
+    ],
+)
+def test_poses_of_moving_cameras(walked, tmp_path, change, named):
+    """What a moving camera sees of walls must hold still in space."""
+    videos, poses = walked
+    size, cameras = (160, 120), []
+    matrix = np.array([[150.0, 0.0, 80.0], [0.0, 150.0, 60.0], [0.0, 0.0, 1.0]])
+    for index, pose in enumerate(poses):
+        rotation = GL @ pose[:, :3, :3].swapaxes(1, 2)
+        place = -(rotation @ pose[:, :3, 3:])[..., 0]
+        cameras.append(change(CalibratedCamera(f"phone{index}", matrix, rotation, place, size)))
+    import_scene(Calibration(tmp_path / "sparse", "COLMAP", tuple(cameras), None), videos, tmp_path / "scene")
+    said = check_fit(load_scene(tmp_path / "scene", ReadOptions(max_side=320)), extrinsics=True)
+    assert named in said
+    assert said.startswith("warning: ") == (not named.endswith("fit: "))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "walk_4cam").is_dir(), reason="the recordings of other projects are not here")
+@pytest.mark.parametrize("wrong", [None, *WRONG])
+def test_a_real_recording(tmp_path, wrong):
+    """1.7 seconds of a person who walks, in the four real cameras of Pose2Sim's demonstration."""
+    calibration = read_calibration(DATA / "walk_4cam" / "Calib.qca.txt")
+    right = (lambda c: lambda i, camera: camera), "calibration and videos fit: 6 of 6"
+    change, named = WRONG[wrong] if wrong else right
+    said = said_of(calibration, DATA / "walk_4cam", tmp_path / "scene", change(calibration))
+    names = {f"cam{k}": f"cam0{k + 1}" for k in range(4)}
+    for short in reversed(names):
+        named = named.replace(f"{short} ", f"{names[short]} ").replace(f"{short})", f"{names[short]})")
+    assert named in said

@@ -55,7 +55,7 @@ def show(calibration: Calibration, imported: ImportedScene) -> None:
     print(table(scene))
     for note in imported.notes:
         print(note)
-    print(check_fit(load_scene(imported.root, ReadOptions(max_side=WORKING_SIDE))))
+    print(check_fit(load_scene(imported.root, ReadOptions(max_side=WORKING_SIDE)), calibration.format != "nerfstudio"))
     from syncnerf.scene.rig_picture import draw_rig  # here: matplotlib is slow to load
 
     try:

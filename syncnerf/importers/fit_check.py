@@ -1,17 +1,20 @@
-"""Whether a calibration fits its videos: what moves must move on the same epipolar lines in both of two cameras."""
+"""Whether a calibration fits its videos, by what moves in them and by what moving cameras see hold still."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
 
 from syncnerf.errors import UserError
-from syncnerf.scene import Scene
+from syncnerf.importers.misreadings import misread_poses, misread_sizes, shifted_cameras, swapped_cameras
+from syncnerf.importers.moving_check import check_moving
+from syncnerf.scene import Camera, Scene
 from syncnerf.sync.comparison import compare_all
-from syncnerf.sync.conventions import convention_hint
-from syncnerf.sync.epipolar import compare_pair, prepare_cameras
+from syncnerf.sync.conventions import agreements, better_reading
+from syncnerf.sync.epipolar import EpipolarCameras, compare_pair, prepare_cameras
 from syncnerf.sync.long import excerpts
-from syncnerf.sync.synchronize import WORKING_SIDE
+from syncnerf.sync.synchronize import WORKING_SIDE, resolve
 
 STRETCH = 20.0
 """Seconds in the middle of each video that are looked at."""
@@ -21,22 +24,29 @@ ENOUGH = 0.5
 """Share of the pairs that must agree for a calibration that fits."""
 
 
-def check_fit(scene: Scene) -> str:
-    """What the motion says of a scene's calibration, in one line that begins with ``warning:`` where it does not fit.
+def check_fit(scene: Scene, extrinsics: bool = False) -> str:
+    """What the motion says of a scene's calibration, in a line that begins with ``warning:`` where it does not fit.
+
+    Cameras that move have a line of their own.
 
     Args:
         scene: as imported, at any size; its videos need not be synchronised.
+        extrinsics: its calibration should hold world-to-camera in OpenCV axes; else camera-to-world in OpenGL axes.
     """
-    if any(camera.is_moving for camera in scene.cameras):
-        return "whether the calibration fits the videos is not checked: cameras move"
+    still = [index for index, camera in enumerate(scene.cameras) if not camera.is_moving]
+    if len(still) < len(scene.cameras):
+        lines = [check_moving(scene, extrinsics)]
+        if len(still) > 1:
+            lines.insert(0, check_still(only(scene, still), extrinsics))
+        return "\n".join(lines)
+    return check_still(scene, extrinsics)
+
+
+def check_still(scene: Scene, extrinsics: bool) -> str:
+    """:func:`check_fit` of cameras that stand still: what moves does so on the same epipolar lines of two cameras."""
     chosen = torch.linspace(0, len(scene.cameras) - 1, min(MOST_CAMERAS, len(scene.cameras))).round().long().tolist()
-    part = replace(scene, cameras=tuple(scene.cameras[index] for index in chosen), test=(), _frames={})
-    frames = []
-    for camera in part.cameras:
-        begin = float(camera.frame_times[0] + camera.frame_times[-1] - STRETCH) / 2
-        inside = (camera.frame_times >= begin) & (camera.frame_times <= begin + STRETCH)
-        frames.append(inside.nonzero()[:, 0].tolist())
-    with excerpts(part, frames) as stretch:
+    part = only(scene, chosen)
+    with excerpts(part, [middle(camera, STRETCH) for camera in part.cameras]) as stretch:
         small = stretch.resized(WORKING_SIDE)
         small.frame_cache.prepare(small.cameras)
         try:
@@ -44,13 +54,48 @@ def check_fit(scene: Scene) -> str:
         except UserError:
             return "whether the calibration fits the videos is not known: nothing moves in their middle"
         comparisons = compare_all(len(chosen), partial(compare_pair, prepared, max_offset=None))
-        hint = convention_hint(small.cameras, prepared, comparisons)
-    agreeing = sum(comparison.peak is not None and not comparison.reason for comparison in comparisons)
-    if all(comparison.reason.startswith("no baseline") for comparison in comparisons):
-        return "warning: the calibration does not fit: all cameras stand in one place; are the poses world-to-camera?"
+        together = all(comparison.reason.startswith("no baseline") for comparison in comparisons)
+        agreeing = 0 if together else sum(pair.used for pair in resolve(small, "epipolar", comparisons).pairs)
+        hint = _misreading(small, neighbours(scene, chosen), prepared, agreeing, extrinsics)
     share = f"{agreeing} of {len(comparisons)} pairs of cameras see the same motion on the same lines"
     if hint:
         return f"warning: the calibration does not fit the videos: {hint}"
-    if agreeing < ENOUGH * len(comparisons):
+    if together:
+        return "warning: the calibration does not fit: all cameras stand in one place"
+    if agreeing <= ENOUGH * len(comparisons):
         return f"warning: only {share}: is the calibration that of these videos, does something move that all see?"
     return f"calibration and videos fit: {share}"
+
+
+def only(scene: Scene, chosen: Sequence[int]) -> Scene:
+    """The scene with some of its cameras."""
+    return replace(scene, cameras=tuple(scene.cameras[index] for index in chosen), test=(), _frames={})
+
+
+def middle(camera: Camera, seconds: float) -> list[int]:
+    """Indices of the frames in the middle of a camera's video."""
+    begin = float(camera.frame_times[0] + camera.frame_times[-1] - seconds) / 2
+    inside = (camera.frame_times >= begin) & (camera.frame_times <= begin + seconds)
+    return inside.nonzero()[:, 0].tolist()
+
+
+def neighbours(scene: Scene, chosen: Sequence[int]) -> list[list[Camera]]:
+    """For some cameras those before them in the scene's order, and those after them."""
+    count = len(scene.cameras)
+    return [[scene.cameras[(index + step) % count] for index in chosen] for step in (-1, 1)]
+
+
+def _misreading(
+    scene: Scene, neighbouring: list[list[Camera]], prepared: EpipolarCameras, agreeing: int, extrinsics: bool
+) -> str:
+    """What is wrong with the calibration; empty if nothing is found."""
+    cameras = scene.cameras
+    given = agreements(prepared, cameras)
+    whole = [*misread_poses(cameras, extrinsics), *misread_sizes(cameras), *shifted_cameras(cameras, neighbouring)]
+    best = better_reading(prepared, given, whole, agreeing)
+    if best is None:
+        best = better_reading(prepared, given, swapped_cameras(cameras, given), agreeing)
+    if best is None:
+        return ""
+    alike = f", {best.gain:.1f} times as alike" if any(given.values()) else ""
+    return f"it looks as if {best.said}: {best.pairs} of {len(given)} pairs of cameras see the same motion then{alike}"

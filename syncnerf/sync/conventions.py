@@ -1,7 +1,11 @@
-"""Poses in another convention than they are read in: which one would fit the motion."""
+"""Poses and intrinsics in another reading than theirs: which one would fit the motion better.
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+Wrong poses send corresponding points to different lines, where nothing moves alike: the right ones make the motion of
+all pairs of cameras agree most.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
@@ -9,7 +13,9 @@ from torch import Tensor
 
 from syncnerf.scene import Camera
 from syncnerf.sync.comparison import Comparison
-from syncnerf.sync.epipolar import EpipolarCameras, compare_pair
+from syncnerf.sync.correlation import condition, correlate
+from syncnerf.sync.epipolar import EpipolarCameras, compare_pair, least_baseline
+from syncnerf.sync.landscape import heights
 from syncnerf.sync.pencils import view_of
 from syncnerf.sync.workers import in_parallel
 
@@ -17,6 +23,8 @@ SUSPICIOUS = 0.5
 """Where fewer than this share of the pairs that both see motion have a distinct lag, other conventions are tried."""
 MOST_CAMERAS = 6
 """Cameras whose pairs are compared for that."""
+BETTER = 1.2
+"""How many times the agreement of all pairs must grow for another reading to be named."""
 TURNED = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 
 CONVENTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -24,14 +32,49 @@ CONVENTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "world-to-camera": torch.linalg.inv,
     "world-to-camera in OpenCV axes (+Y down, +Z view)": lambda pose: torch.linalg.inv(pose) @ TURNED,
 }
-"""What a pose may be that is taken for camera-to-world in OpenGL axes, and how it becomes that."""
+"""What a pose may be that is taken for camera-to-world in OpenGL axes, and how it becomes that (shape [..., 4, 4])."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Cameras that are read in another way.
+
+    Attributes:
+        said: what is taken for what.
+        cameras: all of them, as they are then.
+        changed: indices of those that differ.
+    """
+
+    said: str
+    cameras: tuple[Camera, ...]
+    changed: frozenset[int]
+
+
+@dataclass(frozen=True)
+class BetterReading:
+    """A reading that fits the motion better than the given one.
+
+    Attributes:
+        said: what is taken for what.
+        gain: how many times as well the motion of all pairs agrees.
+        pairs: how many of them have a distinct lag.
+    """
+
+    said: str
+    gain: float
+    pairs: int
+
+
+def posed(said: str, cameras: Sequence[Camera], turn: Callable[[Tensor], Tensor]) -> Reading:
+    """The reading in which every pose is another."""
+    turned = tuple(replace(camera, camera_to_world=turn(camera.camera_to_world)) for camera in cameras)
+    return Reading(said, turned, frozenset(range(len(cameras))))
 
 
 def convention_hint(cameras: Sequence[Camera], prepared: EpipolarCameras, comparisons: Sequence[Comparison]) -> str:
     """Says which convention would fit the motion better than the one that the poses are read in; empty if none.
 
-    Wrong poses send corresponding points to different lines, where nothing moves alike. Nothing is tried where most
-    pairs agree on a lag.
+    Nothing is tried where most pairs agree on a lag.
 
     Args:
         cameras: of the scene, all static.
@@ -44,27 +87,81 @@ def convention_hint(cameras: Sequence[Camera], prepared: EpipolarCameras, compar
         return ""
     moving = sorted(range(len(cameras)), key=lambda c: -float(prepared.energies[c].values.sum(dtype=torch.float32)))
     chosen = sorted(moving[:MOST_CAMERAS])
+    some = [cameras[index] for index in chosen]
+    part = chosen_of(prepared, chosen)
     given = sum(comparison.first in chosen and comparison.second in chosen for comparison in accepted)
-    found = {name: _agreeing_pairs(cameras, prepared, chosen, turn) for name, turn in CONVENTIONS.items()}
-    best = max(found, key=found.__getitem__)
-    pairs = len(chosen) * (len(chosen) - 1) // 2
-    if found[best] < max(2 * given, 0.5 * pairs, 1):
+    readings = [posed(said, some, turn) for said, turn in CONVENTIONS.items()]
+    best = better_reading(part, agreements(part, some), readings, given)
+    if best is None:
         return ""
+    pairs = len(chosen) * (len(chosen) - 1) // 2
     return (
-        f"read as {best}, the poses make {found[best]} of {pairs} pairs agree instead of {given}: "
+        f"read as {best.said}, the poses make {best.pairs} of {pairs} pairs agree instead of {given}: "
         "convert them to camera-to-world in OpenGL axes (+X right, +Y up, -Z view)"
     )
 
 
-def _agreeing_pairs(
-    cameras: Sequence[Camera], prepared: EpipolarCameras, chosen: Sequence[int], turn: Callable[[Tensor], Tensor]
-) -> int:
-    """Pairs of the chosen cameras that have a distinct lag if their poses are turned."""
-    views = list(prepared.views)
-    for camera in chosen:
-        turned = replace(cameras[camera], camera_to_world=turn(cameras[camera].pose(0)))
-        views[camera] = view_of(turned, prepared.energies[camera])
-    other = replace(prepared, views=views)
-    pairs = list(combinations(chosen, 2))
-    compared = in_parallel(lambda pair: compare_pair(other, *pair, None), pairs, "other conventions", "pair")
-    return sum(comparison.peak is not None and not comparison.reason for comparison in compared)
+def chosen_of(prepared: EpipolarCameras, chosen: Sequence[int]) -> EpipolarCameras:
+    """The motion of some of the cameras."""
+    parts = ("energies", "views", "rates", "times")
+    return replace(prepared, **{part: [getattr(prepared, part)[index] for index in chosen] for part in parts})
+
+
+def better_reading(
+    prepared: EpipolarCameras, given: dict[tuple[int, int], float], readings: Iterable[Reading], given_pairs: int
+) -> BetterReading | None:
+    """The reading that fits the motion clearly better than the given one; None if there is none.
+
+    Args:
+        prepared: the cameras' motion.
+        given: agreement by pair, as the cameras were read (see :func:`agreements`).
+        readings: to be tried.
+        given_pairs: how many pairs have a distinct lag as the cameras were read.
+    """
+    found = [(reading, {**given, **agreements(prepared, reading.cameras, reading.changed)}) for reading in readings]
+    if not found:
+        return None
+    best, agreed = max(found, key=lambda each: sum(each[1].values()))
+    gain = sum(agreed.values()) / max(sum(given.values()), 1e-9)
+    if gain <= BETTER:
+        return None
+    other = seen_by(prepared, best.cameras)
+    compared = in_parallel(lambda pair: compare_pair(other, *pair, None), list(given), "another reading", "pair")
+    distinct = sum(comparison.peak is not None and not comparison.reason for comparison in compared)
+    enough = distinct >= max(given_pairs, SUSPICIOUS * len(given), 1)
+    return BetterReading(best.said, gain, distinct) if enough else None
+
+
+def agreements(
+    prepared: EpipolarCameras, cameras: Sequence[Camera], changed: frozenset[int] | None = None
+) -> dict[tuple[int, int], float]:
+    """How well the motion of each pair agrees at its best shift, in what it varies by chance, by the pair's indices.
+
+    Args:
+        prepared: the cameras' motion.
+        cameras: the poses and intrinsics by which it is compared.
+        changed: pairs without any of these cameras are left out; None for all pairs.
+    """
+    seen = seen_by(prepared, cameras)
+    pairs = [pair for pair in combinations(range(len(cameras)), 2) if changed is None or changed & set(pair)]
+    return dict(zip(pairs, in_parallel(lambda pair: _agreement(seen, *pair), pairs, "readings", "pair"), strict=True))
+
+
+def seen_by(prepared: EpipolarCameras, cameras: Sequence[Camera]) -> EpipolarCameras:
+    """The same motion, seen by cameras of other poses and intrinsics."""
+    views = [view_of(camera, energy) for camera, energy in zip(cameras, prepared.energies, strict=True)]
+    return replace(prepared, views=views, least_baseline=least_baseline(views))
+
+
+def _agreement(prepared: EpipolarCameras, first: int, second: int) -> float:
+    if min(len(prepared.energies[camera].pixels) for camera in (first, second)) == 0:
+        return 0.0
+    if float((prepared.views[first].centre - prepared.views[second].centre).norm()) <= prepared.least_baseline:
+        return 0.0
+    lines, informative, _ = prepared.signals(first, second)
+    if len(lines[0]) == 0:
+        return 0.0
+    signals = [condition(signal, False, known) for signal, known in zip(lines, informative, strict=True)]
+    found = correlate(*signals, informative)
+    score = heights(found.values, found.overlap)[:, found.overlap > 0]
+    return max(float(score.max()), 0.0) if score.numel() else 0.0

@@ -87,12 +87,15 @@ def prepare_cameras(scene: Scene) -> EpipolarCameras:
     if not any(len(energy.pixels) for energy in energies):
         raise UserError(f"{scene.root}: nothing moves in any of the videos; synchronising them needs motion")
     views = [view_of(camera, energy) for camera, energy in zip(scene.cameras, energies, strict=True)]
-    centres = torch.stack([view.centre for view in views])
-    typical = float(torch.pdist(centres).median()) if len(centres) > 1 else 0.0
-    span = max(typical, float(torch.pdist(centres).max()) if len(centres) > 1 else 0.0)
     rates = [camera.fps * energy.pace for camera, energy in zip(scene.cameras, energies, strict=True)]
     times = [_edges(*each) for each in zip(scene.cameras, energies, rates, strict=True)]
-    return EpipolarCameras(energies, views, rates, times, LEAST_BASELINE * span)
+    return EpipolarCameras(energies, views, rates, times, least_baseline(views))
+
+
+def least_baseline(views: list[View]) -> float:
+    """Distance below which two of the cameras count as standing in one place, in scene units."""
+    centres = torch.stack([view.centre for view in views])
+    return LEAST_BASELINE * float(torch.pdist(centres).max()) if len(centres) > 1 else 0.0
 
 
 def _edges(camera: Camera, energy: MotionEnergy, rate: float) -> Tensor:

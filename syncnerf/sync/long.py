@@ -125,12 +125,14 @@ def excerpts(scene: Scene, frames: list[list[int]], rate: float | None = None) -
     """The scene with some frames of each camera, decoded to a passing cache; clocks begin at 0 with the first of them.
 
     Args:
-        scene: of still cameras.
+        scene: of any cameras.
         frames: of each camera, in order.
         rate: what the frames are thinned to, per second: they are small then, and may be others shortly after.
     """
     cameras, sources = [], {}
     for camera, own in zip(scene.cameras, frames, strict=True):
+        if camera.is_moving:
+            camera = replace(camera, camera_to_world=camera.camera_to_world[own])
         if rate is None:
             times = None if camera.given_times is None else camera.given_times[own] - camera.given_times[own[0]]
             changed = replace(camera, frame_count=len(own), given_times=times, exposure=0.0)

@@ -54,15 +54,20 @@ class RayTracks:
 
 def ray_tracks(tracks: Tracks, camera: Camera) -> RayTracks:
     """Turn tracks into rays, and leave out those that a fixed point in space explains."""
+    every = all_rays(tracks, camera)
+    moving = static_error(every) > STATIC_ERROR
+    colours = None if every.colours is None else every.colours[moving]
+    return replace(every, rays=every.rays[:, moving], visible=every.visible[:, moving], colours=colours)
+
+
+def all_rays(tracks: Tracks, camera: Camera) -> RayTracks:
+    """Turn tracks into rays, those of still points as well."""
     intrinsics = camera.intrinsics
     poses = torch.stack([camera.pose(frame) for frame in range(camera.frame_count)])
     local = intrinsics.directions(points_at_frames(tracks.points.double(), tracks.visible, camera))
     rays = normalize(local @ poses[:, :3, :3].transpose(1, 2), dim=-1) * tracks.visible[..., None]
     focal = 0.5 * (intrinsics.focal_x + intrinsics.focal_y)
-    every = RayTracks(poses[:, :3, 3], rays, tracks.visible, tracks.colours, camera.frame_times, focal)
-    moving = static_error(every) > STATIC_ERROR
-    colours = None if tracks.colours is None else tracks.colours[moving]
-    return RayTracks(every.centres, rays[:, moving], tracks.visible[:, moving], colours, camera.frame_times, focal)
+    return RayTracks(poses[:, :3, 3], rays, tracks.visible, tracks.colours, camera.frame_times, focal)
 
 
 def static_error(tracks: RayTracks) -> Tensor:

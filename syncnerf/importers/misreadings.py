@@ -1,0 +1,119 @@
+"""What is commonly wrong with a calibration: conventions, swapped cameras, another resolution."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from syncnerf.scene import Camera
+from syncnerf.sync.conventions import CONVENTIONS, TURNED, Reading, posed
+
+OFF_CENTRE = 0.12
+"""Share of the image's side by which principal points lie off the middle where their image was of another size."""
+SCALES = (0.5, 2 / 3, 1.5, 2.0)
+"""Ratios of usual video sizes, tried where the principal points say nothing."""
+
+
+def misread_poses(cameras: Sequence[Camera], extrinsics: bool) -> list[Reading]:
+    """The cameras in each convention that theirs is confused with.
+
+    Args:
+        cameras: of the scene.
+        extrinsics: the file should hold world-to-camera in OpenCV axes, as all but nerfstudio's do; else
+            camera-to-world in OpenGL axes.
+    """
+    if not extrinsics:
+        return [posed(f"the poses are {said}", cameras, turn) for said, turn in CONVENTIONS.items()]
+    turns = {
+        "the poses are world-to-camera in OpenGL axes (+Y up, -Z view), not OpenCV's": lambda pose: pose @ TURNED,
+        # Up to one turn of the whole world, which changes nothing.
+        "the poses are camera-to-world in OpenGL axes, not world-to-camera in OpenCV's": torch.linalg.inv,
+        "the poses are camera-to-world, not world-to-camera": lambda pose: torch.linalg.inv(pose) @ TURNED,
+        "the translations are the cameras' places": _place_from_translation,
+        "the rotations are transposed": _transposed,
+    }
+    return [posed(said, cameras, turn) for said, turn in turns.items()]
+
+
+def _place_from_translation(pose: Tensor) -> Tensor:
+    """Camera-to-world whose place is what was taken for the translation, [..., 4, 4]."""
+    changed = pose.clone()
+    changed[..., :3, 3] = _translation(pose)
+    return changed
+
+
+def _transposed(pose: Tensor) -> Tensor:
+    """Camera-to-world if the file's rotation is the other way round and its translation right, [..., 4, 4]."""
+    changed = torch.eye(4, dtype=pose.dtype).repeat(*pose.shape[:-2], 1, 1)
+    world_to_camera = pose[..., :3, :3] @ TURNED[:3, :3]
+    changed[..., :3, 3] = -(world_to_camera.mT @ _translation(pose)[..., None])[..., 0]
+    changed[..., :3, :3] = world_to_camera.mT @ TURNED[:3, :3]
+    return changed
+
+
+def _translation(pose: Tensor) -> Tensor:
+    """World to camera in OpenCV axes, [..., 3]."""
+    rotation = (pose[..., :3, :3] @ TURNED[:3, :3]).mT
+    return -(rotation @ pose[..., :3, 3:])[..., 0]
+
+
+def misread_sizes(cameras: Sequence[Camera]) -> list[Reading]:
+    """The cameras if their calibration is of images of another size, which the principal points mostly tell."""
+    sides = [(c.intrinsics.width / c.intrinsics.centre_x, c.intrinsics.height / c.intrinsics.centre_y) for c in cameras]
+    told = 0.5 * float(np.median(sides))
+    scales = (told,) if abs(told - 1) > OFF_CENTRE else SCALES
+    readings = []
+    for scale in scales:
+        others = []
+        for camera in cameras:
+            own = camera.intrinsics
+            focal = {"focal_x": own.focal_x * scale, "focal_y": own.focal_y * scale}
+            # Where the principal point is in the middle, it is that of this image.
+            centre = {"centre_x": own.centre_x * scale, "centre_y": own.centre_y * scale} if scale == told else {}
+            others.append(replace(camera, intrinsics=replace(own, **focal, **centre)))
+        said = f"the calibration is of images {1 / scale:.2g} times as large"
+        readings.append(Reading(said, tuple(others), frozenset(range(len(cameras)))))
+    return readings
+
+
+def calibrated_as(camera: Camera, other: Camera) -> Camera:
+    """A camera with the pose and the intrinsics of another, for its own images."""
+    width, height = camera.intrinsics.width, camera.intrinsics.height
+    return replace(camera, camera_to_world=other.camera_to_world, intrinsics=other.intrinsics.resized(width, height))
+
+
+def shifted_cameras(cameras: Sequence[Camera], neighbouring: Sequence[Sequence[Camera]]) -> list[Reading]:
+    """Every camera in the place of the one before or after it, as videos in another order are.
+
+    Args:
+        cameras: of the scene.
+        neighbouring: the cameras before them, and those after them.
+    """
+    return [
+        Reading(
+            f"each video belongs to the camera {side} its own ({other[0].name} for {cameras[0].name})",
+            tuple(calibrated_as(camera, taken) for camera, taken in zip(cameras, other, strict=True)),
+            frozenset(range(len(cameras))),
+        )
+        for side, other in zip(("before", "after"), neighbouring, strict=True)
+    ]
+
+
+def swapped_cameras(cameras: Sequence[Camera], agreements: dict[tuple[int, int], float]) -> Iterator[Reading]:
+    """Two cameras in each other's place, for those whose motion agrees least with the others'.
+
+    Args:
+        cameras: of the scene.
+        agreements: by pair of indices, as the cameras were read.
+    """
+    mean = [np.mean([value for pair, value in agreements.items() if index in pair]) for index in range(len(cameras))]
+    weakest = sorted(np.argsort(mean)[: len(cameras) // 2 + 1].tolist())
+    for one, two in combinations(weakest, 2):
+        changed = list(cameras)
+        changed[one] = calibrated_as(cameras[one], cameras[two])
+        changed[two] = calibrated_as(cameras[two], cameras[one])
+        names = f"{cameras[one].name} and {cameras[two].name}"
+        yield Reading(f"the videos of {names} are swapped", tuple(changed), frozenset((one, two)))
