@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from syncnerf.atomic import write_text
-from syncnerf.evaluation.charts import FULL_WIDTH, Series, line_chart
+from syncnerf.evaluation.charts import ACCENT, FULL_WIDTH, REFERENCE, Series, line_chart
 from syncnerf.evaluation.protocols import PROTOCOLS
 from syncnerf.evaluation.report_images import picture_rows, video_gallery
 from syncnerf.evaluation.report_offsets import (
@@ -25,8 +25,8 @@ from syncnerf.scene.scene import Scene
 
 logger = logging.getLogger(__name__)
 
-BEFORE_COLOURS = ("var(--reference)", "hsl(280 45% 60%)", "hsl(160 45% 45%)", "hsl(340 55% 60%)")
-AFTER_COLOURS = ("var(--accent)", "hsl(280 75% 60%)", "hsl(160 75% 40%)", "hsl(340 80% 58%)")
+BEFORE_COLOURS = (REFERENCE, "#a56bc7", "#3fa684", "#d16b8d")
+AFTER_COLOURS = (ACCENT, "#b04de6", "#1ab37f", "#ea3e76")
 
 
 def write_report(run_folder: Path, scene: Scene | None) -> Path:

@@ -7,7 +7,18 @@ from html import escape
 
 import torch
 
-from syncnerf.evaluation.charts import FULL_WIDTH, HALF_WIDTH, Series, hue, line_chart
+from syncnerf.evaluation.charts import (
+    ACCENT,
+    FULL_WIDTH,
+    HALF_WIDTH,
+    INK,
+    REFERENCE,
+    TEST,
+    TRUTH,
+    Series,
+    hue,
+    line_chart,
+)
 from syncnerf.evaluation.offset_errors import align_gauge, aligned_errors
 from syncnerf.evaluation.report_page import number, section
 from syncnerf.evaluation.run_record import OffsetHistory, RunRecord
@@ -15,12 +26,12 @@ from syncnerf.evaluation.timeline import Bar, timelines
 from syncnerf.scene.scene import Scene
 
 TIMELINE_LEGEND = (
-    '<div class="legend"><span><i class="block" style="background:var(--accent)"></i>training camera</span>'
-    '<span><i class="block" style="background:var(--test)"></i>test camera</span>'
-    '<span><i class="block" style="background:var(--reference)"></i>reference camera</span>'
-    '<span><i style="border-top:2px solid var(--ink)"></i>one and the same moment</span>{truth}</div>'
+    f'<div class="legend"><span><i class="block" style="background:{ACCENT}"></i>training camera</span>'
+    f'<span><i class="block" style="background:{TEST}"></i>test camera</span>'
+    f'<span><i class="block" style="background:{REFERENCE}"></i>reference camera</span>'
+    f'<span><i style="border-top:2px solid {INK}"></i>one and the same moment</span>{{truth}}</div>'
 )
-TRUTH_LEGEND = '<span><i style="border-top:3px solid var(--truth)"></i>true start and end</span>'
+TRUTH_LEGEND = f'<span><i style="border-top:3px solid {TRUTH}"></i>true start and end</span>'
 
 
 @dataclass(frozen=True)
@@ -160,7 +171,7 @@ def _error_chart(
     truth = torch.tensor([true[history.names[column]] for column in columns], dtype=torch.float64)
     errors = torch.stack([align_gauge(row, truth) for row in history.seconds[:, columns]]).abs() / scale
     lines = [
-        Series("largest error", history.steps, errors.max(dim=1).values.tolist(), "var(--test)"),
-        Series("mean error", history.steps, errors.mean(dim=1).tolist(), "var(--accent)"),
+        Series("largest error", history.steps, errors.max(dim=1).values.tolist(), TEST),
+        Series("mean error", history.steps, errors.mean(dim=1).tolist(), ACCENT),
     ]
     return line_chart(lines, "training step", f"absolute error [{unit}]", logarithmic=True)

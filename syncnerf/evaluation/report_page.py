@@ -7,9 +7,9 @@ from html import escape
 
 STYLE = """
 :root { color-scheme: light dark; --page: #f5f6f8; --card: #fff; --ink: #1b2430; --soft: #667085; --rule: #e3e6eb;
-  --accent: #2f6fde; --test: #d9822b; --reference: #7a8699; --truth: #12a150; --good: #12a150; }
+  --accent: #2f6fde; --test: #d9822b; --reference: #7a8699; }
 @media (prefers-color-scheme: dark) { :root { --page: #0f1319; --card: #181e27; --ink: #e6eaf0; --soft: #93a0b3;
-  --rule: #2a3240; --accent: #6ea0ff; --test: #f0a45a; --reference: #8a96a8; --truth: #3ddc84; --good: #3ddc84; } }
+  --rule: #2a3240; --accent: #6ea0ff; --test: #f0a45a; --reference: #8a96a8; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
@@ -40,16 +40,6 @@ td small { color: var(--soft); }
 td.meter { width: 26%; min-width: 120px; }
 .meter i { display: block; height: 8px; border-radius: 4px; background: var(--accent); min-width: 1px; }
 .meter i.test { background: var(--test); }
-svg { width: 100%; height: auto; display: block; }
-svg text { fill: var(--soft); font-size: 12px; font-family: inherit; }
-svg text.label { fill: var(--ink); font-size: 13px; }
-svg .grid { stroke: var(--rule); fill: none; } svg .axis { stroke: var(--soft); fill: none; }
-svg .line { fill: none; stroke-width: 1.9; stroke-linejoin: round; }
-svg .target { stroke-width: 2.5; fill: none; }
-svg .bar { fill: var(--accent); fill-opacity: .72; } svg .bar.test { fill: var(--test); }
-svg .bar.reference { fill: var(--reference); }
-svg .truth { stroke: var(--truth); stroke-width: 2.6; }
-svg .moment { stroke: var(--ink); stroke-width: 1.2; fill: none; } svg circle.moment { fill: var(--card); }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; padding: 8px 0 0 12px; font-size: 13px; color: var(--soft); }
 .legend i { display: inline-block; width: 20px; vertical-align: middle; margin-right: 6px; }
 .legend i.block { height: 10px; border-radius: 3px; }
@@ -57,6 +47,7 @@ svg .moment { stroke: var(--ink); stroke-width: 1.2; fill: none; } svg circle.mo
 figure { margin: 0; min-width: 0; }
 figcaption { font-size: 13px; color: var(--soft); padding-top: 4px; overflow-wrap: anywhere; }
 img, video { width: 100%; display: block; border-radius: 8px; background: var(--rule); }
+figure.svg img { background: none; border-radius: 0; }
 .videos { display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); gap: 16px; }
 summary { cursor: pointer; font-weight: 600; font-size: 18px; }
 pre { overflow-x: auto; font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; margin: 12px 0 0; }

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from html import escape
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from syncnerf.evaluation.charts import FULL_WIDTH, Series, hue, line_chart
+from syncnerf.evaluation.charts import FULL_WIDTH, Series, embedded, hue, line_chart
 from syncnerf.evaluation.report_page import card, number, page, section
 from syncnerf.generate.geometry import WORKING_SIDE, Matches, frame_at, moments
 from syncnerf.generate.score import Score
@@ -33,7 +31,9 @@ def score_page(scores: ViewScores) -> str:
         _synchrony(scores.scores["synchrony"]),
         _geometry(scene, scores.scores["geometry"], scores.matches),
         _consistency(scores.scores["consistency_4d"]),
-        section("Views at equal times", "What the cameras show together.", _figure(_strip(scene))),
+        section(
+            "Views at equal times", "What the cameras show together.", embedded(_strip(scene), "all views", "jpeg")
+        ),
         _missing(),
         "<footer>Written by syncnerf.</footer>",
     ]
@@ -105,7 +105,8 @@ def _geometry(scene: Scene, score: Score, matches: list[Matches]) -> str:
     )
     if score.value is None:
         explanation += f" Not determined: {score.reason}."
-    pictures = [_figure(_matched(scene, pair)) for pair in matches[:2] if len(pair.distances)]
+    shown = [pair for pair in matches[:2] if len(pair.distances)]
+    pictures = [embedded(_matched(scene, pair), "matches of two views", "jpeg") for pair in shown]
     table = _table(["view", "view", "matches", "near their line"], rows) if rows else " "
     return section("Commanded geometry", explanation, table, *pictures)
 
@@ -162,10 +163,3 @@ def _strip(scene: Scene) -> Figure:
     for view, axis in enumerate(axes[0]):
         axis.set_title(scene.names[view], fontsize=8)
     return figure
-
-
-def _figure(figure: Figure) -> str:
-    """A figure inside the page."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", dpi=110)
-    return f'<figure><img src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}" alt=""></figure>'
