@@ -1,7 +1,9 @@
 """The report: whole from any part of a run's folder, self-contained, and honest about the gauge."""
 
+import base64
 import json
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import imageio.v3 as imageio
 import numpy as np
@@ -9,7 +11,6 @@ import pytest
 import torch
 from evaluation_fixtures import FPS, pattern_scene, synced_pattern
 
-from syncnerf.config import EvaluationConfig
 from syncnerf.errors import UserError
 from syncnerf.evaluation import report_images
 from syncnerf.evaluation.evaluate import evaluate, write_metrics
@@ -22,10 +23,11 @@ NAMES = ["a<b>test", "cam&1", "cam_2", "cam_3"]
 TRUE_OFFSETS = [0.23, 0.1, -0.15, 0.4]
 FOUND = [0.13, 0.0, -0.27, 0.3]
 VOID = {"meta", "img", "i"}
+DRAWING = "data:image/svg+xml;base64,"
 
 
 class Page(HTMLParser):
-    """Collects a page's text and addresses, and fails where elements are not closed in order."""
+    """Collects a page's text, that of drawings too, and addresses, and fails where elements are not closed in order."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -36,7 +38,11 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.add(tag)
-        self.addresses += [value for name, value in attributes if name in ("src", "href", "poster", "srcset")]
+        addresses = [value for name, value in attributes if name in ("src", "href", "poster", "srcset")]
+        self.addresses += addresses
+        for address in addresses:
+            if address.startswith(DRAWING):
+                self.text += ElementTree.fromstring(base64.b64decode(address.removeprefix(DRAWING))).itertext()
         if tag not in VOID - {"i"}:
             self.open.append(tag)
 
@@ -59,9 +65,9 @@ def write_run(folder, scene, metrics=True):
     (folder / "offsets.json").write_text(json.dumps(record))
     (folder / "config.txt").write_text("steps = 50\nexpname = <script>alert(1)</script>\n")
     if metrics:
-        synced, settings = synced_pattern(scene, FOUND), EvaluationConfig()
-        before = evaluate(synced, scene, FULL.without_fit(), settings=settings, step=50)
-        after = evaluate(synced, scene, FULL, settings=settings, step=50, renders=folder / "renders")
+        synced = synced_pattern(scene, FOUND)
+        before = evaluate(synced, scene, FULL.without_fit(), step=50)
+        after = evaluate(synced, scene, FULL, step=50, renders=folder / "renders")
         write_metrics(folder / "metrics.json", after, before)
     return folder
 
