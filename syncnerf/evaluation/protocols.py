@@ -34,11 +34,9 @@ class Protocol:
 
     def fit_mask(self, height: int, width: int) -> Tensor:
         """Pixels that the fit may see, bool, shape [height, width]."""
-        return _mask(self.fit_region, height, width)
-
-    def score_mask(self, height: int, width: int) -> Tensor:
-        """Pixels that are scored, bool, shape [height, width]."""
-        return _mask(self.score_region, height, width)
+        mask = torch.zeros(height, width, dtype=torch.bool)
+        mask[:, _columns(self.fit_region, width)] = True
+        return mask
 
     def scored(self, image: Tensor) -> Tensor:
         """The scored part of an image [H, W, ...], cropped, so that no SSIM window reaches into unscored pixels."""
@@ -66,9 +64,3 @@ def _columns(region: Region, width: int) -> slice:
         "left": slice(0, half),
         "right": slice(half, width),
     }[region]
-
-
-def _mask(region: Region, height: int, width: int) -> Tensor:
-    mask = torch.zeros(height, width, dtype=torch.bool)
-    mask[:, _columns(region, width)] = True
-    return mask

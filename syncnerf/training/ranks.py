@@ -29,9 +29,8 @@ from syncnerf.questions import Batch
 PATIENCE = timedelta(hours=12)
 """How long a process waits for another that decodes videos or renders a preview; dead ones are noticed at once."""
 
-SMALL = 1024
-"""Numbers in a message that is kept for a while after it was sent."""
-_sent: deque[Tensor] = deque(maxlen=64)
+SMALL, KEPT = 1024, 64
+"""Numbers in a message that is kept for a while after it was sent, and how many of these are."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,14 @@ class Ranks:
         rank: number of this process, from 0.
         count: number of processes.
         pages: memory of messages that are sent again and again, by number type.
+        sent: the last small messages. The thread that sends one must not be the last to let go of it: it would need
+            Python for that, which may be ending by then.
     """
 
     rank: int = 0
     count: int = 1
     pages: dict[torch.dtype, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    sent: deque[Tensor] = field(default_factory=lambda: deque(maxlen=KEPT), repr=False, compare=False)
 
     @property
     def writes(self) -> bool:
@@ -84,7 +86,7 @@ class Ranks:
             return
         # All that is sent is under way at once: on one machine most of an exchange is waiting for the other to answer.
         present = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.uint8)
-        asked = _exchange(dist.all_reduce, present, op=dist.ReduceOp.MAX, async_op=True)
+        asked = self._send(dist.all_reduce, present, op=dist.ReduceOp.MAX, async_op=True)
         by_type: dict[torch.dtype, list[nn.Parameter]] = {}
         for parameter in parameters:
             by_type.setdefault(parameter.dtype, []).append(parameter)
@@ -93,7 +95,7 @@ class Ranks:
             gradients = [torch.zeros_like(item) if item.grad is None else item.grad for item in group]
             flat = self._page(group[0], sum(item.numel() for item in group))
             torch.cat([gradient.reshape(-1) for gradient in gradients], out=flat)
-            messages.append((group, flat, _exchange(dist.all_reduce, flat, async_op=True)))
+            messages.append((group, flat, self._send(dist.all_reduce, flat, async_op=True)))
             for parameter in group:
                 parameter.grad = None
         yield
@@ -106,6 +108,11 @@ class Ranks:
                 if id(parameter) in touched:
                     parameter.grad = summed if alike is None else alike.add_(summed)
 
+    def _send(self, operation, message: Tensor, **options):
+        if message.numel() <= SMALL:
+            self.sent.append(message)
+        return _exchange(operation, message, **options)
+
     def _page(self, like: Tensor, length: int) -> Tensor:
         """Memory for a message of gradients, the same in every step: making and freeing it costs more than sending."""
         page = self.pages.get(like.dtype)
@@ -117,7 +124,7 @@ class Ranks:
         """Sum tensors over the processes, in place."""
         if self.count == 1:
             return
-        for message in [_exchange(dist.all_reduce, tensor, async_op=True) for tensor in tensors]:
+        for message in [self._send(dist.all_reduce, tensor, async_op=True) for tensor in tensors]:
             _exchange(message.wait)
 
     def mean(self, values: dict[str, float], weight: float) -> dict[str, float]:
@@ -125,7 +132,7 @@ class Ranks:
         if self.count == 1:
             return values
         totals = weight * torch.tensor([*values.values(), 1.0], dtype=torch.float64)
-        _exchange(dist.all_reduce, totals)
+        self._send(dist.all_reduce, totals)
         return dict(zip(values, (totals[:-1] / totals[-1]).tolist(), strict=True))
 
     def largest(self, value: int) -> int:
@@ -140,7 +147,7 @@ class Ranks:
         if self.count == 1:
             return number
         numbers = torch.tensor([number()])
-        message = _exchange(dist.all_reduce, numbers, op=dist.ReduceOp.MAX, async_op=True)
+        message = self._send(dist.all_reduce, numbers, op=dist.ReduceOp.MAX, async_op=True)
 
         def answer() -> int:
             _exchange(message.wait)
@@ -155,7 +162,7 @@ class Ranks:
             return
         for tensor in chain(module.parameters(), module.buffers()):
             sent = tensor.detach().contiguous()
-            _exchange(dist.broadcast, sent, src=0)
+            self._send(dist.broadcast, sent, src=0)
             tensor.copy_(sent)
 
 
@@ -196,9 +203,7 @@ def environment_ranks() -> Ranks:
 
 
 def _exchange(operation, *arguments, **options):
-    # The thread that sends a tensor must not be the last to let go of it: it would need Python for that, which may be
-    # ending by then.
-    _sent.extend(item for item in arguments if isinstance(item, Tensor) and item.numel() <= SMALL)
+    """Carry out an operation of several processes; raises UserError where another one is gone."""
     try:
         return operation(*arguments, **options)
     except (RuntimeError, ValueError) as error:
