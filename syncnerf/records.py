@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def rigid_matrix(values: Any, where: str) -> Tensor:
     if (matrix[3] - torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)).abs().max() > 1e-6:
         raise UserError(f"{where}: its last row is not 0 0 0 1; is the matrix transposed?")
     return matrix
+
+
+def quaternion_matrix(quaternion: Sequence[float], where: str) -> Tensor:
+    """Rotation of a quaternion (w, x, y, z) of any length, float64, shape [3, 3]; raises UserError where it is 0."""
+    numbers = torch.tensor(quaternion, dtype=torch.float64)
+    length = float(numbers.norm())
+    if not math.isfinite(length) or length < 1e-9:
+        raise UserError(f"{where} is no rotation; calibrate again")
+    w, x, y, z = (numbers / length).tolist()
+    cross = torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]], dtype=torch.float64)
+    return torch.eye(3, dtype=torch.float64) + 2 * w * cross + 2 * cross @ cross
 
 
 def matrix_of(values: Any, where: str) -> Tensor:

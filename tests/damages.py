@@ -10,7 +10,7 @@ import numpy as np
 from format_scenes import FRAMES, HEIGHT, WIDTH, picture, rig, write_video
 from PIL import Image
 
-TRANSFORMS = "transforms.json"
+TRANSFORMS, TECHNICOLOR = "transforms.json", "cameras_parameters.txt"
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,19 @@ def pose_value(row: int, column: int, value: object) -> Callable[[Path], None]:
 def video(file: str, width: int, height: int, frames: int = FRAMES) -> Callable[[Path], None]:
     """Replace a video by one of another size or length."""
     return lambda root: write_video(root / file, [picture(rig()[1], width, height)] * frames)
+
+
+def technicolor_rows(change: Callable[[list[list[str]]], object], header: str | None = None) -> Callable[[Path], None]:
+    """Apply ``change(rows)`` to the words of each camera; ``header`` in the place of the first line."""
+
+    def spoil(root: Path) -> None:
+        first, *rest = (root / TECHNICOLOR).read_text().splitlines()
+        rows = [line.split() for line in rest]
+        change(rows)
+        lines = [first if header is None else header, *(" ".join(row) for row in rows)]
+        (root / TECHNICOLOR).write_text("\n".join(lines) + "\n")
+
+    return spoil
 
 
 def cut_after_index(root: Path) -> None:
@@ -268,6 +281,35 @@ DAMAGES: dict[str, Damage] = {
         edit("cameras/camera_extrinsics.json", lambda d: d["frame3"].update(cam02=d["frame3"]["cam03"])),
         "camera_extrinsics.json",
     ),
+    "technicolor row that breaks off": Damage("technicolor", cut(TECHNICOLOR, 0.95), TECHNICOLOR),
+    "technicolor without a row": Damage("technicolor", technicolor_rows(lambda rows: rows.pop()), TECHNICOLOR),
+    "technicolor without rows": Damage("technicolor", technicolor_rows(lambda rows: rows.clear()), TECHNICOLOR),
+    "technicolor with a word": Damage("technicolor", technicolor_rows(lambda r: r[2].__setitem__(3, "x")), TECHNICOLOR),
+    "technicolor with NaN": Damage("technicolor", technicolor_rows(lambda r: r[2].__setitem__(9, "nan")), TECHNICOLOR),
+    "technicolor without rotation": Damage(
+        "technicolor", technicolor_rows(lambda rows: rows[1].__setitem__(slice(5, 9), ["0"] * 4)), TECHNICOLOR
+    ),
+    "technicolor without focal length": Damage(
+        "technicolor", technicolor_rows(lambda rows: rows[1].__setitem__(0, "0")), TECHNICOLOR
+    ),
+    "technicolor with a skew": Damage("technicolor", technicolor_rows(lambda r: r[1].__setitem__(4, "3")), TECHNICOLOR),
+    "technicolor of larger images": Damage(
+        "technicolor", technicolor_rows(lambda rows: rows[1].__setitem__(1, "900")), TECHNICOLOR
+    ),
+    "technicolor header alone is missing": Damage("technicolor", technicolor_rows(lambda rows: None, ""), None),
+    "technicolor of two sequences": Damage(
+        "technicolor",
+        lambda r: os.rename(r / "Walk_undist_00052_01.png", r / "Run_undist_00052_01.png"),
+        "Run_undist",
+    ),
+    "technicolor without images": Damage(
+        "technicolor", lambda r: [path.unlink() for path in r.glob("*.png")], "undistorted images"
+    ),
+    "technicolor camera without images": Damage(
+        "technicolor", lambda r: [path.unlink() for path in r.glob("*_02.png")], TECHNICOLOR
+    ),
+    "technicolor image cut": Damage("technicolor", cut("Walk_undist_00052_01.png", 0.6), "Walk_undist_00052_01.png"),
+    "technicolor frame missing": Damage("technicolor", remove("Walk_undist_00052_01.png"), None),
     "dnerf time beyond 1": Damage(
         "dnerf", edit("transforms_train.json", lambda d: d["frames"][1].update(time=30)), "transforms_train.json"
     ),

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import torch
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 CAMERAS, FRAMES, FPS = 4, 5, 10
 WIDTH, HEIGHT, FOCAL = 48, 32, 40.0
@@ -143,6 +144,19 @@ def syncam(root: Path) -> None:
     write_json(root / "cameras" / "camera_extrinsics.json", {f"frame{k}": cameras for k in range(FRAMES)})
 
 
+def technicolor(root: Path) -> None:
+    """Technicolor's grid: a row per camera after a header, world-to-camera quaternions, images in one folder."""
+    lines = ["#focal ppx ppy AR Skew qw qx qy qz Tx Ty Tz"]
+    for k, pose in enumerate(rig()):
+        world_to_camera = torch.linalg.inv(pose @ FLIP)
+        x, y, z, w = Rotation.from_matrix(world_to_camera[:3, :3].numpy()).as_quat()
+        row = [FOCAL, WIDTH / 2, HEIGHT / 2, 1.0, 0.0, w, x, y, z, *world_to_camera[:3, 3].tolist()]
+        lines.append(" ".join(map(repr, map(float, row))))
+        for frame in range(FRAMES):
+            Image.fromarray(picture(pose)).save(root / f"Walk_undist_{frame + 51:05d}_{k:02d}.png")
+    (root / "cameras_parameters.txt").write_text("\n".join(lines) + "\n")
+
+
 def dnerf(root: Path) -> None:
     """One moving camera per split, transparent png, times out of order in the file."""
     angle = 2 * math.atan(WIDTH / 2 / FOCAL)
@@ -165,6 +179,7 @@ FORMATS: dict[str, Callable[[Path], None]] = {
     "n3v": n3v,
     "panoptic": panoptic,
     "syncam": syncam,
+    "technicolor": technicolor,
     "dnerf": dnerf,
 }
 """Writers by name; ``per-camera-json`` is read by the reader ``blender-video``."""

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from format_scenes import CAMERAS, FORMATS, HEIGHT, WIDTH, pose_from, rig
+from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from syncnerf.backend import NormalizedDeviceCoordinates
 from syncnerf.errors import UserError
@@ -128,6 +130,33 @@ def test_panoptic_split_and_names(formats):
     assert scene.names == ["0", "1", "2", "3"]
     assert scene.test == (3,)
     torch.testing.assert_close(scene.cameras[1].camera_to_world, rig()[1])
+
+
+def test_technicolor_poses_columns_and_window(tmp_path, formats):
+    """A grid of sixteen: rows by number, aspect ratio, frames as their numbers say, the usual test camera."""
+    generator = np.random.default_rng(4)
+    turns, lines = Rotation.random(16, random_state=4), ["focal ppx ppy aspect skew q0 q1 q2 q3 t0 t1 t2"]
+    for camera, turn in enumerate(turns):
+        x, y, z, w = turn.as_quat()
+        row = [80.0 + camera, 23.0, 17.0, 1.1, 0.0, w, x, y, z, *(0.1 * camera, 0.2, 0.3)]
+        lines.append(" ".join(map(str, row)))
+        for frame in (151, 152, 155):
+            image = Image.fromarray(generator.integers(0, 255, (32, 48, 3), dtype=np.uint8))
+            image.save(tmp_path / f"Birthday_undist_{frame:05d}_{camera:02d}.png")
+    (tmp_path / "cameras_parameters.txt").write_text("\n".join(lines))
+    scene = load_scene(tmp_path)
+    assert scene.format == "technicolor"
+    assert scene.names == [f"cam{k:02d}" for k in range(16)]
+    assert scene.test == (5,)
+    for index, camera in enumerate(scene.cameras):
+        own = camera.intrinsics
+        assert (own.focal_x, own.centre_x, own.centre_y) == (80.0 + index, 23.0, 17.0)
+        assert own.focal_y == pytest.approx(1.1 * (80 + index))
+        rotation, place = turns[index].as_matrix(), np.array([0.1 * index, 0.2, 0.3])
+        world_to_camera = np.diag([1, -1, -1, 1]) @ np.linalg.inv(scene.world_pose(index).numpy())
+        np.testing.assert_allclose(world_to_camera[:3], np.hstack([rotation, place[:, None]]), atol=1e-9)
+        np.testing.assert_allclose(camera.frame_times, np.array([0, 1, 4]) / 30, atol=1e-9)
+    torch.testing.assert_close(load_scene(formats / "technicolor").cameras[1].camera_to_world, rig()[1])
 
 
 def test_syncam_is_relative_to_its_first_camera_in_metres(formats):

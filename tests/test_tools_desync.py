@@ -226,7 +226,7 @@ def test_turned_videos_are_copied_upright(desync, source, tmp_path):
     assert frame[:, :12].mean() < 10
 
 
-@pytest.mark.parametrize("name", ["n3v", "panoptic", "syncam", "blender-frames"])
+@pytest.mark.parametrize("name", ["n3v", "panoptic", "syncam", "technicolor", "blender-frames"])
 def test_every_format_of_several_cameras_can_be_put_out_of_step(desync, tmp_path, name):
     (tmp_path / "scene").mkdir()
     FORMATS[name](tmp_path / "scene")

@@ -166,16 +166,6 @@ def rodrigues(turn: np.ndarray) -> np.ndarray:
     return np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * half**2 * cross @ cross
 
 
-def quaternion_matrix(quaternion: np.ndarray, where: str) -> np.ndarray:
-    """Rotation of a quaternion (w, x, y, z) of any length, float64, shape [3, 3]; raises UserError where it is 0."""
-    length = float(np.linalg.norm(quaternion))
-    if not np.isfinite(length) or length < 1e-9:
-        raise UserError(f"{where} is no rotation; calibrate again")
-    w, x, y, z = quaternion / length
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + 2 * w * cross + 2 * cross @ cross
-
-
 def vector(values: Any, where: str, length: int) -> np.ndarray:
     """Numbers in a row or a column, float64, shape [length]; raises UserError."""
     numbers = matrix_of(plain(values), where).numpy().reshape(-1)

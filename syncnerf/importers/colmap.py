@@ -19,11 +19,11 @@ from syncnerf.importers.calibration import (
     checked,
     coefficients,
     image_size,
-    quaternion_matrix,
     vector,
 )
 from syncnerf.importers.posed_images import PosedImage, cameras_of
 from syncnerf.importers.text import read_text
+from syncnerf.records import quaternion_matrix
 
 FOLDERS = ("", "sparse/0", "sparse", "colmap/sparse/0", "0")
 """Where a model lies below the folder that people name."""
@@ -83,7 +83,7 @@ def read_images(path: Path) -> tuple[Path, list[PosedImage]]:
         if lens not in lenses:
             raise UserError(f"{where} was taken by a camera {lens} that cameras{suffix} lacks; export the model again")
         matrix, size, model, distortion = lenses[lens]
-        rotation = quaternion_matrix(vector(quaternion, where, 4), f"{where}: its rotation")
+        rotation = quaternion_matrix(vector(quaternion, where, 4).tolist(), f"{where}: its rotation").numpy()
         place = vector(translation, f"{where}: its translation", 3)
         images.append(PosedImage(name, CalibratedCamera("", matrix, rotation, place, size, model, distortion)))
     return file, images

@@ -18,6 +18,7 @@ from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.remarks import warn_of_untimed
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.syn_cam_video import is_syn_cam_video, read_syn_cam_video
+from syncnerf.scene.technicolor import is_technicolor, read_technicolor
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ READERS: dict[str, Reader] = {
     "n3v": Reader(is_llff_video, read_llff_video),
     "panoptic": Reader(is_panoptic, read_panoptic),
     "syncam": Reader(is_syn_cam_video, read_syn_cam_video),
+    "technicolor": Reader(is_technicolor, read_technicolor),
     "dnerf": Reader(is_d_nerf, read_d_nerf),
     "blender-frames": Reader(is_blender_frames, read_blender_frames),
     "posed-images": Reader(is_posed_images, read_posed_images),
