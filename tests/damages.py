@@ -297,11 +297,6 @@ DAMAGES: dict[str, Damage] = {
         "technicolor", technicolor_rows(lambda rows: rows[1].__setitem__(1, "900")), TECHNICOLOR
     ),
     "technicolor header alone is missing": Damage("technicolor", technicolor_rows(lambda rows: None, ""), None),
-    "technicolor of two sequences": Damage(
-        "technicolor",
-        lambda r: os.rename(r / "Walk_undist_00052_01.png", r / "Run_undist_00052_01.png"),
-        "Run_undist",
-    ),
     "technicolor without images": Damage(
         "technicolor", lambda r: [path.unlink() for path in r.glob("*.png")], "undistorted images"
     ),

@@ -88,7 +88,7 @@ WRONG: dict[str, tuple[Callable[[Calibration], Change], str]] = {
     "places": (lambda c: lambda i, camera: place_for_translation(camera), "the translations are the cameras' places"),
     "transposed": (lambda c: lambda i, camera: replace(camera, rotation=camera.rotation.T), "rotations are transposed"),
     "twice as large": (lambda c: lambda i, camera: resized(camera, 2.0), "images 2 times as large"),
-    "smaller": (lambda c: lambda i, camera: resized(camera, 1 / 1.5), "images 0.67 times as large"),
+    "smaller": (lambda c: lambda i, camera: resized(camera, 1 / 1.5), "the calibration is of images 0.6"),
     "swapped": (lambda c: in_order(c, [0, 2, 1, 3]), "videos of cam1 and cam2 are swapped"),
     "shifted": (lambda c: in_order(c, [1, 2, 3, 0]), "camera before its own (cam3 for cam0)"),
 }  # fmt: skip

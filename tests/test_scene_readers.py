@@ -159,6 +159,13 @@ def test_technicolor_poses_columns_and_window(tmp_path, formats):
     torch.testing.assert_close(load_scene(formats / "technicolor").cameras[1].camera_to_world, rig()[1])
 
 
+def test_technicolor_images_of_two_sequences_are_refused(tmp_path):
+    FORMATS["technicolor"](tmp_path)
+    (tmp_path / "Walk_undist_00052_01.png").rename(tmp_path / "Run_undist_00052_01.png")
+    with pytest.raises(UserError, match="several sequences.*Run_undist, Walk_undist"):
+        load_scene(tmp_path)
+
+
 def test_syncam_is_relative_to_its_first_camera_in_metres(formats):
     scene = load_scene(formats / "syncam")
     torch.testing.assert_close(scene.cameras[0].camera_to_world, torch.eye(4, dtype=torch.float64))
