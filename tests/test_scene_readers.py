@@ -162,7 +162,7 @@ def test_technicolor_poses_columns_and_window(tmp_path, formats):
 def test_technicolor_images_of_two_sequences_are_refused(tmp_path):
     FORMATS["technicolor"](tmp_path)
     (tmp_path / "Walk_undist_00052_01.png").rename(tmp_path / "Run_undist_00052_01.png")
-    with pytest.raises(UserError, match="several sequences.*Run_undist, Walk_undist"):
+    with pytest.raises(UserError, match=r"several sequences.*Run_undist, Walk_undist"):
         load_scene(tmp_path)
 
 
