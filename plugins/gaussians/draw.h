@@ -6,6 +6,10 @@
 
 #include "lists.h"
 
+#define FINISHED 1e-4f
+#define LOG2_DENSEST -0.01449956969f /* of 0.99 */
+#define HALF_LOG2_E 0.7213475204f
+
 enum { DRAW, RATES, BACKWARD, INFLUENCE };
 
 /* What a splat is for the columns of a tile. */
@@ -189,11 +193,17 @@ static inline __attribute__((always_inline)) void walk(const Work *w, int view, 
             for (int row = 1; row < TILE; row++) most = larger(most, t->light[row]);
             if (!any(most > 0.0f)) break;
         }
-        const Splat *s = splats + entry->splat;
-        const Askew *askew = s->askew ? w->askew[view] + s->askew - 1 : NULL;
+        int32_t gaussian = entry->splat < 0 ? ~entry->splat : entry->splat;
+        const Splat *s = splats + gaussian;
+        const Askew *askew = entry->splat < 0 ? w->askew[view] + w->boxes[first + gaussian].askew - 1 : NULL;
+        if (entry + 4 < end) {
+            int32_t ahead = entry[4].splat;
+            __builtin_prefetch(splats + (ahead < 0 ? ~ahead : ahead));
+            if (pass == BACKWARD) __builtin_prefetch(sums + (w->view_begin[view] + entry[4].slot) * size, 1);
+        }
         int begin = s->top > top ? s->top - top : 0, stop = s->bottom - top + 1 < TILE ? s->bottom - top + 1 : TILE;
         const Columns columns = columns_of(s, x - s->u);
-        const SplatRate *rate = pass == RATES ? rates + first + entry->splat : NULL;
+        const SplatRate *rate = pass == RATES ? rates + first + gaussian : NULL;
         Sums own = {0};
         Lanes weights = all(0.0f), errors = all(0.0f);
         for (int row = begin; row < stop; row++) {

@@ -4,6 +4,15 @@
 
 #include "sight.h"
 
+#define TILE 8
+
+/* Where a splat is in its picture: columns that may be touched, both included; the slot of its first tile's sums; 1 + the
+ * index of its Askew, or 0. */
+typedef struct {
+    int32_t left, right, slot, askew;
+} Box;
+
+/* A Gaussian in a tile's list; ~splat where it is askew. */
 typedef struct {
     int32_t splat, slot;
 } Entry;
@@ -15,7 +24,8 @@ typedef struct {
     Camera *cameras;
     Carrier *carriers;     /* [V][J][M] */
     Splat *splats;         /* [V][N] */
-    float *distances;      /* [V][N] */
+    Box *boxes;            /* [V][N] */
+    float *distances;      /* [V][N], negative where a Gaussian is not seen */
     Askew **askew;         /* [V][...] */
     int64_t *tile_begin;   /* [tiles + 1], into entries */
     int64_t *view_begin;   /* [V + 1], into entries: where the slots of a view begin */
@@ -26,68 +36,81 @@ static inline const Carrier *carriers_at(const Work *w, int moment) {
     return w->carriers + (size_t)moment * w->scene.rests * w->scene.nodes;
 }
 
+/* Memory for vectors. */
+static void *room(size_t bytes) { return aligned_alloc(64, (bytes / 64 + 1) * 64); }
+
 static Camera read_camera(const double *n) {
     Camera c = {.near = (float)n[6], .far = (float)n[7], .width = (int)n[0], .height = (int)n[1]};
     c.focal[0] = (float)n[2], c.focal[1] = (float)n[3], c.centre[0] = (float)n[4], c.centre[1] = (float)n[5];
     for (int k = 0; k < 3; k++) {
         c.right[k] = (float)n[8 + 4 * k], c.up[k] = (float)n[9 + 4 * k], c.back[k] = (float)n[10 + 4 * k];
-        c.position[k] = n[11 + 4 * k];
+        c.position[k] = (float)n[11 + 4 * k], c.remainder[k] = (float)(n[11 + 4 * k] - (double)c.position[k]);
         c.across[k] = (float)(n[8 + 4 * k] / n[2]), c.down[k] = (float)(-n[9 + 4 * k] / n[3]);
     }
     c.columns = (c.width + TILE - 1) / TILE, c.rows = (c.height + TILE - 1) / TILE;
     return c;
 }
 
-static inline float visible_reach(const Placed *p) { return 2.0f * logf(255.0f * p->opacity); }
-
-/* A Gaussian in a picture; its box is empty where it is not in it. */
-static void project(const Work *w, int view, int64_t i, Splat *splat, float *distance) {
-    const Camera *camera = w->cameras + view;
-    Placed placed;
-    Sight sight;
-    double middle[2], half[2];
-    splat->left = 0, splat->right = -1, splat->askew = 0;
-    if (!place(&w->scene, view, carriers_at(w, view), i, &placed)) return;
-    if (!look(&w->scene, i, &placed, camera->position, camera->near, camera->far, &sight)) return;
-    float depth = picture_frame(&sight, camera);
-    int bounded = bounds(&sight, visible_reach(&placed), middle, half);
-    if (bounded && !(depth > 0.0f)) return;
-    if (!bounded) own_frame(&sight);
-    if (!fill_splat(&w->scene, i, &placed, &sight, bounded ? depth : sight.distance, splat)) return;
-    double low[2] = {0, 0}, high[2] = {camera->width - 1, camera->height - 1};
-    if (bounded) {
-        splat->u = camera->centre[0] + camera->focal[0] * (dot(camera->right, sight.away) / depth);
-        splat->v = camera->centre[1] - camera->focal[1] * (dot(camera->up, sight.away) / depth);
-        const float at[2] = {splat->u, splat->v};
-        for (int k = 0; k < 2; k++) {
-            double margin = half[k] + 1e-3 + 1e-4 * half[k];
-            low[k] = fmax(low[k], ceil(at[k] - 0.5 + middle[k] - margin));
-            high[k] = fmin(high[k], floor(at[k] - 0.5 + middle[k] + margin));
-        }
-    }
-    if (!(low[0] <= high[0] && low[1] <= high[1])) return;
-    splat->left = (int)low[0], splat->right = (int)high[0], splat->top = (int)low[1], splat->bottom = (int)high[1];
-    splat->askew = !bounded;
-    *distance = sight.distance;
+/* First and last pixel between two places of a picture's axis, within it. */
+static inline void pixels_between(Lanes middle, Lanes half, int size, float *first, float *last) {
+    Lanes margin = half * 1.0001f + 1e-3f;
+    Lanes low = larger(middle - 0.5f - margin, all(0.0f)), high = smaller(middle - 0.5f + margin, all((float)size - 1.0f));
+    for (int lane = 0; lane < LANES; lane++) first[lane] = ceilf(low[lane]), last[lane] = floorf(high[lane]);
 }
 
-/* The frame of its own in which a splat is drawn that reaches across the camera's plane, or is seen by loose rays. */
-static int fill_askew(const Scene *s, int moment, const Carrier *table, int64_t i, const double *from, float near,
-                      float far, Askew *out) {
-    Placed placed;
-    Sight sight;
-    double middle[2], half[2];
-    if (!place(s, moment, table, i, &placed)) return 0;
-    if (!look(s, i, &placed, from, near, far, &sight)) return 0;
-    own_frame(&sight);
-    out->cosine = -2.0f;
-    if (bounds(&sight, visible_reach(&placed), middle, half)) {
-        double x = fabs(middle[0]) + half[0], y = fabs(middle[1]) + half[1];
-        out->cosine = (float)(1.0 / sqrt(1.0 + x * x + y * y)) - 1e-5f;
+/* Gaussians in a picture. */
+static void project(const Work *w, int view, const Group *group) {
+    const Camera *camera = w->cameras + view;
+    const Scene *s = &w->scene;
+    int64_t first = view * s->gaussians + group->row[0];
+    Placed p;
+    Sight o;
+    Lanes middle[2], half[2];
+    float left[LANES], right[LANES], top[LANES], bottom[LANES];
+    Mask seen = place(s, view, carriers_at(w, view), group, &p);
+    seen &= look(s, group, &p, camera->position, camera->remainder, camera->near, camera->far, &o);
+    for (int lane = 0; lane < group->count; lane++) w->distances[first + lane] = -1.0f;
+    if (!any(seen)) return;
+    Lanes depth = picture_frame(&o, camera);
+    Mask bounded = bounds(&o, middle, half), rows;
+    Lanes u = camera->centre[0] + camera->focal[0] * (dot_with(camera->right, o.away) / depth);
+    Lanes v = camera->centre[1] - camera->focal[1] * (dot_with(camera->up, o.away) / depth);
+    pixels_between(u + middle[0], half[0], camera->width, left, right);
+    pixels_between(v + middle[1], half[1], camera->height, top, bottom);
+    for (int lane = 0; lane < LANES; lane++) {
+        if (!bounded[lane])
+            left[lane] = top[lane] = 0.0f, right[lane] = (float)camera->width - 1.0f, bottom[lane] = (float)camera->height - 1.0f;
+        seen[lane] &= -(left[lane] <= right[lane] && top[lane] <= bottom[lane]);
+        rows[lane] = seen[lane] ? (int)top[lane] | (int)bottom[lane] << 16 : 0;
     }
-    memcpy(out->axes, sight.axes, sizeof out->axes);
-    out->distance = sight.distance;
-    return fill_splat(s, i, &placed, &sight, sight.distance, &out->splat);
+    Mask sound = fill_splats(&p, &o, u, v, depth, rows, sizeof(Splat), group->count, w->splats + first);
+    seen &= ~bounded | (sound & (depth > 0.0f));
+    for (int lane = 0; lane < group->count; lane++) {
+        if (!seen[lane]) continue;
+        w->boxes[first + lane] = (Box){(int)left[lane], (int)right[lane], 0, !bounded[lane]};
+        w->distances[first + lane] = o.distance[lane];
+    }
+}
+
+/* Gaussians in frames of their own, as they are seen from a place; the lanes in which they are. */
+static Mask fill_askew(const Scene *s, int moment, const Carrier *table, const Group *group, const float *from,
+                       const float *remainder, float near, float far, Askew *out) {
+    Placed p;
+    Sight o;
+    Lanes middle[2], half[2];
+    Mask seen = place(s, moment, table, group, &p);
+    seen &= look(s, group, &p, from, remainder, near, far, &o);
+    own_frame(&o);
+    Mask bounded = bounds(&o, middle, half);
+    Lanes x = magnitude(middle[0]) + half[0], y = magnitude(middle[1]) + half[1];
+    Lanes cosine = choose(bounded, 1.0f / root(1.0f + x * x + y * y) - 1e-5f, all(-2.0f));
+    seen &= fill_splats(&p, &o, all(0.0f), all(0.0f), o.distance, (Mask){0}, sizeof(Askew), group->count, out);
+    for (int lane = 0; lane < group->count; lane++) {
+        for (int j = 0; j < 3; j++)
+            for (int k = 0; k < 3; k++) out[lane].axes[j][k] = o.axes[j][k][lane];
+        out[lane].cosine = cosine[lane], out[lane].distance = o.distance[lane];
+    }
+    return seen;
 }
 
 /* Sorts keys (bits of a positive float, then an index) by their upper half; stable. */
@@ -124,55 +147,62 @@ static int64_t sort_by_distance(const float *distances, int64_t count, uint64_t 
     return found;
 }
 
-static inline int64_t tiles_of(const Splat *s) {
-    return (int64_t)(s->right / TILE - s->left / TILE + 1) * (s->bottom / TILE - s->top / TILE + 1);
+static inline int64_t tiles_of(const Splat *s, const Box *box) {
+    return (int64_t)(box->right / TILE - box->left / TILE + 1) * (s->bottom / TILE - s->top / TILE + 1);
 }
 
-/* Order of a view's splats, its askew ones, the lengths of its tiles' lists; returns how many splats are seen. */
-static int64_t order_view(Work *w, int view, uint64_t *keys) {
+/* Slots of a view's splats in the order of Gaussians, its askew ones, and the lengths of its tiles' lists. */
+static void count_tiles(Work *w, int view) {
     const Camera *camera = w->cameras + view;
-    int64_t count = w->scene.gaussians, slots = 0, askew = 0;
-    Splat *splats = w->splats + view * count;
-    int64_t found = sort_by_distance(w->distances + view * count, count, keys);
+    int64_t count = w->scene.gaussians, slots = 0;
+    int32_t askew = 0;
     int64_t *lengths = w->tile_begin + 1 + camera->first_tile;
-    for (int64_t n = 0; n < found; n++) {
-        Splat *s = splats + (uint32_t)keys[n];
-        s->slot = (int32_t)slots;
-        slots += tiles_of(s);
-        if (s->askew) {
-            w->askew[view] = realloc(w->askew[view], (size_t)(askew + 1) * sizeof(Askew));
-            fill_askew(&w->scene, view, carriers_at(w, view), (uint32_t)keys[n], camera->position, camera->near,
-                       camera->far, w->askew[view] + askew);
-            s->askew = (int32_t)++askew;
-        }
+    for (int64_t i = 0; i < count; i++) {
+        const Splat *s = w->splats + view * count + i;
+        Box *box = w->boxes + view * count + i;
+        if (w->distances[view * count + i] < 0.0f) continue;
+        box->slot = (int32_t)slots;
+        slots += tiles_of(s, box);
         for (int row = s->top / TILE; row <= s->bottom / TILE; row++)
-            for (int column = s->left / TILE; column <= s->right / TILE; column++) lengths[row * camera->columns + column]++;
+            for (int column = box->left / TILE; column <= box->right / TILE; column++)
+                lengths[row * camera->columns + column]++;
+        if (!box->askew) continue;
+        Group one = group_of(i, i + 1);
+        w->askew[view] = realloc(w->askew[view], (size_t)(askew + 1) * sizeof(Askew));
+        fill_askew(&w->scene, view, carriers_at(w, view), &one, camera->position, camera->remainder, camera->near,
+                   camera->far, w->askew[view] + askew);
+        box->askew = ++askew;
     }
     w->view_begin[view + 1] = slots;
-    return found;
 }
 
-/* Appends a view's splats in their order to the lists of their tiles. */
-static void fill_lists(Work *w, int view, const uint64_t *keys, int64_t found) {
+/* Appends a view's splats, near to far, to the lists of their tiles. */
+static void fill_lists(Work *w, int view) {
     const Camera *camera = w->cameras + view;
-    const Splat *splats = w->splats + view * w->scene.gaussians;
-    int64_t tiles = (int64_t)camera->columns * camera->rows;
+    int64_t count = w->scene.gaussians, tiles = (int64_t)camera->columns * camera->rows;
+    const Splat *splats = w->splats + view * count;
+    const Box *boxes = w->boxes + view * count;
+    uint64_t *keys = malloc((size_t)count * 2 * sizeof *keys + 1);
     int64_t *next = malloc((size_t)tiles * sizeof *next + 1);
     memcpy(next, w->tile_begin + camera->first_tile, (size_t)tiles * sizeof *next);
+    int64_t found = sort_by_distance(w->distances + view * count, count, keys);
     for (int64_t n = 0; n < found; n++) {
-        int32_t index = (int32_t)(uint32_t)keys[n], slot = splats[index].slot;
-        const Splat *s = splats + index;
-        for (int row = s->top / TILE; row <= s->bottom / TILE; row++)
-            for (int column = s->left / TILE; column <= s->right / TILE; column++)
-                w->entries[next[row * camera->columns + column]++] = (Entry){index, slot++};
+        int32_t index = (int32_t)(uint32_t)keys[n], slot = boxes[index].slot;
+        if (n + 8 < found) {
+            __builtin_prefetch(splats + (uint32_t)keys[n + 8]);
+            __builtin_prefetch(boxes + (uint32_t)keys[n + 8]);
+        }
+        for (int row = splats[index].top / TILE; row <= splats[index].bottom / TILE; row++)
+            for (int column = boxes[index].left / TILE; column <= boxes[index].right / TILE; column++)
+                w->entries[next[row * camera->columns + column]++] = (Entry){boxes[index].askew ? ~index : index, slot++};
     }
-    free(next);
+    free(keys), free(next);
 }
 
 static void release(Work *w) {
     if (w->askew)
         for (int view = 0; view < w->views; view++) free(w->askew[view]);
-    free(w->cameras), free(w->carriers), free(w->splats), free(w->distances), free(w->askew);
+    free(w->cameras), free(w->carriers), free(w->splats), free(w->boxes), free(w->distances), free(w->askew);
     free(w->tile_begin), free(w->view_begin), free(w->entries), free(w);
 }
 
@@ -189,28 +219,25 @@ static Work *prepare(const Scene *scene, const double *cameras, int views) {
         pixels += (int64_t)w->cameras[view].width * w->cameras[view].height;
         tiles += (int64_t)w->cameras[view].columns * w->cameras[view].rows;
     }
-    w->carriers = malloc((size_t)views * scene->rests * scene->nodes * sizeof(Carrier) + 1);
-    w->splats = aligned_alloc(64, ((size_t)views * count * sizeof(Splat) / 64 + 1) * 64);
-    w->distances = malloc((size_t)views * count * sizeof(float) + 1);
+    w->carriers = room((size_t)views * scene->rests * scene->nodes * sizeof(Carrier));
+    w->splats = room((size_t)views * count * sizeof(Splat)), w->boxes = room((size_t)views * count * sizeof(Box));
+    w->distances = room((size_t)views * count * sizeof(float));
     w->tile_begin = calloc((size_t)tiles + 1, sizeof(int64_t)), w->view_begin = calloc((size_t)views + 1, sizeof(int64_t));
-    uint64_t *keys = malloc((size_t)views * count * 2 * sizeof *keys + 1);
-    int64_t *found = malloc((size_t)views * sizeof *found + 1);
     #pragma omp parallel num_threads(scene->threads)
     {
         #pragma omp for schedule(static)
         for (int view = 0; view < views; view++)
-            fill_carriers(scene, view, w->carriers + (size_t)view * scene->rests * scene->nodes);
+            fill_carriers(scene, view, w->carriers + (size_t)view * scene->rests * scene->nodes, NULL);
         #pragma omp for schedule(dynamic)
         for (int job = 0; job < views * PARTS; job++) {
-            int view = job / PARTS;
-            int64_t first = view * count, end = part_begin(count, job % PARTS + 1);
-            for (int64_t i = part_begin(count, job % PARTS); i < end; i++) {
-                w->distances[first + i] = -1.0f;
-                project(w, view, i, w->splats + first + i, w->distances + first + i);
+            int64_t end = part_begin(count, job % PARTS + 1);
+            for (int64_t i = part_begin(count, job % PARTS); i < end; i += LANES) {
+                Group group = group_of(i, end);
+                project(w, job / PARTS, &group);
             }
         }
         #pragma omp for schedule(dynamic)
-        for (int view = 0; view < views; view++) found[view] = order_view(w, view, keys + 2 * view * count);
+        for (int view = 0; view < views; view++) count_tiles(w, view);
         #pragma omp single
         {
             for (int64_t tile = 0; tile < tiles; tile++) w->tile_begin[tile + 1] += w->tile_begin[tile];
@@ -218,9 +245,8 @@ static Work *prepare(const Scene *scene, const double *cameras, int views) {
             w->entries = malloc((size_t)w->view_begin[views] * sizeof(Entry) + 1);
         }
         #pragma omp for schedule(dynamic)
-        for (int view = 0; view < views; view++) fill_lists(w, view, keys + 2 * view * count, found[view]);
+        for (int view = 0; view < views; view++) fill_lists(w, view);
     }
-    free(keys), free(found);
     return w;
 }
 

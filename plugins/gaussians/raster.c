@@ -51,41 +51,71 @@ void raster_draw(const Work *w, float *rgb, float *accumulation, float *depth) {
                 float dx = (float)(tile % camera->columns * TILE + column) + 0.5f - camera->centre[0], d[3];
                 float dy = (float)(tile / camera->columns * TILE + row) + 0.5f - camera->centre[1];
                 for (int k = 0; k < 3; k++) d[k] = dx * camera->across[k] + dy * camera->down[k] - camera->back[k];
-                depth[pixel] = t.depth[row][column] * sqrtf(dot(d, d));
+                depth[pixel] = t.depth[row][column] * sqrtf(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
             }
     }
+}
+
+/* The next eight Gaussians, or as many as there are, that a view sees; false where there are no more. */
+static int next_seen(const Work *w, int view, int64_t *next, int64_t end, Group *group) {
+    const float *distances = w->distances + view * w->scene.gaussians;
+    group->count = 0;
+    for (; *next < end && group->count < LANES; (*next)++)
+        if (distances[*next] >= 0.0f) group->row[group->count++] = *next;
+    for (int lane = group->count; lane < LANES && group->count; lane++) group->row[lane] = group->row[group->count - 1];
+    return group->count;
+}
+
+/* As when the view was prepared, each lane in the frame that its Gaussian is drawn in. */
+static void see_again(const Work *w, int view, const Group *group, Placed *p, Sight *o) {
+    const Camera *camera = w->cameras + view;
+    place(&w->scene, view, carriers_at(w, view), group, p);
+    look(&w->scene, group, p, camera->position, camera->remainder, camera->near, camera->far, o);
+    Mask askew = {0};
+    for (int lane = 0; lane < LANES; lane++)
+        askew[lane] = -(w->boxes[view * w->scene.gaussians + group->row[lane]].askew > 0);
+    if (!any(askew)) {
+        picture_frame(o, camera);
+        return;
+    }
+    Sight own = *o;
+    own_frame(&own);
+    picture_frame(o, camera);
+    o->scale = choose(askew, own.scale, o->scale);
+    for (int j = 0; j < 3; j++)
+        for (int k = 0; k < 3; k++) {
+            o->axes[j][k] = choose(askew, own.axes[j][k], o->axes[j][k]);
+            o->c[j][k] = choose(askew, own.c[j][k], o->c[j][k]);
+            if (j < 2) o->b[j][k] = choose(askew, own.b[j][k], o->b[j][k]);
+        }
 }
 
 /* The same with the derivatives of colours by time, rates [P][3]. */
 void raster_rates(const Work *w, float *rgb, float *accumulation, float *rates) {
     const Scene *s = &w->scene;
     size_t table = (size_t)s->rests * s->nodes;
-    Carrier *carrier_rates = malloc(w->views * table * sizeof(Carrier) + 1);
-    SplatRate *splat_rates = malloc((size_t)w->views * s->gaussians * sizeof(SplatRate) + 1);
+    Carrier *carrier_rates = room(w->views * table * sizeof(Carrier));
+    SplatRate *splat_rates = room((size_t)w->views * s->gaussians * sizeof(SplatRate));
     #pragma omp parallel num_threads(s->threads)
     {
         #pragma omp for schedule(static)
         for (int view = 0; view < w->views; view++)
-            fill_carrier_rates(s, view, w->carriers + view * table, carrier_rates + view * table);
+            fill_carriers(s, view, w->carriers + view * table, carrier_rates + view * table);
         #pragma omp for schedule(dynamic)
         for (int job = 0; job < w->views * PARTS; job++) {
             int view = job / PARTS;
-            const Camera *camera = w->cameras + view;
-            const Carrier *carriers = carriers_at(w, view);
-            int64_t end = part_begin(s->gaussians, job % PARTS + 1);
-            for (int64_t i = part_begin(s->gaussians, job % PARTS); i < end; i++) {
-                const Splat *splat = w->splats + view * s->gaussians + i;
+            Group group;
+            int64_t next = part_begin(s->gaussians, job % PARTS), end = part_begin(s->gaussians, job % PARTS + 1);
+            while (next_seen(w, view, &next, end, &group)) {
                 Placed placed;
                 Sight sight;
-                float mean[3], quaternion[4], opacity;
-                if (splat->right < splat->left) continue;
-                place(s, view, carriers, i, &placed);
-                look(s, i, &placed, camera->position, camera->near, camera->far, &sight);
-                if (splat->askew) own_frame(&sight);
-                else picture_frame(&sight, camera);
-                place_rates(s, carriers, carrier_rates + view * table, i, &placed, mean, quaternion, &opacity);
-                fill_rate(s, i, &placed, &sight, splat->colour, mean, quaternion, opacity,
-                          splat_rates + view * s->gaussians + i);
+                Lanes mean[3], quaternion[4], opacity;
+                SplatRate found[LANES];
+                see_again(w, view, &group, &placed, &sight);
+                place_rates(s, carriers_at(w, view), carrier_rates + view * table, &group, &placed, mean, quaternion, &opacity);
+                fill_rates(s, &placed, &sight, mean, quaternion, opacity, found);
+                for (int lane = 0; lane < group.count; lane++)
+                    splat_rates[view * s->gaussians + group.row[lane]] = found[lane];
             }
         }
         #pragma omp for schedule(dynamic, 4)
@@ -133,11 +163,11 @@ void raster_influence(const Work *w, const float *errors, int64_t *views, float 
         #pragma omp for schedule(static)
         for (int64_t i = 0; i < count; i++)
             for (int view = 0; view < w->views; view++) {
-                const Splat *splat = w->splats + view * count + i;
-                if (splat->right < splat->left) continue;
-                const float *own = sums + 2 * (w->view_begin[view] + splat->slot);
+                const Box *box = w->boxes + view * count + i;
+                if (w->distances[view * count + i] < 0.0f) continue;
+                const float *own = sums + 2 * (w->view_begin[view] + box->slot);
                 float weight = 0.0f, blame = 0.0f;
-                for (int64_t n = 0; n < tiles_of(splat); n++) weight += own[2 * n], blame += own[2 * n + 1];
+                for (int64_t n = 0; n < tiles_of(w->splats + view * count + i, box); n++) weight += own[2 * n], blame += own[2 * n + 1];
                 views[i] += weight > 0.0f;
                 weights[i] += weight, blames[i] += blame;
             }
@@ -145,35 +175,34 @@ void raster_influence(const Work *w, const float *errors, int64_t *views, float 
     free(sums);
 }
 
-/* From the sums of a view's tiles to one Gaussian's gradients. */
-static void gaussian_slopes(const Work *w, int view, int64_t i, const float *sums, Carrier *carriers, Gradients *out,
-                            double *time) {
+/* From the sums of a view's tiles to Gaussians' gradients. */
+static void gaussian_slopes(const Work *w, int view, const Group *group, const float *sums, Carrier *carriers,
+                            Gradients *out, double *time) {
     const Scene *s = &w->scene;
-    const Camera *camera = w->cameras + view;
-    const Splat *splat = w->splats + view * s->gaussians + i;
-    const Carrier *table = carriers_at(w, view);
     Placed placed;
     Sight sight;
-    float mean[3], quaternion[4], log_scales[3], added[SUMS] = {0};
-    const float *own = sums + (w->view_begin[view] + splat->slot) * SUMS;
-    for (int64_t n = 0; n < tiles_of(splat); n++)
-        for (int k = 0; k < SUMS; k++) added[k] += own[n * SUMS + k];
-    place(s, view, table, i, &placed);
-    look(s, i, &placed, camera->position, camera->near, camera->far, &sight);
-    if (splat->askew) own_frame(&sight);
-    else picture_frame(&sight, camera);
-    sight_slopes(s, i, &placed, &sight, splat->colour, added, mean, quaternion, log_scales,
-                 out->colours + 3 * s->harmonics * i);
-    add_scaled(out->log_scales + 3 * i, log_scales, 1.0f);
-    place_slopes(s, table, i, &placed, mean, quaternion, added[11], carriers, out, time);
+    Lanes mean[3], quaternion[4], log_scales[3], harmonics[48], added[SUMS];
+    for (int lane = 0; lane < LANES; lane++) {
+        int64_t index = view * s->gaussians + group->row[lane];
+        const Lanes *own = (const Lanes *)(sums + (w->view_begin[view] + w->boxes[index].slot) * SUMS);
+        int64_t tiles = tiles_of(w->splats + index, w->boxes + index);
+        added[lane] = own[0], added[LANES + lane] = own[1];
+        for (int64_t n = 1; n < tiles; n++) added[lane] += own[2 * n], added[LANES + lane] += own[2 * n + 1];
+    }
+    transpose(added), transpose(added + LANES);
+    see_again(w, view, group, &placed, &sight);
+    sight_slopes(s, &placed, &sight, added, mean, quaternion, log_scales, harmonics);
+    scatter(out->log_scales, 3, group, log_scales), scatter(out->colours, 3 * s->harmonics, group, harmonics);
+    place_slopes(s, carriers_at(w, view), group, &placed, mean, quaternion, added[11], carriers, out, time);
 }
 
 /* rgb and accumulation as drawn; upstream [P][4]: slopes by both. */
 void raster_backward(const Work *w, const float *rgb, const float *accumulation, const float *upstream, Gradients *out) {
     const Scene *s = &w->scene;
     size_t table = (size_t)s->rests * s->nodes;
-    float *sums = aligned_alloc(64, ((size_t)w->view_begin[w->views] + 1) * SUMS * sizeof(float));
-    Carrier *carriers = calloc(PARTS * w->views * table + 1, sizeof(Carrier));
+    float *sums = room((size_t)w->view_begin[w->views] * SUMS * sizeof(float));
+    Carrier *carriers = room(PARTS * w->views * table * sizeof(Carrier));
+    memset(carriers, 0, PARTS * w->views * table * sizeof(Carrier));
     double *times = calloc((size_t)PARTS * w->views + 1, sizeof(double));
     #pragma omp parallel num_threads(s->threads)
     {
@@ -191,20 +220,20 @@ void raster_backward(const Work *w, const float *rgb, const float *accumulation,
                     if (pixel < 0) continue;
                     /* Where no light was left the opacity is 1, whatever the Gaussians do. */
                     if (accumulation[pixel] == 1.0f) t.upstream[row][3][column] = 0.0f;
-                    t.behind[row][column] = dot(upstream + 4 * pixel, rgb + 3 * pixel) +
-                                            t.upstream[row][3][column] * accumulation[pixel];
+                    t.behind[row][column] = t.upstream[row][3][column] * accumulation[pixel];
+                    for (int c = 0; c < 3; c++) t.behind[row][column] += upstream[4 * pixel + c] * rgb[3 * pixel + c];
                 }
             walk(w, view, tile, &t, BACKWARD, 0, NULL, sums);
         }
         #pragma omp for schedule(dynamic)
         for (int part = 0; part < PARTS; part++)
-            for (int view = 0; view < w->views; view++)
-                for (int64_t i = part_begin(s->gaussians, part); i < part_begin(s->gaussians, part + 1); i++) {
-                    const Splat *splat = w->splats + view * s->gaussians + i;
-                    if (splat->right < splat->left) continue;
-                    gaussian_slopes(w, view, i, sums, carriers + ((size_t)part * w->views + view) * table, out,
+            for (int view = 0; view < w->views; view++) {
+                Group group;
+                int64_t next = part_begin(s->gaussians, part), end = part_begin(s->gaussians, part + 1);
+                while (next_seen(w, view, &next, end, &group))
+                    gaussian_slopes(w, view, &group, sums, carriers + ((size_t)part * w->views + view) * table, out,
                                     times + part * w->views + view);
-                }
+            }
     }
     for (int view = 0; view < w->views; view++) {
         Carrier *first = carriers + view * table;
