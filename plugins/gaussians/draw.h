@@ -17,9 +17,9 @@ typedef struct {
     Lanes dx, l, constant, linear; /* l0 dx; the denominator without and with one factor of dy */
 } Columns;
 
-/* A splat's response to a row of pixels. */
+/* A splat's response to a row of pixels; inverse: 1 / denominator. */
 typedef struct {
-    Lanes dx, dy, denominator, square, exponent, along; /* along: only of askew splats, of the direction to the mean */
+    Lanes dx, dy, inverse, square, exponent, along; /* along: only of askew splats, of the direction to the mean */
 } Response;
 
 static inline Columns columns_of(const Splat *s, Lanes dx) {
@@ -30,8 +30,8 @@ static inline Response respond(const Splat *s, const Columns *c, float dy) {
     Lanes first = c->l + s->l[1] * dy;
     float second = s->l[2] * dy;
     Lanes denominator = larger(c->constant + (c->linear + s->i * dy) * dy, all(1e-6f));
-    Lanes square = (first * first + second * second) / denominator;
-    return (Response){c->dx, all(dy), denominator, square, s->log2_opacity - HALF_LOG2_E * square, all(1.0f)};
+    Lanes inverse = 1.0f / denominator, square = (first * first + second * second) * inverse;
+    return (Response){c->dx, all(dy), inverse, square, s->log2_opacity - HALF_LOG2_E * square, all(1.0f)};
 }
 
 /* The same for any eight directions; nothing where the mean's side of the line lies behind. */
@@ -42,11 +42,10 @@ static inline Response respond_askew(const Askew *a, const Lanes *d) {
     Lanes dy = (d[0] * a->axes[1][0] + d[1] * a->axes[1][1] + d[2] * a->axes[1][2]) / along;
     Lanes first = dx * s->l[0] + dy * s->l[1], second = dy * s->l[2];
     Lanes denominator = 1.0f + dx * (2.0f * s->e + dx * s->g) + dy * (2.0f * s->f + 2.0f * s->h * dx + s->i * dy);
-    denominator = larger(denominator, all(1e-6f));
-    Lanes square = (first * first + second * second) / denominator;
+    Lanes inverse = 1.0f / larger(denominator, all(1e-6f)), square = (first * first + second * second) * inverse;
     Lanes exponent = s->log2_opacity - HALF_LOG2_E * square;
     Mask before = (1.0f + s->e * dx + s->f * dy) * along > 0.0f;
-    return (Response){dx, dy, denominator, square, choose(before, exponent, all(-100.0f)), along};
+    return (Response){dx, dy, inverse, square, choose(before, exponent, all(-100.0f)), along};
 }
 
 static inline Lanes visible_alpha(Mask visible, Lanes exponent) {
@@ -79,7 +78,7 @@ static inline void draw_row(const Splat *s, const Response *r, Tile *t, int row,
     Lanes weight = visible_alpha(visible, r->exponent) * t->light[row];
     for (int c = 0; c < 3; c++) t->colour[row][c] += weight * s->colour[c];
     if (with_depth) {
-        Lanes depth = (1.0f + s->e * r->dx + s->f * r->dy) * s->depth / (r->denominator * r->along);
+        Lanes depth = (1.0f + s->e * r->dx + s->f * r->dy) * s->depth * r->inverse / r->along;
         t->depth[row] += keep(visible, weight * depth);
     }
     t->light[row] = dimmed(t->light[row], weight);
@@ -92,7 +91,7 @@ static inline void rate_row(const Splat *s, const SplatRate *q, const Response *
     const float *n = q->numerator, *d = q->denominator;
     Lanes numerator = dx * (n[3] + n[0] * dx + n[1] * dy) + dy * (n[4] + n[2] * dy);
     Lanes denominator = d[5] + dx * (d[3] + d[0] * dx + d[1] * dy) + dy * (d[4] + d[2] * dy);
-    Lanes square = (numerator - r->square * denominator) / r->denominator;
+    Lanes square = (numerator - r->square * denominator) * r->inverse;
     Lanes rate = keep(visible & (r->exponent < LOG2_DENSEST), alpha * (q->opacity - 0.5f * square));
     Lanes weight = alpha * light, change = rate * light + alpha * t->light_rate[row];
     for (int c = 0; c < 3; c++) {
@@ -114,7 +113,7 @@ static inline void backward_row(const Splat *s, const Response *r, Tile *t, int 
     Lanes behind = t->behind[row] - weight * worth;
     Lanes slope = light * worth - behind / (1.0f - alpha);
     slope = keep(r->exponent < LOG2_DENSEST, alpha * slope);
-    Lanes by_square = keep(visible, slope * -0.5f / r->denominator), by_both = keep(visible, by_square * r->square);
+    Lanes by_square = keep(visible, slope * -0.5f * r->inverse), by_both = keep(visible, by_square * r->square);
     if (askew) {
         Lanes dx = keep(visible, r->dx), dys = keep(visible, r->dy);
         const Lanes first = by_square * dx, second = by_square * dys;

@@ -13,7 +13,7 @@
 
 #include "lanes.h"
 
-#define PARTS 16
+#define PARTS 8
 
 /* N Gaussians, V moments, M nodes, J moments of rest; cameras are [V][CAMERA_NUMBERS] double. */
 #define CAMERA_NUMBERS 20
