@@ -14,7 +14,7 @@ from syncnerf.native import compile_native
 from syncnerf_gaussians.gaussians import Gaussians, Motion, Poses, View
 
 SOURCE = Path(__file__).with_name("raster.c")
-HEADERS = tuple(SOURCE.with_name(f"{name}.h") for name in ("lanes", "scene", "motion", "colour", "sight", "lists", "draw"))
+HEADERS = sorted(SOURCE.parent.glob("*.h"))
 
 ARRAYS = (
     "means", "quaternions", "log_scales", "logits", "colours",
