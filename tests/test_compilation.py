@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 import torch
-from test_backend_contract import scene_geometry
 
+from syncnerf.backend import Execution
 from syncnerf.compilation import LONG_TRAINING, compilation_pays, compiled
 from syncnerf.option import configured
+from syncnerf.testing.samples import scene_geometry
 from syncnerf_kplanes.adapter import KPlanesBackend
 from syncnerf_kplanes.spec import KPlanesConfig
 
@@ -25,9 +26,8 @@ def test_compiled_penalties_have_the_values_and_gradients_of_plain_ones(field, c
     backends = []
     for choice in (False, True):
         torch.manual_seed(0)
-        backends.append(
-            KPlanesBackend(configured(KPlanesConfig, SMALL | {"field": field}), scene_geometry(compiled=choice))
-        )
+        config = configured(KPlanesConfig, SMALL | {"field": field})
+        backends.append(KPlanesBackend(config, scene_geometry(), Execution(compiled=choice)))
     with caplog.at_level(logging.WARNING):
         plain, fast = (backend.penalties(0) for backend in backends)
     assert not [record for record in caplog.records if "not compiled" in record.message]

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_backend_contract import scene_geometry, some_rays
 
 from syncnerf.backend import Execution
 from syncnerf.errors import UserError
 from syncnerf.option import configured
 from syncnerf.questions import RayBatch, RayQuestion
 from syncnerf.rendering.compositing import render_weights
+from syncnerf.testing.samples import scene_geometry, some_rays
 from syncnerf_mixvoxels.adapter import MixVoxelsBackend, look_moments
 from syncnerf_mixvoxels.losses import variation_loss
 from syncnerf_mixvoxels.series import PackedSamples

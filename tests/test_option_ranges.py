@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from test_backend_contract import RAYS, SMALL, scene_geometry, some_rays
+from test_backend_contract import SMALL
 from test_mixvoxels_training import OPTIONS as MIXVOXELS_OPTIONS
 from tiny_scene import FIELD_OPTIONS
 
@@ -17,6 +17,7 @@ from syncnerf.errors import UserError
 from syncnerf.option import Number, Range, configured, option_values, options_of, whole_numbers
 from syncnerf.options import parse
 from syncnerf.questions import RayBatch, RayQuestion
+from syncnerf.testing.samples import RAYS, scene_geometry, some_rays
 
 WORDS = ("-1", "0", "1", "nan", "inf", "-inf", "9" * 20, "1e300")
 """What is tried with every option."""
@@ -192,8 +193,8 @@ SHORT = ("--steps=2", "--render-frames=1", "--test-frames=1", "--image-every=0",
 FIELDS = {"kplanes": FIELD_OPTIONS, "mixvoxels": MIXVOXELS_OPTIONS}
 HELD = {"steps", "lr", "test_frames", "test_steps", "batch_size", "downsample", "render_chunk"}
 """Kept at a test's own size: at their least these take long, or nothing is left to see."""
-HELD |= {"time_frames", "offset_start", "offset_refine_start", "near", "far"}
-"""At 1 these are refused together with others."""
+HELD |= {"time_frames", "view_side", "offset_start", "offset_refine_start", "near", "far"}
+"""At 1 these are refused together with others, or by the backend."""
 
 
 @pytest.mark.parametrize("backend", FIELDS)

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from test_backend_contract import SMALL, scene_geometry
+from test_backend_contract import SMALL
 
 from syncnerf.backend import find_backend
 from syncnerf.option import configured
 from syncnerf.questions import RayQuestion
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.scene.rays import Rays
+from syncnerf.testing.samples import scene_geometry
 
 
 def directions(count: int) -> torch.Tensor:

@@ -4,16 +4,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_backend_contract import SMALL, scene_geometry, some_batch, some_rays, some_times, variants
+from test_backend_contract import SMALL, VARIANTS
 
 from syncnerf.backend import discover_backends
-from syncnerf.option import configured
+from syncnerf.option import configured, options_of
 from syncnerf.questions import RayQuestion
 from syncnerf.rendering.space import FieldSpace
 from syncnerf.rendering.starting import CLEAR_DEPTH, HULL_DEPTH, near_factors, near_radius, scale_gradient
 from syncnerf.rendering.starting import starting_density as density_of
 from syncnerf.scene.rays import Rays
+from syncnerf.testing.contract import every_choice
+from syncnerf.testing.samples import scene_geometry, some_batch, some_rays, some_times
 
+OF_RAYS = sorted(name for name, spec in discover_backends().items() if spec.trains_on != "views")
 KINDS = {
     "white": {},
     "contracted": {"background": None, "contraction": True},
@@ -55,7 +58,7 @@ def trained(spec, kind: dict, scale: float, shift: torch.Tensor) -> tuple[torch.
     return seen.rgb, seen.depth / scale, gradients
 
 
-@pytest.mark.parametrize("name", sorted(discover_backends()))
+@pytest.mark.parametrize("name", OF_RAYS)
 @pytest.mark.parametrize(
     ("kind", "scale", "shift"),
     [("white", 1e3, 0.0), ("contracted", 1e-3, 0.0), ("open", 8.0, 4e6), ("hull", 1e-3, 2.0)],
@@ -82,7 +85,8 @@ def test_a_field_that_knows_nothing_has_the_stated_optical_depth(kind):
     expected = (HULL_DEPTH if kind == "hull" else CLEAR_DEPTH) / space.reach
     assert density_of(geometry, space) == pytest.approx(expected)
     assert density_of(geometry, space, 3.0) == pytest.approx(3.0 / space.reach)
-    for name, spec in discover_backends().items():
+    for name in OF_RAYS:
+        spec = discover_backends()[name]
         torch.manual_seed(0)
         backend = spec.build(configured(spec.config, SMALL | {"initial_depth": 0.0}), geometry)
         lines = torch.tensor([[-4.5, 0.1, 0.2], [-4.5, -0.7, 0.4]])
@@ -113,7 +117,14 @@ def test_gradients_are_scaled_where_the_background_is_unknown():
     assert near_radius(scene_geometry(), 0.3) == 0.3
 
 
-@pytest.mark.parametrize("case", variants())
+def lensed() -> list:
+    """Every backend that scales gradients before lenses, in every variant."""
+    specs = [spec for _, spec in sorted(discover_backends().items())]
+    knows = [spec for spec in specs if any(item.name == "gradient_radius" for item in options_of(spec.config))]
+    return [pytest.param((spec.name, choice)) for spec in knows for choice in every_choice(spec, VARIANTS)]
+
+
+@pytest.mark.parametrize("case", lensed())
 def test_no_gradient_comes_from_just_before_a_lens(case):
     """A box that begins at the cameras: without the scaling their surroundings learn, with it hardly."""
     name, choice = case

@@ -33,7 +33,7 @@ def make(tiny_arguments, tmp_path, monkeypatch):
     def build(name: str, *options: str, fixed: bool = True) -> Trainer:
         trainer = make_trainer([*tiny_arguments, *SCHEDULES, *options], tmp_path / name, steps=STEPS)
         backend = trainer.synced.backend
-        backend.geometry = replace(backend.geometry, fixed_shapes=fixed)
+        backend.execution = replace(backend.execution, fixed_shapes=fixed)
         return trainer
 
     return build
