@@ -1,8 +1,11 @@
 """Long recordings: the pass and the windows find planted clocks, excerpts are the very frames, lines are robust."""
 
 import json
+import sys
 import tracemalloc
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -10,13 +13,19 @@ import pytest
 import torch
 from tiny_scene import ANGLE, camera_poses, picture
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from moving_spheres import sphere_scene
+
 from syncnerf.errors import UserError
-from syncnerf.scene import load_scene
+from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.excerpts import Excerpt
+from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.video import VideoSource
 from syncnerf.sync import synchronize
-from syncnerf.sync.long import fit_line
+from syncnerf.sync.long import Windows, fit_line
+from syncnerf.sync.prior import PriorLag
+from syncnerf.sync.tracks import Tracks
 
 OFFSETS = (0.07, 0.0, -0.83, 1.18)
 RATES = (0.0, 0.0, 900.0, -700.0)
@@ -51,8 +60,7 @@ def folder(tmp_path_factory):
 def shortened(monkeypatch):
     """What is long, and the windows, at a tenth of their real lengths."""
     monkeypatch.setattr("syncnerf.sync.long.LONG", 30.0)
-    monkeypatch.setattr("syncnerf.sync.long.WINDOW", 8.0)
-    monkeypatch.setattr("syncnerf.sync.long.WINDOWS", 5)
+    monkeypatch.setattr("syncnerf.sync.long.STILL", Windows(8.0, 5))
 
 
 def test_clocks_of_a_long_recording(folder, shortened):
@@ -137,7 +145,76 @@ def test_memory_does_not_grow_with_the_recording(folder, shortened):
     assert peak < 40 * SIDE * SIDE * 3
 
 
+@dataclass(frozen=True)
+class Numbered:
+    """Frames that hold nothing but the camera's number and their own, in place of a video."""
+
+    camera: int
+    count: int
+    path: Path = Path("numbered")
+
+    def fingerprint(self) -> str:
+        return f"{self.camera} of {self.count}"
+
+    def decode(self, intrinsics: Intrinsics):
+        for frame in range(self.count):
+            shape = (intrinsics.height, intrinsics.width, 1)
+            yield np.tile(np.array([self.camera, *divmod(frame, 256)], np.uint8), shape)
+
+
+@pytest.fixture
+def carried(tmp_path, monkeypatch) -> Scene:
+    """Half a minute of cameras that move round wandering points, whose exact tracks stand in for followed ones."""
+    frames, generator = 30 * FPS, np.random.default_rng(0)
+    scene = sphere_scene(tmp_path, CARRIED, frames=frames, fps=FPS, sweep=40.0, size=(160, 120))
+    centre, reach = generator.uniform(-0.6, 0.6, (40, 3)), generator.uniform(0.1, 0.3, (2, 40, 3))
+    speed, phase = generator.uniform(2, 6, (2, 40, 3)), generator.uniform(0, 6, (2, 40, 3))
+
+    def exact(images: np.ndarray) -> Tracks:
+        """The points' places in the frames that the images name."""
+        index, points = int(images[0, 0, 0, 0]), []
+        for high, low in images[:, 0, 0, 1:].astype(int):
+            time = (256 * high + low) / FPS * (1 + 1e-6 * CARRIED_RATES[index]) + CARRIED[index]
+            place = torch.from_numpy(centre + (reach * np.sin(speed * time + phase)).sum(0))
+            seen = torch.cat([place, torch.ones(40, 1)], 1) @ scene.cameras[index].projection(256 * high + low).T
+            points.append(seen[:, :2] / seen[:, 2:])
+        return Tracks(torch.stack(points).float(), torch.ones(len(images), 40, dtype=torch.bool), None)
+
+    monkeypatch.setattr("syncnerf.sync.track_pairs.follow_points", exact)
+    monkeypatch.setattr("syncnerf.sync.long.LONG", 20.0)
+    monkeypatch.setattr("syncnerf.sync.long.MOVING", Windows(4.0, 4))
+    sources = {camera.name: Numbered(index, frames) for index, camera in enumerate(scene.cameras)}
+    return replace(scene, frame_cache=FrameCache(tmp_path, sources), _frames={})
+
+
+CARRIED, CARRIED_RATES = [3.1, 0.0, -1.7], (0.0, 0.0, 3000.0)
+"""Offsets in seconds, and a rate in parts per million that half a minute shows."""
+
+
+def test_moving_cameras_are_placed_by_sound_and_then_by_points(carried, monkeypatch):
+    lags = [PriorLag(0, 1, CARRIED[0] + 0.02, 0.012), PriorLag(1, 2, -CARRIED[2] - 0.03, 0.012)]
+    monkeypatch.setattr(sys.modules["syncnerf.sync.synchronize"], "sound_lags", lambda scene, max_offset: lags)
+    result = synchronize(carried, drift=True)
+    assert result.reasons == {}
+    # Against the reference, which the drifting clock is compared with at the beginning of its own.
+    for camera in range(3):
+        assert float(result.offsets[camera]) == pytest.approx(CARRIED[camera] - CARRIED[1], abs=0.1 / FPS)
+        # A tenth of a frame in the seventeen seconds between the windows.
+        assert float(result.rates[camera]) * 1e6 == pytest.approx(CARRIED_RATES[camera], abs=500)
+
+
+def test_moving_cameras_are_sought_within_the_largest_offset(carried):
+    result = synchronize(carried, max_offset=4.0, drift=True)
+    for camera in range(3):
+        assert float(result.offsets[camera]) == pytest.approx(CARRIED[camera] - CARRIED[1], abs=0.1 / FPS)
+
+
+def test_moving_cameras_that_nothing_places_are_refused(carried):
+    with pytest.raises(UserError, match=r"no sound places 'cam00'.*--max-offset"):
+        synchronize(carried)
+
+
 def test_recordings_that_hardly_meet_are_refused(folder, shortened, monkeypatch):
-    monkeypatch.setattr("syncnerf.sync.long.WINDOW", 70.0)
+    monkeypatch.setattr("syncnerf.sync.long.STILL", Windows(70.0, 5))
     with pytest.raises(UserError, match="share less than"):
         synchronize(load_scene(folder), max_offset=4.0)

@@ -3,6 +3,8 @@
 The pass finds the offsets to a fraction of a second. In windows of time spread over what all cameras filmed they are
 found anew as in a short recording; a line through a camera's offsets is its clock. Memory does not grow with the
 recordings' length, and time by one decoding of every video.
+
+The pass is of cameras that stand still. Those that move are placed by their sound, or sought within the largest offset.
 """
 
 import logging
@@ -10,7 +12,8 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,8 +34,6 @@ LONG = 240.0
 """Seconds from which a recording is long."""
 COARSE_RATE, COARSE_FRAMES, COARSE_SIDE = 5.0, 4500, 48
 """Frames per second of the pass over the whole, how many there are at most, and pixels of their larger side."""
-WINDOW, WINDOWS = 20.0, 10
-"""Seconds and number of the windows."""
 MARGIN = 1.5
 """Largest error of the pass, and drift over the recording, in seconds: what a window is searched for."""
 OUTLYING = 4.0
@@ -45,13 +46,32 @@ JUMPING_SHARE = 0.25
 TELLING_DRIFT = 0.3
 """Frames over the recording from which a clock's rate is worth a warning."""
 
+
+@dataclass(frozen=True)
+class Windows:
+    """Excerpts of the recordings, spread over them.
+
+    Attributes:
+        seconds: length of each.
+        count: number of them.
+        margin: seconds around the coarse offsets that each is searched in.
+    """
+
+    seconds: float
+    count: int
+    margin: float = MARGIN
+
+
+STILL, MOVING = Windows(20.0, 10), Windows(6.0, 6)
+"""Of cameras that stand still, and of scenes in which some move: following points takes long."""
+
 Short = Callable[..., SyncResult]
 """Synchronises a short scene, with the largest lag that is considered, and ``priors`` of what else tells lags."""
 
 
 def is_long(scene: Scene) -> bool:
-    """Whether a scene of still cameras is too long to be looked at frame by frame."""
-    return scene.duration > LONG and not any(camera.is_moving for camera in scene.cameras)
+    """Whether a scene is too long to be looked at frame by frame."""
+    return scene.duration > LONG
 
 
 def synchronize_long(
@@ -65,7 +85,7 @@ def synchronize_long(
     """Offsets of long recordings, and with ``drift`` rates.
 
     Args:
-        scene: of still cameras, at the size that windows are compared at.
+        scene: at the size that windows are compared at.
         short: synchronises a short scene.
         max_offset: largest lag between two cameras that is considered, seconds; None for what the videos allow.
         drift: give each clock a rate as well.
@@ -76,30 +96,66 @@ def synchronize_long(
         Offsets with standard errors; the pairs and landscapes are those of the pass over the whole.
 
     Raises:
-        UserError: what ``short`` raises, or no window tells anything.
+        UserError: what ``short`` raises, no window tells anything, or nothing places cameras that move.
     """
+    if any(camera.is_moving for camera in scene.cameras):
+        coarse, placed, windows = _placed_by_sound(scene, max_offset, sounds)
+    else:
+        coarse, windows = _coarse_pass(scene, short, max_offset, priors), STILL
+        placed = with_sound(scene, coarse, sounds).offsets
+    rows, checks = [], []
+    for start in _window_starts(scene, placed, windows):
+        frames = [
+            _inside(camera, start - offset, windows.seconds)
+            for camera, offset in zip(scene.cameras, placed.tolist(), strict=True)
+        ]
+        present = [index for index, own in enumerate(frames) if len(own)]
+        part = replace(scene, cameras=tuple(scene.cameras[index] for index in present), test=(), _frames={})
+        with excerpts(part, [frames[index] for index in present]) as window:
+            *told, own_checks = _offsets_in(window, partial(short, max_offset=windows.margin), scene, present, frames)
+        rows.append(told)
+        checks.append(own_checks)
+        logger.info("window at %.0f s: %d of %d cameras", start, int(rows[-1][1].isfinite().sum()), len(scene.cameras))
+    result = _clocks(scene, coarse, *(torch.stack(column) for column in zip(*rows, strict=True)), drift)
+    return replace(result, checks={name: _judged([own[name] for own in checks if name in own]) for name in scene.names})
+
+
+def _coarse_pass(scene: Scene, short: Short, max_offset: float | None, priors: Sequence[PriorLag]) -> SyncResult:
+    """Offsets from the whole recordings at a low rate and size."""
     rate = min(COARSE_RATE, COARSE_FRAMES / scene.duration)
     # On the cameras' own clocks the first frame need not be at 0.
     first = torch.stack([camera.frame_times[0] for camera in scene.cameras])
     shifted = [replace(p, lag=p.lag + float(first[p.first] - first[p.second])) for p in priors]
     with excerpts(scene, [_thinned(camera, rate) for camera in scene.cameras], rate) as whole:
         coarse = short(whole, max_offset, priors=shifted)
-    coarse = replace(coarse, offsets=coarse.offsets - first + first[scene.reference])
-    placed = with_sound(scene, coarse, sounds).offsets
-    rows, checks = [], []
-    for start in _window_starts(scene, placed):
-        frames = [
-            _inside(camera, start - offset) for camera, offset in zip(scene.cameras, placed.tolist(), strict=True)
-        ]
-        present = [index for index, own in enumerate(frames) if len(own)]
-        part = replace(scene, cameras=tuple(scene.cameras[index] for index in present), test=(), _frames={})
-        with excerpts(part, [frames[index] for index in present]) as window:
-            *told, own_checks = _offsets_in(window, short, scene, present, frames)
-        rows.append(told)
-        checks.append(own_checks)
-        logger.info("window at %.0f s: %d of %d cameras", start, int(rows[-1][1].isfinite().sum()), len(scene.cameras))
-    result = _clocks(scene, coarse, *(torch.stack(column) for column in zip(*rows, strict=True)), drift)
-    return replace(result, checks={name: _judged([own[name] for own in checks if name in own]) for name in scene.names})
+    return replace(coarse, offsets=coarse.offsets - first + first[scene.reference])
+
+
+def _placed_by_sound(
+    scene: Scene, max_offset: float | None, sounds: Sequence[PriorLag]
+) -> tuple[SyncResult, Tensor, Windows]:
+    """Nothing from motion, coarse offsets from sound (else 0), and windows that are searched as far as these may err.
+
+    Raises:
+        UserError: sound places not all cameras, and no largest offset is given.
+    """
+    offsets = torch.full((len(scene.cameras),), torch.nan, dtype=torch.float64)
+    offsets[scene.reference] = 0.0
+    reasons = {name: "no window tells its offset" for name in scene.names if name != scene.names[scene.reference]}
+    nothing = SyncResult(scene.names, scene.reference, "tracks", offsets, offsets * 0.0, [], [], reasons=reasons)
+    placed = with_sound(scene, nothing, sounds).offsets
+    lost = placed.isnan()
+    if not lost.any():
+        return nothing, placed, MOVING
+    if max_offset is None:
+        name = scene.names[int(lost.nonzero()[0])]
+        raise UserError(
+            f"{scene.root}: cameras move, and no sound places '{name}' in recordings of {scene.duration:.0f} s; give "
+            "--max-offset SECONDS, or cut them to their common time"
+        )
+    # What is that far apart must still share the usual length.
+    wider = replace(MOVING, seconds=MOVING.seconds + max_offset, margin=max(MARGIN, max_offset))
+    return nothing, placed.nan_to_num(nan=0.0), wider
 
 
 def _thinned(camera: Camera, rate: float) -> list[int]:
@@ -112,11 +168,11 @@ def _thinned(camera: Camera, rate: float) -> list[int]:
     )
 
 
-def _inside(camera: Camera, begin: float) -> list[int]:
+def _inside(camera: Camera, begin: float, seconds: float) -> list[int]:
     """Indices of the frames within a window that begins at ``begin`` on the camera's clock; none if that is NaN."""
     if math.isnan(begin):
         return []
-    first, end = torch.searchsorted(camera.frame_times, torch.tensor([begin, begin + WINDOW], dtype=torch.float64))
+    first, end = torch.searchsorted(camera.frame_times, torch.tensor([begin, begin + seconds], dtype=torch.float64))
     return list(range(int(first), int(end)))
 
 
@@ -149,7 +205,7 @@ def excerpts(scene: Scene, frames: list[list[int]], rate: float | None = None) -
         yield replace(scene, cameras=tuple(cameras), frame_cache=cache, true_offsets=None, _frames={})
 
 
-def _window_starts(scene: Scene, offsets: Tensor) -> list[float]:
+def _window_starts(scene: Scene, offsets: Tensor, windows: Windows) -> list[float]:
     """Beginnings of the windows in scene time, over what all cameras filmed that the pass placed.
 
     Raises:
@@ -160,12 +216,12 @@ def _window_starts(scene: Scene, offsets: Tensor) -> list[float]:
         for camera, offset in zip(scene.cameras, offsets.tolist(), strict=True)
         if not math.isnan(offset)
     ]
-    begin, end = max(first for first, _ in spans) + MARGIN, min(last for _, last in spans) - MARGIN - WINDOW
+    begin = max(first for first, _ in spans) + windows.margin
+    end = min(last for _, last in spans) - windows.margin - windows.seconds
     if end < begin:
-        raise UserError(
-            f"{scene.root}: the cameras share less than {WINDOW + 2 * MARGIN:.0f} s; cut the videos to that"
-        )
-    return torch.linspace(begin, end, WINDOWS, dtype=torch.float64).tolist()
+        least = windows.seconds + 2 * windows.margin
+        raise UserError(f"{scene.root}: the cameras share less than {least:.0f} s; cut the videos to that")
+    return torch.linspace(begin, end, windows.count, dtype=torch.float64).tolist()
 
 
 def _offsets_in(
@@ -178,7 +234,7 @@ def _offsets_in(
     count = len(scene.cameras)
     offsets, errors, times = torch.full((3, count), torch.nan, dtype=torch.float64)
     try:
-        result = short(window, MARGIN)
+        result = short(window)
     except UserError as error:  # nothing moves there
         logger.info("%s", error)
         return offsets, errors, times, {}
@@ -186,7 +242,7 @@ def _offsets_in(
         begin = float(scene.cameras[camera].frame_times[frames[camera][0]])
         offsets[camera] = result.offsets[place] - begin
         errors[camera] = result.stderr[place]
-        times[camera] = begin + 0.5 * WINDOW
+        times[camera] = begin + 0.5 * window.cameras[place].duration
     return offsets, errors, times, result.checks
 
 
@@ -213,7 +269,7 @@ def _clocks(
     for camera, name in enumerate(scene.names):
         told = relative[:, camera].isfinite() & errors[:, camera].isfinite()
         if int(told.sum()) < LEAST_WINDOWS:
-            reasons.setdefault(name, f"only {int(told.sum())} of {len(told)} windows of {WINDOW:.0f} s tell its offset")
+            reasons.setdefault(name, f"only {int(told.sum())} of {len(told)} windows tell its offset")
             continue
         values, own = relative[told, camera], times[told, camera]
         deviations = errors[told, camera].clamp_min(1e-5)
@@ -226,7 +282,7 @@ def _clocks(
             warnings[name] = remark
             stderr[camera] = torch.hypot(stderr[camera], (values - line[0] - (line[1] * own if drift else 0)).std())
     if bool(found.isnan().all()):
-        raise UserError(f"{scene.root}: no window of {WINDOW:.0f} s tells any offset; the videos need shared motion")
+        raise UserError(f"{scene.root}: no window tells any offset; the videos need shared motion")
     return replace(
         coarse,
         names=scene.names,

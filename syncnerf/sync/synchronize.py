@@ -70,8 +70,9 @@ def synchronize(
     sounds = sound_lags(scene, max_offset) if audio == "auto" else []
     # Where several tell a pair's lag, the last one counts.
     priors = [*creation_lags(scene), *timecode_lags(scene), *sounds]
-    if tracks is None and method != "tracks" and is_long(scene):
-        short = partial(from_motion, method="epipolar")
+    moving = any(camera.is_moving for camera in scene.cameras)
+    if tracks is None and is_long(scene) and method != ("epipolar" if moving else "tracks"):
+        short = partial(from_motion, method=method)
         result = synchronize_long(scene, short, max_offset, drift, priors, sounds)
     else:
         result = from_motion(scene, max_offset, method, drift, tracks, priors)
