@@ -75,3 +75,39 @@ def single(thing):
         return thing.float() if thing.dtype == torch.float64 else thing
     changes = {name: single(value) for name, value in vars(thing).items() if name != "times" and value is not None}
     return replace(thing, **changes)
+
+
+def near_the_camera(count: int = 60) -> Gaussians:
+    """Large flat and long Gaussians about a camera's place, so that many reach across its plane or lie behind it."""
+    gaussians = some_gaussians(count, size=0.25, seed=11)
+    stretched = gaussians.log_scales + torch.tensor([1.5, 0.0, -1.5], dtype=torch.float64)
+    away = torch.tensor([0.0, 0.0, 4.0], dtype=torch.float64)
+    return replace(gaussians, means=3.0 * gaussians.means + away, log_scales=stretched)
+
+
+def leaves(gaussians: Gaussians, motion: Motion) -> dict[str, torch.Tensor]:
+    """Everything that a picture is differentiable by, as leaves of a graph."""
+    found = dict(vars(gaussians)) | {"times": motion.times}
+    if motion.drift is not None:
+        found |= vars(motion.drift)
+    if motion.skinning is not None:
+        found["weights"] = motion.skinning.weights
+        for name in ("rest", "poses"):
+            poses = getattr(motion.skinning, name)
+            found |= {f"{name}.positions": poses.positions, f"{name}.quaternions": poses.quaternions}
+    for tensor in found.values():
+        tensor.requires_grad_()
+    return found
+
+
+def assert_alike(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], share: float) -> None:
+    """Each tensor to a share of its largest number; that by the times to a share of what all Gaussians add to it."""
+    for name, value in expected.items():
+        parts = expected["centres"].abs().sum() if name == "times" else value.abs().max()
+        scale = parts.item()
+        assert scale > 0.0, name
+        torch.testing.assert_close(found[name].double(), value.double(), rtol=0, atol=share * scale, msg=name)
+
+
+MOMENTS = [0.1, 0.7]
+VIEWS = [view(61, 43), view(20, 37, yaw=0.6)]

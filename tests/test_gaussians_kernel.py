@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from gaussian_scenes import single, some_gaussians, some_motion, view
+from gaussian_scenes import (
+    MOMENTS,
+    VIEWS,
+    assert_alike,
+    leaves,
+    near_the_camera,
+    single,
+    some_gaussians,
+    some_motion,
+    view,
+)
 
 from syncnerf_gaussians import kernel, reference
 from syncnerf_gaussians.gaussians import Gaussians, Motion
@@ -12,24 +22,6 @@ from syncnerf_gaussians.raster import influence, rasterise, rasterise_rates
 from syncnerf_gaussians.rotations import rotation_matrices
 
 pytestmark = pytest.mark.skipif(kernel.library() is None, reason="no C compiler")
-
-MOMENTS = [0.1, 0.7]
-VIEWS = [view(61, 43), view(20, 37, yaw=0.6)]
-
-
-def leaves(gaussians: Gaussians, motion: Motion) -> dict[str, torch.Tensor]:
-    """Everything that a picture is differentiable by, as leaves of a graph."""
-    found = dict(vars(gaussians)) | {"times": motion.times}
-    if motion.drift is not None:
-        found |= vars(motion.drift)
-    if motion.skinning is not None:
-        found["weights"] = motion.skinning.weights
-        for name in ("rest", "poses"):
-            poses = getattr(motion.skinning, name)
-            found |= {f"{name}.positions": poses.positions, f"{name}.quaternions": poses.quaternions}
-    for tensor in found.values():
-        tensor.requires_grad_()
-    return found
 
 
 def drawn(gaussians: Gaussians, motion: Motion, views=VIEWS) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -43,15 +35,6 @@ def drawn(gaussians: Gaussians, motion: Motion, views=VIEWS) -> tuple[dict[str, 
     gradients = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True)
     values = {name: value.detach() for name, value in pictures._asdict().items()}
     return values, {name: one for name, one in zip(inputs, gradients, strict=True) if one is not None}
-
-
-def assert_alike(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], share: float) -> None:
-    """Each tensor to a share of its largest number; that by the times to a share of what all Gaussians add to it."""
-    for name, value in expected.items():
-        parts = expected["centres"].abs().sum() if name == "times" else value.abs().max()
-        scale = parts.item()
-        assert scale > 0.0, name
-        torch.testing.assert_close(found[name].double(), value.double(), rtol=0, atol=share * scale, msg=name)
 
 
 @pytest.mark.parametrize(("size", "degree"), [(0.04, 0), (0.15, 3), (0.5, 1)])
@@ -149,14 +132,6 @@ def moment(motion: Motion, index: int) -> Motion:
     chosen = slice(index, index + 1)
     poses = type(motion.skinning.poses)(*(value[chosen] for value in vars(motion.skinning.poses).values()))
     return replace(motion, times=motion.times[chosen], skinning=replace(motion.skinning, poses=poses))
-
-
-def near_the_camera(count: int = 60) -> Gaussians:
-    """Large flat and long Gaussians about a camera's place, so that many reach across its plane or lie behind it."""
-    gaussians = some_gaussians(count, size=0.25, seed=11)
-    stretched = gaussians.log_scales + torch.tensor([1.5, 0.0, -1.5], dtype=torch.float64)
-    away = torch.tensor([0.0, 0.0, 4.0], dtype=torch.float64)
-    return replace(gaussians, means=3.0 * gaussians.means + away, log_scales=stretched)
 
 
 def test_gaussians_that_reach_across_the_plane_of_a_camera_are_seen_as_by_rays():

@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from gaussian_scenes import some_gaussians, some_motion, view
+from gaussian_scenes import MOMENTS, some_gaussians, some_motion, view
 
 from syncnerf_gaussians.gaussians import Drift, Gaussians, Motion, Poses, Skinning
 from syncnerf_gaussians.motion import moved
 from syncnerf_gaussians.raster import cast, influence, rasterise, rasterise_rates
 
-MOMENTS = [0.1, 0.7]
 VIEWS = [view(7, 6), view(5, 9, yaw=0.8)]
 
 

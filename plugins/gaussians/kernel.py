@@ -45,8 +45,8 @@ class _Gradients(ctypes.Structure):
 class _Work:
     """Projections and lists of one call, in the kernel's memory until nothing refers to them any more."""
 
-    def __init__(self, scene: _Scene, cameras: Tensor, keep: Sequence[Tensor | None]):
-        self.keep = keep
+    def __init__(self, scene: _Scene, kept: Sequence[Tensor | None], cameras: Tensor):
+        self.kept = kept
         self.handle = ctypes.c_void_p(library().raster_prepare(ctypes.byref(scene), cameras.data_ptr(), len(cameras)))
 
     def __del__(self) -> None:
@@ -63,8 +63,8 @@ def draw(
     gaussians: Gaussians, views: Sequence[View], motion: Motion, with_depth: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Colours [P, 3], opacity [P] and depth [P] of views; see :func:`syncnerf_gaussians.raster.rasterise`."""
-    tensors = _tensors(gaussians, motion)
-    indices = _indices(motion)
+    tensors = motion_tensors(gaussians, motion)
+    indices = motion_indices(motion)
     return _Draw.apply(_cameras(views), indices, with_depth, *tensors)
 
 
@@ -73,7 +73,7 @@ def draw_rates(gaussians: Gaussians, views: Sequence[View], motion: Motion) -> t
     """Colours [P, 3], opacity [P] and the colours' derivatives by time [P, 3]."""
     rates = None if motion.skinning is None else motion.skinning.rates
     cameras = _cameras(views)
-    work = _prepare(cameras, _indices(motion), _tensors(gaussians, motion), rates)
+    work = _prepare(cameras, motion_indices(motion), motion_tensors(gaussians, motion), rates)
     pixels = _pixels(cameras)
     rgb, accumulation, slopes = torch.empty(pixels, 3), torch.empty(pixels), torch.empty(pixels, 3)
     library().raster_rates(work.handle, rgb.data_ptr(), accumulation.data_ptr(), slopes.data_ptr())
@@ -85,7 +85,7 @@ def find_influence(
     gaussians: Gaussians, views: Sequence[View], motion: Motion, errors: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Number of views that see each Gaussian, sums of its weights, and of weights times errors; [N] each."""
-    work = _prepare(_cameras(views), _indices(motion), _tensors(gaussians, motion))
+    work = _prepare(_cameras(views), motion_indices(motion), motion_tensors(gaussians, motion))
     seen = torch.zeros(len(gaussians), dtype=torch.int64)
     sums = torch.zeros(2, len(gaussians))
     errors = errors.float().contiguous()
@@ -113,14 +113,10 @@ class _Draw(torch.autograd.Function):
     @staticmethod
     def backward(ctx, by_rgb: Tensor, by_accumulation: Tensor, _: Tensor | None):
         rgb, accumulation, *tensors = ctx.saved_tensors
-        slopes = [
-            None if tensor is None else torch.zeros_like(tensor, memory_format=torch.contiguous_format)
-            for tensor in tensors
-        ]
+        slopes, structure = gradients_of(tensors)
         upstream = torch.cat([by_rgb, by_accumulation[:, None]], dim=-1)
-        gradients = _Gradients(*(None if slope is None else slope.data_ptr() for slope in slopes))
         library().raster_backward(
-            ctx.work.handle, rgb.data_ptr(), accumulation.data_ptr(), upstream.data_ptr(), ctypes.byref(gradients)
+            ctx.work.handle, rgb.data_ptr(), accumulation.data_ptr(), upstream.data_ptr(), ctypes.byref(structure)
         )
         return None, None, None, *slopes
 
@@ -128,21 +124,33 @@ class _Draw(torch.autograd.Function):
 def _prepare(
     cameras: Tensor, indices: tuple[Tensor | None, ...], tensors: Sequence[Tensor | None], rates: Poses | None = None
 ) -> _Work:
-    """Everything up to the tiles' lists; the tensors in the order of :data:`ARRAYS`."""
+    """Everything up to the tiles' lists."""
+    return _Work(*scene_of(indices, tensors, rates), cameras)
+
+
+def scene_of(
+    indices: tuple[Tensor | None, ...], tensors: Sequence[Tensor | None], rates: Poses | None = None
+) -> tuple[_Scene, list[Tensor | None]]:
+    """The kernel's scene of tensors in the order of :data:`ARRAYS`, and what has to live as long as it."""
     tensors = [None if tensor is None else tensor.contiguous() for tensor in tensors]
     derivatives = [None, None] if rates is None else [rates.positions.contiguous(), rates.quaternions.contiguous()]
     every = [*tensors[:5], *indices, *tensors[5:10], *derivatives, *tensors[10:]]
-    colours, positions, rests, times = (
-        tensors[ARRAYS.index(name)] for name in ("colours", "positions", "rest_positions", "times")
-    )
+    named = dict(zip(ARRAYS, tensors, strict=True))
+    nodes, rests = (0, 0) if named["positions"] is None else (named["positions"].shape[1], len(named["rest_positions"]))
     scene = _Scene(
-        len(tensors[0]), len(times), 0 if positions is None else positions.shape[1], 0 if rests is None else len(rests),
-        colours.shape[1], torch.get_num_threads(), *(None if tensor is None else tensor.data_ptr() for tensor in every),
+        len(named["means"]), len(named["times"]), nodes, rests, named["colours"].shape[1], torch.get_num_threads(),
+        *(None if tensor is None else tensor.data_ptr() for tensor in every),
     )  # fmt: skip
-    return _Work(scene, cameras, every)
+    return scene, every
 
 
-def _tensors(gaussians: Gaussians, motion: Motion) -> list[Tensor | None]:
+def gradients_of(tensors: Sequence[Tensor | None]) -> tuple[list[Tensor | None], _Gradients]:
+    """Zeros to add gradients to, and the kernel's structure of them."""
+    slopes = [None if t is None else torch.zeros_like(t, memory_format=torch.contiguous_format) for t in tensors]
+    return slopes, _Gradients(*(None if slope is None else slope.data_ptr() for slope in slopes))
+
+
+def motion_tensors(gaussians: Gaussians, motion: Motion) -> list[Tensor | None]:
     """What the kernel differentiates by, in the order of :data:`ARRAYS`."""
     own = [gaussians.means, gaussians.quaternions, gaussians.log_scales, gaussians.opacity_logits, gaussians.harmonics]
     skinning: list[Tensor | None] = [None] * 5
@@ -154,7 +162,7 @@ def _tensors(gaussians: Gaussians, motion: Motion) -> list[Tensor | None]:
     return [*floats, motion.times.double()]
 
 
-def _indices(motion: Motion) -> tuple[Tensor | None, Tensor | None]:
+def motion_indices(motion: Motion) -> tuple[Tensor | None, Tensor | None]:
     """Nodes and moments of rest of each Gaussian, as the kernel reads them."""
     if motion.skinning is None:
         return None, None
@@ -192,7 +200,15 @@ def library() -> ctypes.CDLL | None:
         pointer = ctypes.c_void_p
         found.raster_prepare.restype = pointer
         found.raster_prepare.argtypes = [pointer, pointer, ctypes.c_int]
-        for name, count in (("release", 1), ("draw", 4), ("rates", 4), ("influence", 5), ("backward", 5)):
+        for name, count in (
+            ("release", 1),
+            ("draw", 4),
+            ("rates", 4),
+            ("influence", 5),
+            ("backward", 5),
+            ("cast", 6),
+            ("cast_backward", 6),
+        ):
             function = getattr(found, f"raster_{name}")
             function.restype, function.argtypes = None, [pointer] * count
     return found

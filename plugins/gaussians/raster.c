@@ -1,5 +1,5 @@
 /* Pictures of moving Gaussians: what Python calls. See scene.h, motion.h, colour.h, sight.h, lists.h, draw.h, cast.h. */
-#include "draw.h"
+#include "cast.h"
 
 static int view_of(const Work *w, int64_t tile) {
     int view = 0;
@@ -196,6 +196,21 @@ static void gaussian_slopes(const Work *w, int view, const Group *group, const f
     place_slopes(s, carriers_at(w, view), group, &placed, mean, quaternion, added[11], carriers, out, time);
 }
 
+/* A pixel on its way back, -1 for none; rgb and accumulation as drawn, upstream: slopes by both. */
+static void begin_backward(Tile *t, int row, int column, int64_t pixel, const float *rgb, const float *accumulation,
+                           const float *upstream) {
+    float worth = 0.0f;
+    for (int c = 0; c < 4; c++) {
+        /* Where no light was left the opacity is 1, whatever the Gaussians do. */
+        int still = pixel < 0 || (c == 3 && accumulation[pixel] == 1.0f);
+        float slope = still ? 0.0f : upstream[4 * pixel + c];
+        t->upstream[row][c][column] = slope;
+        if (pixel >= 0) worth += slope * (c < 3 ? rgb[3 * pixel + c] : accumulation[pixel]);
+    }
+    t->light[row][column] = pixel < 0 ? 0.0f : 1.0f;
+    t->behind[row][column] = worth;
+}
+
 /* rgb and accumulation as drawn; upstream [P][4]: slopes by both. */
 void raster_backward(const Work *w, const float *rgb, const float *accumulation, const float *upstream, Gradients *out) {
     const Scene *s = &w->scene;
@@ -212,17 +227,8 @@ void raster_backward(const Work *w, const float *rgb, const float *accumulation,
             int64_t tile = index - w->cameras[view].first_tile;
             Tile t;
             for (int row = 0; row < TILE; row++)
-                for (int column = 0; column < TILE; column++) {
-                    int64_t pixel = pixel_of(w->cameras + view, tile, row, column);
-                    t.light[row][column] = pixel < 0 ? 0.0f : 1.0f;
-                    for (int c = 0; c < 4; c++) t.upstream[row][c][column] = pixel < 0 ? 0.0f : upstream[4 * pixel + c];
-                    t.behind[row][column] = 0.0f;
-                    if (pixel < 0) continue;
-                    /* Where no light was left the opacity is 1, whatever the Gaussians do. */
-                    if (accumulation[pixel] == 1.0f) t.upstream[row][3][column] = 0.0f;
-                    t.behind[row][column] = t.upstream[row][3][column] * accumulation[pixel];
-                    for (int c = 0; c < 3; c++) t.behind[row][column] += upstream[4 * pixel + c] * rgb[3 * pixel + c];
-                }
+                for (int column = 0; column < TILE; column++)
+                    begin_backward(&t, row, column, pixel_of(w->cameras + view, tile, row, column), rgb, accumulation, upstream);
             walk(w, view, tile, &t, BACKWARD, 0, NULL, sums);
         }
         #pragma omp for schedule(dynamic)
@@ -246,4 +252,45 @@ void raster_backward(const Work *w, const float *rgb, const float *accumulation,
         if (table) carrier_slopes(s, view, carriers_at(w, view), first, out);
     }
     free(sums), free(carriers), free(times);
+}
+
+/* Colours [R][3], opacity [R], and depth [R] or, where it is asked for instead, the colours' derivatives by time [R][3]. */
+void raster_cast(const Scene *s, const Rays *rays, float *rgb, float *accumulation, float *depth, float *rates) {
+    #pragma omp parallel for schedule(dynamic) num_threads(s->threads)
+    for (int64_t bundle = 0; bundle < rays->bundles; bundle++) {
+        Surroundings around = look_around(s, rays, bundle, rates != NULL);
+        int64_t end = rays->begin[bundle + 1];
+        for (int64_t first = rays->begin[bundle]; first < end; first += LANES) {
+            Tile t;
+            begin_tile(&t);
+            if (rates) cast_eight(&around, rays, first, end, &t, RATES, NULL);
+            else cast_eight(&around, rays, first, end, &t, DRAW, NULL);
+            for (int lane = 0; lane < LANES && first + lane < end; lane++) {
+                for (int c = 0; c < 3; c++) rgb[3 * (first + lane) + c] = t.colour[0][c][lane];
+                accumulation[first + lane] = 1.0f - t.light[0][lane];
+                for (int c = 0; c < 3 && rates; c++) rates[3 * (first + lane) + c] = t.colour_rate[0][c][lane];
+                if (!rates) depth[first + lane] = t.depth[0][lane];
+            }
+        }
+        release_surroundings(&around);
+    }
+}
+
+/* As raster_backward, of loose rays: on one thread, bundle after bundle. */
+void raster_cast_backward(const Scene *s, const Rays *rays, const float *rgb, const float *accumulation,
+                          const float *upstream, Gradients *out) {
+    for (int64_t bundle = 0; bundle < rays->bundles; bundle++) {
+        Surroundings around = look_around(s, rays, bundle, 0);
+        float *sums = calloc((size_t)around.count * SUMS + 1, sizeof(float));
+        int64_t end = rays->begin[bundle + 1];
+        for (int64_t first = rays->begin[bundle]; first < end; first += LANES) {
+            Tile t;
+            for (int lane = 0; lane < LANES; lane++)
+                begin_backward(&t, 0, lane, first + lane < end ? first + lane : -1, rgb, accumulation, upstream);
+            cast_eight(&around, rays, first, end, &t, BACKWARD, sums);
+        }
+        bundle_slopes(s, &around, sums, out);
+        free(sums);
+        release_surroundings(&around);
+    }
 }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.scene.rays import Rays
+from syncnerf_gaussians import cast as rays_kernel
 from syncnerf_gaussians import kernel, reference
 from syncnerf_gaussians.gaussians import Gaussians, Motion, View
 
@@ -64,7 +65,7 @@ def rasterise_rates(gaussians: Gaussians, views: Sequence[View], motion: Motion)
     if kernel.runs_here(gaussians):
         rgb, accumulation, rates = kernel.draw_rates(gaussians, views, motion)
         return Raster(rgb, accumulation, None), rates
-    values, rates = reference.picture_rates(gaussians, views, motion)
+    values, rates = reference.with_rates(motion, lambda dual: reference.pictures(gaussians, views, dual))
     return _raster(values), rates[:, :3]
 
 
@@ -83,7 +84,19 @@ def cast(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion) -> R
         ValueError: the shapes do not belong together.
     """
     check_shapes(gaussians, motion, len(motion.times))
+    if kernel.runs_here(gaussians):
+        return Raster(*rays_kernel.cast_rays(gaussians, rays, moments, motion))
     return _raster(reference.loose_rays(gaussians, rays, moments, motion))
+
+
+def cast_rates(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion) -> tuple[Raster, Tensor]:
+    """The same and the derivatives of the colours by time, shape [R, 3]; neither has a gradient."""
+    check_shapes(gaussians, motion, len(motion.times))
+    if kernel.runs_here(gaussians):
+        rgb, accumulation, rates = rays_kernel.cast_rates(gaussians, rays, moments, motion)
+        return Raster(rgb, accumulation, None), rates
+    values, rates = reference.with_rates(motion, lambda dual: reference.loose_rays(gaussians, rays, moments, dual))
+    return _raster(values), rates[:, :3]
 
 
 @torch.no_grad()

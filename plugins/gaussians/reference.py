@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -121,8 +121,8 @@ def pictures(gaussians: Gaussians, views: Sequence[View], motion: Motion) -> Ten
     return torch.cat(parts)
 
 
-def picture_rates(gaussians: Gaussians, views: Sequence[View], motion: Motion) -> tuple[Tensor, Tensor]:
-    """The same and its derivative by time, both [P, 5], without gradients; forward mode through every operation."""
+def with_rates(motion: Motion, draw: Callable[[Motion], Tensor]) -> tuple[Tensor, Tensor]:
+    """What is drawn of a motion and its derivative by time, without gradients; forward mode through every operation."""
     skinning = motion.skinning
     with torch.no_grad(), forward_ad.dual_level():
         times = forward_ad.make_dual(motion.times, torch.ones_like(motion.times))
@@ -131,22 +131,26 @@ def picture_rates(gaussians: Gaussians, views: Sequence[View], motion: Motion) -
             positions = forward_ad.make_dual(poses.positions, rates.positions)
             quaternions = forward_ad.make_dual(poses.quaternions, rates.quaternions)
             skinning = replace(skinning, poses=Poses(positions, quaternions))
-        values = pictures(gaussians, views, Motion(times, skinning, motion.drift))
-        value, rate = forward_ad.unpack_dual(values)
+        value, rate = forward_ad.unpack_dual(draw(Motion(times, skinning, motion.drift)))
     return value, torch.zeros_like(value) if rate is None else rate
 
 
 def loose_rays(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion) -> Tensor:
     """What :func:`syncnerf_gaussians.raster.cast` answers, as columns, shape [R, 5]."""
     at = moved(gaussians, motion)
-    bundles = torch.cat([rays.origins.double(), moments.double()[:, None]], dim=-1)
-    places, which = bundles.unique(dim=0, return_inverse=True)
-    order = which.argsort(stable=True)
+    places, lengths, order = bundled(rays, moments)
     parts = [gaussians.means.new_empty(0, 5)]
-    for place, part in zip(places, order.split(which.bincount(minlength=len(places)).tolist()), strict=True):
+    for place, part in zip(places, order.split(lengths.tolist()), strict=True):
         now = Moved(*(tensor[int(place[3])] for tensor in at))
         parts.append(bundle(gaussians, now, place[:3], rays.directions[part], rays.near[part], rays.far[part]))
     return torch.cat(parts)[order.argsort()]
+
+
+def bundled(rays: Rays, moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rays that share origin and moment: both of each bundle [U, 4], bundles' lengths [U], and the rays' order [R]."""
+    keys = torch.cat([rays.origins.double(), moments.double()[:, None]], dim=-1)
+    places, which = keys.unique(dim=0, return_inverse=True)
+    return places, which.bincount(minlength=len(places)), which.argsort(stable=True)
 
 
 def influence(
