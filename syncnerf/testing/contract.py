@@ -365,6 +365,8 @@ class BackendContract:
             assert torch.equal(results[0][0], results[1][0])
             assert results[0][1] == results[1][1]
         for step in (4, 8):
+            for backend in (straight, wandering):
+                self._train(backend, range(step, step + 1))
             assert len(straight.after_step(step)) == len(wandering.after_step(step))
             for name, value in straight.state_dict().items():
                 assert torch.equal(value, wandering.state_dict()[name]), name
