@@ -20,11 +20,13 @@ class Odd:
     Attributes:
         shown: which frame of the source each frame shows, int64, shape [T].
         lead: frames by which the recording now starts earlier than the source did.
+        rate: frames per second now, as a share of the source's.
         pixels: what is done to the pictures afterwards; None for nothing.
     """
 
     shown: np.ndarray
     lead: int = 0
+    rate: float = 1.0
     pixels: Pixels | None = None
 
 
@@ -62,13 +64,12 @@ def damaged(scene: Scene, kind: str, seed: int) -> Scene:
     generator = np.random.default_rng(seed)
     odds = {c.name: Odd(np.arange(c.frame_count)) for c in scene.cameras}
     odds |= DAMAGES[kind](scene, generator)
-    share = 0.8 if kind.startswith("decimated") else 1.0
     offsets = scene.true_offsets.clone()
     cameras = []
     for index, camera in enumerate(scene.cameras):
         odd = odds[camera.name]
         offsets[index] -= odd.lead / camera.fps
-        cameras.append(replace(camera, frame_count=len(odd.shown), fps=share * camera.fps, given_times=None))
+        cameras.append(replace(camera, frame_count=len(odd.shown), fps=odd.rate * camera.fps, given_times=None))
     return replace(scene, cameras=tuple(cameras), frame_cache=OddFrames(scene, odds), true_offsets=offsets, _frames={})
 
 
@@ -138,10 +139,21 @@ def _cadence(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
     return odds
 
 
-def _decimated(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
-    """Each fifth frame is left out in all cameras, at equal places in the files."""
-    frames = [np.arange(camera.frame_count) for camera in scene.cameras]
-    return {c.name: Odd(f[f % 5 != 4]) for c, f in zip(scene.cameras, frames, strict=True)}
+def _decimated(period: int) -> Callable:
+    """One frame of ``period`` is left out in all cameras, at equal places in the files: of 30 a second, 5 makes 24."""
+
+    def damage(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+        frames = [np.arange(camera.frame_count) for camera in scene.cameras]
+        rate = (period - 1) / period
+        return {c.name: Odd(f[f % period != period - 1], rate=rate) for c, f in zip(scene.cameras, frames, strict=True)}
+
+    return damage
+
+
+def _telecine(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """Each fourth frame is shown twice, in all cameras at equal places of the files: 24 become 30."""
+    counts = [camera.frame_count * 5 // 4 for camera in scene.cameras]
+    return {c.name: Odd(np.arange(n) * 4 // 5, rate=1.25) for c, n in zip(scene.cameras, counts, strict=True)}
 
 
 def _changed(change: Callable[[np.ndarray, np.random.Generator], None], most: int = 2) -> Callable:
@@ -198,7 +210,9 @@ DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
     "padded one": _padded_one,
     "padded all": _padded_all,
     "cadence": _cadence,
-    "decimated": _decimated,
+    "decimated": _decimated(5),
+    "decimated to 25": _decimated(6),
+    "telecine": _telecine,
     "black start": _changed(_black),
     "fade in": _changed(_fade),
     "cut": _changed(_cut),

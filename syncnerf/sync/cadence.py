@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from syncnerf.sync.division import divided
+
 PERIODS = range(2, 7)
 """Intervals after which a pattern may repeat."""
 LEAST_EXCESS, LARGEST_EXCESS = 1.3, 2.5
@@ -42,7 +44,7 @@ class Cadence:
         return intervals + passed.div(self.period, rounding_mode="floor").clamp_min(0)
 
     def spread(self, values: Tensor, informative: Tensor) -> tuple[Tensor, Tensor, float]:
-        """Values on the true clock: intervals that span two steps say nothing, as nobody knows what is in which.
+        """Values on the true clock: those of intervals that span two steps are divided between both.
 
         Args:
             values: of each interval of the file, shape [P, T].
@@ -59,10 +61,12 @@ class Cadence:
         known[begins[:-1][single]] = informative[single]
         spread = values.new_zeros(len(values), count)
         spread[:, begins[:-1][single]] = values[:, single]
-        # For trends they are filled with what is usual for their sum.
+        # A pixel changes less over two steps than in both: it may change back.
         double = begins[:-1][~single]
         share = float(values[:, single].mean() / values[:, ~single].mean().clamp_min(1e-9))
         spread[:, double] = spread[:, double + 1] = values[:, ~single] * min(share, 1.0)
+        spread = divided(spread, double, known)
+        known[double] = known[double + 1] = informative[~single]
         file = torch.arange(len(begins), dtype=torch.float64) * self.pace
         return spread, known, float((begins - file).mean())
 

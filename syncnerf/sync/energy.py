@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from syncnerf.sync.cadence import find_cadence
+from syncnerf.sync.division import divided
 from syncnerf.sync.informative import around, informative_intervals, steady_frames
 
 CHUNK_BYTES = 2 << 20
@@ -40,6 +41,7 @@ class MotionEnergy:
         informative: which intervals say something about time, bool, shape [T - 1]; values are zero in the others.
         pace: intervals here for one of the file; above 1 where frames were dropped at equal places, which are put back.
         delay: intervals by which frames lie later here, on the average, than at their index times ``pace``.
+        divided: share of the informative intervals that are parts of a longer one, divided by what is around it.
     """
 
     values: Tensor
@@ -50,6 +52,7 @@ class MotionEnergy:
     informative: Tensor
     pace: float = 1.0
     delay: float = 0.0
+    divided: float = 0.0
 
     @property
     def pixel_centres(self) -> Tensor:
@@ -98,26 +101,35 @@ def motion_energy(frames: np.ndarray, even: bool = True) -> MotionEnergy:
     )
     totals = values.sum(0, dtype=torch.float32)
     informative = informative_intervals(totals, steady)
-    values = _without_repeats(values, totals, informative)
     cadence = find_cadence(totals, informative) if even else None
+    seen = informative
+    values, informative = _without_repeats(values, totals, informative)
     if cadence is None:
-        return MotionEnergy(_without_jumps(values, totals), pixels, pool, shape[1], shape[0], informative)
+        totals = torch.where(informative, values.sum(0, dtype=torch.float32), totals)
+        share = 1 - float(seen.sum()) / max(float(informative.sum()), 1.0)
+        values = _without_jumps(values, totals)
+        return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, divided=share)
     values, informative, delay = cadence.spread(values, informative)
-    return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, cadence.pace, delay)
+    share = 2 / (cadence.period + 1)
+    return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, cadence.pace, delay, share)
 
 
-def _without_repeats(values: Tensor, totals: Tensor, informative: Tensor) -> Tensor:
-    """Energy, shape [P, T - 1], zero where not informative; around single repeated frames what is usual, for trends.
+def _without_repeats(values: Tensor, totals: Tensor, informative: Tensor) -> tuple[Tensor, Tensor]:
+    """Energy, shape [P, T - 1], zero where not informative, and where it is, with single repeated frames undone.
 
-    The interval after a repeated frame holds the motion of two: nobody knows of which, but its half is no edge.
+    The interval after a repeated frame holds the motion of two, which is divided between them.
     """
     kept = values * informative
     silent = ~informative
     single = silent[1:-2] & silent[2:-1] & informative[:-3] & informative[3:] & (totals[1:-2] < totals[2:-1])
-    for first in (single.nonzero()[:, 0] + 1).tolist():
+    places = single.nonzero()[:, 0] + 1
+    for first in places.tolist():
         share = float(0.5 * (totals[first - 1] + totals[first + 2]) / totals[first + 1])
         kept[:, first] = kept[:, first + 1] = values[:, first + 1] * min(share, 1.0)
-    return kept
+    kept = divided(kept, places, informative)
+    informative = informative.clone()
+    informative[places] = informative[places + 1] = True
+    return kept, informative
 
 
 def _without_jumps(values: Tensor, totals: Tensor) -> Tensor:

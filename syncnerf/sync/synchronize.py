@@ -17,6 +17,7 @@ from syncnerf.sync.consistent import fit_consistent
 from syncnerf.sync.conventions import convention_hint
 from syncnerf.sync.creation_time import creation_lags
 from syncnerf.sync.drift import WindowLags, fit_clocks
+from syncnerf.sync.energy import MotionEnergy
 from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.jumps import clock_wander
 from syncnerf.sync.long import is_long, synchronize_long
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 WORKING_SIDE = 320
 """Larger frames are averaged down to this many pixels a side."""
+DIVISION_ERROR = 0.18
+"""Frames of standard error where all of a camera's motion is divided from longer intervals; measured."""
 METHODS = ("auto", "epipolar", "tracks")
 AUDIO = ("auto", "off")
 
@@ -116,6 +119,7 @@ def from_motion(
         used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
         windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
         result = with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
+        result = with_division(scene, result, prepared.energies)
         hint = convention_hint(scene.cameras, prepared, comparisons)
         dropped = {name for name, energy in zip(scene.names, prepared.energies, strict=True) if energy.pace > 1}
     return with_checks(result, comparisons, windows, scene.frame_interval, hint, dropped)
@@ -143,6 +147,12 @@ def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, W
         rates_stderr=clocks.rates_stderr,
         reasons=reasons,
     )
+
+
+def with_division(scene: Scene, result: SyncResult, energies: Sequence[MotionEnergy]) -> SyncResult:
+    """The result with wider errors for cameras whose motion is known of pairs of intervals, as far as it is."""
+    shares = torch.tensor([energy.divided for energy in energies], dtype=torch.float64)
+    return replace(result, stderr=torch.hypot(result.stderr, DIVISION_ERROR * shares * scene.frame_interval))
 
 
 def with_jumps(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:
