@@ -11,8 +11,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Spheres, sphere_scene
 from odd_recordings import damaged
 
+import syncnerf.data
 from syncnerf.evaluation.offset_errors import align_gauge
-from syncnerf.scene import Scene
+from syncnerf.scene import Scene, load_scene
+from syncnerf.scene.read_options import ReadOptions
 from syncnerf.sync import SyncResult, synchronize
 from syncnerf.sync.cadence import find_cadence
 from syncnerf.sync.correlation import condition, correlate, line_slices
@@ -61,6 +63,28 @@ def test_frames_dropped_or_repeated_at_equal_places(scene, kind):
     assert float(error[sure].max() if sure.any() else 0) < 0.25
     assert float(error.mean()) < 0.1
     assert (error < 3 * result.stderr / odd.frame_interval).all()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Scene:
+    """Six cameras of the package's demo: rendered, encoded and decoded, as no scene of spheres is."""
+    left_out = tuple(f"cam{k:02d}" for k in range(14) if k not in (1, 3, 5, 7, 9, 11))
+    options = ReadOptions(exclude_cameras=left_out, cache_dir=tmp_path_factory.mktemp("demo"))
+    scene = load_scene(Path(syncnerf.data.__file__).parent / "demo", options)
+    scene.frame_cache.prepare(scene.cameras)
+    return scene
+
+
+@pytest.mark.parametrize("kind", ["one hangs", "one frozen", "padded one", "decimated"])
+def test_videos_of_a_hanging_a_frozen_a_longer_or_converted_camera(demo, kind):
+    odd = damaged(demo, kind, seed=2)
+    result = synchronize(odd, audio="off")
+    frozen = [name for name, made in odd.frame_cache.odd.items() if len(set(made.shown.tolist())) == 1]
+    assert list(result.reasons) == frozen
+    error = (align_gauge(result.offsets, odd.true_offsets) / odd.frame_interval).abs()
+    known = ~result.offsets.isnan()
+    assert float(error[known].max()) < (0.25 if kind == "decimated" else 0.1)
+    assert (error < 3 * result.stderr / odd.frame_interval)[known].all()
 
 
 @pytest.mark.parametrize(("period", "phase"), [(2, 1), (4, 0), (4, 3), (5, 2)])

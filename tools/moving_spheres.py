@@ -70,26 +70,34 @@ class Spheres:
         skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
         return torch.linalg.matrix_exp(torch.from_numpy(skew)).numpy()
 
-    def render(self, origin: Tensor, directions: Tensor, time: float) -> Tensor:
-        """Colours in [0, 1] along rays of one camera, float32, shape [N, 3]."""
+    def ground(self, origin: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """What rays of one camera see behind the spheres: colours [N, 3] and distances [N], the same at all times."""
         colours = torch.ones_like(directions)
         depth = (DISC_HEIGHT - origin[2]) / directions[:, 2]
         ground = origin + depth[:, None] * directions
         on_disc = (depth > 0) & (ground[:, :2].norm(dim=-1) < DISC_RADIUS)
         colours[on_disc] = self._texture(self.count, ground[on_disc])
-        depth = torch.where(on_disc, depth, torch.inf)
+        return colours, torch.where(on_disc, depth, torch.inf)
+
+    def render(
+        self, origin: Tensor, directions: Tensor, time: float, ground: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Colours in [0, 1] along rays of one camera, float32, shape [N, 3]; ``ground`` where it is known already."""
+        colours, depth = (part.clone() for part in ground or self.ground(origin, directions))
         centres = torch.from_numpy(self.centres(time)).float()
         rotations = torch.from_numpy(self.rotations(time)).float()
         for index, radius in enumerate(self.radii):
             offset = origin - centres[index]
             half = directions @ offset
             discriminant = half.square() - (offset @ offset - radius**2)
-            distance = -half - discriminant.clamp_min(0).sqrt()
-            hit = (discriminant > 0) & (distance > 0) & (distance < depth)
-            normal = (offset + distance[hit, None] * directions[hit]) / radius
+            hit = (discriminant > 0).nonzero()[:, 0]
+            distance = -half[hit] - discriminant[hit].sqrt()
+            nearest = (distance > 0) & (distance < depth[hit])
+            hit, distance = hit[nearest], distance[nearest]
+            normal = (offset + distance[:, None] * directions[hit]) / radius
             shade = 0.7 + 0.3 * normal @ torch.tensor([0.3, -0.2, 0.93])
             colours[hit] = self._texture(index, normal @ rotations[index]) * shade[:, None]
-            depth[hit] = distance[hit]
+            depth[hit] = distance
         return colours
 
     def _texture(self, index: int, points: Tensor) -> Tensor:
@@ -135,14 +143,13 @@ class SphereVideo:
         parts = local.split(2 * twice.width) if self.camera.row_time else (local,)
         rows = (torch.arange(len(parts), dtype=torch.float64) + 0.5) / len(parts) - 0.5
         for frame, own_time in enumerate(self.camera.frame_times.tolist()):
-            pose = self.camera.pose(frame).float()
+            if frame == 0 or self.camera.is_moving:
+                pose = self.camera.pose(frame).float()
+                origin, rays = pose[:3, 3], [part @ pose[:3, :3].T for part in parts]
+                grounds = [self.spheres.ground(origin, part) for part in rays]
             times = (own_time + rows * self.camera.row_time) * (1 + self.rate) + self.offset
-            colours = torch.cat(
-                [
-                    self.spheres.render(pose[:3, 3], part @ pose[:3, :3].T, time)
-                    for part, time in zip(parts, times.tolist(), strict=True)
-                ]
-            )
+            moments = zip(rays, times.tolist(), grounds, strict=True)
+            colours = torch.cat([self.spheres.render(origin, *moment) for moment in moments])
             image = colours.reshape(intrinsics.height, 2, intrinsics.width, 2, 3).mean((1, 3))
             image = (image * 255).round().to(torch.uint8).numpy()
             yield image if self.edit is None else self.edit(image, frame)

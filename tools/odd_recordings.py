@@ -91,6 +91,11 @@ def _hang(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
     return odds
 
 
+def _frozen(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """One camera shows its first frame throughout."""
+    return {camera.name: Odd(np.zeros(camera.frame_count, dtype=np.int64)) for camera in _some(scene, generator)}
+
+
 def _pause(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
     """Everything stands still for half the video's length, somewhere, and goes on from there."""
     place = float(generator.uniform(0.3, 0.7)) * min(camera.duration for camera in scene.cameras)
@@ -205,6 +210,7 @@ def _flash(frames: np.ndarray, generator: np.random.Generator) -> None:
 DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
     "untouched": lambda scene, generator: {},
     "one hangs": _hang,
+    "one frozen": _frozen,
     "all pause": _pause,
     "still ends": _ends,
     "padded one": _padded_one,
