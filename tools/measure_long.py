@@ -2,8 +2,8 @@
 """How well, how fast and in how much memory long recordings are synchronised with drift.
 
 Writes a scene of soft discs: a minute is rendered and shown again and again (its motion joins on without a seam), so
-offsets are sought within ten seconds, and all clocks run at one rate. Then ``syncnerf sync --drift`` runs on it in a
-process of its own, and what it finds is compared with what was planted.
+offsets are sought within ten seconds; timestamps give each clock a rate of its own. Then ``syncnerf sync --drift`` runs
+on it in a process of its own, and what it finds is compared with what was planted.
 
     python tools/measure_long.py FOLDER --minutes 30
 """
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -28,6 +29,10 @@ WIDTH, HEIGHT, FPS = 640, 360, 30
 DRAWN = 160, 90
 """Pixels that are drawn; the encoder's copy is larger."""
 OFFSETS = (0.37, 0.0, -1.912, 2.644)
+RATES = (12.0, 0.0, -31.0, 24.0)
+"""Parts per million."""
+TICKS = 90_000
+"""Timestamps per second."""
 LOOP = 60
 """Seconds after which all motion begins anew."""
 ANGLE = 0.9
@@ -96,15 +101,17 @@ def write_camera(folder: Path, index: int, minutes: int) -> None:
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             container.mux(stream.encode(frame.reformat(WIDTH, HEIGHT, "yuv420p", interpolation="BILINEAR")))
         container.mux(stream.encode(None))
-    with av.open(str(folder / f"cam{index:02d}.mp4"), "w") as container:
-        copy = None
+    options = {"video_track_timescale": str(TICKS)}
+    with av.open(str(folder / f"cam{index:02d}.mp4"), "w", options=options) as container:
+        copy, pace = None, 1 + 1e-6 * RATES[index]
         for again in range(minutes * 60 // LOOP):
             with av.open(str(loop)) as reader:
                 copy = copy or container.add_stream_from_template(reader.streams.video[0])
                 for packet in reader.demux(video=0):
                     if packet.dts is not None:
-                        ticks = round(again * LOOP / packet.time_base)
-                        packet.pts, packet.dts, packet.stream = packet.pts + ticks, packet.dts + ticks, copy
+                        seconds = [again * LOOP + stamp * packet.time_base for stamp in (packet.pts, packet.dts)]
+                        packet.pts, packet.dts = (round(float(time) / pace * TICKS) for time in seconds)
+                        packet.time_base, packet.stream = Fraction(1, TICKS), copy
                         container.mux(packet)
     loop.unlink()
 
@@ -138,7 +145,7 @@ def main() -> int:
     cameras = json.loads(out.read_text())["cameras"]
     for index in range(len(OFFSETS)):
         entry = cameras[f"cam{index:02d}"]
-        offset, rate = entry["offset"] - OFFSETS[index], entry["rate_ppm"]
+        offset, rate = entry["offset"] - OFFSETS[index], entry["rate_ppm"] - RATES[index]
         end = offset + 60e-6 * options.minutes * rate
         print(f"cam{index:02d}  offset off by {1e3 * offset:+.2f} ms (+- {1e3 * entry['stderr']:.2f}), rate by "
               f"{rate:+.3f} ppm (+- {entry['rate_ppm_stderr']:.3f}), last frame by {1e3 * end:+.2f} ms")  # fmt: skip
