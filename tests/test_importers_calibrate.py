@@ -70,6 +70,24 @@ def test_still_and_moving_cameras_of_a_textured_room(tmp_path, monkeypatch, caps
     assert cameras[0].intrinsics.focal_x == pytest.approx(FOCAL, rel=0.03)
 
 
+@pytest.mark.slow
+def test_each_camera_has_intrinsics_of_its_own(tmp_path):
+    pytest.importorskip("pycolmap")
+    textures = [texture(seed) for seed in range(3)]
+    places = [(4.0, 1.8, 3.0), (3.6, 2.6, 2.2), (3.0, 3.2, 3.4), (2.4, 3.8, 2.6), (3.9, 3.1, 3.9), (3.2, 2.2, 1.6)]
+    focals = [FOCAL * (1.0, 1.25)[k % 2] for k in range(6)]
+    (tmp_path / "videos").mkdir()
+    for k, (place, focal) in enumerate(zip(places, focals, strict=True)):
+        picture = room(pose_from(place).numpy(), textures, focal)
+        write_video(tmp_path / "videos" / f"cam{k}.mp4", [picture] * 4)
+    assert main(["calibrate", str(tmp_path / "videos"), f"--out={tmp_path / 'found'}"]) == 0
+    cameras = load_scene(tmp_path / "found").cameras
+    found = torch.stack([camera.camera_to_world[:3, 3] for camera in cameras]).numpy()
+    assert np.abs(aligned(found, np.array(places)) - np.array(places)).max() < 0.15
+    for camera, focal in zip(cameras, focals, strict=True):
+        assert camera.intrinsics.focal_x == pytest.approx(focal, rel=0.03)
+
+
 def test_poses_between_pictures_lie_on_the_way():
     """Against scipy's spherical interpolation."""
     from scipy.spatial.transform import Rotation, Slerp

@@ -13,10 +13,10 @@ def texture(seed, size=512):
     return result
 
 
-def room(pose, textures):
+def room(pose, textures, focal=FOCAL):
     """A corner of three textured walls (x, y, z = -2, 4 wide) from a pose, uint8 [height, width, 3]."""
     row, column = np.mgrid[:HEIGHT, :WIDTH] + 0.5
-    local = np.stack([(column - WIDTH / 2) / FOCAL, -(row - HEIGHT / 2) / FOCAL, -np.ones_like(row)], axis=-1)
+    local = np.stack([(column - WIDTH / 2) / focal, -(row - HEIGHT / 2) / focal, -np.ones_like(row)], axis=-1)
     directions, origin = local @ pose[:3, :3].T, pose[:3, 3]
     distances = (-2.0 - origin) / np.where(np.abs(directions) < 1e-9, 1e-9, directions)
     wall = np.where(distances > 0, distances, np.inf).argmin(axis=-1)

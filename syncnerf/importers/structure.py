@@ -84,7 +84,8 @@ def _reconstruct(images: Path, work: Path, videos: Path, shared: bool, seed: int
     work.mkdir()
     database, cpu = work / "database.db", pycolmap.Device.cpu
     reader = pycolmap.ImageReaderOptions()
-    reader.camera_model = "OPENCV"
+    # Of a few pictures each, tangential distortion cannot be told from the focal length.
+    reader.camera_model = "OPENCV" if shared else "RADIAL"
     mode = pycolmap.CameraMode.SINGLE if shared else pycolmap.CameraMode.PER_FOLDER
     pycolmap.logging.minloglevel = pycolmap.logging.ERROR
     pycolmap.set_random_seed(seed)
