@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from syncnerf.clock_prior import ClockPrior, ClockStart
@@ -31,8 +32,8 @@ class ClockSpan:
         interval: seconds between frames, the median over cameras.
     """
 
-    first: Tensor
-    last: Tensor
+    first: Float64[Tensor, " C"]
+    last: Float64[Tensor, " C"]
     interval: float
 
     @property
@@ -80,7 +81,7 @@ class Clock(nn.Module):
         steps: int,
         start: ClockStart | None = None,
         untrained: tuple[int, ...] = (),
-        row_times: Tensor | None = None,
+        row_times: Float64[Tensor, " C"] | None = None,
     ):
         super().__init__()
         self.config, self.reference = config, reference
@@ -185,7 +186,12 @@ class Clock(nn.Module):
         first, last = self.range
         return 2.0 * (field_seconds - first) / (last - first) - 1.0
 
-    def forward(self, cameras: Tensor, frame_times: Tensor, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        cameras: Int64[Tensor, " N"],
+        frame_times: Float64[Tensor, " N *T"],
+        rows: Float[Tensor, " N"] | None = None,
+    ) -> Float64[Tensor, " N *T"]:
         """Correct times: where in the field's time cameras' frames were exposed.
 
         Args:
@@ -202,12 +208,12 @@ class Clock(nn.Module):
             frame_times = frame_times + (late if frame_times.ndim == 1 else late[:, None])
         return self._coordinate(self._field_seconds(cameras, frame_times))
 
-    def readouts(self, cameras: Tensor) -> Tensor:
+    def readouts(self, cameras: Int64[Tensor, " N"]) -> Float64[Tensor, " N"]:
         """What passes of the field's coordinate between cameras' first and last rows, float64, shape [N], likewise."""
         factors, _ = self._lines()
         return self._span(factors[cameras] * self.row_times[cameras])
 
-    def spans(self, seconds: Tensor) -> Tensor:
+    def spans(self, seconds: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
         """Spans of scene time (seconds, float64, any shape) as spans of the field's coordinate, likewise."""
         factors, _ = self._lines()
         return self._span(factors[self.reference] * seconds)
@@ -215,7 +221,7 @@ class Clock(nn.Module):
     def _span(self, field_seconds: Tensor) -> Tensor:
         return 2.0 * field_seconds / (self.range[1] - self.range[0])
 
-    def moments(self, times: Tensor) -> Tensor:
+    def moments(self, times: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
         """The field's coordinate of scene times (seconds, float64, any shape), likewise."""
         factors, constants = self._lines()
         return self._coordinate(factors[self.reference] * times + constants[self.reference])
@@ -239,7 +245,7 @@ class Clock(nn.Module):
         return round((self.range[1] - self.range[0]).item() / interval) + 1
 
     @torch.no_grad()
-    def overrun(self) -> Tensor:
+    def overrun(self) -> Float64[Tensor, " C"]:
         """Seconds by which each training camera's corrected frames reach beyond the field's time, shape [C]; 0 if none.
 
         Frames that lie there are asked for at coordinates outside [-1, 1], where a field knows nothing of its own.
@@ -250,12 +256,12 @@ class Clock(nn.Module):
 
     # -- values --------------------------------------------------------------------------------------------------
 
-    def offsets(self) -> Tensor:
+    def offsets(self) -> Float64[Tensor, " C"]:
         """All offsets in seconds, those of the cameras' own time 0, float64, shape [C]; exactly 0 at the reference."""
         factors, constants = self._lines()
         return (constants - constants[self.reference]) / factors[self.reference]
 
-    def rates(self) -> Tensor:
+    def rates(self) -> Float64[Tensor, " C"]:
         """How much faster than the reference's each clock runs, float64, shape [C]; exactly 0 at the reference."""
         factors, _ = self._lines()
         return factors / factors[self.reference] - 1.0
@@ -267,7 +273,7 @@ class Clock(nn.Module):
             raise ValueError("a trained camera's offset is the training's, not to be set")
         self.held_offsets[camera], self.held_rates[camera] = offset, rate
 
-    def stderr(self) -> Tensor:
+    def stderr(self) -> Float64[Tensor, " C"]:
         """Standard errors of the offsets against the reference, seconds, float64, shape [C]; NaN where not known.
 
         Those of the last reckoning; those of the start before the first.
@@ -275,7 +281,7 @@ class Clock(nn.Module):
         factors = torch.stack([torch.ones_like(self.middles), -self.middles / self.halves], dim=1)
         return self._relative_error(factors[:, : self.unknown_count])
 
-    def rates_stderr(self) -> Tensor:
+    def rates_stderr(self) -> Float64[Tensor, " C"]:
         """Standard errors of the rates likewise, no unit; 0 where rates are not learned."""
         if self.unknown_count == 1:
             return torch.zeros_like(self.halves)
@@ -300,7 +306,7 @@ class Clock(nn.Module):
         return self._reckoned
 
     @torch.no_grad()
-    def middle_values(self) -> Tensor:
+    def middle_values(self) -> Float64[Tensor, "C P"]:
         """Shift at the middle of each video, and the rate's share of it at the ends where rates are learned.
 
         Seconds of scene time, float64, shape [C, 1] or [C, 2], on the CPU.
@@ -318,7 +324,9 @@ class Clock(nn.Module):
         self.pull.fill_(pull)
         self._released = pull > 0.0
 
-    def settle(self, covariance: Tensor, readout_stderr: Tensor | None = None) -> None:
+    def settle(
+        self, covariance: Float64[Tensor, "C P C P"], readout_stderr: Float64[Tensor, " C"] | None = None
+    ) -> None:
         """Take note of errors.
 
         Args:

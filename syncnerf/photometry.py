@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 from syncnerf.pixels import render_pixels
@@ -48,13 +49,13 @@ class CameraPixels:
 
     camera: int
     views: Views
-    places: Tensor
-    times: Tensor
+    places: Int64[Tensor, "F K"]
+    times: Float64[Tensor, " F"]
     row_time: float
-    basis: Tensor
-    rgb: Tensor
-    still: Tensor
-    frames: Tensor
+    basis: Float64[Tensor, "F K P"]
+    rgb: Float32[Tensor, "F K 3"]
+    still: Float32[Tensor, "F K 3"]
+    frames: Int64[Tensor, " F"]
     unknowns: tuple[str, ...]
 
     def __getitem__(self, index: slice | Tensor) -> CameraPixels:
@@ -78,16 +79,16 @@ class CameraPixels:
         names = ("places", "times", "basis", "rgb", "still", "frames")
         return replace(self, views=self.views.apply(change), **{name: change(getattr(self, name)) for name in names})
 
-    def groups(self) -> Tensor:
+    def groups(self) -> Int64[Tensor, " N"]:
         """The frame of each of the N pixels, int64, shape [N]."""
         return self.frames.repeat_interleave(self.places.shape[1])
 
-    def moments(self, unknowns: Tensor) -> Tensor:
+    def moments(self, unknowns: Float64[Tensor, " P"]) -> Float64[Tensor, " F"]:
         """Scene times in seconds of the frames' middle rows, float64, shape [F], for unknowns [P] in seconds."""
         rows = [0.0 if name == "readout" else 1.0 for name in self.unknowns]
         return self.times + self.basis[:, 0] @ (unknowns * unknowns.new_tensor(rows))
 
-    def readout(self, unknowns: Tensor) -> Tensor:
+    def readout(self, unknowns: Float64[Tensor, " P"]) -> Float64[Tensor, ""]:
         """Seconds from the first row to the last, float64, no dimension."""
         learned = [float(name == "readout") for name in self.unknowns]
         return self.row_time + unknowns @ unknowns.new_tensor(learned)
@@ -97,7 +98,7 @@ def choose_pixels(
     scene: Scene,
     index: int,
     row_time: float,
-    mask: Tensor,
+    mask: Bool[Tensor, "H W"],
     count: int,
     seed: int,
     unknowns: tuple[str, ...] = ("shift",),
@@ -138,7 +139,7 @@ def choose_pixels(
     return CameraPixels(index, views, places, times[frame], row_time, basis, rgb, still, frame, unknowns)
 
 
-def spread_frames(frame_count: int, wanted: int, generator: torch.Generator) -> Tensor:
+def spread_frames(frame_count: int, wanted: int, generator: torch.Generator) -> Int64[Tensor, " F"]:
     """Numbers of frames, one from each of equal stretches of a video, int64, shape [F]; all for more than there are.
 
     Their order is such that the first few are spread over the whole video as well (multiples of the golden ratio).
@@ -150,8 +151,8 @@ def spread_frames(frame_count: int, wanted: int, generator: torch.Generator) -> 
 
 
 def residuals(
-    synced: SyncedBackend, pixels: CameraPixels, unknowns: Tensor, slopes: bool = True
-) -> tuple[Tensor, Tensor]:
+    synced: SyncedBackend, pixels: CameraPixels, unknowns: Float64[Tensor, " P"], slopes: bool = True
+) -> tuple[Float64[Tensor, "N 3"], Float64[Tensor, "N 3"]]:
     """Rendered minus true colours, float64, shape [N, 3], and their derivatives by scene time [N, 3], per second.
 
     Without ``slopes`` they are not computed, and zero.
@@ -166,7 +167,7 @@ def residuals(
     return values, (shown.slopes.double() * synced.clock.spans(moments.new_ones(()))).reshape(-1, 3)
 
 
-def explains(synced: SyncedBackend, pixels: CameraPixels, unknowns: Tensor) -> bool:
+def explains(synced: SyncedBackend, pixels: CameraPixels, unknowns: Float64[Tensor, " P"]) -> bool:
     """Whether the field shows changing pixels better than their mean colours over the video do."""
     values, _ = residuals(synced, pixels, unknowns, slopes=False)
     return bool(values.square().sum() < (pixels.rgb - pixels.still).square().sum())
@@ -199,13 +200,13 @@ class ClockFit:
         steps: steps taken.
     """
 
-    unknowns: Tensor
-    covariance: Tensor
+    unknowns: Float64[Tensor, " P"]
+    covariance: Float64[Tensor, "P P"]
     steps: int
 
 
 def gauss_newton(
-    synced: SyncedBackend, pixels: CameraPixels, start: Tensor, interval: float, most_steps: int
+    synced: SyncedBackend, pixels: CameraPixels, start: Float64[Tensor, " P"], interval: float, most_steps: int
 ) -> ClockFit:
     """Damped Gauss-Newton from a start within a frame of the valley's bottom.
 
@@ -242,7 +243,9 @@ def _normal_equations(values: Tensor, slopes: Tensor, basis: Tensor) -> tuple[Te
     return basis.T @ (weights[:, None] * basis), basis.T @ (slopes * values).sum(dim=-1)
 
 
-def clustered_covariance(values: Tensor, slopes: Tensor, basis: Tensor, groups: Tensor) -> Tensor:
+def clustered_covariance(
+    values: Float[Tensor, "N 3"], slopes: Float[Tensor, "N 3"], basis: Float[Tensor, "N P"], groups: Int64[Tensor, " N"]
+) -> Float[Tensor, "P P"]:
     """Covariance of least-squares unknowns, in the unit of time of the slopes squared, float64, shape [P, P].
 
     The curvature alone, ``sigma^2 / sum(slope^2)``, takes every pixel for independent; a field's errors are shared by

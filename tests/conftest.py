@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import checked_shapes  # noqa: F401, before what it checks
 import pytest
 import torch
 from tiny_scene import FIELD_OPTIONS, write_scene

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.encodings.engines import missing
@@ -20,7 +21,9 @@ LANES = 8
 """The fused kernel takes channels in multiples of this."""
 
 
-def plane_features(coordinates: Tensor, planes: list[Tensor], engine: str = "torch") -> Tensor:
+def plane_features(
+    coordinates: Float[Tensor, "N 4"], planes: list[Float[Tensor, "_ _ channels"]], engine: str = "torch"
+) -> Float[Tensor, "N features"]:
     """Sample multi-scale planes at points and multiply (differentiable in both arguments).
 
     Args:
@@ -48,7 +51,9 @@ def plane_features(coordinates: Tensor, planes: list[Tensor], engine: str = "tor
     return plane_features_torch(coordinates, planes)
 
 
-def plane_features_torch(coordinates: Tensor, planes: list[Tensor]) -> Tensor:
+def plane_features_torch(
+    coordinates: Float[Tensor, "N 4"], planes: list[Float[Tensor, "_ _ channels"]]
+) -> Float[Tensor, "N features"]:
     """The same with ``grid_sample``: runs anywhere, and is what the fused kernel is tested against."""
     scales = []
     for start in range(0, len(planes), len(PAIRS)):

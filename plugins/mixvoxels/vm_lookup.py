@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.native import addresses, compile_native
@@ -19,7 +20,9 @@ LANES = 4
 """The fused kernel takes ranks in multiples of this."""
 
 
-def vm_features(points: Tensor, planes: list[Tensor], lines: list[Tensor]) -> Tensor:
+def vm_features(
+    points: Float[Tensor, "N 3"], planes: list[Float[Tensor, "_ _ _"]], lines: list[Float[Tensor, "_ _"]]
+) -> Float[Tensor, "N ranks"]:
     """Sample three planes and three lines at points and multiply each plane with its line.
 
     Differentiable in planes and lines; in the points only where the fused kernel is not used.
@@ -45,7 +48,9 @@ def vm_features(points: Tensor, planes: list[Tensor], lines: list[Tensor]) -> Te
     return vm_features_torch(points, planes, lines)
 
 
-def vm_features_torch(points: Tensor, planes: list[Tensor], lines: list[Tensor]) -> Tensor:
+def vm_features_torch(
+    points: Float[Tensor, "N 3"], planes: list[Float[Tensor, "_ _ _"]], lines: list[Float[Tensor, "_ _"]]
+) -> Float[Tensor, "N ranks"]:
     """The same with ``grid_sample``: runs anywhere, and is what the fused kernel is tested against."""
     groups = []
     for plane, line, plane_axes, line_axis in zip(planes, lines, PLANE_AXES, LINE_AXES, strict=True):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from kornia.metrics import ssim as ssim_map
 from torch import Tensor
 
@@ -22,7 +23,7 @@ LPIPS_BACKBONES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pt
 """File names under which torchvision keeps the ImageNet weights that LPIPS builds upon."""
 
 
-def psnr(rendering: Tensor, truth: Tensor) -> float:
+def psnr(rendering: Float[Tensor, "*shape"], truth: Float[Tensor, "*shape"]) -> float:
     """Peak signal-to-noise ratio in dB of colours in [0, 1], any shape; at most 100."""
     return psnr_of((rendering.double() - truth.double()).square().mean().item())
 
@@ -32,7 +33,7 @@ def psnr_of(mean_squared_error: float) -> float:
     return -10.0 * math.log10(max(mean_squared_error, SMALLEST_ERROR))
 
 
-def ssim(rendering: Tensor, truth: Tensor) -> float | None:
+def ssim(rendering: Float[Tensor, "H W 3"], truth: Float[Tensor, "H W 3"]) -> float | None:
     """Structural similarity (Wang et al., IEEE TIP 2004), mean over channels and over windows inside the image.
 
     Args:
@@ -82,7 +83,7 @@ class Lpips:
                 self._networks[f"lpips_{backbone}"] = package.LPIPS(net=backbone, verbose=False).to(self.device).eval()
 
     @torch.no_grad()
-    def __call__(self, rendering: Tensor, truth: Tensor) -> dict[str, float | None]:
+    def __call__(self, rendering: Float[Tensor, "H W 3"], truth: Float[Tensor, "H W 3"]) -> dict[str, float | None]:
         """Distances by name, ``lpips_alex`` and ``lpips_vgg``, of colours in [0, 1], shape [H, W, 3].
 
         The networks see the range [-1, 1] for which LPIPS was calibrated.

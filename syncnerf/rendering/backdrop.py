@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from syncnerf.encodings.spherical_harmonics import WIDTH, spherical_harmonics
@@ -26,7 +27,7 @@ class Backdrop(nn.Module):
         else:
             self.register_buffer("known", torch.tensor(known), persistent=False)
 
-    def forward(self, directions: Tensor) -> Tensor:
+    def forward(self, directions: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
         """Colours [N, 3] in [0, 1] of unit directions [N, 3]; differentiable."""
         if self.coefficients is None:
             return self.known.expand(len(directions), 3)

@@ -1,10 +1,11 @@
 """Volume rendering: from densities along a ray to weights and pixels (Max 1995; NeRF, equation 3)."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
-def render_weights(densities: Tensor, lengths: Tensor) -> Tensor:
+def render_weights(densities: Float[Tensor, "*rays S"], lengths: Float[Tensor, "*rays S"]) -> Float[Tensor, "*rays S"]:
     """Weight of every sample: its own opacity times the light that the samples before it let through.
 
     Args:
@@ -20,7 +21,9 @@ def render_weights(densities: Tensor, lengths: Tensor) -> Tensor:
     return torch.exp(-before) * -torch.expm1(-optical_depth)
 
 
-def composite(weights: Tensor, values: Tensor) -> Tensor:
+def composite(
+    weights: Float[Tensor, "*rays S"], values: Float[Tensor, "*rays S"] | Float[Tensor, "*rays S C"]
+) -> Float[Tensor, "*rays"] | Float[Tensor, "*rays C"]:
     """Weighted sum along the ray: weights [..., S], values [..., S] or [..., S, C]; shape [...] or [..., C]."""
     if values.ndim == weights.ndim:
         return (weights * values).sum(dim=-1)
@@ -40,7 +43,7 @@ class _TruncatedExponential(torch.autograd.Function):
         return gradient * result
 
 
-def truncated_exponential(x: Tensor) -> Tensor:
+def truncated_exponential(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """``exp(min(x, 15))`` whose gradient is the value itself, so that it neither overflows nor dies at the clamp
     (the density activation of instant-ngp and K-Planes). Half numbers become 32-bit ones."""
     return _TruncatedExponential.apply(x.to(torch.promote_types(x.dtype, torch.float32)))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from syncnerf.rendering.ray_samples import RaySamples
@@ -21,7 +22,13 @@ class OccupancyGrid(nn.Module):
         hull: cells that may hold something at some time, bool, shape [X, Y, Z] of any resolution; None for all.
     """
 
-    def __init__(self, bounds: Tensor, resolution: int, time_bins: int = 1, hull: Tensor | None = None):
+    def __init__(
+        self,
+        bounds: Float[Tensor, "2 3"],
+        resolution: int,
+        time_bins: int = 1,
+        hull: Bool[Tensor, "X Y Z"] | None = None,
+    ):
         super().__init__()
         self.resolution, self.time_bins = resolution, time_bins
         possible = torch.ones(resolution, resolution, resolution, dtype=torch.bool)
@@ -35,7 +42,7 @@ class OccupancyGrid(nn.Module):
         self.register_buffer("box", bounds.clone())
         self._fit_box()
 
-    def contains(self, points: Tensor, times: Tensor) -> Tensor:
+    def contains(self, points: Float[Tensor, "*shape 3"], times: Float[Tensor, "*#shape"]) -> Bool[Tensor, "*shape"]:
         """Whether points lie in cells that are occupied at their times, bool, shape [...].
 
         Args:
@@ -53,7 +60,12 @@ class OccupancyGrid(nn.Module):
         return self.occupied.reshape(-1)[flat] & inside
 
     def march(
-        self, rays: Rays, times: Tensor, step: float, generator: torch.Generator | None, count: int | None = None
+        self,
+        rays: Rays,
+        times: Float[Tensor, " N"],
+        step: float,
+        generator: torch.Generator | None,
+        count: int | None = None,
     ) -> RaySamples:
         """Steps of equal length through the box of occupied cells; those outside occupied cells are marked as such.
 

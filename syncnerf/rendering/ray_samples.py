@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -15,22 +16,22 @@ class RaySamples:
         inside: which intervals may hold something, bool, shape [N, S]; None for all.
     """
 
-    edges: Tensor
-    inside: Tensor | None = None
+    edges: Float[Tensor, "N ends"]
+    inside: Bool[Tensor, "N S"] | None = None
 
     @property
-    def middles(self) -> Tensor:
+    def middles(self) -> Float[Tensor, "N S"]:
         """Distance of each interval's middle, shape [N, S]."""
         return 0.5 * (self.edges[:, 1:] + self.edges[:, :-1])
 
     @property
-    def lengths(self) -> Tensor:
+    def lengths(self) -> Float[Tensor, "N S"]:
         """Length of each interval, shape [N, S]."""
         return self.edges[:, 1:] - self.edges[:, :-1]
 
 
 def uniform_samples(
-    near: Tensor, far: Tensor, count: int, generator: torch.Generator | None, disparity: bool
+    near: Float[Tensor, " N"], far: Float[Tensor, " N"], count: int, generator: torch.Generator | None, disparity: bool
 ) -> RaySamples:
     """Equal intervals between near and far (in distance, or in inverse distance), jittered when a generator is given.
 
@@ -52,7 +53,7 @@ def uniform_samples(
 
 
 def importance_samples(
-    samples: RaySamples, weights: Tensor, count: int, generator: torch.Generator | None
+    samples: RaySamples, weights: Float[Tensor, "N S"], count: int, generator: torch.Generator | None
 ) -> RaySamples:
     """New intervals where the weights are: inverse transform sampling of the piecewise constant density they form.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor, nn
 
 
@@ -25,34 +26,39 @@ class Selection:
     """
 
     def __init__(
-        self, rays: int, samples: int, flat: Tensor | None = None, mask: Tensor | None = None, fixed: bool = False
+        self,
+        rays: int,
+        samples: int,
+        flat: Int64[Tensor, " M"] | None = None,
+        mask: Bool[Tensor, "N S"] | None = None,
+        fixed: bool = False,
     ):
         self.rays, self.samples = rays, samples
         self.flat, self.mask, self.fixed = flat, mask, fixed
 
     @classmethod
-    def marked(cls, mask: Tensor) -> Selection:
+    def marked(cls, mask: Bool[Tensor, "N S"]) -> Selection:
         """The marked samples of [N, S], as many as there are."""
         return cls(*mask.shape, mask.reshape(-1).nonzero()[:, 0])
 
-    def among(self, chosen: Tensor) -> tuple[Selection, Tensor]:
+    def among(self, chosen: Bool[Tensor, " M"]) -> tuple[Selection, Int64[Tensor, " K"]]:
         """Those of the selected samples that a bool [M] marks, and their places in the list, int64."""
         places = chosen.nonzero()[:, 0]
         flat = places if self.flat is None else self.flat.index_select(0, places)
         return Selection(self.rays, self.samples, flat), places
 
     @property
-    def places(self) -> Tensor | None:
+    def places(self) -> Int64[Tensor, " M"] | None:
         """The places again, a filler's at the last sample instead of beyond it."""
         return None if self.flat is None else self.flat.clamp(max=self.rays * self.samples - 1)
 
-    def ray(self, device: torch.device) -> Tensor:
+    def ray(self, device: torch.device) -> Int64[Tensor, " M"]:
         """Each selected sample's ray, int64, shape [M]."""
         if self.flat is None:
             return torch.arange(self.rays, device=device)[:, None].expand(-1, self.samples).reshape(-1)
         return self.places // self.samples
 
-    def of_rays(self, values: Tensor) -> Tensor:
+    def of_rays(self, values: Shaped[Tensor, " N *rest"]) -> Shaped[Tensor, " M *rest"]:
         """Each selected sample's row of its ray's values [N, ...], shape [M, ...]."""
         if self.flat is None:
             expanded = values[:, None].expand(-1, self.samples, *values.shape[1:])
@@ -60,14 +66,14 @@ class Selection:
         # index_select, here and below: the backward pass of plain indexing is many times slower on a CPU.
         return values.index_select(0, self.ray(values.device))
 
-    def take(self, values: Tensor) -> Tensor:
+    def take(self, values: Shaped[Tensor, "N S"]) -> Shaped[Tensor, " M"]:
         """The selected ones of values [N, S], shape [M]; a filler's is 0."""
         flat = values.reshape(-1)
         if self.flat is None:
             return flat
         return torch.nn.functional.pad(flat, (0, 1)).index_select(0, self.flat)
 
-    def spread(self, values: Tensor) -> Tensor:
+    def spread(self, values: Shaped[Tensor, " M"]) -> Shaped[Tensor, "N S"]:
         """Values [M] at their places in [N, S], zero elsewhere."""
         if self.flat is None:
             whole = values.reshape(self.rays, self.samples)
@@ -75,7 +81,7 @@ class Selection:
         whole = values.new_zeros(self.rays * self.samples + 1).index_put((self.flat,), values)
         return whole[:-1].reshape(self.rays, self.samples)
 
-    def sum_rays(self, values: Tensor) -> Tensor:
+    def sum_rays(self, values: Shaped[Tensor, "M C"]) -> Shaped[Tensor, "N C"]:
         """Sums over each ray of values [M, C], a filler's being 0; shape [N, C]."""
         if self.flat is None:
             return values.reshape(self.rays, self.samples, -1).sum(dim=1)
@@ -95,7 +101,7 @@ class SampleBudget(nn.Module):
         # Not in the checkpoint: a run that continues measures again.
         self.register_buffer("most", torch.zeros((), dtype=torch.int64), persistent=False)
 
-    def select(self, mask: Tensor) -> Selection:
+    def select(self, mask: Bool[Tensor, "N S"]) -> Selection:
         """The marked samples of [N, S] and fillers, or the first of them, :attr:`limit` in all (None: N * S)."""
         marked = mask.reshape(-1)
         rank = marked.cumsum(0)

@@ -1,13 +1,14 @@
 """From world points to the cube [-1, 1]^3 that a field lives in."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from syncnerf.backend import NormalizedDeviceCoordinates, SceneGeometry
 from syncnerf.scene.rays import Rays
 
 
-def contract(points: Tensor) -> Tensor:
+def contract(points: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 3"]:
     """Contract unbounded space into the cube of half side 2, leaving the cube [-1, 1]^3 as it is.
 
     mip-NeRF 360 (Barron et al. 2022, equation 10) with the maximum norm, as nerfstudio and K-Planes use it.
@@ -73,7 +74,7 @@ class FieldSpace(nn.Module):
         origins = ((warped.origins.double() - self.centre) / self.unit).float()
         return Rays(origins, warped.directions.float(), warped.near.float() / self.unit, warped.far.float() / self.unit)
 
-    def normalize(self, points: Tensor) -> Tensor:
+    def normalize(self, points: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 3"]:
         """Points [..., 3] of that space to the field's cube, [-1, 1]^3."""
         scaled = 2.0 * (points - self.bounds[0]) / (self.bounds[1] - self.bounds[0]) - 1.0
         return 0.5 * contract(scaled) if self.contraction else scaled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.backend import SceneGeometry
@@ -41,7 +42,7 @@ def near_radius(geometry: SceneGeometry, share: float = -1.0) -> float:
     return NEAR_SHARE if geometry.background is None and geometry.ndc is None else 0.0
 
 
-def near_factors(distances: Tensor, radius: float) -> Tensor | None:
+def near_factors(distances: Float[Tensor, "*shape"], radius: float) -> Float[Tensor, "*shape"] | None:
     """Factors min(1, (t / radius)^2) on the gradients of samples at distances t from their cameras; None for radius 0.
 
     The closer to a camera, the more samples of the fewer rays meet: without the factors what lies there learns fastest,
@@ -62,6 +63,6 @@ class _ScaledGradient(torch.autograd.Function):
         return gradient * factors.reshape(-1, *[1] * (gradient.ndim - 1)).to(gradient.dtype), None
 
 
-def scale_gradient(values: Tensor, factors: Tensor | None) -> Tensor:
+def scale_gradient(values: Float[Tensor, " M *rest"], factors: Float[Tensor, " M"] | None) -> Float[Tensor, " M *rest"]:
     """The same values [M, ...], whose gradients are multiplied by factors [M]; None for no change."""
     return values if factors is None else _ScaledGradient.apply(values, factors)

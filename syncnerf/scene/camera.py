@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from syncnerf.scene.rays import Rays
@@ -35,13 +36,13 @@ class Intrinsics:
             self.centre_y * scale_y,
         )
 
-    def directions(self, points: Tensor) -> Tensor:
+    def directions(self, points: Float[Tensor, "*shape 2"]) -> Float[Tensor, "*shape 3"]:
         """Directions in the camera's axes through points [..., 2] (column, row) of the image, as :func:`directions`."""
         focal = points.new_tensor([self.focal_x, self.focal_y])
         return directions(points, focal, points.new_tensor([self.centre_x, self.centre_y]))
 
     @property
-    def matrix(self) -> Tensor:
+    def matrix(self) -> Float64[Tensor, "3 3"]:
         """The calibration matrix K (OpenCV axes: +X right, +Y down, +Z view), float64, shape [3, 3]."""
         return torch.tensor(
             [[self.focal_x, 0.0, self.centre_x], [0.0, self.focal_y, self.centre_y], [0.0, 0.0, 1.0]],
@@ -69,10 +70,10 @@ class Camera:
 
     name: str
     intrinsics: Intrinsics
-    camera_to_world: Tensor
+    camera_to_world: Float64[Tensor, "*T 4 4"]
     fps: float
     frame_count: int
-    given_times: Tensor | None = None
+    given_times: Float64[Tensor, " T"] | None = None
     row_time: float = 0.0
     exposure: float = 0.0
 
@@ -87,7 +88,7 @@ class Camera:
         return float(self.frame_times[-1])
 
     @property
-    def frame_times(self) -> Tensor:
+    def frame_times(self) -> Float64[Tensor, " T"]:
         """Each frame's time on the camera's own clock, float64, shape [T].
 
         The middle of its exposure, and of its rows where they are read one after another: k / fps seconds unless
@@ -98,7 +99,7 @@ class Camera:
             begun = torch.arange(self.frame_count, dtype=torch.float64) / self.fps
         return begun + 0.5 * self.exposure
 
-    def pose(self, frame: int) -> Tensor:
+    def pose(self, frame: int) -> Float64[Tensor, "4 4"]:
         """Camera-to-world matrix at a frame, float64, shape [4, 4]."""
         return self.camera_to_world[frame] if self.is_moving else self.camera_to_world
 
@@ -106,7 +107,7 @@ class Camera:
         """The same camera with its images resampled to another size."""
         return replace(self, intrinsics=self.intrinsics.resized(width, height))
 
-    def projection(self, frame: int = 0) -> Tensor:
+    def projection(self, frame: int = 0) -> Float64[Tensor, "3 4"]:
         """World to pixels, K [R | t] in OpenCV axes, float64, shape [3, 4]."""
         world_to_camera = torch.linalg.inv(self.pose(frame))
         flip = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
@@ -125,14 +126,16 @@ class Camera:
         )
 
 
-def intrinsics_table(cameras: list[Camera] | tuple[Camera, ...]) -> Tensor:
+def intrinsics_table(cameras: list[Camera] | tuple[Camera, ...]) -> Float64[Tensor, "C 6"]:
     """Width, height, focal_x, focal_y, centre_x, centre_y of each camera, float64, shape [C, 6]."""
     sizes = [camera.intrinsics for camera in cameras]
     rows = [(s.width, s.height, s.focal_x, s.focal_y, s.centre_x, s.centre_y) for s in sizes]
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def pixel_rows(intrinsics: Tensor, camera_indices: Tensor, pixels: Tensor) -> Tensor:
+def pixel_rows(
+    intrinsics: Float64[Tensor, "C 6"], camera_indices: Int64[Tensor, " N"], pixels: Int64[Tensor, " N"]
+) -> Float[Tensor, " N"]:
     """Rows in which pixels lie, from -1/2 at the image's top to 1/2 at its bottom, float32, shape [N].
 
     The arguments are those of :func:`pixel_rays`.
@@ -143,10 +146,10 @@ def pixel_rows(intrinsics: Tensor, camera_indices: Tensor, pixels: Tensor) -> Te
 
 
 def pixel_rays(
-    intrinsics: Tensor,
-    poses: Tensor,
-    camera_indices: Tensor,
-    pixels: Tensor,
+    intrinsics: Float64[Tensor, "C 6"],
+    poses: Float64[Tensor, "N 4 4"],
+    camera_indices: Int64[Tensor, " N"],
+    pixels: Int64[Tensor, " N"],
     near: float,
     far: float,
     straighten: Callable[[Tensor], Tensor] | None = None,
@@ -177,7 +180,9 @@ def pixel_rays(
     return Rays(poses[:, :3, 3], world, near * ones, far * ones)
 
 
-def directions(points: Tensor, focal: Tensor, centre: Tensor) -> Tensor:
+def directions(
+    points: Float[Tensor, "*shape 2"], focal: Float[Tensor, "*#shape 2"], centre: Float[Tensor, "*#shape 2"]
+) -> Float[Tensor, "*shape 3"]:
     """Directions (OpenGL axes, not of unit length) through points of images, shape [..., 3].
 
     Args:

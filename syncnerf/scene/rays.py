@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -18,10 +19,10 @@ class Rays:
         far: distance along the ray at which it ends, float32, shape [N].
     """
 
-    origins: Tensor
-    directions: Tensor
-    near: Tensor
-    far: Tensor
+    origins: Float[Tensor, "N 3"]
+    directions: Float[Tensor, "N 3"]
+    near: Float[Tensor, " N"]
+    far: Float[Tensor, " N"]
 
     def __len__(self) -> int:
         return self.origins.shape[0]
@@ -39,7 +40,7 @@ class Rays:
         return self.apply(lambda tensor: tensor.to(device))
 
 
-def clip_to_box(rays: Rays, bounds: Tensor) -> tuple[Tensor, Tensor]:
+def clip_to_box(rays: Rays, bounds: Float[Tensor, "2 3"]) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
     """Distances at which rays enter and leave a box, within their near and far, each shape [N].
 
     A ray that misses the box gets ``leave = enter``.

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from syncnerf.sync.solve import Fit, Lags, connected, inner_inverse, offset_design, robust_fit, spanning_tree, spread
@@ -32,12 +33,12 @@ class Offsets:
         locking: samples by which lags are drawn to whole samples at most; 0 where none may be.
     """
 
-    known: Tensor
-    offsets: Tensor
-    covariance: Tensor
-    used: Tensor
-    design: Tensor
-    deviations: Tensor
+    known: Bool[Tensor, " C"]
+    offsets: Float64[Tensor, " determined"]
+    covariance: Float64[Tensor, "K K"]
+    used: Bool[Tensor, " M"]
+    design: Float64[Tensor, "rows unknowns"]
+    deviations: Float64[Tensor, " rows"]
     locking: float
 
 
@@ -118,7 +119,9 @@ def _without_locking(lags: Lags, plain: Fit, known: Tensor, design: Tensor) -> O
     return Offsets(known, offsets, variance * inverse[:-1, :-1], plain.used, jacobian, deviations, locking)
 
 
-def locking_pull(lags: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+def locking_pull(
+    lags: Float64[Tensor, " M"], samples: Float64[Tensor, " M"]
+) -> tuple[Float64[Tensor, " M"], Float64[Tensor, " M"]]:
     """How far a locking of one sample draws lags, and how that changes with them.
 
     Args:

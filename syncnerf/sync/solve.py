@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 SOFT_WIDTH = 1.5
@@ -30,13 +31,13 @@ class Lags:
             elsewhere, float64, shape [M]; None where that is so nowhere.
     """
 
-    first: Tensor
-    second: Tensor
-    values: Tensor
-    deviations: Tensor
-    samples: Tensor | None = None
+    first: Int64[Tensor, " M"]
+    second: Int64[Tensor, " M"]
+    values: Float64[Tensor, " M"]
+    deviations: Float64[Tensor, " M"]
+    samples: Float64[Tensor, " M"] | None = None
 
-    def keep(self, mask: Tensor) -> "Lags":
+    def keep(self, mask: Bool[Tensor, " M"]) -> "Lags":
         """The measurements that a mask selects."""
         samples = None if self.samples is None else self.samples[mask]
         return Lags(self.first[mask], self.second[mask], self.values[mask], self.deviations[mask], samples)
@@ -54,14 +55,14 @@ class Fit:
         used: which measurements the final solution rests on, bool, shape [M].
     """
 
-    unknowns: Tensor
-    covariance: Tensor
+    unknowns: Float64[Tensor, " U"]
+    covariance: Float64[Tensor, "U U"]
     variance: float
-    residuals: Tensor
-    used: Tensor
+    residuals: Float64[Tensor, " M"]
+    used: Bool[Tensor, " M"]
 
 
-def connected(first: Tensor, second: Tensor, count: int, start: int) -> Tensor:
+def connected(first: Int64[Tensor, " M"], second: Int64[Tensor, " M"], count: int, start: int) -> Bool[Tensor, " C"]:
     """Which cameras the pairs connect with ``start``, bool, shape [count]."""
     reached = torch.zeros(count, dtype=torch.bool)
     reached[start] = True
@@ -74,7 +75,7 @@ def connected(first: Tensor, second: Tensor, count: int, start: int) -> Tensor:
         reached = grown
 
 
-def spanning_tree(lags: Lags, count: int, reference: int) -> Tensor:
+def spanning_tree(lags: Lags, count: int, reference: int) -> Float64[Tensor, " C"]:
     """Offsets along the tree of the surest lags (Prim), seconds, float64, shape [count]; NaN where nothing connects."""
     offsets = torch.full((count,), torch.nan, dtype=torch.float64)
     offsets[reference] = 0.0
@@ -92,7 +93,7 @@ def spanning_tree(lags: Lags, count: int, reference: int) -> Tensor:
             offsets[i] = offsets[j] + lag
 
 
-def offset_design(lags: Lags, count: int) -> Tensor:
+def offset_design(lags: Lags, count: int) -> Float64[Tensor, "M C"]:
     """Which offsets each lag compares: +1 for the first camera, -1 for the second, float64, shape [M, count]."""
     rows = torch.arange(len(lags.values))
     design = torch.zeros(len(rows), count, dtype=torch.float64)
@@ -101,7 +102,13 @@ def offset_design(lags: Lags, count: int) -> Tensor:
     return design
 
 
-def robust_fit(design: Tensor, values: Tensor, deviations: Tensor, gauge: Tensor, start: Tensor) -> Fit:
+def robust_fit(
+    design: Float64[Tensor, "M U"],
+    values: Float64[Tensor, " M"],
+    deviations: Float64[Tensor, " M"],
+    gauge: Float64[Tensor, "G U"],
+    start: Float64[Tensor, " U"],
+) -> Fit:
     """Robust weighted least squares by iterative reweighting.
 
     L1 from the starting point on, whose median residual gives the scale; then soft-L1; then measurements beyond 6
@@ -146,7 +153,7 @@ def robust_fit(design: Tensor, values: Tensor, deviations: Tensor, gauge: Tensor
     return Fit(unknowns, inverse * variance, variance, residuals * deviations, used)
 
 
-def spread(residuals: Tensor, unknowns: int) -> float:
+def spread(residuals: Float64[Tensor, " M"], unknowns: int) -> float:
     """Square of the factor that stated deviations lack, from residuals in their units, never below 1e-4.
 
     Few spare measurements (two or three cameras, a bare tree) tell little: never below 1 then.
@@ -176,7 +183,7 @@ def _solve(rows: Tensor, seen: Tensor, weights: Tensor, gauge: Tensor) -> tuple[
     return inverse @ (rows.T @ (weights * seen)), inverse
 
 
-def inner_inverse(normal: Tensor, gauge: Tensor) -> Tensor:
+def inner_inverse(normal: Float64[Tensor, "U U"], gauge: Float64[Tensor, "G U"]) -> Float64[Tensor, "U U"]:
     """Inverse of a normal matrix on the complement of the gauge directions, zero along them.
 
     Adding the gauge directions and projecting them out afterwards is the pseudo-inverse, without its rank decision.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -26,11 +27,11 @@ class Sensitivity:
         interval: seconds between these frames, which begin at 0 on the clock of the pair's first camera.
     """
 
-    slope: Tensor
-    bend: Tensor
+    slope: Float64[Tensor, " T"]
+    bend: Float64[Tensor, " T"]
     interval: float
 
-    def shifts_without(self, block: Tensor, count: int) -> Tensor:
+    def shifts_without(self, block: Int64[Tensor, " T"], count: int) -> Float64[Tensor, " blocks"]:
         """By how much the peak moves when each block of frames is left out (one Newton step).
 
         Args:
@@ -49,8 +50,12 @@ class Sensitivity:
 
 
 def jackknife(
-    design: Tensor, deviations: Tensor, sensitivities: list[Sensitivity], starts: Tensor, covariance: Tensor
-) -> Tensor:
+    design: Float64[Tensor, "rows U"],
+    deviations: Float64[Tensor, " rows"],
+    sensitivities: list[Sensitivity],
+    starts: Float64[Tensor, " M"],
+    covariance: Float64[Tensor, "C C"],
+) -> Float64[Tensor, "C C"]:
     """Covariance of the offsets from leaving out stretches of scene time (delete-a-block jackknife), all pairs at once.
 
     The residuals of the global fit cannot see errors that all pairs of a camera share (what only this camera sees,
@@ -80,7 +85,7 @@ def jackknife(
     return blended(solved[:cameras], covariance) + systematic**2 * torch.eye(cameras, dtype=torch.float64)
 
 
-def scene_blocks(pulls: list[Sensitivity], starts: Tensor) -> tuple[list[Tensor], int]:
+def scene_blocks(pulls: list[Sensitivity], starts: Float64[Tensor, " M"]) -> tuple[list[Int64[Tensor, " _"]], int]:
     """Which stretch of scene time each frame of each pair belongs to.
 
     Args:
@@ -100,7 +105,7 @@ def scene_blocks(pulls: list[Sensitivity], starts: Tensor) -> tuple[list[Tensor]
     return blocks, count
 
 
-def blended(solved: Tensor, covariance: Tensor) -> Tensor:
+def blended(solved: Float64[Tensor, "C stretches"], covariance: Float64[Tensor, "C C"]) -> Float64[Tensor, "C C"]:
     """Covariance from solutions without each stretch of time and from the residuals.
 
     With few stretches each unknown's own figure is rough: half of its variance is taken from it, half from the
