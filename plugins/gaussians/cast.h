@@ -86,7 +86,7 @@ static inline __attribute__((always_inline)) void cast_eight(const Surroundings 
     gather(rays->directions, 3, &group, d), gather(rays->near, 1, &group, &near), gather(rays->far, 1, &group, &far);
     for (int64_t n = 0; n < a->count; n++) {
         const Askew *askew = a->splats + n;
-        if (n % 8 == 7 && !any(t->light[0] > 0.0f)) break;
+        if (n % 8 == 7 && !any(load(t->light) > 0.0f)) break;
         if (!any(dot_with(askew->axes[2], d) >= askew->cosine)) continue;
         Response r = respond_askew(askew, d);
         r.exponent = choose((near <= askew->distance) & (far >= askew->distance), r.exponent, all(-100.0f));
@@ -94,9 +94,11 @@ static inline __attribute__((always_inline)) void cast_eight(const Surroundings 
         if (pass == RATES) rate_row(&askew->splat, a->rates + n, &r, t, 0);
         if (pass == BACKWARD && any(r.exponent >= LOG2_FAINTEST)) {
             Sums own = {0};
+            Lanes lanes[SUMS] = {0};
             float found[SUMS];
             backward_row(&askew->splat, &r, t, 0, 0.0f, 1, &own);
-            write_sums(&own, all(0.0f), 1, found);
+            gather_sums(&own, all(0.0f), 1, lanes);
+            write_sums(lanes, found);
             for (int k = 0; k < SUMS; k++) sums[n * SUMS + k] += found[k];
         }
     }

@@ -1,18 +1,23 @@
-/* Tiles of 8 by 8 pixels, a row of pixels per vector: pictures, their derivatives by time, their gradients, and what each
- * Gaussian has to do with them. Every pass goes near to far through a tile's list.
+/* Tiles, eight pixels of a row per vector: pictures, their derivatives by time, their gradients, and what each Gaussian has
+ * to do with them. Every pass goes near to far through a tile's list.
+ *
+ * Vectors begin where a Gaussian's box does, so that small ones take one per row wherever they lie. A tile is as large as
+ * its state fits the nearest cache.
  */
 #ifndef DRAW_H
 #define DRAW_H
 
 #include "lists.h"
 
+#define PITCH (TILE + LANES) /* vectors may begin at a row's last pixel: beyond it there is no light */
+#define CELLS (TILE * PITCH)
 #define FINISHED 1e-4f
 #define LOG2_DENSEST -0.01449956969f /* of 0.99 */
 #define HALF_LOG2_E 0.7213475204f
 
 enum { DRAW, RATES, BACKWARD, INFLUENCE };
 
-/* What a splat is for the columns of a tile. */
+/* What a splat is for eight columns. */
 typedef struct {
     Lanes dx, l, constant, linear; /* l0 dx; the denominator without and with one factor of dy */
 } Columns;
@@ -58,59 +63,64 @@ static inline Lanes dimmed(Lanes light, Lanes weight) {
     return keep(left >= FINISHED, left);
 }
 
-/* One tile on its way through its list. What a pass does not use stays untouched. */
+/* One tile on its way through its list, planes of cells. What a pass does not use stays untouched. */
 typedef struct {
-    Lanes light[TILE], colour[TILE][3], depth[TILE];
-    Lanes light_rate[TILE], colour_rate[TILE][3];
-    Lanes upstream[TILE][4], behind[TILE]; /* slopes by the row's pixels; what the light behind is worth to the loss */
-    Lanes errors[TILE];
+    float light[CELLS], colour[3][CELLS], depth[CELLS];
+    float light_rate[CELLS], colour_rate[3][CELLS];
+    float upstream[4][CELLS], behind[CELLS]; /* slopes by the pixels; what the light behind is worth to the loss */
+    float errors[CELLS];
 } Tile;
 
-/* The sums of SUMS numbers over a splat's pixels in a tile, see sight_slopes. */
+typedef float Anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+static inline Lanes load(const float *from) { return *(const Anywhere *)from; }
+static inline void store(float *to, Lanes value) { *(Anywhere *)to = value; }
+static inline void add(float *to, Lanes value) { store(to, load(to) + value); }
+
+/* A splat's sums over eight columns, by powers of dy; or over dx and dy alike where dy differs along a row, see below. */
 typedef struct {
-    Lanes n[3], d[3], opacity, colour[3]; /* by powers of dy, or summed already where dy differs along a row */
-    Lanes mixed[6];
+    Lanes n[3], d[3], opacity, colour[3], mixed[5];
 } Sums;
 
-static inline void draw_row(const Splat *s, const Response *r, Tile *t, int row, int with_depth) {
+static inline void draw_row(const Splat *s, const Response *r, Tile *t, int at, int with_depth) {
     Mask visible = r->exponent >= LOG2_FAINTEST;
     if (!any(visible)) return;
-    Lanes weight = visible_alpha(visible, r->exponent) * t->light[row];
-    for (int c = 0; c < 3; c++) t->colour[row][c] += weight * s->colour[c];
+    Lanes light = load(t->light + at), weight = visible_alpha(visible, r->exponent) * light;
+    for (int c = 0; c < 3; c++) add(t->colour[c] + at, weight * s->colour[c]);
     if (with_depth) {
         Lanes depth = (1.0f + s->e * r->dx + s->f * r->dy) * s->depth * r->inverse / r->along;
-        t->depth[row] += keep(visible, weight * depth);
+        add(t->depth + at, keep(visible, weight * depth));
     }
-    t->light[row] = dimmed(t->light[row], weight);
+    store(t->light + at, dimmed(light, weight));
 }
 
-static inline void rate_row(const Splat *s, const SplatRate *q, const Response *r, Tile *t, int row) {
+static inline void rate_row(const Splat *s, const SplatRate *q, const Response *r, Tile *t, int at) {
     Mask visible = r->exponent >= LOG2_FAINTEST;
     if (!any(visible)) return;
-    Lanes alpha = visible_alpha(visible, r->exponent), light = t->light[row], dx = r->dx, dy = r->dy;
+    Lanes alpha = visible_alpha(visible, r->exponent), light = load(t->light + at), dx = r->dx, dy = r->dy;
     const float *n = q->numerator, *d = q->denominator;
     Lanes numerator = dx * (n[3] + n[0] * dx + n[1] * dy) + dy * (n[4] + n[2] * dy);
     Lanes denominator = d[5] + dx * (d[3] + d[0] * dx + d[1] * dy) + dy * (d[4] + d[2] * dy);
     Lanes square = (numerator - r->square * denominator) * r->inverse;
     Lanes rate = keep(visible & (r->exponent < LOG2_DENSEST), alpha * (q->opacity - 0.5f * square));
-    Lanes weight = alpha * light, change = rate * light + alpha * t->light_rate[row];
+    Lanes weight = alpha * light, change = rate * light + alpha * load(t->light_rate + at);
     for (int c = 0; c < 3; c++) {
-        t->colour[row][c] += weight * s->colour[c];
-        t->colour_rate[row][c] += change * s->colour[c] + weight * q->colour[c];
+        add(t->colour[c] + at, weight * s->colour[c]);
+        add(t->colour_rate[c] + at, change * s->colour[c] + weight * q->colour[c]);
     }
     Lanes left = dimmed(light, weight);
-    t->light_rate[row] = keep(left > 0.0f, t->light_rate[row] - change);
-    t->light[row] = left;
+    store(t->light_rate + at, keep(left > 0.0f, load(t->light_rate + at) - change));
+    store(t->light + at, left);
 }
 
-static inline void backward_row(const Splat *s, const Response *r, Tile *t, int row, float dy, int askew, Sums *sums) {
+static inline void backward_row(const Splat *s, const Response *r, Tile *t, int at, float dy, int askew, Sums *sums) {
     Mask visible = r->exponent >= LOG2_FAINTEST;
     if (!any(visible)) return;
-    Lanes alpha = visible_alpha(visible, r->exponent), light = t->light[row];
-    const Lanes *g = t->upstream[row];
+    Lanes alpha = visible_alpha(visible, r->exponent), light = load(t->light + at);
+    const Lanes g[4] = {load(t->upstream[0] + at), load(t->upstream[1] + at), load(t->upstream[2] + at), load(t->upstream[3] + at)};
     Lanes worth = g[0] * s->colour[0] + g[1] * s->colour[1] + g[2] * s->colour[2] + g[3];
     Lanes weight = alpha * light;
-    Lanes behind = t->behind[row] - weight * worth;
+    Lanes behind = load(t->behind + at) - weight * worth;
     Lanes slope = light * worth - behind / (1.0f - alpha);
     slope = keep(r->exponent < LOG2_DENSEST, alpha * slope);
     Lanes by_square = keep(visible, slope * -0.5f * r->inverse), by_both = keep(visible, by_square * r->square);
@@ -130,17 +140,17 @@ static inline void backward_row(const Splat *s, const Response *r, Tile *t, int 
     }
     sums->opacity += slope;
     for (int c = 0; c < 3; c++) sums->colour[c] += weight * g[c];
-    t->behind[row] = behind;
-    t->light[row] = dimmed(light, weight);
+    store(t->behind + at, behind);
+    store(t->light + at, dimmed(light, weight));
 }
 
-static inline void influence_row(const Response *r, Tile *t, int row, Lanes *weights, Lanes *errors) {
+static inline void influence_row(const Response *r, Tile *t, int at, Lanes *weights, Lanes *errors) {
     Mask visible = r->exponent >= LOG2_FAINTEST;
     if (!any(visible)) return;
-    Lanes weight = visible_alpha(visible, r->exponent) * t->light[row];
+    Lanes light = load(t->light + at), weight = visible_alpha(visible, r->exponent) * light;
     *weights += weight;
-    *errors += weight * t->errors[row];
-    t->light[row] = dimmed(t->light[row], weight);
+    *errors += weight * load(t->errors + at);
+    store(t->light + at, dimmed(light, weight));
 }
 
 /* Sums of eight vectors, each over its lanes. */
@@ -157,22 +167,64 @@ static inline Lanes sum_each(const Lanes *v) {
            __builtin_shuffle(quads[0], quads[1], (Mask){4, 5, 6, 7, 12, 13, 14, 15});
 }
 
-static inline void write_sums(const Sums *s, Lanes dx, int askew, float *out) {
-    Lanes first[8], second[8];
+/* Adds sums over eight columns to the sixteen of sight_slopes, lane by lane. */
+static inline void gather_sums(const Sums *s, Lanes dx, int askew, Lanes *all_sums) {
+    Lanes *first = all_sums, *second = all_sums + LANES;
     if (askew) {
-        for (int k = 0; k < 5; k++) first[k] = s->mixed[k];
-        first[5] = s->d[0], first[6] = s->n[0], first[7] = s->n[1];
-        second[0] = s->n[2], second[1] = s->d[1], second[2] = s->d[2];
+        for (int k = 0; k < 5; k++) first[k] += s->mixed[k];
+        first[5] += s->d[0], first[6] += s->n[0], first[7] += s->n[1];
+        second[0] += s->n[2], second[1] += s->d[1], second[2] += s->d[2];
     } else {
-        first[0] = s->n[0] * dx, first[1] = s->n[1], first[2] = first[0] * dx, first[3] = s->n[1] * dx, first[4] = s->n[2];
-        first[5] = s->d[0], first[6] = s->d[0] * dx, first[7] = s->d[1];
-        second[0] = first[6] * dx, second[1] = s->d[1] * dx, second[2] = s->d[2];
+        Lanes n = s->n[0] * dx, d = s->d[0] * dx;
+        first[0] += n, first[1] += s->n[1], first[2] += n * dx, first[3] += s->n[1] * dx, first[4] += s->n[2];
+        first[5] += s->d[0], first[6] += d, first[7] += s->d[1];
+        second[0] += d * dx, second[1] += s->d[1] * dx, second[2] += s->d[2];
     }
-    second[3] = s->opacity;
-    for (int c = 0; c < 3; c++) second[4 + c] = s->colour[c];
-    second[7] = all(0.0f);
-    Lanes sums[2] = {sum_each(first), sum_each(second)};
+    second[3] += s->opacity;
+    for (int c = 0; c < 3; c++) second[4 + c] += s->colour[c];
+}
+
+static inline void write_sums(const Lanes *all_sums, float *out) {
+    Lanes sums[2] = {sum_each(all_sums), sum_each(all_sums + LANES)};
     memcpy(out, sums, sizeof sums);
+}
+
+/* Eight columns of a splat's rows in a tile, from cell `left`. */
+static inline __attribute__((always_inline)) void walk_columns(
+    const Camera *camera, const Splat *s, const Askew *askew, const SplatRate *rate, int64_t tile, int left, int begin,
+    int stop, Tile *t, const int pass, const int with_depth, Lanes *sums) {
+    int first_row = (int)(tile / camera->columns) * TILE;
+    const Lanes x = (Lanes){0, 1, 2, 3, 4, 5, 6, 7} + ((float)((int)(tile % camera->columns) * TILE + left) + 0.5f);
+    const Columns columns = columns_of(s, x - s->u);
+    Sums own = {0};
+    for (int row = begin; row < stop; row++) {
+        float y = (float)(first_row + row) + 0.5f, dy = y - s->v;
+        int at = row * PITCH + left;
+        Response r;
+        if (!any(load(t->light + at) > 0.0f)) continue;
+        if (__builtin_expect(askew != NULL, 0)) {
+            Lanes d[3], px = x - camera->centre[0];
+            for (int k = 0; k < 3; k++)
+                d[k] = px * camera->across[k] + (y - camera->centre[1]) * camera->down[k] - camera->back[k];
+            r = respond_askew(askew, d);
+            if (pass == DRAW) draw_row(&askew->splat, &r, t, at, with_depth);
+            if (pass == RATES) rate_row(&askew->splat, rate, &r, t, at);
+            if (pass == BACKWARD) backward_row(&askew->splat, &r, t, at, dy, 1, &own);
+        } else {
+            r = respond(s, &columns, dy);
+            if (pass == DRAW) draw_row(s, &r, t, at, with_depth);
+            if (pass == RATES) rate_row(s, rate, &r, t, at);
+            if (pass == BACKWARD) backward_row(s, &r, t, at, dy, 0, &own);
+        }
+        if (pass == INFLUENCE) influence_row(&r, t, at, sums, sums + 1);
+    }
+    if (pass == BACKWARD) gather_sums(&own, x - s->u, askew != NULL, sums);
+}
+
+static inline int is_finished(const Tile *t) {
+    Lanes most = all(0.0f);
+    for (int cell = 0; cell < CELLS; cell += LANES) most = larger(most, load(t->light + cell));
+    return !any(most > 0.0f);
 }
 
 /* A whole list through a tile. `pass` is a constant where this is inlined. `rates` [V][N] and `sums` [slots][SUMS] (or
@@ -182,52 +234,32 @@ static inline __attribute__((always_inline)) void walk(const Work *w, int view, 
     const Camera *camera = w->cameras + view;
     int64_t first = view * w->scene.gaussians, index = camera->first_tile + tile;
     const Splat *splats = w->splats + first;
+    const Box *boxes = w->boxes + first;
     int left = (int)(tile % camera->columns) * TILE, top = (int)(tile / camera->columns) * TILE;
-    const Lanes x = (Lanes){0, 1, 2, 3, 4, 5, 6, 7} + ((float)left + 0.5f);
     const Entry *entry = w->entries + w->tile_begin[index], *end = w->entries + w->tile_begin[index + 1];
     const int size = pass == BACKWARD ? SUMS : 2;
-    for (int64_t walked = 0; entry < end; entry++, walked++) {
-        if (walked % 8 == 7) {
-            Lanes most = t->light[0];
-            for (int row = 1; row < TILE; row++) most = larger(most, t->light[row]);
-            if (!any(most > 0.0f)) break;
-        }
+    for (int64_t walked = 1; entry < end; entry++, walked++) {
+        if (walked % 64 == 0 && is_finished(t)) break;
         int32_t gaussian = entry->splat < 0 ? ~entry->splat : entry->splat;
         const Splat *s = splats + gaussian;
-        const Askew *askew = entry->splat < 0 ? w->askew[view] + w->boxes[first + gaussian].askew - 1 : NULL;
+        const Box *box = boxes + gaussian;
+        const Askew *askew = entry->splat < 0 ? w->askew[view] + box->askew - 1 : NULL;
         if (entry + 4 < end) {
-            int32_t ahead = entry[4].splat;
-            __builtin_prefetch(splats + (ahead < 0 ? ~ahead : ahead));
+            int32_t ahead = entry[4].splat < 0 ? ~entry[4].splat : entry[4].splat;
+            __builtin_prefetch(splats + ahead);
+            __builtin_prefetch(boxes + ahead);
             if (pass == BACKWARD) __builtin_prefetch(sums + (w->view_begin[view] + entry[4].slot) * size, 1);
         }
-        int begin = s->top > top ? s->top - top : 0, stop = s->bottom - top + 1 < TILE ? s->bottom - top + 1 : TILE;
-        const Columns columns = columns_of(s, x - s->u);
-        const SplatRate *rate = pass == RATES ? rates + first + gaussian : NULL;
-        Sums own = {0};
-        Lanes weights = all(0.0f), errors = all(0.0f);
-        for (int row = begin; row < stop; row++) {
-            float y = (float)(top + row) + 0.5f, dy = y - s->v;
-            Response r;
-            if (__builtin_expect(askew != NULL, 0)) {
-                Lanes d[3], px = x - camera->centre[0];
-                for (int k = 0; k < 3; k++)
-                    d[k] = px * camera->across[k] + (y - camera->centre[1]) * camera->down[k] - camera->back[k];
-                r = respond_askew(askew, d);
-                if (pass == DRAW) draw_row(&askew->splat, &r, t, row, with_depth);
-                if (pass == RATES) rate_row(&askew->splat, rate, &r, t, row);
-                if (pass == BACKWARD) backward_row(&askew->splat, &r, t, row, dy, 1, &own);
-            } else {
-                r = respond(s, &columns, dy);
-                if (pass == DRAW) draw_row(s, &r, t, row, with_depth);
-                if (pass == RATES) rate_row(s, rate, &r, t, row);
-                if (pass == BACKWARD) backward_row(s, &r, t, row, dy, 0, &own);
-            }
-            if (pass == INFLUENCE) influence_row(&r, t, row, &weights, &errors);
-        }
-        if (pass != BACKWARD && pass != INFLUENCE) continue;
+        int begin = s->top > top ? s->top - top : 0, stop = s->bottom - top < TILE ? s->bottom - top + 1 : TILE;
+        int column = box->left > left ? box->left - left : 0, last = box->right - left < TILE ? box->right - left : TILE - 1;
+        Lanes own[SUMS];
+        for (int k = 0; k < (pass == BACKWARD ? SUMS : pass == INFLUENCE ? 2 : 0); k++) own[k] = all(0.0f);
+        for (; column <= last; column += LANES)
+            walk_columns(camera, s, askew, pass == RATES ? rates + first + gaussian : NULL, tile, column, begin, stop, t, pass,
+                         with_depth, own);
         float *out = sums + (w->view_begin[view] + entry->slot) * size;
-        if (pass == BACKWARD) write_sums(&own, x - s->u, askew != NULL, out);
-        if (pass == INFLUENCE) out[0] = total(weights), out[1] = total(errors);
+        if (pass == BACKWARD) write_sums(own, out);
+        if (pass == INFLUENCE) out[0] = total(own[0]), out[1] = total(own[1]);
     }
     if (pass == BACKWARD || pass == INFLUENCE)
         for (; entry < end; entry++) memset(sums + (w->view_begin[view] + entry->slot) * size, 0, (size_t)size * sizeof(float));

@@ -4,7 +4,7 @@
 
 #include "sight.h"
 
-#define TILE 8
+#define TILE 32 /* pixels of a tile's side */
 
 /* Where a splat is in its picture: columns that may be touched, both included; the slot of its first tile's sums; 1 + the
  * index of its Askew, or 0. */

@@ -1,58 +1,82 @@
 /* Pictures of moving Gaussians: what Python calls. See scene.h, motion.h, colour.h, sight.h, lists.h, draw.h, cast.h. */
 #include "cast.h"
 
-static int view_of(const Work *w, int64_t tile) {
-    int view = 0;
-    while (view + 1 < w->views && w->cameras[view + 1].first_tile <= tile) view++;
-    return view;
-}
-
 static int64_t all_tiles(const Work *w) {
     const Camera *last = w->cameras + w->views - 1;
     return w->views ? last->first_tile + (int64_t)last->columns * last->rows : 0;
 }
 
-/* Pixel (row, column) of a tile as an index over all views' pixels, or -1 beyond the picture. */
-static inline int64_t pixel_of(const Camera *c, int64_t tile, int row, int column) {
-    int y = (int)(tile / c->columns) * TILE + row, x = (int)(tile % c->columns) * TILE + column;
-    return y < c->height && x < c->width ? c->first_pixel + (int64_t)y * c->width + x : -1;
+/* A tile's part of its picture. */
+typedef struct {
+    int view, left, top, width, height;
+    int64_t tile;
+    const Camera *camera;
+} Area;
+
+static Area area_of(const Work *w, int64_t index) {
+    Area a = {.view = 0};
+    while (a.view + 1 < w->views && w->cameras[a.view + 1].first_tile <= index) a.view++;
+    a.camera = w->cameras + a.view, a.tile = index - a.camera->first_tile;
+    a.left = (int)(a.tile % a.camera->columns) * TILE, a.top = (int)(a.tile / a.camera->columns) * TILE;
+    a.width = a.camera->width - a.left < TILE ? a.camera->width - a.left : TILE;
+    a.height = a.camera->height - a.top < TILE ? a.camera->height - a.top : TILE;
+    return a;
+}
+
+/* Index of the first pixel of an area's row, over all views' pixels. */
+static inline int64_t row_begin(const Area *a, int row) {
+    return a->camera->first_pixel + (int64_t)(a->top + row) * a->camera->width + a->left;
 }
 
 Work *raster_prepare(const Scene *scene, const double *cameras, int views) { return prepare(scene, cameras, views); }
 
 void raster_release(Work *w) { release(w); }
 
-static void begin_tile(Tile *t) {
-    for (int row = 0; row < TILE; row++) {
-        t->light[row] = all(1.0f);
-        t->depth[row] = t->light_rate[row] = all(0.0f);
-        for (int c = 0; c < 3; c++) t->colour[row][c] = t->colour_rate[row][c] = all(0.0f);
-    }
+/* Light in the pixels of a tile of a size, none beyond. */
+static void begin_tile(Tile *t, int width, int height) {
+    for (int cell = 0; cell < CELLS; cell++) t->light[cell] = cell / PITCH < height && cell % PITCH < width ? 1.0f : 0.0f;
+    memset(t->colour, 0, sizeof t->colour), memset(t->depth, 0, sizeof t->depth);
+    memset(t->light_rate, 0, sizeof t->light_rate), memset(t->colour_rate, 0, sizeof t->colour_rate);
+}
+
+/* Colours and opacity of an area's pixels, and derivatives of colours where `rates` is not null. */
+static void write_pixels(const Area *a, const Tile *t, float *rgb, float *accumulation, float *rates) {
+    for (int row = 0; row < a->height; row++)
+        for (int column = 0; column < a->width; column++) {
+            int64_t pixel = row_begin(a, row) + column;
+            int cell = row * PITCH + column;
+            for (int c = 0; c < 3; c++) rgb[3 * pixel + c] = t->colour[c][cell];
+            for (int c = 0; c < 3 && rates; c++) rates[3 * pixel + c] = t->colour_rate[c][cell];
+            accumulation[pixel] = 1.0f - t->light[cell];
+        }
+}
+
+/* Distances along the rays, from depths along the camera's axis. */
+static void write_depths(const Area *a, const Tile *t, float *depth) {
+    const Camera *c = a->camera;
+    for (int row = 0; row < a->height; row++)
+        for (int column = 0; column < a->width; column++) {
+            float dx = (float)(a->left + column) + 0.5f - c->centre[0], dy = (float)(a->top + row) + 0.5f - c->centre[1];
+            float square = 0.0f;
+            for (int k = 0; k < 3; k++) {
+                float d = dx * c->across[k] + dy * c->down[k] - c->back[k];
+                square += d * d;
+            }
+            depth[row_begin(a, row) + column] = t->depth[row * PITCH + column] * sqrtf(square);
+        }
 }
 
 /* rgb [P][3], accumulation [P], depth [P] or null. */
 void raster_draw(const Work *w, float *rgb, float *accumulation, float *depth) {
-    #pragma omp parallel for schedule(dynamic, 4) num_threads(w->scene.threads)
+    #pragma omp parallel for schedule(dynamic) num_threads(w->scene.threads)
     for (int64_t index = 0; index < all_tiles(w); index++) {
-        int view = view_of(w, index);
-        const Camera *camera = w->cameras + view;
-        int64_t tile = index - camera->first_tile;
+        Area area = area_of(w, index);
         Tile t;
-        begin_tile(&t);
-        if (depth) walk(w, view, tile, &t, DRAW, 1, NULL, NULL);
-        else walk(w, view, tile, &t, DRAW, 0, NULL, NULL);
-        for (int row = 0; row < TILE; row++)
-            for (int column = 0; column < TILE; column++) {
-                int64_t pixel = pixel_of(camera, tile, row, column);
-                if (pixel < 0) continue;
-                for (int c = 0; c < 3; c++) rgb[3 * pixel + c] = t.colour[row][c][column];
-                accumulation[pixel] = 1.0f - t.light[row][column];
-                if (!depth) continue;
-                float dx = (float)(tile % camera->columns * TILE + column) + 0.5f - camera->centre[0], d[3];
-                float dy = (float)(tile / camera->columns * TILE + row) + 0.5f - camera->centre[1];
-                for (int k = 0; k < 3; k++) d[k] = dx * camera->across[k] + dy * camera->down[k] - camera->back[k];
-                depth[pixel] = t.depth[row][column] * sqrtf(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
-            }
+        begin_tile(&t, area.width, area.height);
+        if (depth) walk(w, area.view, area.tile, &t, DRAW, 1, NULL, NULL);
+        else walk(w, area.view, area.tile, &t, DRAW, 0, NULL, NULL);
+        write_pixels(&area, &t, rgb, accumulation, NULL);
+        if (depth) write_depths(&area, &t, depth);
     }
 }
 
@@ -118,23 +142,13 @@ void raster_rates(const Work *w, float *rgb, float *accumulation, float *rates) 
                     splat_rates[view * s->gaussians + group.row[lane]] = found[lane];
             }
         }
-        #pragma omp for schedule(dynamic, 4)
+        #pragma omp for schedule(dynamic)
         for (int64_t index = 0; index < all_tiles(w); index++) {
-            int view = view_of(w, index);
-            int64_t tile = index - w->cameras[view].first_tile;
+            Area area = area_of(w, index);
             Tile t;
-            begin_tile(&t);
-            walk(w, view, tile, &t, RATES, 0, splat_rates, NULL);
-            for (int row = 0; row < TILE; row++)
-                for (int column = 0; column < TILE; column++) {
-                    int64_t pixel = pixel_of(w->cameras + view, tile, row, column);
-                    if (pixel < 0) continue;
-                    for (int c = 0; c < 3; c++) {
-                        rgb[3 * pixel + c] = t.colour[row][c][column];
-                        rates[3 * pixel + c] = t.colour_rate[row][c][column];
-                    }
-                    accumulation[pixel] = 1.0f - t.light[row][column];
-                }
+            begin_tile(&t, area.width, area.height);
+            walk(w, area.view, area.tile, &t, RATES, 0, splat_rates, NULL);
+            write_pixels(&area, &t, rgb, accumulation, rates);
         }
     }
     free(carrier_rates), free(splat_rates);
@@ -146,19 +160,15 @@ void raster_influence(const Work *w, const float *errors, int64_t *views, float 
     float *sums = malloc((size_t)w->view_begin[w->views] * 2 * sizeof(float) + 1);
     #pragma omp parallel num_threads(w->scene.threads)
     {
-        #pragma omp for schedule(dynamic, 4)
+        #pragma omp for schedule(dynamic)
         for (int64_t index = 0; index < all_tiles(w); index++) {
-            int view = view_of(w, index);
-            int64_t tile = index - w->cameras[view].first_tile;
+            Area area = area_of(w, index);
             Tile t;
-            begin_tile(&t);
-            for (int row = 0; row < TILE; row++)
-                for (int column = 0; column < TILE; column++) {
-                    int64_t pixel = pixel_of(w->cameras + view, tile, row, column);
-                    t.errors[row][column] = pixel < 0 ? 0.0f : errors[pixel];
-                    if (pixel < 0) t.light[row][column] = 0.0f;
-                }
-            walk(w, view, tile, &t, INFLUENCE, 0, NULL, sums);
+            begin_tile(&t, area.width, area.height);
+            memset(t.errors, 0, sizeof t.errors);
+            for (int row = 0; row < area.height; row++)
+                memcpy(t.errors + row * PITCH, errors + row_begin(&area, row), (size_t)area.width * sizeof(float));
+            walk(w, area.view, area.tile, &t, INFLUENCE, 0, NULL, sums);
         }
         #pragma omp for schedule(static)
         for (int64_t i = 0; i < count; i++)
@@ -196,19 +206,16 @@ static void gaussian_slopes(const Work *w, int view, const Group *group, const f
     place_slopes(s, carriers_at(w, view), group, &placed, mean, quaternion, added[11], carriers, out, time);
 }
 
-/* A pixel on its way back, -1 for none; rgb and accumulation as drawn, upstream: slopes by both. */
-static void begin_backward(Tile *t, int row, int column, int64_t pixel, const float *rgb, const float *accumulation,
+/* A pixel on its way back; rgb and accumulation as drawn, upstream: slopes by both. */
+static void begin_backward(Tile *t, int cell, int64_t pixel, const float *rgb, const float *accumulation,
                            const float *upstream) {
-    float worth = 0.0f;
+    t->behind[cell] = 0.0f;
     for (int c = 0; c < 4; c++) {
         /* Where no light was left the opacity is 1, whatever the Gaussians do. */
-        int still = pixel < 0 || (c == 3 && accumulation[pixel] == 1.0f);
-        float slope = still ? 0.0f : upstream[4 * pixel + c];
-        t->upstream[row][c][column] = slope;
-        if (pixel >= 0) worth += slope * (c < 3 ? rgb[3 * pixel + c] : accumulation[pixel]);
+        int still = c == 3 && accumulation[pixel] == 1.0f;
+        t->upstream[c][cell] = still ? 0.0f : upstream[4 * pixel + c];
+        t->behind[cell] += t->upstream[c][cell] * (c < 3 ? rgb[3 * pixel + c] : accumulation[pixel]);
     }
-    t->light[row][column] = pixel < 0 ? 0.0f : 1.0f;
-    t->behind[row][column] = worth;
 }
 
 /* rgb and accumulation as drawn; upstream [P][4]: slopes by both. */
@@ -221,15 +228,16 @@ void raster_backward(const Work *w, const float *rgb, const float *accumulation,
     double *times = calloc((size_t)PARTS * w->views + 1, sizeof(double));
     #pragma omp parallel num_threads(s->threads)
     {
-        #pragma omp for schedule(dynamic, 4)
+        #pragma omp for schedule(dynamic)
         for (int64_t index = 0; index < all_tiles(w); index++) {
-            int view = view_of(w, index);
-            int64_t tile = index - w->cameras[view].first_tile;
+            Area area = area_of(w, index);
             Tile t;
-            for (int row = 0; row < TILE; row++)
-                for (int column = 0; column < TILE; column++)
-                    begin_backward(&t, row, column, pixel_of(w->cameras + view, tile, row, column), rgb, accumulation, upstream);
-            walk(w, view, tile, &t, BACKWARD, 0, NULL, sums);
+            begin_tile(&t, area.width, area.height);
+            memset(t.upstream, 0, sizeof t.upstream), memset(t.behind, 0, sizeof t.behind);
+            for (int row = 0; row < area.height; row++)
+                for (int column = 0; column < area.width; column++)
+                    begin_backward(&t, row * PITCH + column, row_begin(&area, row) + column, rgb, accumulation, upstream);
+            walk(w, area.view, area.tile, &t, BACKWARD, 0, NULL, sums);
         }
         #pragma omp for schedule(dynamic)
         for (int part = 0; part < PARTS; part++)
@@ -254,6 +262,16 @@ void raster_backward(const Work *w, const float *rgb, const float *accumulation,
     free(sums), free(carriers), free(times);
 }
 
+/* Light in the first cells, for as many rays as there are of eight. */
+static void begin_eight(Tile *t, int64_t count) {
+    for (int lane = 0; lane < LANES; lane++) {
+        t->light[lane] = lane < count ? 1.0f : 0.0f;
+        t->depth[lane] = t->light_rate[lane] = t->behind[lane] = 0.0f;
+        for (int c = 0; c < 3; c++) t->colour[c][lane] = t->colour_rate[c][lane] = 0.0f;
+        for (int c = 0; c < 4; c++) t->upstream[c][lane] = 0.0f;
+    }
+}
+
 /* Colours [R][3], opacity [R], and depth [R] or, where it is asked for instead, the colours' derivatives by time [R][3]. */
 void raster_cast(const Scene *s, const Rays *rays, float *rgb, float *accumulation, float *depth, float *rates) {
     #pragma omp parallel for schedule(dynamic) num_threads(s->threads)
@@ -262,14 +280,14 @@ void raster_cast(const Scene *s, const Rays *rays, float *rgb, float *accumulati
         int64_t end = rays->begin[bundle + 1];
         for (int64_t first = rays->begin[bundle]; first < end; first += LANES) {
             Tile t;
-            begin_tile(&t);
+            begin_eight(&t, end - first);
             if (rates) cast_eight(&around, rays, first, end, &t, RATES, NULL);
             else cast_eight(&around, rays, first, end, &t, DRAW, NULL);
             for (int lane = 0; lane < LANES && first + lane < end; lane++) {
-                for (int c = 0; c < 3; c++) rgb[3 * (first + lane) + c] = t.colour[0][c][lane];
-                accumulation[first + lane] = 1.0f - t.light[0][lane];
-                for (int c = 0; c < 3 && rates; c++) rates[3 * (first + lane) + c] = t.colour_rate[0][c][lane];
-                if (!rates) depth[first + lane] = t.depth[0][lane];
+                for (int c = 0; c < 3; c++) rgb[3 * (first + lane) + c] = t.colour[c][lane];
+                accumulation[first + lane] = 1.0f - t.light[lane];
+                for (int c = 0; c < 3 && rates; c++) rates[3 * (first + lane) + c] = t.colour_rate[c][lane];
+                if (!rates) depth[first + lane] = t.depth[lane];
             }
         }
         release_surroundings(&around);
@@ -285,8 +303,9 @@ void raster_cast_backward(const Scene *s, const Rays *rays, const float *rgb, co
         int64_t end = rays->begin[bundle + 1];
         for (int64_t first = rays->begin[bundle]; first < end; first += LANES) {
             Tile t;
-            for (int lane = 0; lane < LANES; lane++)
-                begin_backward(&t, 0, lane, first + lane < end ? first + lane : -1, rgb, accumulation, upstream);
+            begin_eight(&t, end - first);
+            for (int lane = 0; lane < LANES && first + lane < end; lane++)
+                begin_backward(&t, lane, first + lane, rgb, accumulation, upstream);
             cast_eight(&around, rays, first, end, &t, BACKWARD, sums);
         }
         bundle_slopes(s, &around, sums, out);
