@@ -10,6 +10,7 @@ from typing import Any
 from syncnerf.config import Config
 from syncnerf.errors import UserError
 from syncnerf.option import configured, option_values
+from syncnerf.training.checkpoints import Checkpoint
 from syncnerf.training.schedule import Course, learning_rate_factor
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ def stored_options(config: Config) -> dict[str, Any]:
     return {name: option_values(getattr(config, name)) for name in ("field", *CHANGEABLE)}
 
 
-def settled(config: Config, stored: dict[str, Any], path: Path, trains: bool) -> tuple[Config, Course]:
+def settled(config: Config, checkpoint: Checkpoint, trains: bool) -> tuple[Config, Course]:
     """The configuration with which a checkpoint is used, and the course of its training.
 
     A field is what it was trained as: its options are the checkpoint's. To evaluate or render, other ones that were
@@ -35,13 +36,13 @@ def settled(config: Config, stored: dict[str, Any], path: Path, trains: bool) ->
 
     Args:
         config: what was asked for.
-        stored: the checkpoint's contents.
-        path: the checkpoint, for messages.
+        checkpoint: the checkpoint.
         trains: whether the training goes on.
 
     Raises:
         UserError: the training cannot go on like this.
     """
+    path, stored = checkpoint.path, checkpoint.record
     if not {"scene", "options", "course"} <= stored.keys():
         raise UserError(f"{path}: is not a checkpoint of this version of syncnerf; train again")
     asked, options = option_values(config.field), stored["options"]["field"]

@@ -7,13 +7,14 @@ import pytest
 import torch
 from wave_backend import synced_waves, wave_scene
 
-from syncnerf.assembly import assemble, make_sampler, open_scene
-from syncnerf.backend import Rendering, find_backend
+from syncnerf.assembly import assemble, make_sampler
+from syncnerf.backend import Rendering
 from syncnerf.camera_colours import CameraColours, fit_colours
 from syncnerf.config import ColoursConfig, HeldOutConfig
 from syncnerf.evaluation.evaluate import evaluate
 from syncnerf.evaluation.protocols import FULL, HOLDOUT
 from syncnerf.held_out import HeldOutOptimizer
+from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.scene.frame_cache import FrameCache
 
@@ -176,13 +177,13 @@ def test_scenes_of_one_kind_of_camera_are_scored_as_ever(tmp_path):
 
 def test_training_gives_colours_a_gradient_and_the_checkpoint_keeps_them(tiny_arguments):
     config = parse([*tiny_arguments, "--camera-colours=learn"])
-    scene = open_scene(config.scene)
-    synced = assemble(config, scene).synced
-    batch = make_sampler(config, find_backend("kplanes"), scene).draw(torch.Generator().manual_seed(0))
+    job = Job.of(config)
+    scene, synced = job.scene, assemble(job)
+    batch = make_sampler(job).draw(torch.Generator().manual_seed(0))
     rendering = synced.render_batch(batch, torch.Generator().manual_seed(0))
     sum(synced.losses(rendering, batch, 0).values()).backward()
     assert (synced.colours.biases.grad[list(scene.train)] != 0).any()
     assert (synced.colours.biases.grad[list(scene.test)] == 0).all()
     assert {"colours.log_gains", "colours.biases"} <= synced.state_dict().keys()
     assert "camera_colours" in {group["name"] for group in synced.param_groups(1e-2)}
-    assert not assemble(parse(tiny_arguments), scene).synced.colours.learned, "rendered before white"
+    assert not assemble(Job.of(parse(tiny_arguments))).colours.learned, "rendered before white"

@@ -16,6 +16,7 @@ from syncnerf.questions import RayQuestion
 from syncnerf.sampling.rays import RaySampler
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
+from syncnerf.training.plan import Plan
 from syncnerf.training.trainer import Trainer
 
 PLANTED = [0.31, 0.0, -0.17, 0.42, 0.08]
@@ -30,8 +31,7 @@ def make_trainer(scene: Scene, synced: SyncedBackend, folder, steps: int, **opti
         | options
     )
     sampler = RaySampler(scene, SamplingConfig(batch_size=256))
-    device = torch.device("cpu")
-    return Trainer(synced, sampler, config, folder, "waves", scene.names, scene.frame_interval, device)
+    return Trainer(synced, sampler, Plan(config, folder, "waves", scene.names, scene.frame_interval))
 
 
 def scipy_offset(scene: Scene, camera: int, start: float) -> float:

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from syncnerf.assembly import choose_device
 from syncnerf.cli import report_user_errors
 from syncnerf.errors import UserError
+from syncnerf.job import choose_device
 
 
 def raising(error: BaseException):

@@ -1,15 +1,18 @@
 """Every shipped configuration builds a field for the tiny scene, takes steps on the CPU, and can be looked at."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_scene import write_scene
 
-from syncnerf.assembly import assemble, make_sampler, open_scene, scene_to_synchronize
+from syncnerf.assembly import assemble, make_sampler, scene_to_synchronize
 from syncnerf.cli import main
 from syncnerf.config import SceneConfig
+from syncnerf.job import Job, open_scene
 from syncnerf.options import parse
+from syncnerf.train import plan_of
 from syncnerf.training.trainer import Trainer
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.txt"))
@@ -33,20 +36,16 @@ def test_the_promised_configurations_are_there():
 @pytest.mark.parametrize("path", CONFIGS, ids=ids())
 def test_it_builds_and_takes_two_steps(path, tiny_scene, tmp_path):
     config = parse([f"--config={path}", f"--datadir={tiny_scene}", *OVERRIDES])
-    scene = open_scene(config.scene)
-    assembly = assemble(config, scene)
-    sampler = make_sampler(config, assembly.spec, scene)
-    trainer = Trainer(
-        assembly.synced, sampler, config.training, tmp_path, assembly.spec.name, scene.names, scene.frame_interval,
-        assembly.device,
-    )  # fmt: skip
-    before = {name: value.detach().clone() for name, value in assembly.synced.named_parameters()}
+    job = Job.of(config)
+    synced = assemble(job)
+    trainer = Trainer(synced, make_sampler(job), replace(plan_of(job), folder=tmp_path))
+    before = {name: value.detach().clone() for name, value in synced.named_parameters()}
     for _ in range(2):
         losses, rays = trainer.train_step()
         assert rays == 64
         assert all(torch.isfinite(value) for value in losses.values())
     assert losses["photometric"] > 0
-    moved = [name for name, value in assembly.synced.named_parameters() if not torch.equal(before[name], value)]
+    moved = [name for name, value in synced.named_parameters() if not torch.equal(before[name], value)]
     # Space-time planes move only once their neighbours differ; everything else has a gradient from the first step.
     waits = config.offsets.offset_start > 0 or config.values().get("variation_steps", 0) > 0
     assert {name.split(".")[0] for name in moved} == ({"backend"} if waits else {"backend", "clock"})

@@ -3,16 +3,19 @@
 import importlib.util
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 import torch
 
-from syncnerf.assembly import assemble, make_sampler, open_scene
+from syncnerf.assembly import assemble, make_sampler
 from syncnerf.config import TrainingConfig
 from syncnerf.encodings import engines
 from syncnerf.encodings.engines import ENGINES, choose_engine
 from syncnerf.errors import UserError
+from syncnerf.job import Job
 from syncnerf.options import parse
+from syncnerf.train import plan_of
 from syncnerf.training.trainer import Trainer
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -91,15 +94,10 @@ def test_a_training_step_is_the_same_on_every_engine(tiny_arguments, tmp_path):
     for engine in ("torch", "triton"):
         options = ["--field=hash", "--sampler=occupancy", "--hash-levels=2", "--hash-table=8", "--hash-finest=16"]
         config = parse([*tiny_arguments, *options, f"--engine={engine}"])
-        scene = open_scene(config.scene)
-        scene.frame_cache.prepare(scene.cameras)
-        assembly = assemble(config, scene)
-        assert assembly.synced.backend.field.features.static.engine == engine
-        sampler = make_sampler(config, assembly.spec, scene)
-        trainer = Trainer(
-            assembly.synced, sampler, config.training, tmp_path, assembly.spec.name, scene.names, scene.frame_interval,
-            assembly.device,
-        )  # fmt: skip
+        job = Job.of(config)
+        synced = assemble(job)
+        assert synced.backend.field.features.static.engine == engine
+        trainer = Trainer(synced, make_sampler(job), replace(plan_of(job), folder=tmp_path))
         losses[engine] = [trainer.train_step()[0]["photometric"].item() for _ in range(3)]
         trainer.supply.close()
     assert losses["triton"] == pytest.approx(losses["torch"], rel=1e-4)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from syncnerf.assembly import assemble, open_scene
+from syncnerf.assembly import assemble
+from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.questions import RayQuestion
 
@@ -12,8 +13,8 @@ from syncnerf.questions import RayQuestion
 def test_rays_that_end_early_give_the_same_picture_from_fewer_samples(tiny_arguments, monkeypatch, sampler):
     """Against the same field with gradients on, where no ray ends; solid, fog and empty space are all there."""
     config = parse([*tiny_arguments, f"--sampler={sampler}", "--occupancy-steps=64", "--field-samples=64"])
-    scene = open_scene(config.scene)
-    synced = assemble(config, scene).synced.eval()
+    job = Job.of(config)
+    scene, synced = job.scene, assemble(job).eval()
     field, asked = synced.backend.field, []
     original = field.density
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from test_rendering_planes import SIZES, random_planes, random_points
 
-from syncnerf.assembly import assemble, open_scene
+from syncnerf.assembly import assemble
+from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.questions import RayQuestion
 from syncnerf_kplanes.plane_lookup import plane_features, plane_features_torch
@@ -85,8 +86,8 @@ def test_whole_field_renders_alike_with_either_engine(tiny_arguments):
     colours = {}
     for engine in ("torch", "triton"):
         config = parse([*tiny_arguments, f"--engine={engine}", f"--device={DEVICE}"])
-        scene = open_scene(config.scene)
-        synced = assemble(config, scene).synced.eval()
+        job = Job.of(config)
+        scene, synced = job.scene, assemble(job).eval()
         rays = scene.cameras[1].all_rays(scene.near, scene.far)[::40].to(DEVICE)
         times = torch.full((len(rays),), 0.3, dtype=torch.float64, device=DEVICE)
         with torch.no_grad():

@@ -2,14 +2,16 @@
 
 import json
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
-from test_training_resume import assert_same, make_trainer, stop_after
+from test_training_resume import assert_same, load, make_trainer, stop_after
 
-from syncnerf.assembly import assemble, open_scene
+from syncnerf.assembly import assemble
 from syncnerf.cli import main
 from syncnerf.held_out import HeldOutOptimizer
+from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint
 from syncnerf.training.trainer import restore_model
@@ -42,11 +44,11 @@ def test_resumed_run_equals_the_uninterrupted_one(arguments, tmp_path, field, st
     assert first.fit() == signal.SIGTERM
     newest = list_checkpoints(tmp_path / "stopped" / "checkpoints")[-1]
     second = make_trainer(arguments, tmp_path / "stopped", newest)
-    second.restore(newest)
+    second.restore(load(second, newest))
     assert second.step == stop
     assert second.fit() is None
     ends = [
-        load_checkpoint(list_checkpoints(tmp_path / name / "checkpoints")[-1], "mixvoxels", straight.names)
+        load_checkpoint(list_checkpoints(tmp_path / name / "checkpoints")[-1], "mixvoxels", straight.plan.names).record
         for name in ("straight", "stopped")
     ]
     assert ends[0]["step"] == STEPS
@@ -102,17 +104,17 @@ def test_candidate_offsets_are_answered_together_as_one_by_one(finished):
     folder, arguments = finished
     # Samples without colour are chosen by all moments that are asked for together.
     config = parse([*arguments, "--steps=60", "--colour-threshold=0"])
-    scene = open_scene(config.scene)
+    job = Job.of(config)
     newest = list_checkpoints(folder / "checkpoints")[-1]
-    stored = load_checkpoint(newest, "mixvoxels", scene.names)
-    assembly = assemble(config, scene, stored)
-    restore_model(assembly.synced, stored, newest)
+    job = replace(job, checkpoint=load_checkpoint(newest, "mixvoxels", job.scene.names))
+    synced = assemble(job)
+    restore_model(synced, job.checkpoint)
     mask = torch.ones(32, 32, dtype=torch.bool)
-    liked, fits = assembly.synced.backend.times_at_once, []
+    liked, fits = synced.backend.times_at_once, []
     assert liked > 8
     for at_once in (liked, 1):
-        assembly.synced.backend.times_at_once = at_once
-        fits.append(HeldOutOptimizer(assembly.synced, scene, config.held_out).fit(0, mask))
+        synced.backend.times_at_once = at_once
+        fits.append(HeldOutOptimizer(synced, job.scene, config.held_out).fit(0, mask))
     together, alone = fits
     torch.testing.assert_close(together.errors, alone.errors, rtol=1e-5, atol=1e-7, equal_nan=True)
     assert together.errors.isfinite().sum() > 5

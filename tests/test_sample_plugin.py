@@ -12,8 +12,9 @@ import pytest
 import torch
 from test_training_resume import assert_same
 
-from syncnerf.assembly import assemble, make_sampler, open_scene
+from syncnerf.assembly import assemble, make_sampler
 from syncnerf.cli import main
+from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.training.checkpoints import list_checkpoints
 from syncnerf.training.ranks import Ranks
@@ -110,11 +111,8 @@ def test_a_run_that_goes_on_from_a_checkpoint_is_the_one_that_did_not_stop(insta
 
 
 def test_processes_that_share_the_views_have_the_gradient_of_one(installed, arguments):
-    config = parse(arguments)
-    scene = open_scene(config.scene)
-    assembly = assemble(config, scene)
-    synced, sampler = assembly.synced, make_sampler(config, assembly.spec, scene)
-    batch = sampler.draw(torch.Generator().manual_seed(0), 0)
+    job = Job.of(parse(arguments))
+    synced, batch = assemble(job), make_sampler(job).draw(torch.Generator().manual_seed(0), 0)
     assert (len(batch), batch.pixel_count) == (12, 12 * 16 * 16)
 
     def gradients(parts) -> dict[str, torch.Tensor]:

@@ -21,7 +21,7 @@ def names(folder) -> list[str]:
 
 
 def load(path):
-    return load_checkpoint(path, "kplanes", ["a", "b"])
+    return load_checkpoint(path, "kplanes", ["a", "b"]).record
 
 
 def refusal(path, backend="kplanes", cameras=("a", "b")) -> str:

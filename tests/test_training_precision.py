@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_training_resume import assert_same, make_trainer
+from test_training_resume import assert_same, load, make_trainer
 
 from syncnerf.training.checkpoints import list_checkpoints
 
@@ -50,7 +50,7 @@ def test_scaled_run_resumes_exactly_however_far_ahead_batches_were_drawn(tiny_ar
     first.save()
     newest = list_checkpoints(tmp_path / "stopped" / "checkpoints")[-1]
     second = make_trainer(arguments, tmp_path / "stopped", newest, prefetch=ahead)
-    second.restore(newest)
+    second.restore(load(second, newest))
     losses_of(second, 4)
     assert_same(dict(second.synced.state_dict()), dict(straight.synced.state_dict()))
     assert torch.equal(second.supply.state(), straight.supply.state())

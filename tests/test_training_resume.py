@@ -5,16 +5,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from syncnerf.assembly import assemble, make_sampler, open_scene
+from syncnerf.assembly import assemble, make_sampler
 from syncnerf.cli import main
 from syncnerf.errors import UserError
+from syncnerf.job import Job
 from syncnerf.options import parse
-from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint
+from syncnerf.train import plan_of
+from syncnerf.training.checkpoints import Checkpoint, list_checkpoints, load_checkpoint
 from syncnerf.training.interruption import Interruption
 from syncnerf.training.ranks import Ranks
 from syncnerf.training.trainer import Trainer
@@ -41,15 +44,15 @@ def make_trainer(
         "image-every": 0,
     }
     config = parse([*arguments, *(f"--{key}={value}" for key, value in (overrides | changes).items())])
-    scene = open_scene(config.scene)
-    record = None if stored is None else load_checkpoint(stored, config.run.backend, scene.names)
-    assembly = assemble(config, scene, record)
+    job = Job.of(config)
+    job = job if stored is None else replace(job, checkpoint=load_checkpoint(stored, job.spec.name, job.scene.names))
     folder.mkdir(parents=True, exist_ok=True)
-    sampler = make_sampler(config, assembly.spec, scene)
-    return Trainer(
-        assembly.synced, sampler, config.training, folder, assembly.spec.name, scene.names, scene.frame_interval,
-        assembly.device, ranks=ranks,
-    )  # fmt: skip
+    return Trainer(assemble(job), make_sampler(job), replace(plan_of(job), folder=folder, about={}), ranks)
+
+
+def load(trainer: Trainer, path: Path) -> Checkpoint:
+    """A checkpoint for a trainer, read as the command reads it."""
+    return load_checkpoint(path, trainer.plan.backend, trainer.plan.names)
 
 
 def assert_same(first, second, where: str = "") -> None:
@@ -93,13 +96,13 @@ def test_resumed_run_equals_the_uninterrupted_one(tiny_arguments, tmp_path, fiel
     (*_, newest) = list_checkpoints(tmp_path / "stopped" / "checkpoints")
     assert newest.name == f"step_{stop:07d}.pt"
     second = make_trainer(arguments, tmp_path / "stopped", newest)
-    second.restore(newest)
+    second.restore(load(second, newest))
     assert second.fit() is None
     ends = []
     for name in ("straight", "stopped"):
         (*_, last) = list_checkpoints(tmp_path / name / "checkpoints")
         assert last.name == f"step_{STEPS:07d}.pt"
-        ends.append(load_checkpoint(last, "kplanes", straight.names))
+        ends.append(load(straight, last).record)
     assert_same(*ends)
     assert len(list_checkpoints(tmp_path / "straight" / "checkpoints")) == 2
     curves = [(tmp_path / name / "offsets.csv").read_text() for name in ("straight", "stopped")]
@@ -114,7 +117,7 @@ def test_resuming_an_older_checkpoint_drops_the_later_lines_of_the_log(tiny_argu
     older = list_checkpoints(tmp_path / "run" / "checkpoints")[0]
     assert older.name == "step_0000012.pt"
     again = make_trainer(tiny_arguments, tmp_path / "run", older)
-    again.restore(older)
+    again.restore(load(again, older))
     assert again.step == 12
     again.fit()
     assert (tmp_path / "run" / "offsets.csv").read_text() == expected
@@ -132,12 +135,12 @@ def test_checkpoint_of_another_configuration_is_refused_in_one_line(tiny_argumen
     ):
         other = make_trainer(tiny_arguments, tmp_path / "other", path, **change)
         with pytest.raises(UserError) as caught:
-            other.restore(path)
+            other.restore(load(other, path))
         assert "does not fit this configuration" in str(caught.value)
         assert "\n" not in str(caught.value)
-    trainer.names = ["a", "b", "c", "d"]
+    trainer.plan = replace(trainer.plan, names=["a", "b", "c", "d"])
     with pytest.raises(UserError, match="trained on other cameras"):
-        trainer.restore(path)
+        trainer.restore(load(trainer, path))
 
 
 @pytest.fixture

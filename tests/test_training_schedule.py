@@ -11,6 +11,7 @@ from syncnerf.backend import Replacement
 from syncnerf.config import OffsetsConfig, SamplingConfig, TrainingConfig
 from syncnerf.errors import UserError
 from syncnerf.sampling.rays import RaySampler
+from syncnerf.training.plan import Plan
 from syncnerf.training.schedule import Course, learning_rate_factor
 from syncnerf.training.trainer import Trainer
 
@@ -59,7 +60,7 @@ def make_trainer(tmp_path, **options) -> Trainer:
     synced = synced_waves(scene, OffsetsConfig(offset_lr=0.01))
     sampler = RaySampler(scene, SamplingConfig(batch_size=16))
     config = TrainingConfig(**{"steps": 20, "warmup_steps": 5, "log_every": 1, "lr": 0.02} | options)
-    return Trainer(synced, sampler, config, tmp_path, "waves", scene.names, scene.frame_interval, torch.device("cpu"))
+    return Trainer(synced, sampler, Plan(config, tmp_path, "waves", scene.names, scene.frame_interval))
 
 
 def test_every_group_follows_the_schedule_from_its_own_height(tmp_path):

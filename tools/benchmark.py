@@ -18,16 +18,21 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from compare_engines import compare, peak_memory, waiting
 
-from syncnerf.assembly import Assembly, assemble, make_sampler, open_scene
+from syncnerf.assembly import assemble, make_sampler
 from syncnerf.cli import report_user_errors
 from syncnerf.evaluation.views import Shot, render_views
+from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.processor import settle_processor
+from syncnerf.scene.scene import Scene
+from syncnerf.synced import SyncedBackend
+from syncnerf.train import plan_of
 from syncnerf.training.trainer import Trainer
 
 
@@ -45,21 +50,19 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(compare(rest, own.measure_warmup, own.measure_steps, own.small)))
         return 0
     config = parse(rest)
-    scene = open_scene(config.scene)
+    job = Job.of(config)
+    scene, device = job.scene, job.device
     scene.frame_cache.prepare(scene.cameras)
-    assembly = assemble(config, scene)
+    synced = assemble(job)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            assembly.synced, make_sampler(config, assembly.spec, scene), config.training, Path(folder),
-            assembly.spec.name, scene.names, scene.frame_interval, assembly.device,
-        )  # fmt: skip
+        trainer = Trainer(synced, make_sampler(job), replace(plan_of(job), folder=Path(folder)))
         steps, rays = time_steps(trainer, own.measure_warmup, own.measure_steps)
-    frames = time_frames(assembly, own.measure_frames)
+    frames = time_frames(synced, scene, own.measure_frames)
     median = statistics.median(steps)
-    cuda = assembly.device.type == "cuda"
+    cuda = device.type == "cuda"
     result = {
-        "backend": assembly.spec.name,
-        "device": torch.cuda.get_device_name(assembly.device) if cuda else platform.processor() or platform.machine(),
+        "backend": job.spec.name,
+        "device": torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "steps": len(steps),
         "seconds_per_step": {"median": median, "min": min(steps), "max": max(steps)},
@@ -68,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         "render_seconds_per_frame": {"median": statistics.median(frames), "min": min(frames), "max": max(frames)},
         "frame_size": [scene.cameras[scene.test[0]].intrinsics.width, scene.cameras[scene.test[0]].intrinsics.height],
         "peak_memory_bytes": peak_memory(torch.device("cpu")),
-        "peak_device_memory_bytes": peak_memory(assembly.device) if cuda else None,
+        "peak_device_memory_bytes": peak_memory(device) if cuda else None,
     }
     print(json.dumps(result, indent=1))
     return 0
@@ -86,16 +89,16 @@ def time_steps(trainer: Trainer, warmup: int, count: int) -> tuple[list[float], 
     return seconds, rays
 
 
-def time_frames(assembly: Assembly, count: int) -> list[float]:
+def time_frames(synced: SyncedBackend, scene: Scene, count: int) -> list[float]:
     """Seconds of each of ``count`` evenly spaced frames of the first test camera, after one that is not counted."""
-    scene, index = assembly.scene, assembly.scene.test[0]
+    index = scene.test[0]
     camera = scene.cameras[index]
     frames = torch.linspace(0, camera.frame_count - 1, count + 1).long().tolist()
     seconds = []
     for frame in frames:
         start = time.perf_counter()
-        next(render_views(assembly.synced, Shot.of_camera(scene, index, [frame], "timing")))
-        waiting(assembly.device)()
+        next(render_views(synced, Shot.of_camera(scene, index, [frame], "timing")))
+        waiting(synced.device)()
         seconds.append(time.perf_counter() - start)
     return seconds[1:]
 

@@ -132,7 +132,7 @@ def measure(options: list[str]) -> dict[str, float]:
         for camera in list(metrics["offsets"].get("test", {}).values())[:1]:
             figures["test_offset"] = abs(camera["error_frames"])
     run = load_run(folder)
-    scene, alone = run.assembly.scene, run.assembly.synced.backend.times_at_once == 1
+    scene, alone = run.job.scene, run.synced.backend.times_at_once == 1
     frames = list(range(scene.cameras[scene.test[0]].frame_count))
     # A few are enough where each is rendered alone.
     return figures | {"render": run.seconds_per_frame(frames[::8] if alone else frames)}

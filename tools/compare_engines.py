@@ -8,17 +8,19 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from syncnerf.assembly import assemble, choose_device, make_sampler, open_scene
+from syncnerf.assembly import assemble, make_sampler
 from syncnerf.config import Config
 from syncnerf.encodings.engines import ENGINES, missing
+from syncnerf.job import Job, choose_device
 from syncnerf.options import parse
 from syncnerf.rendering.phases import timed_phases
+from syncnerf.train import plan_of
 from syncnerf.training.ranks import Ranks
 from syncnerf.training.trainer import Trainer
 from syncnerf_kplanes.plane_lookup import plane_features, plane_features_torch
@@ -125,13 +127,9 @@ def step_lines(arguments: Sequence[str], device: torch.device, rates: Rates, war
 
 def make_trainer(config: Config, folder: Path, ranks: Ranks | None = None) -> Trainer:
     """A trainer as the command makes it, without records."""
-    scene = open_scene(config.scene)
-    scene.frame_cache.prepare(scene.cameras)
-    assembly = assemble(config, scene)
-    return Trainer(
-        assembly.synced, make_sampler(config, assembly.spec, scene), config.training, folder, assembly.spec.name,
-        scene.names, scene.frame_interval, assembly.device, ranks=ranks,
-    )  # fmt: skip
+    job = Job.of(config)
+    job.scene.frame_cache.prepare(job.scene.cameras)
+    return Trainer(assemble(job), make_sampler(job), replace(plan_of(job), folder=folder), ranks)
 
 
 def count_flops(config: Config) -> int:

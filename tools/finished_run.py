@@ -4,21 +4,22 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from syncnerf.assembly import Assembly, assemble, open_scene
-from syncnerf.config import Config
+from syncnerf.assembly import assemble
 from syncnerf.evaluation.views import Shot, render_views
+from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.processor import settle_processor
-from syncnerf.training.checkpoints import choose_checkpoint, load_checkpoint
+from syncnerf.synced import SyncedBackend
+from syncnerf.training.checkpoints import choose_checkpoint
 from syncnerf.training.trainer import restore_model
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run's folder holds: its configuration, its scene, the field as it was at the end."""
+    """What a run's folder holds: what it was made with, and the field as it was at the end."""
 
-    config: Config
-    assembly: Assembly
+    job: Job
+    synced: SyncedBackend
 
     def seconds_per_frame(self, frames: list[int], at_once: int | None = None) -> float:
         """Seconds for one frame of the first test camera (a second round counts).
@@ -27,7 +28,7 @@ class FinishedRun:
             frames: which.
             at_once: how many are asked for together; None for as many as the backend likes.
         """
-        scene, synced = self.assembly.scene, self.assembly.synced
+        scene, synced = self.job.scene, self.synced
         shot = Shot.of_camera(scene, scene.test[0], frames)
         liked, taken = synced.backend.times_at_once, 0.0
         synced.backend.times_at_once = at_once or liked
@@ -43,11 +44,10 @@ class FinishedRun:
 def load_run(folder: Path) -> FinishedRun:
     """Load the newest checkpoint of a run's folder; raises UserError where there is none or the scene is gone."""
     settle_processor()
-    config = parse(["--config", str(folder / "config.txt")])
-    scene = open_scene(config.scene)
-    scene.frame_cache.prepare(scene.cameras)
-    checkpoint = choose_checkpoint("", folder / "checkpoints")
-    stored = load_checkpoint(checkpoint, config.run.backend, scene.names)
-    assembly = assemble(config, scene, stored)
-    restore_model(assembly.synced, stored, checkpoint)
-    return FinishedRun(config, assembly)
+    config = parse(["--config", str(folder / "config.txt"), "--validate-only"])
+    job = Job.of(config)
+    job.scene.frame_cache.prepare(job.scene.cameras)
+    job = job.with_checkpoint(choose_checkpoint("", folder / "checkpoints"))
+    synced = assemble(job)
+    restore_model(synced, job.checkpoint)
+    return FinishedRun(job, synced)

@@ -22,10 +22,12 @@ from torch import Tensor
 
 from syncnerf.assembly import assemble, make_sampler
 from syncnerf.evaluation.offset_errors import aligned_errors
+from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.processor import settle_processor
 from syncnerf.reckoning import Reckoner
 from syncnerf.scene import Scene
+from syncnerf.train import plan_of
 from syncnerf.training.trainer import Trainer
 
 OPTIONS = (
@@ -83,15 +85,11 @@ def make_scene(kind: Kind, seed: int, folder: Path) -> tuple[Scene, np.ndarray]:
 def train(scene: Scene, options: list[str], folder: Path) -> tuple[Tensor, Trainer]:
     """Train on a scene; returns sync's offsets (the training's start), and the trainer."""
     folder.mkdir()
-    config = parse([*OPTIONS, *options])
-    assembly = assemble(config, scene)
-    start = assembly.synced.clock.offsets().detach().clone()
-    sampler = make_sampler(config, assembly.spec, scene)
-    trainer = Trainer(
-        assembly.synced, sampler, config.training, folder, assembly.spec.name,
-        scene.names, scene.frame_interval, assembly.device,
-        reckoner=Reckoner(assembly.synced, scene, sampler, config.training.steps),
-    )  # fmt: skip
+    job = Job.of(parse([*OPTIONS, *options]), scene)
+    synced, sampler = assemble(job), make_sampler(job)
+    start = synced.clock.offsets().detach().clone()
+    reckoner = Reckoner(synced, scene, sampler, job.course.steps)
+    trainer = Trainer(synced, sampler, replace(plan_of(job), folder=folder), reckoner=reckoner)
     trainer.fit()
     return start, trainer
 

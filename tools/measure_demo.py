@@ -18,12 +18,12 @@ from pathlib import Path
 
 from finished_run import load_run
 
-from syncnerf.assembly import open_scene
 from syncnerf.cli import main as syncnerf
 from syncnerf.cli import report_user_errors
 from syncnerf.evaluation.offset_errors import aligned_errors
 from syncnerf.evaluation.protocols import FULL
 from syncnerf.held_out import HeldOutOptimizer
+from syncnerf.job import open_scene
 from syncnerf.options import parse
 
 START_FRAMES_AWAY = 10
@@ -98,15 +98,15 @@ def fit_from_afar(options: list[str]) -> dict:
     """Fit the first test camera's offset from a start far from the truth, on the clock."""
     config = parse(options)
     run = load_run(Path(config.run.logdir) / config.run.expname)
-    scene, assembly = run.assembly.scene, run.assembly
-    camera, clock = scene.test[0], assembly.synced.clock
+    scene, synced = run.job.scene, run.synced
+    camera, clock = scene.test[0], synced.clock
     error = aligned_errors(clock.offsets(), scene)[0][camera].item()
     true_offset = clock.offsets()[camera].item() - error
     clock.set_camera(camera, true_offset + START_FRAMES_AWAY * scene.frame_interval)
     size = scene.cameras[camera].intrinsics
     start = time.perf_counter()
     mask = FULL.fit_mask(size.height, size.width)
-    fit = HeldOutOptimizer(assembly.synced, scene, config.held_out).fit(camera, mask)
+    fit = HeldOutOptimizer(synced, scene, config.held_out).fit(camera, mask)
     return {
         "seconds": time.perf_counter() - start,
         "start_frames_away": START_FRAMES_AWAY,

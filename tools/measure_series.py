@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of a finished run")
     run = load_run(parser.parse_args().folder)
-    spec, scene = run.assembly.spec, run.assembly.scene
+    spec, scene = run.job.spec, run.job.scene
     if spec.trains_on != "time_series":
         raise UserError(f"backend '{spec.name}' renders one moment at a time: there is nothing to compare")
     frames = list(range(scene.cameras[scene.test[0]].frame_count))
@@ -42,7 +42,7 @@ def main() -> int:
         "ratio": together / alone,
         "dynamic_share_of_samples": dynamic_share(run),
     }
-    backend = run.assembly.synced.backend
+    backend = run.synced.backend
     backend.config = replace(backend.config, ray_threshold=0.0, point_threshold=0.0)
     result["seconds_per_frame_without_selection"] = run.seconds_per_frame(frames, len(frames))
     result["dynamic_share_without_selection"] = dynamic_share(run)
@@ -53,12 +53,12 @@ def main() -> int:
 @torch.no_grad()
 def dynamic_share(run: FinishedRun) -> float:
     """Share of the first test camera's samples that the dynamic field answers for."""
-    scene, device = run.assembly.scene, run.assembly.device
+    scene, device = run.job.scene, run.job.device
     rays = scene.cameras[scene.test[0]].all_rays(scene.near, scene.far).to(device)
     asked = total = 0
     for part in torch.arange(len(rays), device=device).split(4096):
-        times = run.assembly.synced.clock.moments(torch.zeros(len(part), dtype=torch.float64, device=device))
-        extras = run.assembly.synced.backend(RayQuestion(rays[part], times)).extras
+        times = run.synced.clock.moments(torch.zeros(len(part), dtype=torch.float64, device=device))
+        extras = run.synced.backend(RayQuestion(rays[part], times)).extras
         asked, total = asked + extras["dynamic_samples"], total + extras["samples"]
     return asked / total
 

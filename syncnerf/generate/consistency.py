@@ -18,7 +18,9 @@ from syncnerf.evaluation.metrics import psnr
 from syncnerf.evaluation.protocols import PROTOCOLS
 from syncnerf.evaluation.views import evaluated_frames
 from syncnerf.generate.score import Score
+from syncnerf.job import Job
 from syncnerf.scene import Scene
+from syncnerf.train import plan_of
 from syncnerf.training.trainer import Trainer
 
 LEAST_VIEWS = 6
@@ -81,24 +83,16 @@ def _fitted(scene: Scene, index: int, config: Config) -> tuple[float, float | No
     """PSNR and SSIM of a view after a training on the others; what it writes is thrown away."""
     scene = replace(scene, test=(index,), true_offsets=None, _frames={})
     config = replace(config, offsets=replace(config.offsets, offset_mode="off"))
-    training = replace(config.training, image_every=0, save_every=0)
+    config = replace(config, training=replace(config.training, image_every=0, save_every=0))
     scene.frame_cache.prepare(scene.cameras)
-    assembly = assemble(replace(config, training=training), scene)
+    job = Job.of(config, scene)
+    synced = assemble(job)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            assembly.synced,
-            make_sampler(config, assembly.spec, scene),
-            training,
-            Path(folder),
-            assembly.spec.name,
-            scene.names,
-            scene.frame_interval,
-            assembly.device,
-        )
+        trainer = Trainer(synced, make_sampler(job), replace(plan_of(job), folder=Path(folder)))
         if trainer.fit() is not None:
             raise KeyboardInterrupt
     evaluation = evaluate(
-        assembly.synced,
+        synced,
         scene,
         PROTOCOLS["full"].without_fit(),
         test_frames=config.evaluation.test_frames,

@@ -35,8 +35,8 @@ def named_model(arguments: argparse.Namespace) -> tuple[WanFolder, str]:
     """
     import torch
 
-    from syncnerf.assembly import choose_device
     from syncnerf.generate.pipeline import WanFolder
+    from syncnerf.job import choose_device
 
     device, precision = choose_device(arguments.device), arguments.precision
     if precision == "auto":

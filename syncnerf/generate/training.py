@@ -6,7 +6,6 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -162,7 +161,7 @@ class GeneratorTrainer:
         found = list_checkpoints(self.run / "checkpoints")
         if not found:
             return
-        record: dict[str, Any] = load_checkpoint(found[-1], KIND, self._scenes())
+        record = load_checkpoint(found[-1], KIND, self._scenes()).record
         own = self.adapter.state_dict()
         if {name: value.shape for name, value in record["model"].items()} != {n: v.shape for n, v in own.items()}:
             raise UserError(f"{found[-1]}: is of a model of another size; give the run's own --model")

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,20 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def load_checkpoint(path: Path, backend: str, cameras: list[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read.
+
+    Attributes:
+        path: where from.
+        record: its contents, tensors on the CPU.
+    """
+
+    path: Path
+    record: dict[str, Any]
+
+
+def load_checkpoint(path: Path, backend: str, cameras: list[str]) -> Checkpoint:
     """Read a checkpoint and check that it belongs to this backend and scene.
 
     Raises:
@@ -72,7 +86,7 @@ def load_checkpoint(path: Path, backend: str, cameras: list[str]) -> dict[str, A
             f"{path}: was trained on other cameras ({_brief(record.get('cameras'))}) than this scene's "
             f"({_brief(cameras)}); give the scene's own checkpoint"
         )
-    return record
+    return Checkpoint(path, record)
 
 
 def choose_checkpoint(requested: str, folder: Path) -> Path:

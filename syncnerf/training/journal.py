@@ -4,43 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from torch import Tensor
 from tqdm import tqdm
 
 from syncnerf.clock import Clock
-from syncnerf.config import TrainingConfig
 from syncnerf.evaluation.metrics import psnr_of
 from syncnerf.training.monitor import Monitor
 from syncnerf.training.offset_log import OffsetLog
+from syncnerf.training.plan import Plan
 
 
 class Journal:
     """Keeps the records of a training from a step on.
 
     Args:
-        run: the run's folder.
-        config: length of the training, rhythm of the pictures.
-        names: the cameras in order.
-        frame_interval: seconds per frame, for the curves.
+        plan: the training's.
         step: finished steps; later records of an earlier try are dropped.
         preview: makes pictures for TensorBoard, by name; None for none.
     """
 
-    def __init__(
-        self,
-        run: Path,
-        config: TrainingConfig,
-        names: list[str],
-        frame_interval: float,
-        step: int,
-        preview: Callable[[], dict[str, Tensor]] | None,
-    ):
-        self.log = OffsetLog(run / "offsets.csv", names, step)
-        self.monitor = Monitor(run, names, frame_interval, step)
-        self.progress = tqdm(total=config.steps, initial=step, desc="training", unit="step")
-        self.image_every, self.preview = config.image_every, preview
+    def __init__(self, plan: Plan, step: int, preview: Callable[[], dict[str, Tensor]] | None):
+        self.log = OffsetLog(plan.folder / "offsets.csv", plan.names, step)
+        self.monitor = Monitor(plan.folder, plan.names, plan.frame_interval, step)
+        self.progress = tqdm(total=plan.length.steps, initial=step, desc="training", unit="step")
+        self.image_every, self.preview = plan.config.image_every, preview
         self._since, self._rays = time.perf_counter(), 0
 
     def advance(self, done: int, rays: int) -> None:

@@ -22,9 +22,8 @@ class TrainingStep:
     Nothing in it waits for the device, so that it may be recorded where the backend says that it can be.
 
     Args:
-        synced: offsets and field, on ``device``.
+        synced: offsets and field.
         config: learning rates and number type.
-        device: where the step runs.
         ranks: this process among those that train together.
         course: the length of the training where it was changed; None for the configuration's steps.
     """
@@ -33,11 +32,10 @@ class TrainingStep:
         self,
         synced: SyncedBackend,
         config: TrainingConfig,
-        device: torch.device,
         ranks: Ranks,
         course: Course | None = None,
     ):
-        self.synced, self.config, self.device, self.ranks, self.course = synced, config, device, ranks, course
+        self.synced, self.config, self.device, self.ranks, self.course = synced, config, synced.device, ranks, course
         self.number_type = getattr(torch, config.precision)
         self.make_scaler()
         self.make_optimizer()

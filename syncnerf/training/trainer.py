@@ -5,25 +5,22 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from syncnerf.config import TrainingConfig
 from syncnerf.errors import UserError
 from syncnerf.rendering.phases import phase
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.batches import BatchSampler, BatchSupply
-from syncnerf.training.checkpoints import load_checkpoint, save_checkpoint
+from syncnerf.training.checkpoints import Checkpoint, save_checkpoint
 from syncnerf.training.interruption import Interruption
 from syncnerf.training.journal import Journal
+from syncnerf.training.plan import Plan
 from syncnerf.training.ranks import Ranks
 from syncnerf.training.recordings import CudaRecorder, Recordings
-from syncnerf.training.schedule import Course
 from syncnerf.training.step import TrainingStep
 
 logger = logging.getLogger(__name__)
@@ -33,50 +30,35 @@ class Trainer:
     """Trains a field and its cameras' offsets; stops and continues at any step without a trace.
 
     Args:
-        synced: offsets and field, on ``device``.
+        synced: offsets and field.
         sampler: the batches.
-        config: steps, rates, rhythm of logs and checkpoints.
-        run: the run's folder.
-        backend: the backend's name, for checkpoints.
-        names: the cameras in order.
-        frame_interval: seconds per frame, for the curves.
-        device: where the step runs.
-        preview: makes pictures for TensorBoard, by name; None for none.
+        plan: what the training is.
+        ranks: this process among those that train together; alone by default.
         reckoner: weighs what was known of the clock where it is time for it, told how many steps are done, and says
             whether it changed the clock; None for nothing to reckon.
-        ranks: this process among those that train together; alone by default.
-        course: length of the training, where it was changed on the way; None for the configuration's steps.
-        about: what else a checkpoint should hold.
+        preview: makes pictures for TensorBoard, by name; None for none.
     """
 
     def __init__(
         self,
         synced: SyncedBackend,
         sampler: BatchSampler,
-        config: TrainingConfig,
-        run: Path,
-        backend: str,
-        names: list[str],
-        frame_interval: float,
-        device: torch.device,
-        preview: Callable[[], dict[str, Tensor]] | None = None,
-        reckoner: Callable[[int], bool] | None = None,
+        plan: Plan,
         ranks: Ranks | None = None,
-        course: Course | None = None,
-        about: dict[str, Any] | None = None,
+        reckoner: Callable[[int], bool] | None = None,
+        preview: Callable[[], dict[str, Tensor]] | None = None,
     ):
-        self.synced, self.config, self.run = synced, config, run
-        self.backend, self.names, self.frame_interval = backend, names, frame_interval
-        self.device, self.preview, self.reckoner = device, preview, reckoner
-        self.course, self.about = course or Course(config.steps, config.steps), about or {}
+        self.synced, self.plan, self.config, self.course = synced, plan, plan.config, plan.length
+        self.device, self.preview, self.reckoner = synced.device, preview, reckoner
         self.step = 0
         self.overrun: set[str] = set()
         self.ranks = ranks or Ranks()
+        config, device = plan.config, synced.device
         ahead = config.prefetch if config.prefetch >= 0 else 2 * (device.type == "cuda")
         self.supply = BatchSupply(sampler, config.seed, device, self.ranks, ahead)
         self.generator = torch.Generator(device)
         self.ranks.share_state(synced)
-        self.work = TrainingStep(synced, config, device, self.ranks, self.course)
+        self.work = TrainingStep(synced, config, self.ranks, self.course)
         # Messages between processes are not recorded.
         records = config.cuda_graphs and device.type == "cuda" and self.ranks.count == 1
         self.recordings = Recordings(self.work, self.generator, CudaRecorder(self.generator) if records else None)
@@ -87,8 +69,7 @@ class Trainer:
         """Train up to the configured step; returns the number of the signal that stopped it early, or None."""
         journal = None
         if self.ranks.writes:
-            config = replace(self.config, steps=self.course.steps)
-            journal = Journal(self.run, config, self.names, self.frame_interval, self.step, self.preview)
+            journal = Journal(self.plan, self.step, self.preview)
         self.synced.train()
         try:
             with Interruption() as interruption:
@@ -147,12 +128,12 @@ class Trainer:
     def _watch_clock(self) -> None:
         """Say once of each camera whose corrected frames leave the field's time."""
         beyond = self.synced.clock.overrun().tolist()
-        for name, seconds in zip(self.names, beyond, strict=True):
+        for name, seconds in zip(self.plan.names, beyond, strict=True):
             if seconds > 0 and name not in self.overrun:
                 self.overrun.add(name)
                 logger.warning(
                     "%s: its offset has left what the field's time was made for by %.3f s; its frames there teach "
-                    "nothing. Start again with --offset-init %s", name, seconds, self.run / "offsets.json",
+                    "nothing. Start again with --offset-init %s", name, seconds, self.plan.folder / "offsets.json",
                 )  # fmt: skip
 
     def _check(self, values: dict[str, float]) -> None:
@@ -173,13 +154,13 @@ class Trainer:
         if not self.ranks.writes:
             return
         path = save_checkpoint(
-            self.run / "checkpoints",
+            self.plan.folder / "checkpoints",
             self.step,
             {
-                **self.about,
+                **self.plan.about,
                 "course": asdict(self.course),
-                "backend": self.backend,
-                "cameras": self.names,
+                "backend": self.plan.backend,
+                "cameras": self.plan.names,
                 "model": self.synced.state_dict(),
                 "optimizer": self.work.optimizer.state_dict(),
                 "scaler": self.work.scaler.state_dict(),
@@ -188,29 +169,32 @@ class Trainer:
         )
         logger.info("saved %s", path)
 
-    def restore(self, path: Path) -> None:
+    def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint.
 
         Raises:
-            UserError: it is of another backend, scene or configuration.
+            UserError: it is of another configuration.
         """
-        record = load_checkpoint(path, self.backend, self.names)
-        restore_model(self.synced, record, path)
+        record = checkpoint.record
+        restore_model(self.synced, checkpoint)
         self.work.make_optimizer(record["optimizer"])
         self.work.make_scaler(record.get("scaler"))
         self.recordings.forget()
         self.supply.restore(record["batch_generator"])
         self.step = record["step"]
         if self.ranks.largest(self.step) != self.step:
-            raise UserError(f"{path}: is older than another process's; the run's folder must be shared by all machines")
+            raise UserError(
+                f"{checkpoint.path}: is older than another process's; the run's folder must be shared by all machines"
+            )
 
 
-def restore_model(synced: SyncedBackend, record: dict, path: Path) -> int:
+def restore_model(synced: SyncedBackend, checkpoint: Checkpoint) -> int:
     """Load a checkpoint's parameters and bring schedules to its last step; returns the number of finished steps.
 
     Raises:
         UserError: the parameters do not fit this configuration.
     """
+    path, record = checkpoint.path, checkpoint.record
     try:
         synced.load_state_dict(record["model"])
     except RuntimeError as error:

@@ -1,0 +1,38 @@
+"""What a training is: how long and how, where it is kept, what its checkpoints are known by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from syncnerf.config import TrainingConfig
+from syncnerf.training.schedule import Course
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that is to be.
+
+    Attributes:
+        config: steps, rates, rhythm of logs and checkpoints.
+        folder: the run's folder.
+        backend: the backend's name, for checkpoints.
+        names: the cameras in order.
+        frame_interval: seconds per frame, for the curves.
+        course: length of the training; the configuration's steps, unless it was changed on the way.
+        about: what else a checkpoint should hold.
+    """
+
+    config: TrainingConfig
+    folder: Path
+    backend: str
+    names: list[str]
+    frame_interval: float
+    course: Course | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def length(self) -> Course:
+        """The course, whether or not it was given."""
+        return self.course or Course(self.config.steps, self.config.steps)
