@@ -1,4 +1,4 @@
-"""Recordings that go on in a second file, in every export and in sound: as if it were one."""
+"""Recordings that go on in a second file, or lie on their side, in every export and in sound: as if they did not."""
 
 import json
 import os
@@ -8,11 +8,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from odd_videos import turn
 from sounds import RATE, scene_sound, write_video_with_sound
 from tiny_scene import FPS, FRAMES, TRUE_OFFSETS, camera_poses, picture, write_video
 
 from syncnerf.cli import main
 from syncnerf.scene import load_scene
+from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.video import VideoSource
 from syncnerf.sync.soundtrack import soundtrack
 from syncnerf.sync.trim import trim_video
@@ -137,3 +139,22 @@ def test_aligned_copies_keep_the_sound_of_both_files(tmp_path):
         shifts = np.arange(-200, 201)
         agreement = [np.dot(heard[begin + s : end + s], source[begin:end]) for s in shifts]
         assert abs(int(shifts[int(np.argmax(agreement))])) <= 16  # a millisecond
+
+
+def test_turned_recordings_are_shown_upright(own_scene):
+    """A quarter turn is in the file's display matrix: copies keep it, and ffmpeg's own are turned."""
+    program = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    turn(own_scene / f"{NAME}.mp4", 0, 1, -1, 0)
+    cameras = {f"cam{k:02d}": {"offset": offset, "stderr": 0.001} for k, offset in enumerate(TRUE_OFFSETS)}
+    (own_scene / "found.json").write_text(json.dumps({"unit": "seconds", "reference": "cam01", "cameras": cameras}))
+    frames = np.array(list(load_scene(own_scene).frames(CAMERA))).astype(int)
+    assert np.abs(frames[0] - decoded(own_scene / f"{NAME}.mp4")[0]).mean() > 5  # stored, it lies on its side
+    folder = export(own_scene, "aligned,ffmpeg")
+    (folder / "aligned").rename(folder / "copies")
+    environment = {**os.environ, "FFMPEG": program}
+    subprocess.run(["/bin/sh", "align.sh"], cwd=folder, env=environment, check=True, capture_output=True, timeout=60)
+    size = Intrinsics(frames.shape[2], frames.shape[1], 1.0, 1.0, 0.0, 0.0)
+    for copy in (folder / "copies" / f"{NAME}.mp4", folder / "aligned" / f"{NAME}.mp4"):
+        upright = np.stack(list(VideoSource(copy).decode(size))).astype(int)
+        assert shown(upright, frames) == expected_frames()
+        assert np.abs(upright - frames[expected_frames()]).mean() < 3
