@@ -157,6 +157,6 @@ def test_a_ray_is_in_the_box_just_between_where_it_enters_and_leaves(data):
     distances = torch.linspace(0.0, 20.0, 801, dtype=torch.float64)
     points = origin + distances[:, None] * direction
     depth = torch.minimum(points - bounds[0], bounds[1] - points).amin(dim=-1)
-    between = (distances >= enter) & (distances <= leave)
-    assert between[depth > 1e-6].all()
-    assert not between[depth < -1e-6].any()
+    assert ((distances >= enter) & (distances <= leave))[depth > 1e-6].all()
+    # A ray that misses leaves where it enters: nothing lies between.
+    assert not ((distances > enter) & (distances < leave))[depth < -1e-6].any()
