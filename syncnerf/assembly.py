@@ -23,6 +23,7 @@ from syncnerf.sampling.time_series import TimeSeriesSampler
 from syncnerf.sampling.views import ViewSampler
 from syncnerf.scene import Scene
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
+from syncnerf.starting.start import starting_points
 from syncnerf.sync import SyncResult, only_sure, synchronize
 from syncnerf.sync.synchronize import WORKING_SIDE
 from syncnerf.synced import SyncedBackend
@@ -44,6 +45,8 @@ def assemble(job: Job) -> SyncedBackend:
     if checkpoint is not None:
         clock.range.copy_(checkpoint.record["model"]["clock.range"])
     geometry = scene_geometry(scene, clock.frame_count(scene.frame_interval), config.training.steps, hull)
+    if spec.starts_from_points and stored is None:
+        geometry = replace(geometry, points=starting_points(scene, clock, hull))
     execution = Execution(
         engine=job.engine,
         fixed_shapes=job.device.type == "cuda",

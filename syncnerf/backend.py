@@ -65,6 +65,21 @@ class NormalizedDeviceCoordinates:
 
 
 @dataclass(frozen=True)
+class StartingPaths:
+    """Points that were followed through space.
+
+    Attributes:
+        times: of the field, ascending, float64, shape [T].
+        places: in the world, float32, shape [T, N, 3].
+        seen: where they are known, bool, shape [T, N].
+    """
+
+    times: Tensor
+    places: Tensor
+    seen: Tensor
+
+
+@dataclass(frozen=True)
 class StartingPoints:
     """Points where something was seen, for a field to start from.
 
@@ -72,11 +87,13 @@ class StartingPoints:
         places: in the world, float64, shape [P, 3].
         colours: in [0, 1], float32, shape [P, 3].
         times: the field's coordinate at which each was seen there, float64, shape [P]; NaN for what stands still.
+        paths: some points' ways through space, or None where none is known.
     """
 
     places: Tensor
     colours: Tensor
     times: Tensor
+    paths: StartingPaths | None = None
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Scaffold(nn.Module):
             knots = 2 * knots - splines.DEGREE
             self.places.append(torch.zeros(knots, count, 3))
             self.turns.append(torch.zeros(knots, count, 4))
-        self.spacing = spacing
+        self.register_buffer("spacing", torch.tensor(spacing))
         self.register_buffer("neighbours", torch.zeros(count, min(NEIGHBOURS, count - 1), dtype=torch.int64))
         self.register_buffer("closeness", torch.zeros(count, min(NEIGHBOURS, count - 1)))
         self.renew_neighbours()

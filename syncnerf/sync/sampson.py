@@ -1,5 +1,7 @@
 """Pairwise lags from point tracks by the Sampson epipolar error; cameras may move (VisualSync, arXiv 2512.02017)."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, replace
 
@@ -51,13 +53,16 @@ class RayTracks:
         """Seconds from the first frame's begin to the last one's end."""
         return float(self.times[-1] - self.times[0]) + self.interval
 
+    def chosen(self, which: Tensor) -> RayTracks:
+        """Some of the tracks, by a mask or numbers."""
+        colours = None if self.colours is None else self.colours[which]
+        return replace(self, rays=self.rays[:, which], visible=self.visible[:, which], colours=colours)
+
 
 def ray_tracks(tracks: Tracks, camera: Camera) -> RayTracks:
     """Turn tracks into rays, and leave out those that a fixed point in space explains."""
     every = all_rays(tracks, camera)
-    moving = static_error(every) > STATIC_ERROR
-    colours = None if every.colours is None else every.colours[moving]
-    return replace(every, rays=every.rays[:, moving], visible=every.visible[:, moving], colours=colours)
+    return every.chosen(static_error(every) > STATIC_ERROR)
 
 
 def all_rays(tracks: Tracks, camera: Camera) -> RayTracks:
@@ -164,9 +169,7 @@ def matched_energy(
         For each frame of the first camera the sum of the matches' errors (each between 0 and 1), and how many matches
         are visible in both; both of shape [T].
     """
-    one = replace(first, rays=first.rays[:, rows], visible=first.visible[:, rows])
-    two = replace(second, rays=second.rays[:, columns], visible=second.visible[:, columns])
-    robust, common = _robust_errors(one, two, shift, 1, paired=True)
+    robust, common = _robust_errors(first.chosen(rows), second.chosen(columns), shift, 1, paired=True)
     return (robust * common).sum(1), common.sum(1)
 
 

@@ -1,0 +1,230 @@
+"""The Gaussians backend: whole views at their moments in, pictures out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syncnerf.backend import Backend, Execution, Replacement, SceneGeometry
+from syncnerf.questions import RayQuestion, Rendering, ViewBatch, ViewQuestion
+from syncnerf.rendering.backdrop import Backdrop
+from syncnerf.scene.camera import Intrinsics
+from syncnerf.scene.views import Views
+from syncnerf_gaussians.cloud import RESTING, Cloud
+from syncnerf_gaussians.density import relocation
+from syncnerf_gaussians.gaussians import Gaussians, Motion, View
+from syncnerf_gaussians.losses import dissimilarity
+from syncnerf_gaussians.raster import Raster, cast, influence, rasterise, rasterise_rates
+from syncnerf_gaussians.scaffold import Scaffold
+from syncnerf_gaussians.spec import GaussiansConfig
+from syncnerf_gaussians.start import begin
+
+BAND = 8
+"""Rows of a picture that are drawn at one moment, where rows are read one after another."""
+PAIRS = 4
+"""Pairs of moments between which the scaffold's rigidity is measured at once."""
+
+
+class GaussiansBackend(Backend):
+    """Gaussians that rest or are carried by a scaffold's nodes, drawn by a rasteriser.
+
+    What a Gaussian adds to pictures, and to how wrong they are, is looked at now and then; those that add nothing move
+    to where pictures are wrong.
+    """
+
+    def __init__(self, config: GaussiansConfig, geometry: SceneGeometry, execution: Execution):
+        super().__init__(execution)
+        self.config, self.geometry = config, geometry
+        self.half = 0.5 * float((geometry.bounds[1] - geometry.bounds[0]).max())
+        self.cloud = Cloud(
+            config.cloud.gaussians, config.scaffold.moments, config.cloud.harmonics_degree, config.cloud.shade_knots
+        )
+        levels, spacing = config.scaffold.knot_levels, config.scaffold.knot_spacing
+        segments = max(1, round(geometry.frame_count / spacing / 2 ** (levels - 1)))
+        self.scaffold = Scaffold(torch.zeros(config.scaffold.nodes, 3), segments, levels, 1.0)
+        self.backdrop = Backdrop(geometry.background)
+        self.register_buffer("shown", torch.zeros(2, config.cloud.gaussians))
+        begin(self.cloud, self.scaffold, geometry, config.cloud)
+        self.before_step(0)
+
+    # -- rendering -----------------------------------------------------------------------------------------------
+
+    def render_views(self, question: ViewQuestion, generator: torch.Generator | None = None) -> Rendering:
+        """Draw B views; see :meth:`syncnerf.backend.Backend.render_views`."""
+        if not question.views.lens.is_ideal:
+            return super().render_views(question, generator)
+        wanted = question.wanted
+        parts, extras = [], {}
+        for index in range(len(question)):
+            views, times = _bands(question[index : index + 1])
+            drawn = self.cloud.at(times, self.scaffold)
+            raster = rasterise(drawn[0], views, drawn[1], with_depth=wanted.depth)
+            part = self._rendering(raster, question.views[index : index + 1])
+            if wanted.parts:
+                part.extras |= self._parts(*drawn, views, question.views[index : index + 1])
+            parts.append(part)
+            extras.setdefault("drawn", []).append((*drawn, views))
+        return Rendering.of(parts, torch.cat, extras)
+
+    def render_rays(self, question: RayQuestion, generator: torch.Generator | None = None) -> Rendering:
+        """Colours of N loose rays; quick where many share their origin and their time."""
+        times, moments = question.times.detach().unique(return_inverse=True)
+        first = torch.zeros(len(times), dtype=torch.int64, device=times.device)
+        first[moments] = torch.arange(len(moments), device=times.device)
+        gaussians, motion = self.cloud.at(question.times[first], self.scaffold)
+        raster = cast(gaussians, question.rays, moments, motion)
+        background = self.backdrop(question.rays.directions)
+        rgb = raster.rgb + (1.0 - raster.accumulation[:, None]) * background
+        return Rendering(rgb, raster.depth, raster.accumulation)
+
+    def render_slopes(self, question: RayQuestion | ViewQuestion) -> Rendering:
+        """Views and their derivatives by time, forward through the rasteriser; of loose rays, backward."""
+        if not isinstance(question, ViewQuestion):
+            return super().render_slopes(question)
+        parts = []
+        with torch.no_grad():
+            for index in range(len(question)):
+                views, times = _bands(question[index : index + 1])
+                gaussians, motion = self.cloud.at(times, self.scaffold, with_rates=True)
+                raster, slopes = rasterise_rates(gaussians, views, motion)
+                part = self._rendering(raster, question.views[index : index + 1])
+                part.slopes = slopes.reshape(part.rgb.shape)
+                parts.append(part)
+        return Rendering.of(parts, torch.cat)
+
+    def _parts(self, gaussians: Gaussians, motion: Motion, views: list[View], view: Views) -> dict[str, Tensor]:
+        """Pictures of what rests alone, and of what moves alone."""
+        rests, nothing = self.cloud.nodes[:, 0] == RESTING, -torch.inf
+        found = {}
+        for name, shown in (("static_rgb", rests), ("dynamic_rgb", ~rests)):
+            some = replace(gaussians, opacity_logits=torch.where(shown, gaussians.opacity_logits, nothing))
+            found[name] = self._rendering(rasterise(some, views, motion, with_depth=False), view).rgb
+        return found
+
+    def _rendering(self, raster: Raster, view: Views) -> Rendering:
+        """A picture [1, H, W] before its background."""
+        background = self.backdrop(view.rays().directions) if self.geometry.background is None else self.backdrop.known
+        rgb = raster.rgb + (1.0 - raster.accumulation[:, None]) * background
+        shape = (1, view.height, view.width)
+        depth = None if raster.depth is None else raster.depth.reshape(shape)
+        return Rendering(rgb.reshape(*shape, 3), depth, raster.accumulation.reshape(shape))
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def losses(self, rendering: Rendering, batch: ViewBatch, step: int) -> dict[str, Tensor]:
+        """Absolute difference and structural dissimilarity, at the end squares alone: what PSNR counts."""
+        config, difference = self.config.losses, rendering.rgb - batch.rgb
+        if step >= config.squares_from * self.geometry.steps:
+            return {"photometric": config.squares_weight * difference.square().mean()}
+        terms = {"photometric": (1.0 - config.similarity_weight) * difference.abs().mean()}
+        if config.similarity_weight:
+            terms["similarity"] = config.similarity_weight * dissimilarity(rendering.rgb, batch.rgb)
+        return terms
+
+    def penalties(self, step: int) -> dict[str, Tensor]:
+        """What holds back the scaffold, now and then, and the Gaussians' opacities and sizes."""
+        scaffold, losses, terms = self.config.scaffold, self.config.losses, {}
+        if step % scaffold.regularize_every == 0:
+            if scaffold.rigidity_weight:
+                weight = scaffold.regularize_every * scaffold.rigidity_weight
+                terms["rigidity"] = weight * self.scaffold.rigidity(*self._moments(step))
+            if scaffold.acceleration_weight:
+                weight = scaffold.regularize_every * scaffold.acceleration_weight
+                terms["acceleration"] = weight * self.scaffold.acceleration()
+        if losses.opacity_weight:
+            terms["opacity"] = losses.opacity_weight * torch.sigmoid(self.cloud.opacity_logits).mean()
+        if losses.scale_weight:
+            terms["scale"] = losses.scale_weight * self.cloud.log_scales.exp().mean() / self.half
+        return terms
+
+    def _moments(self, step: int) -> tuple[Tensor, Tensor]:
+        """Pairs of moments of a step, drawn by its number."""
+        generator = torch.Generator().manual_seed(step)
+        first, apart = torch.rand(2, PAIRS, generator=generator, dtype=torch.float64) * 2.0 - 1.0
+        reach = self.config.scaffold.rigidity_reach * 2.0 / max(self.geometry.frame_count - 1, 1)
+        device = self.cloud.means.device
+        return first.to(device), (first + reach * apart).clamp(-1.0, 1.0).to(device)
+
+    def param_groups(self, base_lr: float) -> list[dict[str, Any]]:
+        """Each kind of parameter at its own multiple of the base learning rate."""
+        cloud, rates = self.cloud, self.config.rates
+        groups = {
+            "means": ([cloud.means], rates.mean_rate * self.half),
+            "quaternions": ([cloud.quaternions], rates.turn_rate),
+            "scales": ([cloud.log_scales], rates.scale_rate),
+            "opacities": ([cloud.opacity_logits], rates.opacity_rate),
+            "colours": ([cloud.colours], rates.colour_rate),
+            "sides": ([cloud.sides, cloud.shades], rates.side_rate),
+            "skin": ([cloud.skin], rates.skin_rate),
+            "paths": (list(self.scaffold.places), rates.path_rate * self.half),
+            "node_turns": (list(self.scaffold.turns), rates.node_turn_rate),
+        }
+        own = [{"name": name, "params": params, "lr": base_lr * rate} for name, (params, rate) in groups.items()]
+        return own + self.backdrop.param_groups(base_lr * rates.colour_rate)
+
+    def before_step(self, step: int) -> None:
+        """Let finer parts of the paths learn, one after the other."""
+        config = self.config.scaffold
+        until = config.levels_until * self.geometry.steps
+        share = 1.0 if step >= until else step / until
+        self.scaffold.hold_levels(1 + math.floor(share * (config.knot_levels - 1)))
+
+    def after_backward(self, rendering: Rendering, batch: ViewBatch, step: int) -> Sequence[Tensor]:
+        """Look, now and then, at what each Gaussian adds to the batch's pictures and to their errors."""
+        self.seen_now = None
+        if step % self.config.density.look_every:
+            return ()
+        errors = (rendering.rgb - batch.rgb).detach().square().mean(dim=-1).sqrt()
+        sums = torch.zeros_like(self.shown)
+        for (gaussians, motion, views), wrong in zip(rendering.extras["drawn"], errors, strict=True):
+            found = influence(gaussians, views, motion, wrong.reshape(-1))
+            sums += torch.stack([found.weights, found.errors])
+        self.seen_now = sums
+        return (sums,)
+
+    def after_step(self, step: int) -> Sequence[Replacement]:
+        """Take note of what was looked at, and relocate what shows nothing."""
+        config, cloud = self.config.density, self.cloud
+        if self.seen_now is not None:
+            self.shown += self.seen_now
+        end = config.relocate_until * self.geometry.steps
+        if (step + 1) % config.relocate_every or not config.relocate_start <= step < end:
+            return ()
+        shown, wrong = self.shown
+        idle = torch.sigmoid(cloud.opacity_logits) < config.idle_opacity
+        idle |= shown < config.idle_share * shown.mean()
+        # Seeded by the step, so that a resumed run takes the same draws.
+        moving, joined = relocation(idle, wrong, torch.Generator().manual_seed(step))
+        cloud.relocate(moving, joined)
+        self.shown.zero_()
+        self.scaffold.renew_neighbours()
+        rows = torch.arange(len(cloud), device=moving.device)
+        rows[moving], rows[joined] = -1, -1
+        own = (cloud.means, cloud.quaternions, cloud.log_scales, cloud.opacity_logits, cloud.colours, cloud.sides,
+               cloud.skin)  # fmt: skip
+        return [Replacement(parameter, parameter, rows) for parameter in own]
+
+
+def _bands(question: ViewQuestion) -> tuple[list[View], Tensor]:
+    """One view as pictures that are each taken at one moment: itself, or bands of rows; and their moments [V]."""
+    views, row = question.views, 0
+    size = views.intrinsics[0].tolist()
+    left, top = views.corners[0].tolist()
+    whole = View(
+        Intrinsics(views.width, views.height, size[2], size[3], size[4] - left, size[5] - top),
+        views.poses[0].cpu(), views.near, views.far,
+    )  # fmt: skip
+    if not bool((question.readouts != 0).any()) and not question.readouts.requires_grad:
+        return [whole], question.times
+    bands = whole.bands(BAND)
+    middles = []
+    for band in bands:
+        middles.append(row + (band.intrinsics.height - 1) / 2)
+        row += band.intrinsics.height
+    late = (torch.tensor(middles, dtype=torch.float64) + 0.5 + top) / size[1] - 0.5
+    return bands, question.times + late.to(question.times.device) * question.readouts

@@ -1,0 +1,111 @@
+"""The Gaussians that are learned: a fixed number of them, each resting or carried by nodes of a scaffold."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from syncnerf_gaussians import splines
+from syncnerf_gaussians.density import shared
+from syncnerf_gaussians.gaussians import Gaussians, Motion, Skinning
+from syncnerf_gaussians.scaffold import CARRIERS, Scaffold
+
+CONSTANT = 0.28209479177387814
+"""The spherical harmonic of degree 0."""
+RESTING = -1
+"""In the place of a node: a Gaussian that no node carries."""
+
+
+class Cloud(nn.Module):
+    """N Gaussians, whose colours may change slowly with time.
+
+    Args:
+        count: N.
+        moments: moments of reference J; the mean of a Gaussian is its centre at one of them.
+        degree: of the spherical harmonics of its colours.
+        shades: knots of a spline through time that is added to its colours, alike from all sides; 0 for none.
+    """
+
+    def __init__(self, count: int, moments: int, degree: int, shades: int):
+        super().__init__()
+        self.means = nn.Parameter(torch.zeros(count, 3))
+        self.quaternions = nn.Parameter(torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(count, 1))
+        self.log_scales = nn.Parameter(torch.zeros(count, 3))
+        self.opacity_logits = nn.Parameter(torch.zeros(count))
+        self.colours = nn.Parameter(torch.zeros(count, 1, 3))
+        self.sides = nn.Parameter(torch.zeros(count, (degree + 1) ** 2 - 1, 3))
+        self.shades = nn.Parameter(torch.zeros(shades, count, 1, 3))
+        self.skin = nn.Parameter(torch.zeros(count, CARRIERS))
+        self.register_buffer("nodes", torch.full((count, CARRIERS), RESTING, dtype=torch.int32))
+        self.register_buffer("moments", torch.zeros(count, dtype=torch.int32))
+        self.register_buffer("rest_times", torch.linspace(-1.0, 1.0, moments, dtype=torch.float64))
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def at(self, times: Tensor, scaffold: Scaffold, with_rates: bool = False) -> tuple[Gaussians, Motion]:
+        """What is drawn at times (float64, shape [V]), which gradients reach; shades are those of the mean time."""
+        harmonics = torch.cat([self.colours, self.sides], dim=1)
+        if len(self.shades):
+            shade = splines.evaluate(self.shades, times.mean()[None])[0]
+            harmonics = torch.cat([self.colours + shade, self.sides], dim=1)
+        gaussians = Gaussians(self.means, self.quaternions, self.log_scales, self.opacity_logits, harmonics)
+        return gaussians, Motion(times, self.skinning(times, scaffold, with_rates))
+
+    def skinning(self, times: Tensor, scaffold: Scaffold, with_rates: bool) -> Skinning:
+        """How the nodes carry the Gaussians to times."""
+        rest, poses = scaffold.poses(self.rest_times), scaffold.poses(times)
+        rates = scaffold.slopes(times) if with_rates else None
+        return Skinning(self.nodes, torch.softmax(self.skin, dim=1), self.moments, rest, poses, rates)
+
+    # -- placing -------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def put(self, places: Tensor, colours: Tensor, times: Tensor, sizes: Tensor, opacity: float) -> None:
+        """Put a Gaussian on each of N points, at the moments of reference that are nearest to their times.
+
+        Args:
+            places: shape [N, 3].
+            colours: in [0, 1], shape [N, 3].
+            times: float64, shape [N]; NaN for what rests.
+            sizes: standard deviations, shape [N].
+            opacity: of all of them.
+        """
+        self.means.copy_(places)
+        self.colours.copy_(((colours - 0.5) / CONSTANT)[:, None])
+        self.log_scales.copy_(sizes.log()[:, None])
+        self.opacity_logits.fill_(opacity).logit_()
+        self.moments.copy_((times.nan_to_num(0.0)[:, None] - self.rest_times).abs().argmin(dim=1))
+        self.skin.zero_()
+        self.nodes.copy_(torch.where(times.isnan(), RESTING, 0)[:, None].expand_as(self.nodes))
+
+    @torch.no_grad()
+    def bind(self, scaffold: Scaffold, which: Tensor) -> None:
+        """Choose anew which nodes carry some of the Gaussians (numbers [K]), by their distances over time."""
+        which = which[self.nodes[which, 0] != RESTING]
+        times = self.rest_times[self.moments[which].long()]
+        nodes, distances = scaffold.carriers(self.means[which], times)
+        self.nodes[which] = nodes.int()
+        self.skin[which] = -0.5 * (distances / scaffold.spacing).square()
+
+    @torch.no_grad()
+    def relocate(self, moving: Tensor, joined: Tensor) -> None:
+        """Move Gaussians onto others, which become so much smaller and fainter that the picture stays as it is.
+
+        Args:
+            moving: numbers of those that move, int64, shape [K].
+            joined: numbers of those that they join, shape [K].
+        """
+        if not len(moving):
+            return
+        copies = 1 + joined.bincount(minlength=len(self))
+        parents = joined.unique()
+        opacities, factors = shared(torch.sigmoid(self.opacity_logits[parents]), copies[parents])
+        self.opacity_logits[parents] = torch.logit(opacities.clamp(1e-4, 1.0 - 1e-4))
+        self.log_scales[parents] += factors.log()[:, None]
+        for tensor in (
+            self.means, self.quaternions, self.log_scales, self.opacity_logits, self.colours, self.sides, self.skin,
+            self.nodes, self.moments,
+        ):  # fmt: skip
+            tensor[moving] = tensor[joined]
+        self.shades[:, moving] = self.shades[:, joined]

@@ -1,0 +1,31 @@
+"""What the core reads before anything heavy is imported: the backend's name and options."""
+
+from dataclasses import dataclass
+
+from syncnerf.backend import BackendSpec
+from syncnerf.option import check_values, option, part
+from syncnerf_gaussians.options import CloudConfig, DensityConfig, LossesConfig, RatesConfig, ScaffoldConfig
+
+
+@dataclass(frozen=True)
+class GaussiansConfig:
+    """How Gaussians move, and the options of the parts."""
+
+    motion: str = option("scaffold", "scaffold: carried by nodes on splines", ("scaffold",))
+    cloud: CloudConfig = part(CloudConfig)
+    scaffold: ScaffoldConfig = part(ScaffoldConfig)
+    density: DensityConfig = part(DensityConfig)
+    losses: LossesConfig = part(LossesConfig)
+    rates: RatesConfig = part(RatesConfig)
+
+    __post_init__ = check_values
+
+
+SPEC = BackendSpec(
+    name="gaussians",
+    summary="Gaussians carried by a scaffold of splines: whole pictures in milliseconds",
+    config=GaussiansConfig,
+    adapter="syncnerf_gaussians.adapter:GaussiansBackend",
+    trains_on="views",
+    starts_from_points=True,
+)

@@ -1,0 +1,156 @@
+"""What a training starts from: Gaussians on the points that are known, and nodes that follow the tracks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from syncnerf.backend import SceneGeometry, StartingPaths, StartingPoints
+from syncnerf_gaussians.cloud import Cloud
+from syncnerf_gaussians.flow import fit_paths, follow
+from syncnerf_gaussians.gaussians import Poses
+from syncnerf_gaussians.options import CloudConfig
+from syncnerf_gaussians.scaffold import Scaffold, spread_out
+
+MOST_CANDIDATES = 20_000
+"""Points among which nodes are chosen."""
+FIRST_SHARE = 0.75
+"""Share of the nodes that are chosen at the first moment."""
+COVERED = 1.5
+"""A point is covered where a node is within so many times the nodes' spacing."""
+ASKED = 1000
+"""Points whose neighbours are looked for to tell how far apart points are."""
+GUIDES = 2000
+"""Points that stand still that hold nodes near them."""
+
+
+@torch.no_grad()
+def begin(cloud: Cloud, scaffold: Scaffold, geometry: SceneGeometry, config: CloudConfig) -> None:
+    """Put the nodes and the Gaussians where something is known to be; where nothing is, anywhere in the space.
+
+    Draws come from torch's own generator.
+    """
+    points = geometry.points or _anywhere(geometry, 4 * len(cloud))
+    still, paths = points.times.isnan(), points.paths or _no_paths(geometry)
+    moving, resting = _chosen(points, ~still), _chosen(points, still)
+    homes = cloud.rest_times
+    if len(moving.places):
+        moments = moving.times.unique()
+        kept = torch.linspace(0, len(moments) - 1, len(homes)).round().long()
+        homes.copy_(moments[kept])
+        poses, spacing = first_paths(moving, _held(paths, resting), len(scaffold))
+        scaffold.spacing.fill_(spacing)
+        fit_paths(scaffold, paths.times, poses)
+        moving = _chosen(moving, torch.isin(moving.times, homes))
+    per_moment = len(moving.places) / len(moving.times.unique()) if len(moving.places) else 0
+    share = len(resting.places) / max(len(resting.places) + per_moment, 1)
+    counts = (round(share * len(cloud)), len(cloud) - round(share * len(cloud)))
+    parts, sizes = [], []
+    for group, count, there in ((resting, counts[0], len(resting.places)), (moving, counts[1], per_moment)):
+        if count:
+            order = torch.cat([torch.randperm(len(group.places)) for _ in range(-(-count // len(group.places)))])
+            parts.append(_chosen(group, order[:count]))
+            sizes.append(torch.full((count,), config.start_size * _spacing(group) * (there / count) ** 0.5))
+    places = torch.cat([part.places for part in parts]).float()
+    sizes = torch.cat(sizes)
+    # Several on one point learn nothing that one would not.
+    places = places + 0.5 * sizes[:, None] * torch.randn_like(places)
+    colours, times = (torch.cat([getattr(part, name) for part in parts]) for name in ("colours", "times"))
+    cloud.put(places, colours, times, sizes, config.start_opacity)
+    cloud.bind(scaffold, torch.arange(len(cloud)))
+
+
+def first_paths(points: StartingPoints, paths: StartingPaths, count: int) -> tuple[Poses, float]:
+    """Nodes on moving points, and the paths that tracks give them.
+
+    They are spread over the points of the middlemost moment first, then, moment by moment away from it, over those
+    points that none of them has come near by then.
+
+    Args:
+        points: that move.
+        paths: what is known of the motion.
+        count: number of nodes.
+
+    Returns:
+        The nodes' poses at the paths' times, [T, count, ...], and their spacing.
+    """
+    moments = points.times.unique()
+    order = (moments - moments.median()).abs().argsort(stable=True)
+    positions: list[Tensor] = []
+    quaternions: list[Tensor] = []
+    spacing = 0.0
+    for moment in moments[order].tolist():
+        number = int((paths.times - moment).abs().argmin())
+        there = points.places[points.times == moment].float()
+        there = there[:: max(1, len(there) // MOST_CANDIDATES)]
+        room = count - sum(part.shape[1] for part in positions)
+        if not positions:
+            chosen = there[spread_out(there, max(1, round(FIRST_SHARE * room)))]
+            apart = torch.cdist(chosen, chosen).fill_diagonal_(torch.inf).amin(dim=1)
+            spacing = float(apart.median()) if len(chosen) > 1 else 1.0
+        else:
+            nodes = torch.cat([part[number] for part in positions])
+            chosen = _uncovered(there, nodes, room, COVERED * spacing)
+        if len(chosen):
+            found = follow(chosen, number, paths.places, paths.seen, 2.0 * spacing)
+            positions.append(found.positions)
+            quaternions.append(found.quaternions)
+    poses = Poses(torch.cat(positions, dim=1), torch.cat(quaternions, dim=1))
+    # Always as many: a checkpoint's shapes follow from the options alone.
+    again = torch.arange(count) % poses.positions.shape[1]
+    return Poses(poses.positions[:, again], poses.quaternions[:, again]), spacing
+
+
+def _uncovered(points: Tensor, nodes: Tensor, room: int, reach: float) -> Tensor:
+    """Points further than ``reach`` from all nodes and from each other, as many as there is room for."""
+    bare = points[torch.cdist(points, nodes).amin(dim=1) > reach]
+    chosen = bare[:0]
+    while len(chosen) < room and len(bare):
+        chosen = torch.cat([chosen, bare[:1]])
+        bare = bare[(bare - chosen[-1]).norm(dim=-1) > reach]
+    return chosen
+
+
+def _held(paths: StartingPaths, resting: StartingPoints) -> StartingPaths:
+    """Tracks, and points that stand still among them."""
+    some = resting.places[torch.randperm(len(resting.places))[:GUIDES]].float()
+    count = len(paths.times)
+    return StartingPaths(
+        paths.times,
+        torch.cat([paths.places, some.expand(count, -1, 3)], dim=1),
+        torch.cat([paths.seen, torch.ones(count, len(some), dtype=torch.bool)], dim=1),
+    )
+
+
+def _anywhere(geometry: SceneGeometry, count: int) -> StartingPoints:
+    """Grey points in the space that may hold something, at a few moments."""
+    low, high = geometry.bounds.double()
+    places = low + torch.rand(count, 3, dtype=torch.float64) * (high - low)
+    if geometry.occupied is not None and bool(geometry.occupied.any()):
+        cells = geometry.occupied.nonzero()[torch.randint(int(geometry.occupied.sum()), (count,))]
+        share = (cells + torch.rand(count, 3)) / torch.tensor(geometry.occupied.shape)
+        places = low + share * (high - low)
+    times = torch.zeros(count, dtype=torch.float64)
+    times[::2] = torch.nan
+    return StartingPoints(places, torch.full((count, 3), 0.5), times)
+
+
+def _no_paths(geometry: SceneGeometry) -> StartingPaths:
+    times = torch.linspace(-1.0, 1.0, max(2, geometry.frame_count), dtype=torch.float64)
+    return StartingPaths(times, torch.empty(len(times), 0, 3), torch.empty(len(times), 0, dtype=torch.bool))
+
+
+def _chosen(points: StartingPoints, which: Tensor) -> StartingPoints:
+    return StartingPoints(points.places[which], points.colours[which], points.times[which])
+
+
+def _spacing(points: StartingPoints) -> float:
+    """Median distance from a point to its nearest of the same moment."""
+    same = points.times == points.times[0] if not bool(points.times[0].isnan()) else points.times.isnan()
+    there = points.places[same].float()
+    asked = there[:: max(1, len(there) // ASKED)]
+    apart = torch.cdist(asked, there)
+    apart[apart == 0] = torch.inf
+    found = apart.amin(dim=1)
+    found = found[found.isfinite()]
+    return float(found.median()) if len(found) else 1.0

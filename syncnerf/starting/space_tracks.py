@@ -1,0 +1,106 @@
+"""Tracks of several cameras on a common clock, matched and triangulated: what moves in space, and how."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from syncnerf.scene import Scene
+from syncnerf.sync.sampson import LEAST_COMMON, RayTracks, at_times, match_energy, may_match
+
+COMPANIONS = 5
+"""Cameras, those standing nearest, that each camera's tracks are matched with."""
+LARGEST_ENERGY = 0.3
+"""Robust Sampson error of a match at most."""
+LEAST_ANGLE = 4.0
+"""Degrees between two rays below which they do not tell the depth."""
+LARGEST_GAP = 1.5
+"""Pixels that two rays may pass each other by."""
+
+
+@dataclass(frozen=True)
+class SpaceTracks:
+    """Points followed through space.
+
+    Attributes:
+        times: scene times in seconds, ascending, float64, shape [T].
+        places: scene units, float32, shape [T, N, 3]; 0 where not seen.
+        seen: where they are known, bool, shape [T, N].
+    """
+
+    times: Tensor
+    places: Tensor
+    seen: Tensor
+
+    def __len__(self) -> int:
+        return self.places.shape[1]
+
+    def lasting(self, moments: int = 2) -> SpaceTracks:
+        """Those that are known at so many moments at least."""
+        kept = self.seen.sum(dim=0) >= moments
+        return SpaceTracks(self.times, self.places[:, kept], self.seen[:, kept])
+
+
+def triangulated_tracks(scene: Scene, tracks: dict[int, RayTracks], offsets: Tensor, times: Tensor) -> SpaceTracks:
+    """Match moving tracks between cameras by epipolar geometry at known offsets, and triangulate them.
+
+    Tracks that are each other's best over all their common frames belong together; at each moment two rays make a
+    point, the middle of where they pass each other, if they do so closely enough and at an angle.
+
+    Args:
+        scene: whose cameras they are.
+        tracks: moving tracks by global camera index.
+        offsets: what is added to a camera's own time, seconds, shape [C].
+        times: scene times at which the points are wanted, seconds, float64, shape [T].
+    """
+    places, seen = [torch.empty(len(times), 0, 3)], [torch.empty(len(times), 0, dtype=torch.bool)]
+    for first, second in camera_pairs(scene, tuple(tracks)):
+        one, two = tracks[first], tracks[second]
+        if min(one.rays.shape[1], two.rays.shape[1]) == 0:
+            continue
+        rows, columns = _matches(one, two, float(offsets[first] - offsets[second]))
+        found = _triangulated(
+            one.chosen(rows), two.chosen(columns), times - float(offsets[first]), times - float(offsets[second])
+        )
+        places.append(found[0].float())
+        seen.append(found[1])
+    return SpaceTracks(times, torch.cat(places, dim=1), torch.cat(seen, dim=1)).lasting()
+
+
+def camera_pairs(scene: Scene, cameras: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Pairs of cameras, each with those that stand nearest to it, ascending."""
+    centres = torch.stack([scene.cameras[index].pose(0)[:3, 3] for index in cameras])
+    apart = torch.cdist(centres, centres).fill_diagonal_(torch.inf)
+    near = apart.topk(min(COMPANIONS, len(cameras) - 1), dim=1, largest=False).indices.tolist()
+    pairs = {tuple(sorted((place, other))) for place, others in enumerate(near) for other in others}
+    return [(cameras[a], cameras[b]) for a, b in sorted(pairs)]
+
+
+def _matches(one: RayTracks, two: RayTracks, shift: float) -> tuple[Tensor, Tensor]:
+    """Tracks of two cameras that are each other's best partners."""
+    energy, common = match_energy(one, two, shift)
+    energy = torch.where(may_match(one, two) & (common >= LEAST_COMMON), energy, torch.ones(()))
+    partner = energy.argmin(dim=1)
+    mutual = energy.argmin(dim=0)[partner] == torch.arange(len(partner))
+    rows = (mutual & (energy.amin(dim=1) < LARGEST_ENERGY)).nonzero()[:, 0]
+    return rows, partner[rows]
+
+
+def _triangulated(one: RayTracks, two: RayTracks, own: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Middles of pairs of rays [T, K, 3] at times on either clock, and whether they are to be believed [T, K]."""
+    (start, ray, visible), (start_2, ray_2, visible_2) = at_times(one, own), at_times(two, others)
+    between = (start_2 - start)[:, None]
+    cosine = (ray * ray_2).sum(dim=-1)
+    along, along_2 = (between * ray).sum(dim=-1), (between * ray_2).sum(dim=-1)
+    sine_squared = (1.0 - cosine.square()).clamp_min(1e-9)
+    distance = (along - cosine * along_2) / sine_squared
+    distance_2 = (cosine * along - along_2) / sine_squared
+    point, point_2 = start[:, None] + distance[..., None] * ray, start_2[:, None] + distance_2[..., None] * ray_2
+    gap = (point - point_2).norm(dim=-1)
+    near = torch.minimum(distance / one.focal, distance_2 / two.focal)
+    fine = visible & visible_2 & (near > 0) & (gap < LARGEST_GAP * near)
+    fine &= cosine.abs() < math.cos(math.radians(LEAST_ANGLE))
+    return torch.where(fine[..., None], 0.5 * (point + point_2), 0.0), fine

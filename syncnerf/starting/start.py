@@ -1,0 +1,102 @@
+"""Everything that is known of a scene before a training, as one: points, and ways through space."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from syncnerf.backend import StartingPaths, StartingPoints
+from syncnerf.clock import Clock
+from syncnerf.scene.points import scene_points
+from syncnerf.scene.scene import Scene
+from syncnerf.starting.space_tracks import SpaceTracks, triangulated_tracks
+from syncnerf.starting.surfaces import ColouredPoints, moment_surfaces
+from syncnerf.sync.sampson import RayTracks, ray_tracks
+from syncnerf.sync.tracks import follow_points
+from syncnerf.sync.workers import in_parallel
+
+logger = logging.getLogger(__name__)
+
+FRAMES_APART = 5
+"""Frames between the moments at which surfaces are carved."""
+MOST_MOMENTS = 60
+"""Such moments at most."""
+MOST_OBSERVATIONS = 50_000
+"""Points at most that are taken from tracks."""
+
+
+@torch.no_grad()
+def starting_points(scene: Scene, clock: Clock, hull: Tensor | None) -> StartingPoints | None:
+    """What a field may start from; None where nothing is known.
+
+    With a known background, surfaces are carved moment by moment, as the clock has the frames by now. Without, there
+    are the points of the still scene and those of the tracks.
+
+    Args:
+        scene: the scene, its frames decoded.
+        clock: what is known of its cameras' offsets.
+        hull: cells that may hold something at some time, or None where that is not known.
+    """
+    offsets = clock.offsets().detach().cpu()
+    first, last = clock.first, clock.last
+    frames = clock.frame_count(scene.frame_interval)
+    times = torch.linspace(first, last, frames, dtype=torch.float64)
+    tracks = triangulated_tracks(scene, moving_tracks(scene), offsets, times)
+    if hull is not None:
+        count = min(MOST_MOMENTS, max(1, frames // FRAMES_APART))
+        edges = torch.linspace(first, last, count + 1, dtype=torch.float64)
+        points = moment_surfaces(scene, hull, 0.5 * (edges[1:] + edges[:-1]), offsets)
+    else:
+        points = seen_points(scene, tracks, offsets)
+    if not len(points.places):
+        logger.warning("%s: no points to start from; the field starts anywhere in its box", scene.root)
+        return None
+    paths = StartingPaths(clock.moments(tracks.times), tracks.places, tracks.seen)
+    return StartingPoints(points.places.double(), points.colours, clock.moments(points.times), paths)
+
+
+def moving_tracks(scene: Scene) -> dict[int, RayTracks]:
+    """Tracks that move in the videos of the training cameras, as rays, by global camera index."""
+
+    def of(index: int) -> RayTracks:
+        return ray_tracks(follow_points(scene.frames(index)), scene.cameras[index])
+
+    return dict(zip(scene.train, in_parallel(of, scene.train, "tracks", "camera"), strict=True))
+
+
+def seen_points(scene: Scene, tracks: SpaceTracks, offsets: Tensor) -> ColouredPoints:
+    """Points of the still scene, and of tracks at the moments where they are known, in colours that a camera sees."""
+    still = scene_points(scene)
+    when, which = tracks.seen.nonzero().unbind(-1)
+    if len(when) > MOST_OBSERVATIONS:
+        some = torch.randperm(len(when))[:MOST_OBSERVATIONS]
+        when, which = when[some], which[some]
+    places = torch.cat([still.places.float(), tracks.places[when, which]])
+    times = torch.cat([torch.full((len(still.places),), torch.nan, dtype=torch.float64), tracks.times[when]])
+    colours = torch.full((len(places), 3), torch.nan)
+    for index in scene.train:
+        colours = torch.where(colours.isnan(), _colours(scene, index, places, times - offsets[index]), colours)
+    known = colours.isfinite().all(dim=-1)
+    return ColouredPoints(places[known], times[known], colours[known])
+
+
+def _colours(scene: Scene, index: int, places: Tensor, times: Tensor) -> Tensor:
+    """Colours [P, 3] in a camera's picture of points at times on its own clock (NaN: its middle frame); NaN if none."""
+    camera, frames = scene.cameras[index], scene.frames(index)
+    colours = torch.full((len(places), 3), torch.nan)
+    if camera.is_moving:
+        return colours
+    own = camera.frame_times
+    nearest = (times.nan_to_num(float(own[len(own) // 2]))[:, None] - own).abs().argmin(dim=1)
+    homogeneous = torch.nn.functional.pad(places.double(), (0, 1), value=1.0)
+    column, row, depth = (homogeneous @ camera.projection().T).unbind(-1)
+    column, row = (column / depth).floor().long(), (row / depth).floor().long()
+    inside = (depth > 0) & (column >= 0) & (row >= 0)
+    inside &= (column < camera.intrinsics.width) & (row < camera.intrinsics.height)
+    for frame in nearest[inside].unique().tolist():
+        chosen = inside & (nearest == frame)
+        picture = torch.from_numpy(frames[frame].copy())
+        colours[chosen] = picture[row[chosen], column[chosen]].float() / 255.0
+    return colours

@@ -1,0 +1,174 @@
+"""Where things are at single moments: surfaces of visual hulls carved from the frames that the clocks put there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from syncnerf.scene.scene import Scene
+
+LEAST_SHARE = 0.5
+"""Share of the training cameras that must have seen a moment."""
+GROWTH = 1
+"""Pixels by which a frame's foreground is grown: the frame may be half a frame off the moment."""
+NEAREST_CELLS = 2.0
+"""A surface is seen where nothing lies so many cells before it."""
+LOOKS = 15
+"""Frames, evenly spaced, by which a camera's pixels are found to change or not."""
+STILL = 0.04
+"""Difference from a pixel's median over time, of colours in [0, 1], below which it shows what stands still."""
+APART = 1.5
+"""Cells from what stands still within which nothing moves."""
+
+
+@dataclass(frozen=True)
+class ColouredPoints:
+    """Points on surfaces, each at its own moment.
+
+    Attributes:
+        places: scene units, float32, shape [P, 3].
+        times: scene times in seconds, float64, shape [P]; NaN for what stands still.
+        colours: in [0, 1], float32, shape [P, 3].
+    """
+
+    places: Tensor
+    times: Tensor
+    colours: Tensor
+
+    def chosen(self, which: Tensor) -> ColouredPoints:
+        """Some of the points, by a mask or numbers."""
+        return ColouredPoints(self.places[which], self.times[which], self.colours[which])
+
+
+def moment_surfaces(
+    scene: Scene, hull: Tensor, moments: Tensor, offsets: Tensor, tolerance: int = 10
+) -> ColouredPoints:
+    """Surfaces of the scene at moments, carved from each training camera's nearest frame.
+
+    What stands still is the surface of what is there at every moment, as far as its pixels hardly change; it is given
+    once. Anything can stand before it now and then: the changes are medians over time.
+
+    Args:
+        scene: the scene; its background colour must be known and its cameras static.
+        hull: cells of its box that may hold something at some time (:func:`syncnerf.scene.visual_hull.visual_hull`).
+        moments: scene times in seconds, float64, shape [J]; those that too few cameras saw are left out.
+        offsets: what is added to a camera's own time, seconds, shape [C].
+        tolerance: difference from the background, in grey levels of 255, that makes a pixel foreground.
+
+    Returns:
+        One point in the middle of each cell of the surfaces, in the median colour of the cameras that see it.
+    """
+    cells = hull.nonzero()
+    low, high = scene.bounds.double()
+    size = (high - low) / torch.tensor(hull.shape)
+    centres, side = low + (cells + 0.5) * size, float(size.max())
+    views = [_Sight(scene, index, centres, tolerance) for index in scene.train]
+    always, moving = torch.ones(len(cells), dtype=torch.bool), []
+    for moment in tqdm(moments.tolist(), desc="carving moments", leave=False):
+        seeing = [(view, view.frame_at(moment - float(offsets[view.camera]))) for view in views]
+        seeing = [(view, frame) for view, frame in seeing if frame is not None]
+        if len(seeing) < LEAST_SHARE * len(views):
+            continue
+        inside = torch.ones(len(cells), dtype=torch.bool)
+        for view, frame in seeing:
+            inside &= view.may_hold(frame)
+        always &= inside
+        points, change = _surface_points(seeing, _on_surface(inside, cells, hull.shape), centres, side)
+        points.times.fill_(moment)
+        moving.append(points.chosen(change >= STILL))
+    still, change = _surface_points(
+        [(view, view.median) for view in views], _on_surface(always, cells, hull.shape), centres, side
+    )
+    still = still.chosen(change < STILL)
+    occupied = torch.zeros(hull.shape, dtype=torch.float32)
+    at = ((still.places - low) / size).long()
+    occupied[at[:, 0], at[:, 1], at[:, 2]] = 1.0
+    reach = round(APART)
+    occupied = torch.nn.functional.max_pool3d(occupied[None], 2 * reach + 1, stride=1, padding=reach)[0] > 0
+    parts = [still]
+    for points in moving:
+        at = ((points.places - low) / size).long()
+        parts.append(points.chosen(~occupied[at[:, 0], at[:, 1], at[:, 2]]))
+    return ColouredPoints(
+        torch.cat([part.places for part in parts]),
+        torch.cat([part.times for part in parts]),
+        torch.cat([part.colours for part in parts]),
+    )
+
+
+def _surface_points(
+    seeing: list[tuple[_Sight, Tensor]], surface: Tensor, centres: Tensor, side: float
+) -> tuple[ColouredPoints, Tensor]:
+    """Points in cells (numbers [S]), as far as a camera sees them in its frame, and how much they change, shape [P]."""
+    facts = torch.stack([view.facts(frame, surface, side) for view, frame in seeing]).nanmedian(dim=0).values
+    known = facts[:, 3].isfinite()
+    places = centres[surface][known].float()
+    return ColouredPoints(places, torch.full((len(places),), torch.nan).double(), facts[known, :3]), facts[known, 3]
+
+
+class _Sight:
+    """Where a static camera sees points, and what its frames show there."""
+
+    def __init__(self, scene: Scene, index: int, points: Tensor, tolerance: int):
+        self.camera, own = index, scene.cameras[index]
+        self.frames, self.times, self.tolerance = scene.frames(index), own.frame_times, tolerance
+        self.background = torch.tensor(scene.background) * 255.0
+        looks = np.linspace(0, own.frame_count - 1, min(LOOKS, own.frame_count)).round().astype(int)
+        pictures = torch.from_numpy(self.frames[looks]).float()
+        self.median = pictures.median(dim=0).values
+        change = (pictures - self.median).abs().amax(dim=-1).median(dim=0).values
+        self.change = change.reshape(-1) / 255.0
+        column, row, self.depth = (torch.nn.functional.pad(points, (0, 1), value=1.0) @ own.projection().T).unbind(-1)
+        self.height, self.width = own.intrinsics.height, own.intrinsics.width
+        column, row = (column / self.depth).floor(), (row / self.depth).floor()
+        self.outside = (self.depth <= 0) | (column < 0) | (row < 0) | (column >= self.width) | (row >= self.height)
+        self.pixel = torch.where(self.outside, 0, row * self.width + column).long()
+
+    def frame_at(self, time: float) -> Tensor | None:
+        """The frame nearest to a time on the camera's own clock, float32 [H, W, 3] to 255; None for none."""
+        nearest = int((self.times - time).abs().argmin())
+        if abs(float(self.times[nearest]) - time) > 0.75 * float(self.times.diff().median()):
+            return None
+        return torch.from_numpy(self.frames[nearest].copy()).float()
+
+    def may_hold(self, frame: Tensor) -> Tensor:
+        """Which points the camera does not see as background, bool, shape [P]."""
+        grown = torch.nn.functional.max_pool2d(self._foreground(frame)[None].float(), 2 * GROWTH + 1, 1, GROWTH)
+        return self.outside | (grown.reshape(-1)[self.pixel] > 0)
+
+    def facts(self, frame: Tensor, surface: Tensor, side: float) -> Tensor:
+        """Colours in [0, 1] of points (numbers [S]) and how far their pixels are from their medians, shape [S, 4].
+
+        NaN where they are not seen.
+        """
+        pixel, depth, outside = self.pixel[surface], self.depth[surface], self.outside[surface]
+        # Cells are about a pixel wide: on half the pixels their depths leave no holes.
+        across = self.width // 2 + 1
+        place = pixel // self.width // 2 * across + pixel % self.width // 2
+        nearest = torch.full((across * (self.height // 2 + 1),), torch.inf, dtype=depth.dtype)
+        nearest.scatter_reduce_(0, place, torch.where(outside, torch.inf, depth), "amin")
+        # Where the mask was grown, a pixel shows what lies behind.
+        seen = ~outside & (depth < nearest[place] + NEAREST_CELLS * side) & self._foreground(frame).reshape(-1)[pixel]
+        colours = frame.reshape(-1, 3)[pixel]
+        passing = (colours - self.median.reshape(-1, 3)[pixel]).abs().amax(dim=-1) / 255.0
+        facts = torch.cat([colours / 255.0, torch.maximum(self.change[pixel], passing)[:, None]], dim=-1)
+        return torch.where(seen[:, None], facts, torch.nan)
+
+    def _foreground(self, frame: Tensor) -> Tensor:
+        return (frame - self.background).abs().amax(dim=-1) > self.tolerance
+
+
+def _on_surface(inside: Tensor, cells: Tensor, shape: torch.Size) -> Tensor:
+    """Numbers of the cells inside of which a neighbour is not, int64."""
+    grid = torch.zeros(shape, dtype=torch.bool)
+    grid[cells[:, 0], cells[:, 1], cells[:, 2]] = inside
+    padded = torch.nn.functional.pad(grid, (1,) * 6)
+    core = padded.clone()
+    for axis in range(3):
+        core &= padded.roll(1, axis) & padded.roll(-1, axis)
+    covered = core[1:-1, 1:-1, 1:-1][cells[:, 0], cells[:, 1], cells[:, 2]]
+    return (inside & ~covered).nonzero()[:, 0]
