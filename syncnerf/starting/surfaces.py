@@ -19,10 +19,14 @@ NEAREST_CELLS = 2.0
 """A surface is seen where nothing lies so many cells before it."""
 LOOKS = 15
 """Frames, evenly spaced, by which a camera's pixels are found to change or not."""
-STILL = 0.04
+STILL = 0.08
 """Difference from a pixel's median over time, of colours in [0, 1], below which it shows what stands still."""
-APART = 1.5
+APART = 1
 """Cells from what stands still within which nothing moves."""
+LAYERS = 30
+"""Layers of cells, at most, that colours take away from what stands still."""
+DISAGREEMENT, FEWEST_WITNESSES = 0.04, 4
+"""Median difference from the cameras' median colour, in [0, 1], above which a cell is air; and how many must see it."""
 
 
 @dataclass(frozen=True)
@@ -67,37 +71,62 @@ def moment_surfaces(
     size = (high - low) / torch.tensor(hull.shape)
     centres, side = low + (cells + 0.5) * size, float(size.max())
     views = [_Sight(scene, index, centres, tolerance) for index in scene.train]
-    always, moving = torch.ones(len(cells), dtype=torch.bool), []
+    always, insides = torch.ones(len(cells), dtype=torch.bool), {}
     for moment in tqdm(moments.tolist(), desc="carving moments", leave=False):
         seeing = [(view, view.frame_at(moment - float(offsets[view.camera]))) for view in views]
         seeing = [(view, frame) for view, frame in seeing if frame is not None]
-        if len(seeing) < LEAST_SHARE * len(views):
-            continue
-        inside = torch.ones(len(cells), dtype=torch.bool)
-        for view, frame in seeing:
-            inside &= view.may_hold(frame)
-        always &= inside
+        if len(seeing) >= LEAST_SHARE * len(views):
+            insides[moment] = inside = torch.ones(len(cells), dtype=torch.bool)
+            for view, frame in seeing:
+                inside &= view.may_hold(frame)
+            always &= inside
+    lasting = [(view, view.median) for view in views]
+    solid = _carved_by_colour(lasting, always, cells, hull.shape, side)
+    still, change = _surface_points(lasting, _on_surface(solid, cells, hull.shape), centres, side)
+    parts = [still.chosen(change < STILL)]
+    beside = ~_near(parts[0].places, scene.bounds, hull.shape)
+    for moment, inside in insides.items():
+        seeing = [(view, view.frame_at(moment - float(offsets[view.camera]))) for view in views]
+        seeing = [(view, frame) for view, frame in seeing if frame is not None]
+        # What was always there and yet looks different from every side is air between other things.
+        inside &= solid | ~always
         points, change = _surface_points(seeing, _on_surface(inside, cells, hull.shape), centres, side)
         points.times.fill_(moment)
-        moving.append(points.chosen(change >= STILL))
-    still, change = _surface_points(
-        [(view, view.median) for view in views], _on_surface(always, cells, hull.shape), centres, side
-    )
-    still = still.chosen(change < STILL)
-    occupied = torch.zeros(hull.shape, dtype=torch.float32)
-    at = ((still.places - low) / size).long()
-    occupied[at[:, 0], at[:, 1], at[:, 2]] = 1.0
-    reach = round(APART)
-    occupied = torch.nn.functional.max_pool3d(occupied[None], 2 * reach + 1, stride=1, padding=reach)[0] > 0
-    parts = [still]
-    for points in moving:
         at = ((points.places - low) / size).long()
-        parts.append(points.chosen(~occupied[at[:, 0], at[:, 1], at[:, 2]]))
+        parts.append(points.chosen((change >= STILL) & beside[at[:, 0], at[:, 1], at[:, 2]]))
     return ColouredPoints(
         torch.cat([part.places for part in parts]),
         torch.cat([part.times for part in parts]),
         torch.cat([part.colours for part in parts]),
     )
+
+
+def _carved_by_colour(
+    seeing: list[tuple[_Sight, Tensor]], inside: Tensor, cells: Tensor, shape: torch.Size, side: float
+) -> Tensor:
+    """What is left of cells when those on the surface go, again and again, whose colour the cameras disagree on.
+
+    Space carving (Kutulakos and Seitz, IJCV 2000), with medians instead of means.
+    """
+    inside = inside.clone()
+    for _ in range(LAYERS):
+        surface = _on_surface(inside, cells, shape)
+        colours = torch.stack([view.facts(frame, surface, side)[:, :3] for view, frame in seeing])
+        apart = (colours - colours.nanmedian(dim=0).values).abs().mean(dim=-1).nanmedian(dim=0).values
+        wrong = (apart > DISAGREEMENT) & (colours[..., 0].isfinite().sum(dim=0) >= FEWEST_WITNESSES)
+        if not bool(wrong.any()):
+            break
+        inside[surface[wrong]] = False
+    return inside
+
+
+def _near(places: Tensor, bounds: Tensor, shape: torch.Size) -> Tensor:
+    """Cells of a box within a cell or two of points [P, 3], bool, of a shape."""
+    low, high = bounds
+    at = ((places - low) / (high - low) * torch.tensor(shape)).long()
+    occupied = torch.zeros(shape)
+    occupied[at[:, 0], at[:, 1], at[:, 2]] = 1.0
+    return torch.nn.functional.max_pool3d(occupied[None], 2 * APART + 1, stride=1, padding=APART)[0] > 0
 
 
 def _surface_points(
