@@ -16,7 +16,7 @@ from syncnerf.train import plan_of
 from syncnerf.training.trainer import Trainer
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.txt"))
-OVERRIDES = ["--batch-size=64", "--device=cpu", "--offset-init=zero", "--downsample=1"]
+OVERRIDES = ["--batch-size=64", "--view-side=8", "--device=cpu", "--offset-init=zero", "--downsample=1"]
 """What no test can wait for, or what the tiny scene is too small for; all sizes of the field stay as shipped."""
 
 

@@ -24,8 +24,6 @@ from syncnerf_gaussians.scaffold import Scaffold
 from syncnerf_gaussians.spec import GaussiansConfig
 from syncnerf_gaussians.start import begin
 
-BAND = 8
-"""Rows of a picture that are drawn at one moment, where rows are read one after another."""
 PAIRS = 4
 """Pairs of moments between which the scaffold's rigidity is measured at once."""
 
@@ -61,7 +59,7 @@ class GaussiansBackend(Backend):
         wanted = question.wanted
         parts, extras = [], {}
         for index in range(len(question)):
-            views, times = _bands(question[index : index + 1])
+            views, times = _at_moments(question[index : index + 1])
             drawn = self.cloud.at(times, self.scaffold)
             raster = rasterise(drawn[0], views, drawn[1], with_depth=wanted.depth)
             part = self._rendering(raster, question.views[index : index + 1])
@@ -79,8 +77,9 @@ class GaussiansBackend(Backend):
         gaussians, motion = self.cloud.at(question.times[first], self.scaffold)
         raster = cast(gaussians, question.rays, moments, motion)
         background = self.backdrop(question.rays.directions)
-        rgb = raster.rgb + (1.0 - raster.accumulation[:, None]) * background
-        return Rendering(rgb, raster.depth, raster.accumulation)
+        behind = 1.0 - raster.accumulation
+        rgb = raster.rgb + behind[:, None] * background
+        return Rendering(rgb, raster.depth + behind * question.rays.far, raster.accumulation)
 
     def render_slopes(self, question: RayQuestion | ViewQuestion) -> Rendering:
         """Views and their derivatives by time, forward through the rasteriser; of loose rays, backward."""
@@ -89,11 +88,15 @@ class GaussiansBackend(Backend):
         parts = []
         with torch.no_grad():
             for index in range(len(question)):
-                views, times = _bands(question[index : index + 1])
+                views, times = _at_moments(question[index : index + 1])
                 gaussians, motion = self.cloud.at(times, self.scaffold, with_rates=True)
                 raster, slopes = rasterise_rates(gaussians, views, motion)
-                part = self._rendering(raster, question.views[index : index + 1])
-                part.slopes = slopes.reshape(part.rgb.shape)
+                # Grey ones tell how the opacity changes, and with it what is seen of the background.
+                grey = replace(gaussians, harmonics=torch.zeros_like(gaussians.harmonics[:, :1]))
+                opacity_slopes = 2.0 * rasterise_rates(grey, views, motion)[1]
+                view = question.views[index : index + 1]
+                part = self._rendering(raster, view)
+                part.slopes = (slopes - opacity_slopes * self._background(view)).reshape(part.rgb.shape)
                 parts.append(part)
         return Rendering.of(parts, torch.cat)
 
@@ -108,11 +111,15 @@ class GaussiansBackend(Backend):
 
     def _rendering(self, raster: Raster, view: Views) -> Rendering:
         """A picture [1, H, W] before its background."""
-        background = self.backdrop(view.rays().directions) if self.geometry.background is None else self.backdrop.known
-        rgb = raster.rgb + (1.0 - raster.accumulation[:, None]) * background
+        behind = 1.0 - raster.accumulation
+        rgb = raster.rgb + behind[:, None] * self._background(view)
         shape = (1, view.height, view.width)
-        depth = None if raster.depth is None else raster.depth.reshape(shape)
+        depth = None if raster.depth is None else (raster.depth + behind * view.far).reshape(shape)
         return Rendering(rgb.reshape(*shape, 3), depth, raster.accumulation.reshape(shape))
+
+    def _background(self, view: Views) -> Tensor:
+        """What is behind a view's pixels, shape [H * W, 3] or [3]."""
+        return self.backdrop(view.rays().directions) if self.geometry.background is None else self.backdrop.known
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -159,7 +166,7 @@ class GaussiansBackend(Backend):
             "scales": ([cloud.log_scales], rates.scale_rate),
             "opacities": ([cloud.opacity_logits], rates.opacity_rate),
             "colours": ([cloud.colours], rates.colour_rate),
-            "sides": ([cloud.sides, cloud.shades], rates.side_rate),
+            "sides": ([cloud.sides] if cloud.shades is None else [cloud.sides, cloud.shades], rates.side_rate),
             "skin": ([cloud.skin], rates.skin_rate),
             "paths": (list(self.scaffold.places), rates.path_rate * self.half),
             "node_turns": (list(self.scaffold.turns), rates.node_turn_rate),
@@ -210,9 +217,9 @@ class GaussiansBackend(Backend):
         return [Replacement(parameter, parameter, rows) for parameter in own]
 
 
-def _bands(question: ViewQuestion) -> tuple[list[View], Tensor]:
-    """One view as pictures that are each taken at one moment: itself, or bands of rows; and their moments [V]."""
-    views, row = question.views, 0
+def _at_moments(question: ViewQuestion) -> tuple[list[View], Tensor]:
+    """One view as pictures that are each taken at one moment: itself, or its rows; and their moments [V]."""
+    views = question.views
     size = views.intrinsics[0].tolist()
     left, top = views.corners[0].tolist()
     whole = View(
@@ -221,10 +228,5 @@ def _bands(question: ViewQuestion) -> tuple[list[View], Tensor]:
     )  # fmt: skip
     if not bool((question.readouts != 0).any()) and not question.readouts.requires_grad:
         return [whole], question.times
-    bands = whole.bands(BAND)
-    middles = []
-    for band in bands:
-        middles.append(row + (band.intrinsics.height - 1) / 2)
-        row += band.intrinsics.height
-    late = (torch.tensor(middles, dtype=torch.float64) + 0.5 + top) / size[1] - 0.5
-    return bands, question.times + late.to(question.times.device) * question.readouts
+    # Each row at its own moment.
+    return whole.bands(1), question.row_times()[0]

@@ -34,7 +34,7 @@ class Cloud(nn.Module):
         self.opacity_logits = nn.Parameter(torch.zeros(count))
         self.colours = nn.Parameter(torch.zeros(count, 1, 3))
         self.sides = nn.Parameter(torch.zeros(count, (degree + 1) ** 2 - 1, 3))
-        self.shades = nn.Parameter(torch.zeros(shades, count, 1, 3))
+        self.shades = nn.Parameter(torch.zeros(shades, count, 1, 3)) if shades else None
         self.skin = nn.Parameter(torch.zeros(count, CARRIERS))
         self.register_buffer("nodes", torch.full((count, CARRIERS), RESTING, dtype=torch.int32))
         self.register_buffer("moments", torch.zeros(count, dtype=torch.int32))
@@ -46,7 +46,7 @@ class Cloud(nn.Module):
     def at(self, times: Tensor, scaffold: Scaffold, with_rates: bool = False) -> tuple[Gaussians, Motion]:
         """What is drawn at times (float64, shape [V]), which gradients reach; shades are those of the mean time."""
         harmonics = torch.cat([self.colours, self.sides], dim=1)
-        if len(self.shades):
+        if self.shades is not None:
             shade = splines.evaluate(self.shades, times.mean()[None])[0]
             harmonics = torch.cat([self.colours + shade, self.sides], dim=1)
         gaussians = Gaussians(self.means, self.quaternions, self.log_scales, self.opacity_logits, harmonics)
@@ -108,4 +108,5 @@ class Cloud(nn.Module):
             self.nodes, self.moments,
         ):  # fmt: skip
             tensor[moving] = tensor[joined]
-        self.shades[:, moving] = self.shades[:, joined]
+        if self.shades is not None:
+            self.shades[:, moving] = self.shades[:, joined]

@@ -98,7 +98,7 @@ class LossesConfig:
 class RatesConfig:
     """Learning rates, in units of the training's."""
 
-    mean_rate: float = option(1.0, "of the centres, in halves of the box", weight("below 0 the loss is climbed"))
+    mean_rate: float = option(2.0, "of the centres, in halves of the box", weight("below 0 the loss is climbed"))
     turn_rate: float = option(3.0, "of the Gaussians' quaternions", weight("below 0 the loss is climbed"))
     scale_rate: float = option(5.0, "of the scales' logarithms", weight("below 0 the loss is climbed"))
     opacity_rate: float = option(30.0, "of the opacities' logits", weight("below 0 the loss is climbed"))
@@ -107,7 +107,7 @@ class RatesConfig:
         2.0, "of their change with the direction, and with time", weight("below 0 the loss is climbed")
     )
     skin_rate: float = option(10.0, "of the nodes' shares in carrying", weight("below 0 the loss is climbed"))
-    path_rate: float = option(1.0, "of the nodes' paths, in halves of the box", weight("below 0 the loss is climbed"))
+    path_rate: float = option(2.0, "of the nodes' paths, in halves of the box", weight("below 0 the loss is climbed"))
     node_turn_rate: float = option(2.0, "of the nodes' quaternions", weight("below 0 the loss is climbed"))
 
     __post_init__ = check_values
