@@ -1,4 +1,4 @@
-# make install | demo | demo-mixvoxels | demo-from-zero | test | test-slow | lint
+# make install | demo | demo-mixvoxels | demo-gaussians | demo-from-zero | test | test-slow | lint
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ DEMO := syncnerf/data/demo
 # Tests run in as many processes, of one thread each; 0 for none but pytest's own.
 WORKERS ?= 2
 
-.PHONY: install demo demo-mixvoxels demo-from-zero test test-slow lint clean
+.PHONY: install demo demo-mixvoxels demo-gaussians demo-from-zero test test-slow lint clean
 
 install: $(VENV)/.installed
 
@@ -23,6 +23,11 @@ demo: install
 demo-mixvoxels: install
 	rm -rf runs/demo_mixvoxels
 	$(BIN)/syncnerf train --config configs/mixvoxels/demo.txt --datadir $(DEMO)
+
+# And with Gaussians.
+demo-gaussians: install
+	rm -rf runs/demo_gaussians
+	$(BIN)/syncnerf train --config configs/gaussians/demo.txt --datadir $(DEMO)
 
 # The first again, without synchronisation from motion: offsets are learned from zero.
 demo-from-zero: install
