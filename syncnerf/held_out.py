@@ -35,6 +35,10 @@ FINE_FACTOR = 4
 """The Gauss-Newton steps look at this many times the pixels of the grid."""
 KNOWN_ERRORS, KNOWN_FRAMES = 5.0, 2.0
 """Where an offset was known beforehand it is sought within so many of its standard errors, and frames at least."""
+RIVAL_FRAMES, LEAST_LEAD = 2.0, 3.0
+"""Frames from the fit on which another offset is a rival, and standard errors by which it must explain less."""
+CLEARLY_WORSE = 3.0
+"""A candidate whose squared error is so many times the best one's is no rival, wherever its valley's bottom lies."""
 CONTRADICTION = 4.0
 """Standard errors by which the colours may differ from what was known beforehand without a word."""
 
@@ -177,7 +181,8 @@ class HeldOutOptimizer:
         if self.synced.colours.learned:
             self._fit_colours(seen, seen.moments(start))
         fit = gauss_newton(self.synced, seen, start, spacing, self.config.test_steps)
-        if reason := self._why_undetermined(fit, seen, grid, spacing):
+        reason = self._why_undetermined(fit, seen, grid, spacing) or self._rival(fit, pixels, grid, errors)
+        if reason:
             return self._undetermined(index, known, grid, errors, reason)
         return self._found(index, fit if known is None else self._combined(index, fit, *known), grid, errors)
 
@@ -188,6 +193,37 @@ class HeldOutOptimizer:
         if not grid[0] - spacing <= float(fit.unknowns[0]) <= grid[-1] + spacing:
             return "the best offset lies beyond what was searched; raise --test-range"
         return ""
+
+    def _rival(self, fit: ClockFit, pixels: CameraPixels, grid: Tensor, errors: Tensor) -> str:
+        """Another offset of the search that explains the colours about as well; empty if none does.
+
+        It is refined as the fit was, and compared frame by frame over those that both place in the seen time: the fit's
+        lead must be sure.
+        """
+        found, spacing = float(fit.unknowns[0]), float(grid[1] - grid[0]) if len(grid) > 1 else 0.0
+        apart = max(RIVAL_FRAMES * spacing, CONTRADICTION * float(fit.covariance[0, 0].sqrt()))
+        elsewhere = errors.masked_fill((grid - found).abs() <= apart, torch.nan)
+        best = int(elsewhere.nan_to_num(torch.inf).argmin())
+        if not float(elsewhere[best]) <= CLEARLY_WORSE * float(errors.nan_to_num(torch.inf).min()):
+            return ""
+        start = self._unknowns(float(grid[best]))
+        start_seen = pixels[self._seen(pixels.moments(start))]
+        other = gauss_newton(self.synced, start_seen, start, spacing, self.config.test_steps).unknowns
+        if abs(float(other[0]) - found) <= apart:
+            return ""
+        both = self._seen(pixels.moments(fit.unknowns)) & self._seen(pixels.moments(other))
+        shared = pixels[both]
+        squares = [
+            photometric_residuals(self.synced, shared, unknowns, slopes=False)[0].square().reshape(int(both.sum()), -1)
+            for unknowns in (fit.unknowns, other)
+        ]
+        lead = (squares[1] - squares[0]).sum(dim=1)
+        if len(lead) > 1 and float(lead.mean()) > LEAST_LEAD * float(lead.std()) / len(lead) ** 0.5:
+            return ""
+        return (
+            f"{float(other[0]):+.3f} s explains its colours about as well as {found:+.3f} s; train longer, or give a "
+            "--test-range that holds one of them"
+        )
 
     def _undetermined(
         self, index: int, known: tuple[float, float] | None, grid: Tensor, errors: Tensor, reason: str

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
+import wave_backend
 from wave_backend import WaveBackend, clock_of, synced_waves, wave_colours, wave_scene
 
 from syncnerf import held_out
@@ -280,6 +281,19 @@ def test_a_field_that_explains_nothing_gives_no_number(scene, caplog):
     assert found.stderr == float("inf")
     assert blind.clock.offsets()[0].item() == 0.0
     assert "cam00: its offset is undetermined" in caplog.text
+
+
+def test_a_valley_that_does_not_stand_out_gives_no_number(tmp_path, monkeypatch):
+    """Waves of one period: an offset a whole period away explains the colours as well."""
+    monkeypatch.setattr(wave_backend, "FREQUENCIES", (2.5 * np.pi,) * 3)
+    scene = wave_scene(tmp_path, PLANTED)
+    found = fit(scene, synced_waves(scene, initial=[0.0, *PLANTED[1:]]))
+    assert "explains its colours about as well" in found.reason
+    assert found.stderr == float("inf")
+    # Where it is known beforehand to less than a period, nothing is in doubt.
+    known = fit(scene, known_clock(scene, PLANTED[0] + 0.05, 0.04))
+    assert known.reason == ""
+    assert known.seconds == pytest.approx(PLANTED[0], abs=1e-3)
 
 
 def test_what_motion_told_is_kept_where_colours_tell_nothing(scene):
