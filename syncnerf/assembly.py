@@ -45,7 +45,7 @@ def assemble(job: Job) -> SyncedBackend:
     if checkpoint is not None:
         clock.range.copy_(checkpoint.record["model"]["clock.range"])
     geometry = scene_geometry(scene, clock.frame_count(scene.frame_interval), config.training.steps, hull)
-    if spec.starts_from_points and stored is None:
+    if job.spec.starts_from_points and checkpoint is None:
         geometry = replace(geometry, points=starting_points(scene, clock, hull))
     execution = Execution(
         engine=job.engine,

@@ -38,11 +38,12 @@ def test_it_builds_and_takes_two_steps(path, tiny_scene, tmp_path):
     config = parse([f"--config={path}", f"--datadir={tiny_scene}", *OVERRIDES])
     job = Job.of(config)
     synced = assemble(job)
-    trainer = Trainer(synced, make_sampler(job), replace(plan_of(job), folder=tmp_path))
+    sampler = make_sampler(job)
+    trainer = Trainer(synced, sampler, replace(plan_of(job), folder=tmp_path))
     before = {name: value.detach().clone() for name, value in synced.named_parameters()}
     for _ in range(2):
         losses, rays = trainer.train_step()
-        assert rays == (sampler.width * sampler.height if assembly.spec.trains_on == "views" else 64)
+        assert rays == (sampler.width * sampler.height if job.spec.trains_on == "views" else 64)
         assert all(torch.isfinite(value) for value in losses.values())
     assert losses["photometric"] > 0
     moved = [name for name, value in synced.named_parameters() if not torch.equal(before[name], value)]
