@@ -95,6 +95,8 @@ def check_scene(stored: dict[str, Any], scene: Scene, path: Path) -> None:
         _compare(path, name.replace("space", "space (--space)"), stored[name], facts[name], size)
     for camera, mine in facts["cameras"].items():
         for name, value in mine.items():
+            if name not in stored["cameras"][camera]:  # an earlier version did not note it
+                continue
             theirs = stored["cameras"][camera][name]
             if name == "footage":
                 if float((theirs - value).abs().max()) > SAME_COLOUR:

@@ -44,6 +44,11 @@ def test_what_is_saved_is_loaded_and_only_two_are_kept(tmp_path):
     assert torch.equal(record["model"]["weight"], torch.arange(6.0))
 
 
+def test_checkpoints_of_the_format_before_are_read(tmp_path):
+    torch.save({**RECORD, "format": 2, "step": 3}, tmp_path / "step_0000003.pt")
+    assert load(tmp_path / "step_0000003.pt")["step"] == 3
+
+
 def test_checkpoints_are_ordered_by_number_and_other_files_are_left_alone(tmp_path):
     for name in ("step_0000002.pt", "step_10000000.pt", "step_0000010.pt", ".step_0000003.pt.12.partial", "notes.txt"):
         (tmp_path / name).touch()
@@ -118,7 +123,10 @@ def test_checkpoints_of_something_else_are_refused_in_one_line(tmp_path):
     for number, record in enumerate([{"format": 99, **RECORD}, {"weight": torch.ones(1)}, [1, 2], torch.ones(3)]):
         other = tmp_path / f"other{number}.pt"
         torch.save(record, other)
-        assert "not a checkpoint of this version" in refusal(other)
+        assert ("another version of syncnerf (0.1.0 or earlier, checkpoints of format 99)" in refusal(other)) == (
+            number == 0
+        )
+        assert ("not a checkpoint of any version" in refusal(other)) == (number > 0)
     with pytest.raises(UserError, match=r"gone\.pt: no such checkpoint"):
         choose_checkpoint(str(tmp_path / "gone.pt"), tmp_path)
     with pytest.raises(UserError, match="holds no checkpoint yet"):

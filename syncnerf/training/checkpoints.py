@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 
+from syncnerf import __version__
 from syncnerf.atomic import atomic_file
 from syncnerf.errors import UserError, one_line
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 3
+READABLE = (2, 3)
+"""Formats that are read: the second knows nothing of lenses."""
 KEPT = 2
 LONGEST_REASON = 150
 NAME = re.compile(r"step_(\d+)\.pt")
@@ -35,7 +38,7 @@ def save_checkpoint(folder: Path, step: int, record: dict[str, Any]) -> Path:
     advice = "free some space and --resume"
     try:
         with atomic_file(target, advice) as partial, partial.open("wb") as file:
-            torch.save({"format": FORMAT, "step": step, **record}, file)
+            torch.save({"format": FORMAT, "version": __version__, "step": step, **record}, file)
             file.flush()
             os.fsync(file.fileno())
     except RuntimeError as error:  # torch's writer turns the system's error into its own
@@ -77,8 +80,8 @@ def load_checkpoint(path: Path, backend: str, cameras: list[str]) -> Checkpoint:
     except Exception as error:  # what is no checkpoint can trip the reader anywhere: IndexError, struct.error, ...
         reason = str(error).splitlines()[0][:LONGEST_REASON] if str(error) else type(error).__name__
         raise UserError(f"{path}: is not a checkpoint that can be read ({reason}); use another one") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise UserError(f"{path}: is not a checkpoint of this version of syncnerf; train again")
+    if not isinstance(record, dict) or record.get("format") not in READABLE:
+        raise UserError(f"{path}: {_origin(record)}; this one is {__version__}: use that one, or train again")
     if record.get("backend") != backend:
         raise UserError(f"{path}: is a checkpoint of backend '{record.get('backend')}', not '{backend}'; set --backend")
     if record.get("cameras") != cameras:
@@ -99,6 +102,14 @@ def choose_checkpoint(requested: str, folder: Path) -> Path:
     if not found:
         raise UserError(f"{folder}: holds no checkpoint yet; train first, or name one with --ckpt")
     return found[-1]
+
+
+def _origin(record: Any) -> str:
+    """Which version of syncnerf has written something that cannot be used."""
+    if not isinstance(record, dict) or "format" not in record:
+        return "is not a checkpoint of any version of syncnerf"
+    version = record.get("version", "0.1.0 or earlier")
+    return f"was written by another version of syncnerf ({version}, checkpoints of format {record['format']})"
 
 
 def _brief(cameras: Any) -> str:
