@@ -53,7 +53,7 @@ def assemble(job: Job) -> SyncedBackend:
         compiled=compilation_pays(config.training.compile, config.training.steps),
         rays_at_once=config.evaluation.render_chunk,
     )
-    backend = job.spec.build(config.field, geometry, execution)
+    backend = job.spec.build(config.backend_options, geometry, execution)
     alike = scene.background is not None
     colours = CameraColours(config.colours, len(scene.cameras), scene.test, known=alike)
     return SyncedBackend(clock, backend, colours).to(job.device)

@@ -20,7 +20,7 @@ def check_combinations(config: Config, spec: BackendSpec) -> None:
 
 def check_space(config: Config, spec: BackendSpec, space: str) -> None:
     """Raise UserError where the backend's options do not suit the space that a scene, or an option, asks for."""
-    reason = "" if spec.unfit is None else spec.unfit(config.field, space)
+    reason = "" if spec.unfit is None else spec.unfit(config.backend_options, space)
     if reason:
         raise UserError(reason)
 

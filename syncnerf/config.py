@@ -285,11 +285,11 @@ class Config:
     training: TrainingConfig
     held_out: HeldOutConfig
     evaluation: EvaluationConfig
-    field: Any
+    backend_options: Any
 
     def values(self) -> dict[str, Any]:
         """All options by name."""
         found: dict[str, Any] = {}
-        for name in (*CONCERNS, "field"):
+        for name in (*CONCERNS, "backend_options"):
             found |= option_values(getattr(self, name))
         return found

@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from syncnerf.camera_colours import fit_colours
 from syncnerf.config import HeldOutConfig
+from syncnerf.modes import frozen
 from syncnerf.photometry import (
     CameraPixels,
     ClockFit,
     choose_pixels,
     clustered_covariance,
     explains,
-    frozen,
     gauss_newton,
 )
 from syncnerf.photometry import residuals as photometric_residuals

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -171,23 +170,6 @@ def explains(synced: SyncedBackend, pixels: CameraPixels, unknowns: Float64[Tens
     """Whether the field shows changing pixels better than their mean colours over the video do."""
     values, _ = residuals(synced, pixels, unknowns, slopes=False)
     return bool(values.square().sum() < (pixels.rgb - pixels.still).square().sum())
-
-
-@contextmanager
-def frozen(synced: SyncedBackend) -> Iterator[None]:
-    """Evaluation mode and no parameter gradients inside; everything as before outside."""
-    modes = [(module, module.training) for module in synced.modules()]
-    gradients = [(parameter, parameter.requires_grad) for parameter in synced.parameters()]
-    try:
-        synced.eval()
-        for parameter, _ in gradients:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, required in gradients:
-            parameter.requires_grad_(required)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from syncnerf.clock import Clock
-from syncnerf.photometry import choose_pixels, explains, frozen, gauss_newton
+from syncnerf.modes import frozen
+from syncnerf.photometry import choose_pixels, explains, gauss_newton
 from syncnerf.questions import SLOPES, Batch
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend

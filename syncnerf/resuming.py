@@ -24,7 +24,8 @@ OF_NO_CONSEQUENCE |= {"steps"}
 
 def stored_options(config: Config) -> dict[str, Any]:
     """What a checkpoint keeps of the configuration."""
-    return {name: option_values(getattr(config, name)) for name in ("field", *CHANGEABLE)}
+    concerns = {name: option_values(getattr(config, name)) for name in CHANGEABLE}
+    return {"field": option_values(config.backend_options), **concerns}
 
 
 def settled(config: Config, checkpoint: Checkpoint, trains: bool) -> tuple[Config, Course]:
@@ -45,7 +46,7 @@ def settled(config: Config, checkpoint: Checkpoint, trains: bool) -> tuple[Confi
     path, stored = checkpoint.path, checkpoint.record
     if not {"scene", "options", "course"} <= stored.keys():
         raise UserError(f"{path}: is not a checkpoint of this version of syncnerf; train again")
-    asked, options = option_values(config.field), stored["options"]["field"]
+    asked, options = option_values(config.backend_options), stored["options"]["field"]
     if options.keys() != asked.keys():
         raise UserError(f"{path}: is of another version of its backend, which had other options; train again")
     for name, value in options.items():
@@ -58,7 +59,7 @@ def settled(config: Config, checkpoint: Checkpoint, trains: bool) -> tuple[Confi
     if trains:
         course = _continued(config, course, stored["step"], path)
     training = replace(config.training, steps=course.first)
-    return replace(config, field=configured(type(config.field), options), training=training), course
+    return replace(config, backend_options=configured(type(config.backend_options), options), training=training), course
 
 
 def changes(config: Config, stored: dict[str, Any]) -> list[str]:

@@ -14,7 +14,8 @@ from syncnerf.backend import Execution
 from syncnerf.evaluation.evaluate import METRICS, evaluate, write_metrics
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.videos import video_writer
-from syncnerf.evaluation.views import Shot, evaluated_frames, evaluation_mode, render_views
+from syncnerf.evaluation.views import Shot, evaluated_frames, render_views
+from syncnerf.modes import evaluation_mode
 from syncnerf.summary import result_table
 
 TRUE_OFFSETS = [0.23, 0.1, -0.15, 0.4]

@@ -7,13 +7,13 @@ import torch
 from syncnerf.rendering.compositing import render_weights
 from syncnerf.rendering.ray_samples import RaySamples, uniform_samples
 from syncnerf_kplanes.options import ProposalConfig
-from syncnerf_kplanes.proposal import ProposalSampler, distortion_loss, histogram_loss
+from syncnerf_kplanes.proposal import ProposalResampler, distortion_loss, histogram_loss
 
 
-def proposal_sampler(counts: str, **options) -> ProposalSampler:
+def proposal_resampler(counts: str, **options) -> ProposalResampler:
     resolutions = ",".join("8" for _ in counts.split(","))
     sizes = {"proposal_samples": counts, "proposal_resolutions": resolutions, "field_samples": 16}
-    return ProposalSampler(ProposalConfig(**sizes, **options))
+    return ProposalResampler(ProposalConfig(**sizes, **options))
 
 
 def intervals(count: int, rays: int, seed: int) -> RaySamples:
@@ -105,7 +105,7 @@ def test_resampling_finds_a_surface():
     def shell(samples: RaySamples) -> torch.Tensor:
         return 50.0 * ((samples.middles - surface).abs() < 0.15).float()
 
-    sampler = proposal_sampler("64,32", anneal_steps=100, proposal_warmup=100)
+    sampler = proposal_resampler("64,32", anneal_steps=100, proposal_warmup=100)
     sampler.before_step(1000)
     first = uniform_samples(near, far, 64, None, disparity=False)
     samples, levels = sampler(first, [shell, shell], None)
@@ -118,7 +118,7 @@ def test_resampling_finds_a_surface():
 
 def test_annealing_and_update_rhythm_are_functions_of_the_step():
     """mip-NeRF 360, equation 18 with slope 10; every step trains at first, every fifth after the warm-up."""
-    sampler = proposal_sampler("64", anneal_steps=1000, proposal_warmup=500)
+    sampler = proposal_resampler("64", anneal_steps=1000, proposal_warmup=500)
     for step in (2000, 0, 250, 1000, 0):
         sampler.before_step(step)
         share = min(step / 1000, 1.0)

@@ -38,7 +38,7 @@ def test_command_line_beats_environment_beats_file_beats_default(write, monkeypa
     assert config.training.steps == 22
     assert config.training.lr == 0.5
     assert config.run.expname == "from_file"
-    assert config.field.planes.plane_channels == 24
+    assert config.backend_options.planes.plane_channels == 24
     assert config.training.warmup_steps == CONCERNS["training"].warmup_steps
 
 

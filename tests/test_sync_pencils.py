@@ -12,7 +12,7 @@ from moving_spheres import camera_position, look_at_origin
 
 from syncnerf.scene import Camera, Intrinsics
 from syncnerf.sync.energy import MotionEnergy
-from syncnerf.sync.pencils import View, _splat, half_plane_angles, line_signals, view_of
+from syncnerf.sync.pencils import PencilView, _splat, half_plane_angles, line_signals, pencil_view
 
 INTRINSICS = Intrinsics(120, 80, 110.0, 105.0, 61.0, 39.0)
 
@@ -37,10 +37,10 @@ def camera(pose: torch.Tensor) -> Camera:
     return Camera("camera", INTRINSICS, pose, 30.0, 2)
 
 
-def view_through(pose: torch.Tensor, points: torch.Tensor) -> View:
+def view_through(pose: torch.Tensor, points: torch.Tensor) -> PencilView:
     """A view whose rays go through given points in space."""
     rays = torch.nn.functional.normalize(points - pose[:3, 3], dim=-1)
-    return View(pose[:3, 3].float(), -pose[:3, 2].float(), rays.float(), 0.01)
+    return PencilView(pose[:3, 3].float(), -pose[:3, 2].float(), rays.float(), 0.01)
 
 
 @pytest.mark.parametrize("rig", RIGS)
@@ -58,7 +58,7 @@ def test_rays_go_through_the_pixels():
     pose = RIGS["converging"][1]
     pixels = torch.arange(30 * 20)
     energy = MotionEnergy(torch.ones(600, 3), pixels, 4, 30, 20, torch.ones(3, dtype=torch.bool))
-    view = view_of(camera(pose), energy)
+    view = pencil_view(camera(pose), energy)
     depth = 3.0
     points = pose[:3, 3] + depth * view.rays.double()
     homogeneous = torch.cat([points, torch.ones(600, 1, dtype=torch.float64)], 1) @ camera(pose).projection().T
@@ -79,7 +79,7 @@ def test_a_flash_lights_the_same_line_in_both(rig):
         moment = torch.arange(40)[inside]
         values[pixel[inside, 1] * 120 + pixel[inside, 0], moment] = 1.0
         energy = MotionEnergy(values, grid, 1, 120, 80, torch.ones(40, dtype=torch.bool))
-        views.append(view_of(camera(pose), energy))
+        views.append(pencil_view(camera(pose), energy))
         energies.append(energy)
     first, second = line_signals(views[0], views[1], tuple(energies))
     assert first.shape == second.shape
@@ -110,6 +110,6 @@ def test_cameras_that_share_no_lines_give_none():
     energy = MotionEnergy(torch.ones(2, 3), torch.tensor([0, 1]), 1, 120, 80, always)
     other = MotionEnergy(torch.ones(2, 3), torch.tensor([120 * 79, 120 * 79 + 1]), 1, 120, 80, always)
     poses = RIGS["epipoles at infinity"]
-    views = view_of(camera(poses[0]), energy), view_of(camera(poses[1]), other)
+    views = pencil_view(camera(poses[0]), energy), pencil_view(camera(poses[1]), other)
     signals = line_signals(*views, (energy, other))
     assert [signal.shape for signal in signals] == [(0, 3), (0, 3)]

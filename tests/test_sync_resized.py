@@ -9,7 +9,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import SphereVideo, sphere_scene
 
-from syncnerf.sync import initial_offsets, synchronize
+from syncnerf.sync import synchronize
 
 
 def test_frames_are_averaged_and_decoded_once(tmp_path, monkeypatch):
@@ -37,4 +37,3 @@ def test_offsets_of_a_large_scene_come_from_small_frames(tmp_path):
     assert torch.equal(result.offsets, synchronize(scene.resized(320)).offsets)
     error = result.offsets - torch.tensor(offsets, dtype=torch.float64) + offsets[scene.reference]
     assert float(error.abs().max()) * 30 < 0.2
-    assert torch.equal(initial_offsets(scene), result.offsets)

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from test_mixvoxels_training import OPTIONS as MIXVOXELS_OPTIONS
 from test_training_resume import assert_same, load, make_trainer
+from tiny_scene import FIELD_OPTIONS
 
 from syncnerf.training.checkpoints import list_checkpoints
 
@@ -11,10 +13,17 @@ def losses_of(trainer, steps: int) -> list[float]:
     return [trainer.train_step()[0]["photometric"].item() for _ in range(steps)]
 
 
+FIELDS = {
+    "kplanes": FIELD_OPTIONS,
+    "hash": (*FIELD_OPTIONS, "--field=hash", "--hash-levels=4", "--hash-finest=32", "--hash-table=8"),
+    "mixvoxels": (*MIXVOXELS_OPTIONS, "--upsample-steps=5,20", "--shrink-step=0"),
+}
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-@pytest.mark.parametrize("field", ["kplanes", "hash"])
-def test_half_precision_trains_like_single(tiny_arguments, tmp_path, precision, field):
-    arguments = [*tiny_arguments, f"--field={field}", "--hash-levels=4", "--hash-finest=32", "--hash-table=8"]
+@pytest.mark.parametrize("field", FIELDS)
+def test_half_precision_trains_like_single(tiny_scene, tmp_path, precision, field):
+    arguments = [f"--datadir={tiny_scene}", f"--logdir={tmp_path / 'runs'}", "--offset-init=zero", *FIELDS[field]]
     expected = losses_of(make_trainer(arguments, tmp_path / "single"), 12)
     trainer = make_trainer([*arguments, f"--precision={precision}"], tmp_path / "half")
     found = losses_of(trainer, 12)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from phase_times import timed_phases
 from torch.utils.flop_counter import FlopCounterMode
 
 from syncnerf.assembly import assemble, make_sampler
@@ -19,7 +20,6 @@ from syncnerf.config import Config
 from syncnerf.encodings.engines import ENGINES, missing
 from syncnerf.job import Job, choose_device
 from syncnerf.options import parse
-from syncnerf.rendering.phases import timed_phases
 from syncnerf.train import plan_of
 from syncnerf.training.ranks import Ranks
 from syncnerf.training.trainer import Trainer
@@ -156,7 +156,7 @@ def measure_step(config: Config, warmup: int, steps: int) -> StepCost:
         if trainer.recordings.recorder is not None:
             trainer.recordings.recorder = None
             one_by_one = median_seconds(trainer.train_step, steps, wait)
-        with timed_phases(wait) as phases:
+        with timed_phases(PHASES, wait) as phases:
             for _ in range(steps):
                 trainer.train_step()
         trainer.supply.close()

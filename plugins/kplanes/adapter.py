@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from syncnerf.backend import Backend, Execution, Replacement, SceneGeometry
 from syncnerf.compilation import compiled
 from syncnerf.questions import RayBatch, RayQuestion, Rendering
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
-from syncnerf.rendering.phases import phase
 from syncnerf.rendering.ray_samples import RaySamples, uniform_samples
 from syncnerf.rendering.selection import SampleBudget, Selection
 from syncnerf.rendering.space import FieldSpace
@@ -28,7 +28,7 @@ from syncnerf.scene.rays import Rays, clip_to_box
 from syncnerf_kplanes.construction import make_field, make_proposals
 from syncnerf_kplanes.field import DensityField
 from syncnerf_kplanes.losses import feature_penalties, ray_losses
-from syncnerf_kplanes.proposal import ProposalSampler
+from syncnerf_kplanes.proposal import ProposalResampler
 from syncnerf_kplanes.shading import Shader, sample_points
 from syncnerf_kplanes.spec import KPlanesConfig
 
@@ -57,7 +57,7 @@ class KPlanesBackend(Backend):
             resolution = config.occupancy.occupancy_resolution
             self.occupancy = OccupancyGrid(self.space.bounds, resolution, time_bins, geometry.occupied)
         if config.sampler == "proposal":
-            self.sampler = ProposalSampler(config.proposals)
+            self.resampler = ProposalResampler(config.proposals)
             # Transparent even inside a hull: they should send samples everywhere at first.
             clear = starting_density(geometry, self.space, config.decoder.initial_depth or CLEAR_DEPTH)
             self.proposal_fields.extend(make_proposals(config, geometry, clear, execution.engine))
@@ -73,9 +73,9 @@ class KPlanesBackend(Backend):
         """Render N rays at one time each; see :meth:`syncnerf.backend.Backend.render_rays`."""
         rays, native = question.rays, question.times.float()
         warped = self.space.warp(rays)
-        with phase("sampling"):
+        with record_function("sampling"):
             samples, levels = self._sample(warped, native, generator)
-        with phase("field"):
+        with record_function("field"):
             background = self.backdrop(rays.directions)
             asked = (rays, warped, native, samples, self._select(samples), background)
             shader = Shader(self.field, self.space, self.config.shading.colour_threshold, self.near_radius)
@@ -94,7 +94,7 @@ class KPlanesBackend(Backend):
         unbounded = self.geometry.contraction
         if not unbounded and self.geometry.ndc is None:
             near, far = clip_to_box(rays, self.space.bounds if self.occupancy is None else self.occupancy.box)
-        first = uniform_samples(near, far, self.sampler.first_count, generator, disparity=unbounded)
+        first = uniform_samples(near, far, self.resampler.first_count, generator, disparity=unbounded)
 
         def densities(field: DensityField):
             def of(samples: RaySamples) -> Tensor:
@@ -105,7 +105,7 @@ class KPlanesBackend(Backend):
 
             return of
 
-        samples, levels = self.sampler(first, [densities(field) for field in self.proposal_fields], generator)
+        samples, levels = self.resampler(first, [densities(field) for field in self.proposal_fields], generator)
         if self.occupancy is not None:
             points = rays.origins[:, None] + samples.middles[..., None] * rays.directions[:, None]
             samples.inside = self.occupancy.contains(points, native[:, None])
@@ -135,7 +135,7 @@ class KPlanesBackend(Backend):
         proposes = self.config.sampler == "proposal"
         # Steps through occupied cells end where the batch's longest ray does: not a measure of anything.
         longest = None if proposes else self.march_step * self.march_count
-        return ray_losses(self.config.losses, rendering, batch.rgb, proposes and self.sampler.trains, longest)
+        return ray_losses(self.config.losses, rendering, batch.rgb, proposes and self.resampler.trains, longest)
 
     def penalties(self, step: int) -> dict[str, Tensor]:
         """Regularisers of the features, weighted, of those kinds that the field's features have."""
@@ -159,14 +159,14 @@ class KPlanesBackend(Backend):
         """See :meth:`syncnerf.backend.Backend.step_kind`; None where shapes depend on the numbers."""
         if not self._fixed:
             return None
-        trains = self.config.sampler == "proposal" and self.sampler.trains
+        trains = self.config.sampler == "proposal" and self.resampler.trains
         blurs = tuple(field.features.blur_kind for field in (self.field, *self.proposal_fields))
         return trains, step % self.config.penalties.regularize_every == 0, blurs, self.budget.limit
 
     def before_step(self, step: int) -> None:
         """Bring the proposals' annealing and the blur of time to a step."""
         if self.config.sampler == "proposal":
-            self.sampler.before_step(step)
+            self.resampler.before_step(step)
         time = self.config.time
         if time.time_blur:
             left = 1.0 - step / max(time.time_blur_until * self.geometry.steps, 1)

@@ -13,7 +13,7 @@ from syncnerf_kplanes.options import ProposalConfig
 Densities = Callable[[RaySamples], Tensor]
 
 
-class ProposalSampler(nn.Module):
+class ProposalResampler(nn.Module):
     """Resamples a ray through one or more proposal fields.
 
     Weights sharpen from uniform over ``anneal_steps`` (mip-NeRF 360, equation 18, slope 10). Every step trains the

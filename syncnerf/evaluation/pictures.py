@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.evaluation.videos import to_uint8
-from syncnerf.evaluation.views import View
+from syncnerf.evaluation.views import RenderedView
 
 ERROR_SCALE = 0.2
 """Absolute error of a colour in [0, 1], mean over channels, that is drawn in the brightest colour."""
@@ -26,7 +26,7 @@ def error_picture(rendering: Tensor, truth: Tensor) -> Tensor:
     return _coloured((rendering - truth).abs().mean(-1) / ERROR_SCALE, "inferno")
 
 
-def depth_picture(view: View) -> Tensor:
+def depth_picture(view: RenderedView) -> Tensor:
     """Depth in colour (blue: near, red: far), fading to white where nothing is, shape [H, W, 3].
 
     The colours span the 1st to the 99th percentile of the depths of opaque pixels.
@@ -40,7 +40,7 @@ def depth_picture(view: View) -> Tensor:
     return colours * opacity + (1.0 - opacity)
 
 
-def write_pictures(folder: Path, camera: str, frame: int, view: View, truth: Tensor) -> None:
+def write_pictures(folder: Path, camera: str, frame: int, view: RenderedView, truth: Tensor) -> None:
     """Write ``test_<camera>_<frame>_<kind>.png``: truth, rendering, error, depth, and static and dynamic where known.
 
     Args:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
+from syncnerf.modes import evaluation_mode
 from syncnerf.questions import COLOURS, SHOWN, SHOWN_EXTRAS, Rendering
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.scene import Scene
@@ -55,7 +55,7 @@ class Shot:
 
 
 @dataclass
-class View:
+class RenderedView:
     """One rendered image, on the CPU.
 
     Attributes:
@@ -71,7 +71,7 @@ class View:
     extras: dict[str, Tensor] = field(default_factory=dict)
 
 
-def render_views(synced: SyncedBackend, shot: Shot, progress: bool = True) -> Iterator[View]:
+def render_views(synced: SyncedBackend, shot: Shot, progress: bool = True) -> Iterator[RenderedView]:
     """Render the images of a shot one after the other, without gradients and in evaluation mode.
 
     Where the backend likes several moments at once and the camera stands still, so many frames are rendered together;
@@ -110,18 +110,6 @@ def _render_block(synced: SyncedBackend, shot: Shot, frames: Sequence[int], time
         return synced.backend(synced.of_camera(shot.clock, views, times, wanted))
 
 
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module and its parts in eval mode, and each part back in its own mode afterwards."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
-
-
 def evaluated_frames(frame_count: int, wanted: int) -> list[int]:
     """Numbers of ``wanted`` evenly spaced frames, first and last included; all frames for 0 or more than there are."""
     if wanted <= 0 or wanted >= frame_count:
@@ -134,7 +122,7 @@ def own_pace(camera: Camera, frames: Sequence[int]) -> float:
     return camera.fps * len(frames) / camera.frame_count
 
 
-def _view(rendering: Rendering, index: int) -> View:
+def _view(rendering: Rendering, index: int) -> RenderedView:
     """The picture of one of a rendering's moments."""
 
     def picture(value: Tensor | None, channels: int = 0) -> Tensor | None:
@@ -147,4 +135,4 @@ def _view(rendering: Rendering, index: int) -> View:
     names = [name for name in SHOWN_EXTRAS if name in rendering.extras]
     parts = {name: picture(rendering.extras[name], 1).clamp(0.0, 1.0) for name in names}
     rgb = picture(rendering.rgb, 1).clamp(0.0, 1.0)
-    return View(rgb, picture(rendering.depth), picture(rendering.accumulation), parts)
+    return RenderedView(rgb, picture(rendering.depth), picture(rendering.accumulation), parts)

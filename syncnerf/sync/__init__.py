@@ -2,6 +2,6 @@
 
 from syncnerf.sync.result import Check, PairLag, SyncResult
 from syncnerf.sync.self_check import only_sure
-from syncnerf.sync.synchronize import initial_offsets, synchronize
+from syncnerf.sync.synchronize import synchronize
 
-__all__ = ["Check", "PairLag", "SyncResult", "initial_offsets", "only_sure", "synchronize"]
+__all__ = ["Check", "PairLag", "SyncResult", "only_sure", "synchronize"]

@@ -16,7 +16,7 @@ from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.correlation import condition, correlate
 from syncnerf.sync.epipolar import EpipolarCameras, compare_pair, least_baseline
 from syncnerf.sync.landscape import heights
-from syncnerf.sync.pencils import view_of
+from syncnerf.sync.pencils import pencil_view
 from syncnerf.sync.workers import in_parallel
 
 SUSPICIOUS = 0.5
@@ -149,7 +149,7 @@ def agreements(
 
 def seen_by(prepared: EpipolarCameras, cameras: Sequence[Camera]) -> EpipolarCameras:
     """The same motion, seen by cameras of other poses and intrinsics."""
-    views = [view_of(camera, energy) for camera, energy in zip(cameras, prepared.energies, strict=True)]
+    views = [pencil_view(camera, energy) for camera, energy in zip(cameras, prepared.energies, strict=True)]
     return replace(prepared, views=views, least_baseline=least_baseline(views))
 
 

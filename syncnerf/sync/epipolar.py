@@ -16,7 +16,7 @@ from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import MotionEnergy, motion_energy
 from syncnerf.sync.frame_products import frame_products
 from syncnerf.sync.landscape import Landscape, better_beyond, find_peak
-from syncnerf.sync.pencils import LEAST_BASELINE, View, line_signals, view_of
+from syncnerf.sync.pencils import LEAST_BASELINE, PencilView, line_signals, pencil_view
 from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.resampling import resample, unrolled
 from syncnerf.sync.workers import in_parallel
@@ -44,7 +44,7 @@ class EpipolarCameras:
     """
 
     energies: list[MotionEnergy]
-    views: list[View]
+    views: list[PencilView]
     rates: list[float]
     times: list[Tensor]
     least_baseline: float
@@ -86,13 +86,13 @@ def prepare_cameras(scene: Scene) -> EpipolarCameras:
     energies = in_parallel(energy_of, scene.cameras, "motion energy", "camera")
     if not any(len(energy.pixels) for energy in energies):
         raise UserError(f"{scene.root}: nothing moves in any of the videos; synchronising them needs motion")
-    views = [view_of(camera, energy) for camera, energy in zip(scene.cameras, energies, strict=True)]
+    views = [pencil_view(camera, energy) for camera, energy in zip(scene.cameras, energies, strict=True)]
     rates = [camera.fps * energy.pace for camera, energy in zip(scene.cameras, energies, strict=True)]
     times = [_edges(*each) for each in zip(scene.cameras, energies, rates, strict=True)]
     return EpipolarCameras(energies, views, rates, times, least_baseline(views))
 
 
-def least_baseline(views: list[View]) -> float:
+def least_baseline(views: list[PencilView]) -> float:
     """Distance below which two of the cameras count as standing in one place, in scene units."""
     centres = torch.stack([view.centre for view in views])
     return LEAST_BASELINE * float(torch.pdist(centres).max()) if len(centres) > 1 else 0.0

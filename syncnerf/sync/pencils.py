@@ -22,7 +22,7 @@ LEAST_BASELINE = 1e-4
 
 
 @dataclass(frozen=True)
-class View:
+class PencilView:
     """What a pencil needs of one camera.
 
     Attributes:
@@ -38,15 +38,15 @@ class View:
     spacing: float
 
 
-def view_of(camera: Camera, energy: MotionEnergy) -> View:
+def pencil_view(camera: Camera, energy: MotionEnergy) -> PencilView:
     """Directions through the pixels of a static camera's energy map."""
     intrinsics, pose = camera.intrinsics, camera.pose(0)
     rays = normalize(intrinsics.directions(energy.pixel_centres) @ pose[:3, :3].T, dim=-1)
     spacing = energy.pool / max(intrinsics.focal_x, intrinsics.focal_y)
-    return View(pose[:3, 3].float(), -pose[:3, 2].float(), rays.float(), spacing)
+    return PencilView(pose[:3, 3].float(), -pose[:3, 2].float(), rays.float(), spacing)
 
 
-def half_plane_angles(first: View, second: View) -> tuple[Tensor, Tensor]:
+def half_plane_angles(first: PencilView, second: PencilView) -> tuple[Tensor, Tensor]:
     """For each pixel of both views the angle, about the baseline, of the half-plane that holds its ray.
 
     A point in space lies in one half-plane bounded by the line through both centres, so both of its images carry the
@@ -67,7 +67,9 @@ def half_plane_angles(first: View, second: View) -> tuple[Tensor, Tensor]:
     return tuple(torch.atan2(view.rays @ upward, view.rays @ across) for view in (first, second))
 
 
-def line_signals(first: View, second: View, energies: tuple[MotionEnergy, MotionEnergy]) -> tuple[Tensor, Tensor]:
+def line_signals(
+    first: PencilView, second: PencilView, energies: tuple[MotionEnergy, MotionEnergy]
+) -> tuple[Tensor, Tensor]:
     """Energy along corresponding epipolar lines of two cameras.
 
     The angles that both cameras' moving pixels cover are cut into equal lines about a pixel wide; each pixel's energy

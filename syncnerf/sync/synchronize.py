@@ -23,7 +23,7 @@ from syncnerf.sync.jumps import clock_wander
 from syncnerf.sync.long import is_long, synchronize_long
 from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.result import CONTRADICTION, PairLag, SyncResult
-from syncnerf.sync.self_check import only_sure, reviewed, with_checks
+from syncnerf.sync.self_check import reviewed, with_checks
 from syncnerf.sync.solve import Lags
 from syncnerf.sync.sound import sound_lags
 from syncnerf.sync.sound_prior import with_sound
@@ -243,11 +243,3 @@ def _why_undetermined(camera: int, pairs: list[PairLag], known: Tensor, referenc
         return f"shares motion with some cameras, but nothing connects them with the reference {reference}"
     reasons = [pair.reason for pair in own]
     return max(set(reasons), key=reasons.count) if reasons else "no pair to compare"
-
-
-def initial_offsets(scene: Scene) -> Tensor:
-    """Starting offsets for a training, seconds, float64, shape [C]; 0, with a warning, where not sure."""
-    result = only_sure(synchronize(scene))
-    for name, reason in result.reasons.items():
-        logger.warning("camera %s cannot be synchronised from motion (%s); its offset starts at 0", name, reason)
-    return result.offsets.nan_to_num(nan=0.0)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from syncnerf.backend import Replacement
 from syncnerf.config import TrainingConfig
 from syncnerf.questions import Batch
-from syncnerf.rendering.phases import phase
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.ranks import Ranks
 from syncnerf.training.schedule import Course, learning_rate_factor
@@ -99,19 +99,19 @@ class TrainingStep:
         synced = self.synced
         with torch.autocast(self.device.type, self.number_type, enabled=self.number_type != torch.float32):
             rendering = synced.render_batch(batch, generator)
-            with phase("losses"):
+            with record_function("losses"):
                 losses = synced.losses(rendering, batch, step)
-        with phase("backward"):
+        with record_function("backward"):
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(share * _total(losses)).backward()
         with self.ranks.summing(self.trained):
-            with phase("losses"):
+            with record_function("losses"):
                 penalties = synced.penalties(step)
             # None at all, or none but those of parameters that are held still.
             if any(value.requires_grad for value in penalties.values()):
-                with phase("backward"):
+                with record_function("backward"):
                     self.scaler.scale(_total(penalties)).backward()
-        with phase("optimizer"):
+        with record_function("optimizer"):
             self.scaler.unscale_(self.optimizer)
             self.ranks.add_up(synced.after_backward(rendering, batch, step))
             self.scaler.step(self.optimizer)

@@ -10,9 +10,9 @@ from dataclasses import asdict
 import numpy as np
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from syncnerf.errors import UserError
-from syncnerf.rendering.phases import phase
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.batches import BatchSampler, BatchSupply
 from syncnerf.training.checkpoints import Checkpoint, save_checkpoint
@@ -108,7 +108,7 @@ class Trainer:
         self.work.set_rates(step)
         synced.before_step(step)
         self._seed_jitter(step)
-        with phase("batch"):
+        with record_function("batch"):
             batch, share = self.supply.take(step)
         losses = self.recordings.run(synced.step_kind(step), batch, share, step)
         if replaced := synced.backend.after_step(step):
