@@ -1,6 +1,7 @@
 """Stillness and whole-image events carry no information: odd recordings come out right, or are called undetermined."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.sync import SyncResult, synchronize
-from syncnerf.sync.cadence import find_cadence
+from syncnerf.sync.cadence import find_cadence, find_pulldown
 from syncnerf.sync.correlation import condition, correlate, line_slices
 from syncnerf.sync.division import divided
 from syncnerf.sync.drift import window_lags
@@ -63,6 +64,33 @@ def test_frames_dropped_or_repeated_at_equal_places(scene, kind):
     assert float(error[sure].max() if sure.any() else 0) < 0.25
     assert float(error.mean()) < 0.1
     assert (error < 3 * result.stderr / odd.frame_interval).all()
+
+
+def test_timestamps_go_before_what_motion_says_of_dropped_frames(scene):
+    odd = damaged(scene, "decimated", seed=1)
+    shown = [torch.from_numpy(odd.frame_cache.odd[c.name].shown).double() / 30 for c in odd.cameras]
+    cameras = tuple(replace(c, fps=30.0, given_times=times) for c, times in zip(odd.cameras, shown, strict=True))
+    result = synchronize(replace(odd, cameras=cameras, _frames={}), audio="off")
+    error = align_gauge(result.offsets, odd.true_offsets).abs() * 30
+    assert float(error.mean()) < 0.1
+    assert (error < 3 * result.stderr * 30).all()
+
+
+def test_film_shown_at_a_higher_rate_is_seen(scene):
+    """Counted by hand: of five frames the fifth repeats the fourth, so that intervals 3, 8, ... show nothing."""
+    amounts = 5 + torch.linspace(0, 8, 60).sin()
+    totals = torch.where(torch.arange(60) % 5 == 3, 0.01, amounts)
+    moving = torch.ones(60, dtype=torch.bool)
+    found = find_pulldown(totals, moving)
+    assert (found.period, found.phase, found.pace) == (5, 3, 0.8)
+    assert found.told(10).nonzero()[:, 0].tolist() == [0, 1, 2, 4, 5, 6, 7, 9]
+    # Shown first at frames 0 1 2 3 5 6 7 8 10, when 0.8 0 1 2 3 .. of the film's frames have passed.
+    assert found.delay(10) == pytest.approx(np.mean([k - 0.8 * n for k, n in enumerate((0, 1, 2, 3, 5, 6, 7, 8, 10))]))
+    # Twice as much after each repeat: frames were lost, not shown twice.
+    assert find_pulldown(torch.where(torch.arange(60) % 5 == 4, 2 * totals, totals), moving) is None
+    assert find_pulldown(amounts, moving) is None
+    film = damaged(scene, "telecine", seed=1)
+    assert all(motion_energy(film.frame_cache.open(camera)).pace == 0.8 for camera in film.cameras)
 
 
 @pytest.fixture(scope="module")

@@ -176,7 +176,7 @@ def carried(tmp_path, monkeypatch) -> Scene:
         for high, low in images[:, 0, 0, 1:].astype(int):
             time = (256 * high + low) / FPS * (1 + 1e-6 * CARRIED_RATES[index]) + CARRIED[index]
             place = torch.from_numpy(centre + (reach * np.sin(speed * time + phase)).sum(0))
-            seen = torch.cat([place, torch.ones(40, 1)], 1) @ scene.cameras[index].projection(256 * high + low).T
+            seen = torch.cat([place, torch.ones(40, 1)], 1) @ scene.cameras[index].projection(int(256 * high + low)).T
             points.append(seen[:, :2] / seen[:, 2:])
         return Tracks(torch.stack(points).float(), torch.ones(len(images), 40, dtype=torch.bool), None)
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from syncnerf.sync.cadence import find_cadence
+from syncnerf.sync.cadence import find_cadence, find_pulldown
 from syncnerf.sync.division import divided
-from syncnerf.sync.informative import around, informative_intervals, steady_frames
+from syncnerf.sync.informative import STILL_SHARE, around, informative_intervals, steady_frames
 
 CHUNK_BYTES = 2 << 20
 """Frames are read in pieces of about this many bytes: what a processor's cache holds."""
@@ -39,7 +39,8 @@ class MotionEnergy:
         width: columns of the averaged-down map.
         height: rows of it.
         informative: which intervals say something about time, bool, shape [T - 1]; values are zero in the others.
-        pace: intervals here for one of the file; above 1 where frames were dropped at equal places, which are put back.
+        pace: intervals here for one of the file; above 1 where frames were dropped at equal places, which are put back,
+            below 1 where frames were repeated to reach a higher rate.
         delay: intervals by which frames lie later here, on the average, than at their index times ``pace``.
         divided: share of the informative intervals that are parts of a longer one, divided by what is around it.
     """
@@ -72,7 +73,8 @@ def motion_energy(frames: np.ndarray, even: bool = True) -> MotionEnergy:
 
     Args:
         frames: uint8 RGB, shape [T, height, width, 3]; read in pieces, so it may be a memory map.
-        even: the file has one interval between all frames: where motion says that some lack, they are put back.
+        even: the file has one interval between all frames: where motion says that some lack or are shown twice at equal
+            places, that is undone. Timestamps that differ say such things themselves.
     """
     count, height, width, _ = frames.shape
     gains, steady = frame_gains(frames), steady_frames(frames)
@@ -101,6 +103,14 @@ def motion_energy(frames: np.ndarray, even: bool = True) -> MotionEnergy:
     )
     totals = values.sum(0, dtype=torch.float32)
     informative = informative_intervals(totals, steady)
+    pulldown = find_pulldown(totals, around(totals) > STILL_SHARE * totals.max()) if even else None
+    if pulldown is not None:
+        told = pulldown.told(len(totals))
+        values, totals = values[:, told], totals[told]
+        informative = informative_intervals(totals, steady[torch.cat([torch.ones(1, dtype=torch.bool), told])])
+        values = _without_jumps(values * informative, totals)
+        delay = pulldown.delay(len(told))
+        return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, pulldown.pace, delay)
     cadence = find_cadence(totals, informative) if even else None
     seen = informative
     values, informative = _without_repeats(values, totals, informative)

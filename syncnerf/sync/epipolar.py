@@ -81,7 +81,8 @@ def prepare_cameras(scene: Scene) -> EpipolarCameras:
 
     def energy_of(camera: Camera) -> MotionEnergy:
         # Opened one by one rather than kept by the scene, so that mapped frames do not pile up in memory.
-        return unrolled(motion_energy(scene.frame_cache.open(camera)), camera)
+        even = _is_even(camera.frame_times, 1 / camera.fps)
+        return unrolled(motion_energy(scene.frame_cache.open(camera), even), camera)
 
     energies = in_parallel(energy_of, scene.cameras, "motion energy", "camera")
     if not any(len(energy.pixels) for energy in energies):
