@@ -69,7 +69,9 @@ def test_resampling_is_interpolation_of_what_has_come_so_far():
 def test_rows_read_late_move_by_their_time():
     """The mean time of a pixel's energy moves by what its row is late, up or down, and its total stays."""
     for row_time in (0.015, -0.02):
-        camera = Camera("a", Intrinsics(4, 40, 50, 50, 2, 20), torch.eye(4), FPS, 31, row_time=row_time)
+        camera = Camera(
+            "a", Intrinsics(4, 40, 50.0, 50.0, 2.0, 20.0), torch.eye(4, dtype=torch.float64), FPS, 31, row_time=row_time
+        )
         values = torch.zeros(40, 30)
         values[:, 12:17] = torch.tensor([1.0, 4.0, 2.0, 0.0, 3.0])
         energy = MotionEnergy(values, torch.arange(0, 160, 4), 1, 4, 40, torch.ones(30, dtype=torch.bool))
@@ -83,7 +85,9 @@ def test_rows_read_late_move_by_their_time():
 
 def test_tracks_are_moved_to_the_frames_times():
     """A point on a smooth path, seen when its row was read, comes back to where it is at the frames' times."""
-    camera = Camera("a", Intrinsics(100, 100, 90, 90, 50, 50), torch.eye(4), FPS, 30, row_time=0.02)
+    camera = Camera(
+        "a", Intrinsics(100, 100, 90.0, 90.0, 50.0, 50.0), torch.eye(4, dtype=torch.float64), FPS, 30, row_time=0.02
+    )
     visible = torch.ones(30, 2, dtype=torch.bool)
     visible[10, 0] = visible[20:, 1] = False
 
