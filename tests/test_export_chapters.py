@@ -13,11 +13,11 @@ from sounds import RATE, scene_sound, write_video_with_sound
 from tiny_scene import FPS, FRAMES, TRUE_OFFSETS, camera_poses, picture, write_video
 
 from syncnerf.cli import main
+from syncnerf.export.trim import trim_video
 from syncnerf.scene import load_scene
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.video import VideoSource
 from syncnerf.sync.soundtrack import soundtrack
-from syncnerf.sync.trim import trim_video
 
 CAMERA, FIRST = 2, 7
 """The camera whose recording goes on in another file, and frames in its first one."""

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from scene_output import ToolError, VideoWriter, atomic_folder, refuse_existing, write_json
+from scene_output import VideoWriter, new_scene, refuse_existing, write_json
 from scene_source import SourceCamera, read_source
 from tqdm import tqdm
 
@@ -38,7 +38,7 @@ def draw_first_frames(cameras: int, options: argparse.Namespace) -> np.ndarray:
     phases = generator.integers(0, options.every, cameras)
     if options.crops is not None:
         if len(options.crops) != cameras:
-            raise ToolError(f"--crops lists {len(options.crops)} numbers for {cameras} cameras")
+            raise UserError(f"--crops lists {len(options.crops)} numbers for {cameras} cameras")
         crops = np.array(options.crops)
     return crops + phases
 
@@ -51,7 +51,7 @@ def kept_frames(camera: SourceCamera, first: int, every: int, count: int) -> Ite
             yield frame
         if number == last:
             return
-    raise ToolError(f"{camera.frames_of.path}: ends before frame {last}; the file is damaged or truncated")
+    raise UserError(f"{camera.frames_of.path}: ends before frame {last}; the file is damaged or truncated")
 
 
 def rate_of(camera: SourceCamera, every: int) -> Fraction:
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> None:
     output = options.output.resolve()
     refuse_existing(output, options.force)
     if output == options.source.resolve():
-        raise ToolError(f"{output}: is the source itself")
+        raise UserError(f"{output}: is the source itself")
     shared, cameras = read_source(options.source)
     first = draw_first_frames(len(cameras), options).tolist()
     available = [(camera.camera.frame_count - start + options.every - 1) // options.every
@@ -109,13 +109,13 @@ def run(options: argparse.Namespace) -> None:
     for camera, count in zip(cameras, available, strict=True):
         if count < 1:
             frames = camera.camera.frame_count
-            raise ToolError(f"{camera.frames_of.path}: nothing is left of its {frames} frames; crop less")
+            raise UserError(f"{camera.frames_of.path}: nothing is left of its {frames} frames; crop less")
     counts = available if options.keep_length else [min(available)] * len(cameras)
     offsets = [camera.offset + float(camera.begun[start]) for camera, start in zip(cameras, first, strict=True)]
 
     rates = {rate_of(camera, options.every) for camera in cameras if camera.camera.given_times is None}
     entries = []
-    with atomic_folder(output, options.force) as folder:
+    with new_scene(output, options.force) as folder:
         for camera, start, count in tqdm(list(zip(cameras, first, counts, strict=True)), unit="video"):
             write_camera(camera, folder / f"{camera.camera.name}.mp4", start, count, options)
             state_fps = len(rates) > 1 and camera.camera.given_times is None
@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         run(options)
-    except (ToolError, UserError) as error:
+    except UserError as error:
         print(f"desync: {error}", file=sys.stderr)
         return 2
     return 0

@@ -35,8 +35,10 @@ from blender_scenes.scenes import build_scene
 from blender_scenes.sensors import draw_sensors
 from blender_scenes.sounds import RATE
 from blender_scenes.views import FilmingCamera, PlaceCamera, WhiteCamera
-from scene_output import ToolError, VideoWriter, atomic_folder, refuse_existing, write_json
+from scene_output import VideoWriter, new_scene, refuse_existing, write_json
 from tqdm import tqdm
+
+from syncnerf.errors import UserError
 
 CAMERA_ANGLE_X = 0.6911112070083618
 """Horizontal field of view of the NeRF Blender scenes, radians."""
@@ -119,7 +121,7 @@ def write_scene(output: Path, options: argparse.Namespace) -> None:
     clocks = camera_clocks(options)
     names = [f"cam{c:02d}.mp4" for c in range(options.cameras)]
     progress = tqdm(total=sum(clock.frames for clock in clocks), desc=output.name, unit="frame")
-    with tempfile.TemporaryDirectory() as scratch, progress, atomic_folder(output, options.force) as folder:
+    with tempfile.TemporaryDirectory() as scratch, progress, new_scene(output, options.force) as folder:
         cameras = (place_cameras if options.scene in PLACES else white_cameras)(options, clocks, Path(scratch))
         for name, camera in zip(names, cameras, strict=True):
             with VideoWriter(folder / name, width, height, camera.clock.fps, options.crf) as video:
@@ -149,11 +151,11 @@ def run(options: argparse.Namespace) -> None:
     try:
         camera_clocks(options)
     except ValueError as error:
-        raise ToolError(str(error)) from None
+        raise UserError(str(error)) from None
     try:
         import blender_scenes.cycles  # noqa: F401
     except ImportError as error:
-        raise ToolError(
+        raise UserError(
             f'Blender\'s Python module is missing ({error}); with Python 3.11: pip install "syncnerf[blender]"'
         ) from None
     write_scene(output, options)
@@ -166,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     try:
         run(parse(arguments, __doc__))
-    except ToolError as error:
+    except UserError as error:
         print(f"make_blender_scene: {error}", file=sys.stderr)
         return 2
     return 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,50 +12,33 @@ from typing import Any
 import av
 import numpy as np
 
+from syncnerf.atomic import atomic_folder
+from syncnerf.errors import UserError
+
 TICK = Fraction(1, 90_000)
 """Seconds to which the times of frames that come at an uneven rate are written."""
 
 
-class ToolError(Exception):
-    """A problem the user can act on; the command prints it as one line and ends with exit code 2."""
-
-
 @contextlib.contextmanager
-def atomic_folder(output: Path, force: bool = False) -> Iterator[Path]:
+def new_scene(output: Path, force: bool = False) -> Iterator[Path]:
     """Yields a temporary folder beside ``output`` that takes its name when the block ends without an error.
 
     Nothing named ``output`` exists before it is complete. An existing ``output`` is refused, or with ``force``
     replaced, and then only once the new one is complete.
     """
     refuse_existing(output, force)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}.partial-", dir=output.parent))
-    try:
-        yield scratch
-        # mkdtemp makes the folder private to the user; a data set should follow the usual permissions.
-        scratch.chmod(0o755)
-        if output.exists():
-            _remove(output)
-        scratch.rename(output)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with atomic_folder(output, replace=True) as folder:
+        yield folder
 
 
 def refuse_existing(output: Path, force: bool) -> None:
-    """Raises :class:`ToolError` when ``output`` exists and ``force`` is off, or when no tool here wrote it."""
+    """Raises :class:`UserError` when ``output`` exists and ``force`` is off, or when no tool here wrote it."""
     if not output.exists():
         return
     if not force:
-        raise ToolError(f"{output}: already exists; choose another folder or add --force to replace it")
+        raise UserError(f"{output}: already exists; choose another folder or add --force to replace it")
     if not output.is_dir() or (any(output.iterdir()) and not (output / "offsets.json").exists()):
-        raise ToolError(f"{output}: holds no offsets.json, so --force will not delete it; remove it yourself")
-
-
-def _remove(folder: Path) -> None:
-    """Renames ``folder`` aside before deleting it, so that a half-deleted scene never bears its name."""
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old-", dir=folder.parent))
-    folder.rename(aside / folder.name)
-    shutil.rmtree(aside)
+        raise UserError(f"{output}: holds no offsets.json, so --force will not delete it; remove it yourself")
 
 
 class VideoWriter:
@@ -115,7 +96,7 @@ class VideoWriter:
         """Appends a decoded frame; its own time stamp is replaced by its place in this video, or ``seconds``."""
         if (frame.width, frame.height) != (self.width, self.height):
             found, expected = f"{frame.width}x{frame.height}", f"{self.width}x{self.height}"
-            raise ToolError(f"{self.path.name}: frame {self.frames} is {found}, the video {expected}")
+            raise UserError(f"{self.path.name}: frame {self.frames} is {found}, the video {expected}")
         frame = frame.reformat(format=self._stream.pix_fmt)
         frame.pict_type = av.video.frame.PictureType.NONE
         place = self.frames if seconds is None else round(seconds / self._time_base)

@@ -10,8 +10,8 @@ from typing import Any
 
 import av
 import numpy as np
-from scene_output import ToolError
 
+from syncnerf.errors import UserError
 from syncnerf.scene import Camera, Scene, load_scene
 from syncnerf.scene.frame_cache import FrameSource
 from syncnerf.scene.rgb_frames import UPRIGHT, RgbConverter
@@ -55,7 +55,7 @@ class SourceCamera:
                     for frame in container.decode(container.streams[properties.stream]):
                         yield to_rgb(frame) if turned else frame
             except av.FFmpegError as error:
-                raise ToolError(f"{path}: decoding failed ({error}); copy or encode it again") from None
+                raise UserError(f"{path}: decoding failed ({error}); copy or encode it again") from None
 
 
 def read_source(source: Path) -> tuple[dict[str, Any], list[SourceCamera]]:
@@ -65,12 +65,12 @@ def read_source(source: Path) -> tuple[dict[str, Any], list[SourceCamera]]:
     anew by what was read: undistorted pictures at the size that is usual for the format.
 
     Raises:
-        ToolError: the scene's cameras cannot be out of step.
-        syncnerf.errors.UserError: it cannot be read.
+        UserError: the scene's cameras cannot be out of step.
+        UserError: it cannot be read.
     """
     scene = load_scene(source)
     if scene.synchronised:
-        raise ToolError(f"{source}: shows each moment from one place only; there is nothing to put out of step")
+        raise UserError(f"{source}: shows each moment from one place only; there is nothing to put out of step")
     as_stored = scene.format == "blender-video"
     shared, entries = _stated(source / "transforms.json") if as_stored else _described(scene)
     offsets = [0.0] * len(scene.cameras) if scene.true_offsets is None else scene.true_offsets.tolist()

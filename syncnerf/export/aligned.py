@@ -6,8 +6,8 @@ from pathlib import Path
 from syncnerf.errors import UserError
 from syncnerf.export.alignment import Alignment
 from syncnerf.export.copies import TIMECODE_FORMATS, copy_streams
+from syncnerf.export.trimmed import write_trimmed
 from syncnerf.records import read_json_object
-from syncnerf.sync.export import export_aligned
 from syncnerf.sync.timecode import StartTimecode, start_of, timecode_of
 
 
@@ -20,7 +20,7 @@ def write_aligned(alignment: Alignment, folder: Path) -> None:
     Raises:
         UserError: a camera's frames are no video, or nothing is common to all.
     """
-    export_aligned(alignment.scene, alignment.result(), folder)
+    write_trimmed(alignment.scene, alignment.result(), folder)
     start = _common_start(alignment)
     for entry in read_json_object(folder / "alignment.json")["cameras"].values():
         file = folder / entry["file"]

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from syncnerf.errors import UserError
+from syncnerf.export.trimmed import write_trimmed
 from syncnerf.offsets_file import write_offsets
 from syncnerf.option import Range, add_number
 from syncnerf.scene import Scene
 from syncnerf.scene.command_options import add_scene_options, named_scene
-from syncnerf.sync.export import export_aligned
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.synchronize import AUDIO, METHODS, WORKING_SIDE, synchronize
 
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         reason = next(iter(result.reasons.values()))
         raise UserError(f"{scene.root}: no camera's offset can be determined ({reason})")
     if arguments.export is not None:
-        export_aligned(scene, result, arguments.export)
+        write_trimmed(scene, result, arguments.export)
     if arguments.strict:
         doubtful = [name for name, verdict in result.verdicts.items() if verdict != "sure"]
         if doubtful:

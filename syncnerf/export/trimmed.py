@@ -1,4 +1,4 @@
-"""Aligned copies of a scene's videos, so that any other tool can use the result."""
+"""Copies of a scene's videos, trimmed to the time that all of them show."""
 
 import json
 import logging
@@ -8,20 +8,20 @@ from tqdm import tqdm
 
 from syncnerf.atomic import atomic_folder
 from syncnerf.errors import UserError
+from syncnerf.export.trim import trim_video
 from syncnerf.scene import Scene
 from syncnerf.scene.video import VideoSource
 from syncnerf.sync.common_interval import Cut, cuts
 from syncnerf.sync.result import SyncResult
-from syncnerf.sync.trim import trim_video
 
 logger = logging.getLogger(__name__)
 
 
-def export_aligned(scene: Scene, result: SyncResult, folder: Path) -> None:
+def write_trimmed(scene: Scene, result: SyncResult, folder: Path) -> None:
     """Write a copy of each determined camera's video, trimmed to the common interval.
 
     The trim is accurate to the frame, as frames are decoded and encoded again (see
-    :func:`~syncnerf.sync.trim.trim_video`); sound is copied as it is. ``alignment.json`` holds what is left below a
+    :func:`~syncnerf.export.trim.trim_video`); sound is copied as it is. ``alignment.json`` holds what is left below a
     frame: each camera's ``remainder``, seconds by which its first frame lies after the common beginning. Where clocks
     have rates, each frame of a copy is the nearest in time, and the file names the frames left out and repeated for
     that (the sound keeps its own clock). The folder appears only when it is complete.

@@ -9,9 +9,9 @@ import pytest
 from odd_videos import grey, remux, turn, write_timed
 
 from syncnerf.errors import UserError
+from syncnerf.export.trim import ENCODERS, trim_video
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.video import VideoSource, probe_video
-from syncnerf.sync.trim import ENCODERS, trim_video
 
 SHOWN = [2, 3, 4, 5, 6, 7, 7, 9]
 BT601, BT709, BT2020 = 6, 1, 9
