@@ -15,10 +15,12 @@ from syncnerf.questions import RayQuestion, Rendering, ViewBatch, ViewQuestion
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.views import Views
+from syncnerf.splats import Splats
 from syncnerf_gaussians.cloud import RESTING, Cloud
 from syncnerf_gaussians.density import relocation
 from syncnerf_gaussians.gaussians import Gaussians, Motion, View
 from syncnerf_gaussians.losses import dissimilarity
+from syncnerf_gaussians.motion import moved
 from syncnerf_gaussians.raster import Raster, cast, influence, rasterise, rasterise_rates
 from syncnerf_gaussians.scaffold import Scaffold
 from syncnerf_gaussians.spec import GaussiansConfig
@@ -120,6 +122,14 @@ class GaussiansBackend(Backend):
     def _background(self, view: Views) -> Tensor:
         """What is behind a view's pixels, shape [H * W, 3] or [3]."""
         return self.backdrop(view.rays().directions) if self.geometry.background is None else self.backdrop.known
+
+    def splats(self, time: Tensor) -> Splats:
+        """The Gaussians at a moment of the field's time (float64, no dimensions), where their nodes carry them."""
+        gaussians, motion = self.cloud.at(time[None], self.scaffold)
+        now = moved(gaussians, motion)
+        turns = torch.nn.functional.normalize(now.quaternions[0], dim=-1)
+        opacities = torch.logit(now.opacities[0], eps=1e-6)
+        return Splats(now.means[0], turns, gaussians.log_scales, opacities, gaussians.harmonics)
 
     # -- training ------------------------------------------------------------------------------------------------
 
