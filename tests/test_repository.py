@@ -32,6 +32,7 @@ ABOVE = {
 }
 FOR_PLUGINS = (
     "backend", "questions", "option", "rendering", "encodings", "scene", "config", "errors", "native", "compilation",
+    "splats",
 )  # fmt: skip
 
 
