@@ -74,6 +74,16 @@ def arguments(tiny_scene, tmp_path) -> list[str]:
     ]  # fmt: skip
 
 
+def test_the_page_shows_what_is_in_the_sample():
+    """Every block of docs/backends.md stands in one of the sample's files, or is the suite that is run here."""
+    page = (Path(__file__).parents[1] / "docs" / "backends.md").read_text()
+    texts = [SUITE, *(path.read_text() for path in SAMPLE.iterdir() if path.is_file())]
+    blocks = re.findall(r"```(?:python|toml)\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) > 5
+    for block in blocks:
+        assert any(block in text for text in texts), block
+
+
 def test_it_passes_the_contracts_suite(run, tmp_path):
     (tmp_path / "test_blobs.py").write_text(SUITE)
     report = run("-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(tmp_path))
