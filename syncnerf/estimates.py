@@ -10,7 +10,7 @@ import torch
 
 from syncnerf.clock import Clock
 from syncnerf.held_out import OffsetFit
-from syncnerf.offsets_file import read_errors, read_offsets, read_rates, write_offsets
+from syncnerf.offsets_file import Estimates, read_errors, read_offsets, read_rates, write_offsets
 from syncnerf.scene.scene import Scene
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,9 @@ def write_estimates(path: Path, clock: Clock, scene: Scene, fits: list[OffsetFit
             offsets[fit.camera], errors[fit.camera] = fit.seconds, fit.stderr
     source = "test-optim" if fits else "joint"
     reference = scene.names[scene.reference]
-    write_offsets(path, scene.names, reference, offsets, errors, source, reasons, _further(clock, scene))
+    write_offsets(
+        path, Estimates(scene.names, reference, offsets, errors, source, reasons, _further(clock, scene))
+    )
 
 
 def _further(clock: Clock, scene: Scene) -> dict[str, dict[str, float]]:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,20 +16,11 @@ from syncnerf.errors import UserError
 Source = Literal["sync", "joint", "test-optim"]
 
 
-def write_offsets(
-    path: Path,
-    names: Sequence[str],
-    reference: str,
-    offsets: Tensor,
-    stderr: Tensor,
-    source: Source,
-    reasons: Mapping[str, str] | None = None,
-    extra: Mapping[str, Mapping[str, object]] | None = None,
-) -> None:
-    """Write offsets as json, atomically.
+@dataclass(frozen=True)
+class Estimates:
+    """What is known of cameras' clocks, as an ``offsets.json`` holds it.
 
-    Args:
-        path: the file; its folder is made if need be.
+    Attributes:
         names: the cameras in order.
         reference: name of the camera whose offset is zero.
         offsets: seconds, shape [C]; NaN for a camera that is not determined, written as null with its reason.
@@ -38,14 +30,26 @@ def write_offsets(
         extra: by name, further entries of a camera (a clock's rate, a warning, ...), numbers finite. ``rate_ppm`` means
             that frame k was exposed at ``k / fps * (1 + 1e-6 rate_ppm) + offset``, and the file says so.
     """
-    cameras = {}
-    for name, offset, error in zip(names, offsets.tolist(), stderr.tolist(), strict=True):
+
+    names: Sequence[str]
+    reference: str
+    offsets: Tensor
+    stderr: Tensor
+    source: Source
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+def write_offsets(path: Path, estimates: Estimates) -> None:
+    """Write offsets as json, atomically; the folder is made if need be."""
+    cameras, offsets, errors = {}, estimates.offsets.tolist(), estimates.stderr.tolist()
+    for name, offset, error in zip(estimates.names, offsets, errors, strict=True):
         known = math.isfinite(offset)
         entry = {"offset": offset if known else None, "stderr": error if known and math.isfinite(error) else None}
         if not known:
-            entry["reason"] = (reasons or {}).get(name, "not determined")
-        cameras[name] = entry | dict((extra or {}).get(name, {}))
-    record = {"unit": "seconds", "reference": reference, "cameras": cameras, "source": source}
+            entry["reason"] = estimates.reasons.get(name, "not determined")
+        cameras[name] = entry | dict(estimates.extra.get(name, {}))
+    record = {"unit": "seconds", "reference": estimates.reference, "cameras": cameras, "source": estimates.source}
     if any("rate_ppm" in entry for entry in cameras.values()):
         record["time_of_frame"] = "k / fps * (1 + 1e-6 * rate_ppm) + offset"
     path = Path(path)

@@ -14,7 +14,7 @@ from torch import Tensor
 from syncnerf.assembly import assemble, make_sampler
 from syncnerf.atomic import write_text
 from syncnerf.evaluation.pictures import depth_picture, error_picture
-from syncnerf.evaluation.views import Shot, render_views
+from syncnerf.evaluation.views import Shot, render_shot
 from syncnerf.job import Job
 from syncnerf.options import write_config
 from syncnerf.provenance import scene_facts
@@ -114,7 +114,7 @@ def _preview(synced: SyncedBackend, scene: Scene) -> dict[str, Tensor]:
     index = scene.test[0]
     frame = scene.cameras[index].frame_count // 2
     shot = replace(Shot.of_camera(scene, index, [frame], "preview"), detailed=frozenset([frame]))
-    (view,) = render_views(synced, shot)
+    (view,) = render_shot(synced, shot)
     truth = torch.from_numpy(scene.frames(index)[frame].copy()).float() / 255.0
     return {
         "test_view/truth": truth,

@@ -122,13 +122,13 @@ def test_common_moments_are_seen_by_all_training_cameras(tmp_path):
 
 def test_paths_are_filmed_at_a_fixed_and_in_moving_time(tmp_path, monkeypatch):
     seen = {}
-    original = render_videos.render_views
+    original = render_videos.render_shot
 
     def record(synced, shot):
         seen[shot.name] = (shot.camera, shot.times)
         return original(synced, shot)
 
-    monkeypatch.setattr(render_videos, "render_views", record)
+    monkeypatch.setattr(render_videos, "render_shot", record)
     scene = pattern_scene(tmp_path, None)
     videos = render_paths(synced_pattern(scene), scene, tmp_path, 7)
     assert [video.name for video in videos] == ["path_fixed_moment.mp4", "path_moving.mp4"]

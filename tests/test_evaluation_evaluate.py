@@ -14,7 +14,7 @@ from syncnerf.backend import Execution
 from syncnerf.evaluation.evaluate import METRICS, evaluate, write_metrics
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.videos import video_writer
-from syncnerf.evaluation.views import Shot, evaluated_frames, render_views
+from syncnerf.evaluation.views import Shot, evaluated_frames, render_shot
 from syncnerf.modes import evaluation_mode
 from syncnerf.summary import result_table
 
@@ -179,7 +179,7 @@ def test_several_moments_at_once_render_the_same_images(scene):
     for at_once in (1, 4):
         synced.backend.shapes.clear()
         synced.backend.times_at_once = at_once
-        views[at_once] = list(render_views(synced, shot))
+        views[at_once] = list(render_shot(synced, shot))
         expected = {(40,), (21,)} if at_once == 1 else {(10, 4), (1, 4), (20, 2), (1, 2)}
         assert set(map(tuple, synced.backend.shapes)) == expected
     for one, several in zip(views[1], views[4], strict=True):
@@ -193,7 +193,7 @@ def test_several_moments_at_once_render_the_same_images(scene):
 
 
 def test_consuming_views_leaves_gradients_on(scene):
-    views = render_views(synced_pattern(scene), Shot.of_camera(scene, 0, [0], own_clock=False), progress=False)
+    views = render_shot(synced_pattern(scene), Shot.of_camera(scene, 0, [0], own_clock=False), progress=False)
     next(views)
     assert torch.is_grad_enabled()
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import FIELD_OF_VIEW, Spheres, sphere_scene
 
 from syncnerf.errors import UserError
-from syncnerf.offsets_file import read_offsets, read_rates, write_offsets
+from syncnerf.offsets_file import Estimates, read_offsets, read_rates, write_offsets
 from syncnerf.scene.true_offsets import read_true_offsets
 from syncnerf.sync import Check, command, synchronize
 from syncnerf.sync.command import add_parser
@@ -176,7 +176,8 @@ def test_offsets_file_keeps_what_is_written(tmp_path):
     path = tmp_path / "offsets.json"
     names, offsets = ["a", "b", "c"], torch.tensor([0.0, -0.25, math.nan], dtype=torch.float64)
     errors = torch.tensor([0.001, 0.002, math.nan])
-    write_offsets(path, names, "a", offsets, errors, "joint", {"c": "nothing moves"}, {"b": {"rate_ppm": 120.0}})
+    reasons, rates = {"c": "nothing moves"}, {"b": {"rate_ppm": 120.0}}
+    write_offsets(path, Estimates(names, "a", offsets, errors, "joint", reasons, rates))
     record = json.loads(path.read_text())
     assert record["cameras"]["c"] == {"offset": None, "stderr": None, "reason": "nothing moves"}
     assert record["source"] == "joint"

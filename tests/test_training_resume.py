@@ -52,7 +52,7 @@ def make_trainer(
 
 def load(trainer: Trainer, path: Path) -> Checkpoint:
     """A checkpoint for a trainer, read as the command reads it."""
-    return load_checkpoint(path, trainer.plan.backend, trainer.plan.names)
+    return load_checkpoint(path, trainer.plan.backend_name, trainer.plan.names)
 
 
 def assert_same(first, second, where: str = "") -> None:

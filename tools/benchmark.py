@@ -26,7 +26,7 @@ from compare_engines import compare, peak_memory, waiting
 
 from syncnerf.assembly import assemble, make_sampler
 from syncnerf.cli import report_user_errors
-from syncnerf.evaluation.views import Shot, render_views
+from syncnerf.evaluation.views import Shot, render_shot
 from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.processor import settle_processor
@@ -97,7 +97,7 @@ def time_frames(synced: SyncedBackend, scene: Scene, count: int) -> list[float]:
     seconds = []
     for frame in frames:
         start = time.perf_counter()
-        next(render_views(synced, Shot.of_camera(scene, index, [frame], "timing")))
+        next(render_shot(synced, Shot.of_camera(scene, index, [frame], "timing")))
         waiting(synced.device)()
         seconds.append(time.perf_counter() - start)
     return seconds[1:]

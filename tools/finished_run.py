@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syncnerf.assembly import assemble
-from syncnerf.evaluation.views import Shot, render_views
+from syncnerf.evaluation.views import Shot, render_shot
 from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.processor import settle_processor
@@ -34,7 +34,7 @@ class FinishedRun:
         synced.backend.times_at_once = at_once or liked
         for _ in range(2):
             start = time.perf_counter()
-            for _ in render_views(synced, shot, progress=False):
+            for _ in render_shot(synced, shot, progress=False):
                 pass
             taken = time.perf_counter() - start
         synced.backend.times_at_once = liked

@@ -19,7 +19,7 @@ from syncnerf.evaluation.offset_errors import offset_errors, without_offset
 from syncnerf.evaluation.pictures import remove_pictures, write_pictures
 from syncnerf.evaluation.protocols import Protocol
 from syncnerf.evaluation.videos import video_writer
-from syncnerf.evaluation.views import Shot, evaluated_frames, own_pace, render_views
+from syncnerf.evaluation.views import Shot, evaluated_frames, own_pace, render_shot
 from syncnerf.scene.scene import Scene
 from syncnerf.seen import were_seen
 from syncnerf.synced import SyncedBackend
@@ -167,7 +167,7 @@ def _score_camera(
         video = video_writer(renders / f"test_{camera.name}.mp4", own_pace(camera, frames))
     scores = []
     with video as writer:
-        for place, view in enumerate(render_views(synced, shot)):
+        for place, view in enumerate(render_shot(synced, shot)):
             frame = frames[place]
             truth = torch.from_numpy(scene.frames(index)[frame].copy()).float() / 255.0
             metrics = _metrics(protocol.scored(view.rgb), protocol.scored(truth), lpips)

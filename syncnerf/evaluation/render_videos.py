@@ -9,7 +9,7 @@ from torch import Tensor
 
 from syncnerf.evaluation.camera_paths import smooth_path
 from syncnerf.evaluation.videos import video_writer
-from syncnerf.evaluation.views import Shot, evaluated_frames, own_pace, render_views
+from syncnerf.evaluation.views import Shot, evaluated_frames, own_pace, render_shot
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 
@@ -80,6 +80,6 @@ def common_moments(offsets: Tensor, scene: Scene) -> tuple[float, float]:
 def _film(synced: SyncedBackend, shot: Shot, path: Path, fps: float) -> Path:
     """Render a shot into a video; its path."""
     with video_writer(path, fps) as writer:
-        for view in render_views(synced, shot):
+        for view in render_shot(synced, shot):
             writer.write(view.rgb)
     return path

@@ -71,7 +71,7 @@ class RenderedView:
     extras: dict[str, Tensor] = field(default_factory=dict)
 
 
-def render_views(synced: SyncedBackend, shot: Shot, progress: bool = True) -> Iterator[RenderedView]:
+def render_shot(synced: SyncedBackend, shot: Shot, progress: bool = True) -> Iterator[RenderedView]:
     """Render the images of a shot one after the other, without gradients and in evaluation mode.
 
     Where the backend likes several moments at once and the camera stands still, so many frames are rendered together;
@@ -83,7 +83,7 @@ def render_views(synced: SyncedBackend, shot: Shot, progress: bool = True) -> It
         progress: whether there is a bar.
 
     Yields:
-        One view for each frame, in order.
+        One picture for each frame, in order.
     """
     camera, times = shot.camera, shot.times.to(device=synced.device, dtype=torch.float64)
     size = camera.intrinsics

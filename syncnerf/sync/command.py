@@ -7,7 +7,7 @@ from pathlib import Path
 
 from syncnerf.errors import UserError
 from syncnerf.export.trimmed import write_trimmed
-from syncnerf.offsets_file import write_offsets
+from syncnerf.offsets_file import Estimates, write_offsets
 from syncnerf.option import Range, add_number
 from syncnerf.scene import Scene
 from syncnerf.scene.command_options import add_scene_options, named_scene
@@ -54,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         names = result.names
         reference = names[result.reference]
         out = arguments.out or Path(DEFAULT_OUT)
-        write_offsets(out, names, reference, result.offsets, result.stderr, "sync", result.reasons, _further(result))
+        found = (result.offsets, result.stderr)
+        write_offsets(out, Estimates(names, reference, *found, "sync", result.reasons, _further(result)))
     print(table(scene, result))
     if arguments.plots is not None:
         # Imported here: matplotlib is slow to load, and only these pictures need it.

@@ -17,7 +17,7 @@ class Plan:
     Attributes:
         config: steps, rates, rhythm of logs and checkpoints.
         folder: the run's folder.
-        backend: the backend's name, for checkpoints.
+        backend_name: of the field, for checkpoints.
         names: the cameras in order.
         frame_interval: seconds per frame, for the curves.
         course: length of the training; the configuration's steps, unless it was changed on the way.
@@ -26,7 +26,7 @@ class Plan:
 
     config: TrainingConfig
     folder: Path
-    backend: str
+    backend_name: str
     names: list[str]
     frame_interval: float
     course: Course | None = None

@@ -159,7 +159,7 @@ class Trainer:
             {
                 **self.plan.about,
                 "course": asdict(self.course),
-                "backend": self.plan.backend,
+                "backend": self.plan.backend_name,
                 "cameras": self.plan.names,
                 "model": self.synced.state_dict(),
                 "optimizer": self.work.optimizer.state_dict(),
