@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from syncnerf.option import whole_numbers
@@ -59,7 +60,9 @@ class ProposalResampler(nn.Module):
         return samples, levels
 
 
-def histogram_loss(samples: RaySamples, weights: Tensor, level: RaySamples, level_weights: Tensor) -> Tensor:
+def histogram_loss(
+    samples: RaySamples, weights: Float[Tensor, "N S"], level: RaySamples, level_weights: Float[Tensor, "N P"]
+) -> Float[Tensor, ""]:
     """How much of the field's weight a proposal histogram fails to bound (mip-NeRF 360, equation 13).
 
     Args:
@@ -78,7 +81,9 @@ def histogram_loss(samples: RaySamples, weights: Tensor, level: RaySamples, leve
     return ((fixed - bound).clamp_min(0.0).square() / (fixed + 1e-5)).sum(dim=-1).mean()
 
 
-def distortion_loss(samples: RaySamples, weights: Tensor, longest: float | None = None) -> Tensor:
+def distortion_loss(
+    samples: RaySamples, weights: Float[Tensor, "N S"], longest: float | None = None
+) -> Float[Tensor, ""]:
     """Spread of the weights along the ray (mip-NeRF 360, equation 15), distances scaled to [0, 1].
 
     Args:

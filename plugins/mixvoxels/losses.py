@@ -1,13 +1,14 @@
 """What the fields are trained with beside the pixels themselves."""
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from syncnerf_mixvoxels.field import DynamicField, StaticField, VariationField
 from syncnerf_mixvoxels.options import PenaltiesConfig
 
 
-def variation_loss(logits: Tensor, changes: Tensor, still_weight: float) -> Tensor:
+def variation_loss(logits: Float[Tensor, " N"], changes: Bool[Tensor, " N"], still_weight: float) -> Float[Tensor, ""]:
     """Class-weighted binary cross entropy of a ray's largest chance of change (MixVoxels, equation 5).
 
     Args:

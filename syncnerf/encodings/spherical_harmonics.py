@@ -1,6 +1,7 @@
 """Real spherical harmonics of a direction."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from syncnerf.encodings.engines import compute_type
@@ -9,7 +10,7 @@ from syncnerf.encodings.tcnn import TcnnModule
 WIDTH = 16
 
 
-def spherical_harmonics(directions: Tensor) -> Tensor:
+def spherical_harmonics(directions: Float[Tensor, "N 3"]) -> Float[Tensor, "N 16"]:
     """The 16 real spherical harmonics of degree 0 to 3 ("degree 4" in instant-ngp), orthonormal on the sphere.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -48,7 +49,7 @@ def smooth_path(scene: Scene, frame_count: int, fps: float) -> Camera:
     return Camera("path", scene.cameras[scene.test[0]].intrinsics, path, fps, frame_count)
 
 
-def camera_poses(cameras: tuple[Camera, ...], at_most: int = 16) -> Tensor:
+def camera_poses(cameras: tuple[Camera, ...], at_most: int = 16) -> Float64[Tensor, "P 4 4"]:
     """Poses of all cameras, those of a moving one at some evenly spaced frames, float64, shape [P, 4, 4]."""
     poses = []
     for camera in cameras:
@@ -58,7 +59,9 @@ def camera_poses(cameras: tuple[Camera, ...], at_most: int = 16) -> Tensor:
     return torch.stack(poses)
 
 
-def ellipse_path(poses: Tensor, target: Tensor, frame_count: int) -> Tensor:
+def ellipse_path(
+    poses: Float64[Tensor, "P 4 4"], target: Float64[Tensor, 3], frame_count: int
+) -> Float64[Tensor, "F 4 4"]:
     """Poses on a closed path around ``target``, all looking at it, float64, shape [F, 4, 4].
 
     The cameras' directions from the target are laid out on a plane (azimuthal equidistant projection about their
@@ -93,7 +96,7 @@ def ellipse_path(poses: Tensor, target: Tensor, frame_count: int) -> Tensor:
     return look_at(target + distance * local @ basis.T, target, up)
 
 
-def spiral_path(poses: Tensor, near: float, far: float, frame_count: int) -> Tensor:
+def spiral_path(poses: Float64[Tensor, "P 4 4"], near: float, far: float, frame_count: int) -> Float64[Tensor, "F 4 4"]:
     """Poses on a spiral around the mean of forward-facing cameras, float64, shape [F, 4, 4].
 
     As is usual for forward-facing scenes (Mildenhall et al., ECCV 2020): sideways as far as nine tenths of the cameras
@@ -114,7 +117,9 @@ def spiral_path(poses: Tensor, near: float, far: float, frame_count: int) -> Ten
     return look_at(centre + offsets @ basis.T, focus, _mean_up(poses))
 
 
-def look_at(places: Tensor, target: Tensor, up: Tensor) -> Tensor:
+def look_at(
+    places: Float64[Tensor, "F 3"], target: Float64[Tensor, 3], up: Float64[Tensor, 3]
+) -> Float64[Tensor, "F 4 4"]:
     """Camera-to-world matrices (OpenGL axes) at ``places`` [F, 3] that look at ``target`` [3], shape [F, 4, 4].
 
     Args:

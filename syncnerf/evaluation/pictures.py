@@ -8,6 +8,7 @@ from pathlib import Path
 import imageio.v3 as imageio
 import matplotlib
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.evaluation.videos import to_uint8
@@ -21,12 +22,12 @@ PICTURE_KINDS = ("truth", "rendering", "error", "depth", "static", "dynamic")
 PICTURE_NAME = re.compile(rf"test_(?P<camera>.+)_(?P<frame>\d+)_(?P<kind>{'|'.join(PICTURE_KINDS)})\.png")
 
 
-def error_picture(rendering: Tensor, truth: Tensor) -> Tensor:
+def error_picture(rendering: Float[Tensor, "H W 3"], truth: Float[Tensor, "H W 3"]) -> Float[Tensor, "H W 3"]:
     """Absolute error in colour (black: none, pale yellow: 0.2 and more), colours in [0, 1], shape [H, W, 3]."""
     return _coloured((rendering - truth).abs().mean(-1) / ERROR_SCALE, "inferno")
 
 
-def depth_picture(view: RenderedView) -> Tensor:
+def depth_picture(view: RenderedView) -> Float[Tensor, "H W 3"]:
     """Depth in colour (blue: near, red: far), fading to white where nothing is, shape [H, W, 3].
 
     The colours span the 1st to the 99th percentile of the depths of opaque pixels.
@@ -40,7 +41,7 @@ def depth_picture(view: RenderedView) -> Tensor:
     return colours * opacity + (1.0 - opacity)
 
 
-def write_pictures(folder: Path, camera: str, frame: int, view: RenderedView, truth: Tensor) -> None:
+def write_pictures(folder: Path, camera: str, frame: int, view: RenderedView, truth: Float[Tensor, "H W 3"]) -> None:
     """Write ``test_<camera>_<frame>_<kind>.png``: truth, rendering, error, depth, and static and dynamic where known.
 
     Args:

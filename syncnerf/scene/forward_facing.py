@@ -1,6 +1,7 @@
 """Forward-facing rigs: common axes, a scale that suits normalised device coordinates, and the box they fill there."""
 
 import torch
+from jaxtyping import Float32, Float64
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -12,7 +13,7 @@ MARGIN = 0.02
 """The box in normalised device coordinates is this share of its side larger than what the cameras see."""
 
 
-def recentred(poses: Tensor) -> Tensor:
+def recentred(poses: Float64[Tensor, "C 4 4"]) -> Float64[Tensor, "C 4 4"]:
     """Poses [C, 4, 4] relative to their average, so that the mean view is along -Z from the origin; float64."""
     backward = normalize(poses[:, :3, 2].mean(0), dim=0)
     right = normalize(torch.linalg.cross(poses[:, :3, 1].mean(0), backward), dim=0)
@@ -21,7 +22,7 @@ def recentred(poses: Tensor) -> Tensor:
     return torch.linalg.inv(average) @ poses
 
 
-def nearest_depth(poses: Tensor, near: Tensor) -> float:
+def nearest_depth(poses: Float64[Tensor, "C 4 4"], near: Float64[Tensor, " C"]) -> float:
     """Smallest distance in front of the origin's plane (z = 0) at which some camera may see content.
 
     Args:
@@ -36,7 +37,7 @@ def faces_forward(cameras: tuple[Camera, ...]) -> bool:
     return all(bool((_corner_directions(camera)[:, 2] < -0.1).all()) for camera in cameras if not camera.is_moving)
 
 
-def ndc_box(cameras: tuple[Camera, ...], reference: Intrinsics) -> Tensor:
+def ndc_box(cameras: tuple[Camera, ...], reference: Intrinsics) -> Float32[Tensor, "2 3"]:
     """The box in normalised device coordinates that holds what the cameras see, float32, shape [2, 3].
 
     Rays are straight there, from z = -1 (the near plane, 1 before the origin) to z = 1 (infinity), so the four

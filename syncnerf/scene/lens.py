@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.native import address, compile_native
@@ -45,7 +46,7 @@ class Lens:
         """Whether there is nothing to undo."""
         return self == Lens()
 
-    def distorted(self, points: Tensor, intrinsics: Intrinsics) -> Tensor:
+    def distorted(self, points: Float64[Tensor, "N 2"], intrinsics: Intrinsics) -> Float64[Tensor, "N 2"]:
         """Where the lens puts what a pinhole camera shows at ``points``; both in pixels, float64, shape [N, 2]."""
         # Here: it takes a while to import, and few scenes need it.
         from kornia.geometry import distort_points
@@ -59,7 +60,7 @@ class Lens:
         numbers = points.new_tensor([self.k1, self.k2, self.k3, self.k4])
         return distort_points_kannala_brandt((points - centre) / focal, torch.cat([focal, centre, numbers]))
 
-    def undistorted(self, points: Tensor) -> Tensor:
+    def undistorted(self, points: Float64[Tensor, "N 2"]) -> Float64[Tensor, "N 2"]:
         """Where a pinhole camera would put what the lens puts at ``points`` of the image plane at distance 1.
 
         The inverse of :meth:`distorted` with a focal length of 1 and the axis at 0; float64, shape [N, 2].

@@ -5,10 +5,12 @@ They tell where the scene is, and whether the cameras' calibrations agree.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32, Float64, Int64
 from kornia.feature import SIFTFeature
 from kornia.geometry.epipolar import fundamental_from_projections
 from torch import Tensor
@@ -83,21 +85,27 @@ def scene_points(scene: Scene) -> ScenePoints:
     return triangulated(torch.cat(links), owner, where, projections)
 
 
-def median_picture(frames: np.ndarray) -> Tensor:
+def median_picture(frames: np.ndarray) -> Float32[Tensor, "H W"]:
     """The median of evenly spaced frames uint8 [T, H, W, 3], grey in [0, 1], float32, shape [H, W]."""
     chosen = np.linspace(0, len(frames) - 1, min(MEDIAN_FRAMES, len(frames))).round().astype(int)
     return torch.from_numpy(np.median(frames[chosen], axis=0)).float().mean(dim=-1) / 255.0
 
 
 @torch.no_grad()
-def picture_features(picture: Tensor) -> tuple[Tensor, Tensor]:
+def picture_features(picture: Float[Tensor, "H W"]) -> tuple[Float64[Tensor, "N 2"], Float[Tensor, "N 128"]]:
     """Places (column, row; pixel centres at halves), float64 [N, 2], and unit descriptors [N, 128] of a picture."""
     detector = SIFTFeature(num_features=FEATURES, upright=True, device=picture.device)
     frames, _, descriptors = detector(picture[None, None])
     return frames[0, :, :, 2].double() + 0.5, torch.nn.functional.normalize(descriptors[0], dim=-1)
 
 
-def match(left: Tensor, left_words: Tensor, right: Tensor, right_words: Tensor, fundamental: Tensor) -> Tensor:
+def match(
+    left: Float64[Tensor, "N 2"],
+    left_words: Float[Tensor, "N D"],
+    right: Float64[Tensor, "K 2"],
+    right_words: Float[Tensor, "K D"],
+    fundamental: Float64[Tensor, "3 3"],
+) -> Int64[Tensor, "M 2"]:
     """Features of two pictures that are each other's best near their epipolar lines, int64, shape [M, 2].
 
     Args:
@@ -120,7 +128,12 @@ def match(left: Tensor, left_words: Tensor, right: Tensor, right_words: Tensor, 
     return torch.stack([own[good], chosen[good]], dim=-1)
 
 
-def triangulated(links: Tensor, owner: Tensor, where: Tensor, projections: dict[int, Tensor]) -> ScenePoints:
+def triangulated(
+    links: Int64[Tensor, "L 2"],
+    owner: Int64[Tensor, " F"],
+    where: Float64[Tensor, "F 2"],
+    projections: dict[int, Float64[Tensor, "3 4"]],
+) -> ScenePoints:
     """Points from matched features.
 
     Args:
@@ -153,7 +166,7 @@ def triangulated(links: Tensor, owner: Tensor, where: Tensor, projections: dict[
     )
 
 
-def linked(links: Tensor, count: int) -> Tensor:
+def linked(links: Int64[Tensor, "L 2"], count: int) -> Int64[Tensor, " F"]:
     """The smallest of the numbers that each of ``count`` features is linked to, over any number of links [L, 2]."""
     labels = torch.arange(count)
     while True:
@@ -164,7 +177,7 @@ def linked(links: Tensor, count: int) -> Tensor:
         labels = lower
 
 
-def triangulate(matrices: Tensor, pixels: Tensor) -> Tensor:
+def triangulate(matrices: Float64[Tensor, "K 3 4"], pixels: Float64[Tensor, "K 2"]) -> Float64[Tensor, 3]:
     """The point that cameras [K, 3, 4] see at pixels [K, 2], by linear least squares, float64, shape [3]."""
     rows = pixels[:, :, None] * matrices[:, 2:] - matrices[:, :2]
     rows = (rows / rows[..., :3].norm(dim=-1, keepdim=True).clamp_min(1e-12)).reshape(-1, 4)
@@ -184,7 +197,7 @@ def _believable(place: Tensor, matrices: Tensor, pixels: Tensor) -> bool:
         return False
     centres = -torch.linalg.solve(matrices[:, :, :3], matrices[:, :, 3:])[:, :, 0]
     rays = torch.nn.functional.normalize(place - centres, dim=-1)
-    return float((rays @ rays.T).min()) < np.cos(np.deg2rad(LEAST_ANGLE))
+    return float((rays @ rays.T).min()) < math.cos(math.radians(LEAST_ANGLE))
 
 
 def _left_out_errors(matrices: Tensor, pixels: Tensor) -> Tensor:

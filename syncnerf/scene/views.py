@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from syncnerf.scene.camera import Camera, intrinsics_table, pixel_rays
@@ -29,9 +30,9 @@ class Views:
         lens: distortion of all pictures; frames on disk have none left.
     """
 
-    poses: Tensor
-    intrinsics: Tensor
-    corners: Tensor
+    poses: Float64[Tensor, "B 4 4"]
+    intrinsics: Float64[Tensor, "B 6"]
+    corners: Int64[Tensor, "B 2"]
     width: int
     height: int
     near: float
@@ -62,7 +63,7 @@ class Views:
         table = intrinsics_table([camera]).expand(len(frames), 6)
         return cls(poses, table, corners, size.width, size.height, near, far)
 
-    def cropped(self, corners: Tensor, width: int, height: int) -> Views:
+    def cropped(self, corners: Int64[Tensor, "B 2"], width: int, height: int) -> Views:
         """Parts of these views: ``corners`` (column, row; int64, shape [B, 2]) are counted in what is asked for now."""
         return replace(self, corners=self.corners + corners, width=width, height=height)
 
@@ -82,24 +83,24 @@ class Views:
         """Width and height of what is asked for, in pixels."""
         return self.width, self.height
 
-    def rows(self) -> Tensor:
+    def rows(self) -> Float64[Tensor, "B height"]:
         """Where each row lies in its whole picture, from -1/2 at the top to 1/2 at the bottom, float64, [B, height]."""
         row = torch.arange(self.height, device=self.corners.device) + self.corners[:, 1:]
         return (row + 0.5) / self.intrinsics[:, 1:2] - 0.5
 
-    def calibration(self) -> Tensor:
+    def calibration(self) -> Float64[Tensor, "B 3 3"]:
         """The matrix K of what is asked for (OpenCV axes, lens left out), float64, shape [B, 3, 3]."""
         focal, centre = self.intrinsics[:, 2:4], self.intrinsics[:, 4:6] - self.corners
         matrix = torch.diag_embed(torch.cat([focal, torch.ones_like(focal[:, :1])], dim=1))
         matrix[:, :2, 2] = centre
         return matrix
 
-    def world_to_camera(self) -> Tensor:
+    def world_to_camera(self) -> Float64[Tensor, "B 4 4"]:
         """World to camera in OpenCV axes (+X right, +Y down, +Z view), float64, shape [B, 4, 4]."""
         flip = torch.diag(self.poses.new_tensor([1.0, -1.0, -1.0, 1.0]))
         return flip @ torch.linalg.inv(self.poses)
 
-    def rays(self, pixels: Tensor | None = None) -> Rays:
+    def rays(self, pixels: Int64[Tensor, "B K"] | None = None) -> Rays:
         """Rays through pixel centres, view by view, N in all.
 
         Args:
@@ -113,6 +114,4 @@ class Views:
         place = row * self.intrinsics[:, :1].long() + column
         view = torch.arange(len(self), device=place.device).repeat_interleave(pixels.shape[1])
         straighten = None if self.lens.is_ideal else self.lens.undistorted
-        return pixel_rays(
-            self.intrinsics, self.poses[view], view, place.reshape(-1), self.near, self.far, straighten
-        )
+        return pixel_rays(self.intrinsics, self.poses[view], view, place.reshape(-1), self.near, self.far, straighten)

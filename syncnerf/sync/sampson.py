@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
@@ -36,11 +37,11 @@ class RayTracks:
         focal: focal length in pixels: turns angles into pixels.
     """
 
-    centres: Tensor
-    rays: Tensor
-    visible: Tensor
-    colours: Tensor | None
-    times: Tensor
+    centres: Float64[Tensor, "T 3"]
+    rays: Float64[Tensor, "T N 3"]
+    visible: Bool[Tensor, "T N"]
+    colours: Float32[Tensor, "N 3"] | None
+    times: Float64[Tensor, " T"]
     focal: float
 
     @property
@@ -53,7 +54,7 @@ class RayTracks:
         """Seconds from the first frame's begin to the last one's end."""
         return float(self.times[-1] - self.times[0]) + self.interval
 
-    def chosen(self, which: Tensor) -> RayTracks:
+    def chosen(self, which: Bool[Tensor, " N"] | Int64[Tensor, " K"]) -> RayTracks:
         """Some of the tracks, by a mask or numbers."""
         colours = None if self.colours is None else self.colours[which]
         return replace(self, rays=self.rays[:, which], visible=self.visible[:, which], colours=colours)
@@ -75,7 +76,7 @@ def all_rays(tracks: Tracks, camera: Camera) -> RayTracks:
     return RayTracks(poses[:, :3, 3], rays, tracks.visible, tracks.colours, camera.frame_times, focal)
 
 
-def static_error(tracks: RayTracks) -> Tensor:
+def static_error(tracks: RayTracks) -> Float64[Tensor, " N"]:
     """How badly the fixed point (or direction) that suits each track best explains it, pixels (RMS), shape [N].
 
     The point minimises the squared sines of the angles to the rays, in homogeneous form. Seen from a camera that stands
@@ -99,7 +100,9 @@ def static_error(tracks: RayTracks) -> Tensor:
     return tracks.focal * (sine.sum(0) / count).sqrt()
 
 
-def at_times(tracks: RayTracks, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def at_times(
+    tracks: RayTracks, times: Float64[Tensor, " K"]
+) -> tuple[Float64[Tensor, "K 3"], Float64[Tensor, "K N 3"], Bool[Tensor, "K N"]]:
     """Centres [K, 3], rays [K, N, 3] and visibility [K, N] at times of the camera's own clock (shape [K])."""
     last = len(tracks.times) - 1
     lower = (torch.searchsorted(tracks.times, times, right=True) - 1).clamp(0, max(last - 1, 0))
@@ -113,7 +116,10 @@ def at_times(tracks: RayTracks, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return centres, normalize(rays, dim=-1), visible
 
 
-def squared_sampson(centres: tuple[Tensor, Tensor], rays: tuple[Tensor, Tensor]) -> Tensor:
+def squared_sampson(
+    centres: tuple[Float64[Tensor, "K 3"], Float64[Tensor, "K 3"]],
+    rays: tuple[Float64[Tensor, "K N 3"], Float64[Tensor, "K M 3"]],
+) -> Float64[Tensor, "K N M"]:
     """Squared Sampson error of every ray of one camera with every ray of another, on the unit sphere.
 
     For rays a, b and the baseline t the epipolar constraint is t . (a x b) = 0; its first-order distance is the
@@ -135,7 +141,9 @@ def squared_sampson(centres: tuple[Tensor, Tensor], rays: tuple[Tensor, Tensor])
     return constraint.square() / tangent
 
 
-def match_energy(first: RayTracks, second: RayTracks, shift: float, stride: int = 1) -> tuple[Tensor, Tensor]:
+def match_energy(
+    first: RayTracks, second: RayTracks, shift: float, stride: int = 1
+) -> tuple[Float32[Tensor, "N M"], Float32[Tensor, "N M"]]:
     """Robust mean Sampson error of every pair of tracks at a shift between the clocks.
 
     Args:
@@ -146,7 +154,7 @@ def match_energy(first: RayTracks, second: RayTracks, shift: float, stride: int 
         stride: use every so many frames of the first camera.
 
     Returns:
-        Energies between 0 (agree) and 1, and numbers of common frames; both of shape [N, M].
+        Energies between 0 (agree) and 1, and numbers of common frames; both float32, shape [N, M].
     """
     robust, common = _robust_errors(first, second, shift, stride)
     count = common.sum(0)
@@ -154,8 +162,8 @@ def match_energy(first: RayTracks, second: RayTracks, shift: float, stride: int 
 
 
 def matched_energy(
-    first: RayTracks, second: RayTracks, shift: float, rows: Tensor, columns: Tensor
-) -> tuple[Tensor, Tensor]:
+    first: RayTracks, second: RayTracks, shift: float, rows: Int64[Tensor, " K"], columns: Int64[Tensor, " K"]
+) -> tuple[Float[Tensor, " T"], Float[Tensor, " T"]]:
     """Robust Sampson errors of matched tracks at a shift, frame by frame.
 
     Args:
@@ -192,7 +200,7 @@ def _robust_errors(
     return robust, seen[0][:, :, None] * seen[1][:, None, :]
 
 
-def may_match(first: RayTracks, second: RayTracks) -> Tensor:
+def may_match(first: RayTracks, second: RayTracks) -> Bool[Tensor, "N M"]:
     """Which pairs of tracks are alike in colour, bool, shape [N, M]; all where colours are unknown."""
     if first.colours is None or second.colours is None:
         return torch.ones(first.rays.shape[1], second.rays.shape[1], dtype=torch.bool)
