@@ -1,29 +1,20 @@
-"""The contract between the core and a dynamic field: what a backend is given, what it answers, how it is found."""
+"""The contract between the core and a dynamic field: what a backend is given, and what it answers."""
 
 from __future__ import annotations
 
 import importlib
-import logging
-import os
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from syncnerf.errors import UserError, did_you_mean
 from syncnerf.questions import Batch, Question, RayQuestion, Rendering, ViewQuestion
 from syncnerf.through_rays import backward_slopes, render_through_rays
-
-logger = logging.getLogger(__name__)
-
-ENTRY_POINT_GROUP = "syncnerf.backends"
-DEVELOPMENT_VARIABLE = "SYNCNERF_BACKENDS"
 
 
 @dataclass(frozen=True)
@@ -291,51 +282,3 @@ class Backend(nn.Module):
         A parameter whose rows were moved or filled anew, in place, is named as its own replacement.
         """
         return ()
-
-
-def discover_backends() -> dict[str, BackendSpec]:
-    """Find installed backends by entry point, and those named in ``SYNCNERF_BACKENDS`` (``name=module:attr,...``).
-
-    A plugin that fails to import or is not a :class:`BackendSpec` is skipped with a warning that names it.
-
-    Raises:
-        UserError: two plugins claim one name, or the variable cannot be read.
-    """
-    sources: list[tuple[str, str]] = [(entry.name, entry.value) for entry in entry_points(group=ENTRY_POINT_GROUP)]
-    for item in filter(None, os.environ.get(DEVELOPMENT_VARIABLE, "").split(",")):
-        name, separator, target = item.partition("=")
-        if not separator or ":" not in target:
-            raise UserError(f"{DEVELOPMENT_VARIABLE}: '{item}' is not of the form name=module:attribute")
-        sources.append((name.strip(), target.strip()))
-    found: dict[str, BackendSpec] = {}
-    for name, target in sources:
-        spec = _load_spec(name, target)
-        if spec is None:
-            continue
-        if name in found:
-            raise UserError(f"backend '{name}' is provided twice (once by {target}); uninstall or rename one")
-        found[name] = spec
-    return found
-
-
-def _load_spec(name: str, target: str) -> BackendSpec | None:
-    module, _, attribute = target.partition(":")
-    try:
-        spec = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # a plugin may fail in any way; the others must still work
-        logger.warning("backend '%s' (%s) cannot be loaded and is left out: %s", name, target, error)
-        return None
-    if not isinstance(spec, BackendSpec):
-        logger.warning("backend '%s' (%s) is left out: it is %s, not a BackendSpec", name, target, type(spec).__name__)
-        return None
-    return spec
-
-
-def find_backend(name: str) -> BackendSpec:
-    """The backend called ``name``; raises UserError listing what exists."""
-    found = discover_backends()
-    if name not in found:
-        raise UserError(
-            f"no backend '{name}'{did_you_mean(name, found)} (installed: {', '.join(sorted(found)) or 'none'})"
-        )
-    return found[name]

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
-from syncnerf.backend import BackendSpec, find_backend
+from syncnerf.backend import BackendSpec
 from syncnerf.combinations import check_space
 from syncnerf.config import Config, SceneConfig
 from syncnerf.encodings.engines import choose_engine
 from syncnerf.errors import UserError
+from syncnerf.installed import find_backend
 from syncnerf.provenance import check_scene
 from syncnerf.resuming import settled
 from syncnerf.scene import Scene, load_scene

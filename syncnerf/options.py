@@ -10,10 +10,10 @@ from typing import Any
 
 import configargparse
 
-from syncnerf.backend import DEVELOPMENT_VARIABLE, discover_backends, find_backend
 from syncnerf.combinations import check_combinations
 from syncnerf.config import CONCERNS, Config
 from syncnerf.errors import UserError, did_you_mean
+from syncnerf.installed import DEVELOPMENT_VARIABLE, discover_backends, find_backend
 from syncnerf.native import DISABLE_VARIABLE
 from syncnerf.option import configured, own_options, parts_of
 

@@ -1,6 +1,6 @@
 """What every backend must do: the contract's suite over all that are installed, in every variant of theirs."""
 
-from syncnerf.backend import discover_backends
+from syncnerf.installed import discover_backends
 from syncnerf.testing.contract import BackendContract, every_choice
 
 SMALL = {

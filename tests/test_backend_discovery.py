@@ -7,9 +7,10 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from syncnerf import backend as backend_module
-from syncnerf.backend import DEVELOPMENT_VARIABLE, ENTRY_POINT_GROUP, discover_backends, find_backend
+from syncnerf import installed
+from syncnerf.backend import Execution
 from syncnerf.errors import UserError
+from syncnerf.installed import DEVELOPMENT_VARIABLE, ENTRY_POINT_GROUP, discover_backends, find_backend
 
 PLUGIN = """
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ class Options:
 
 SPEC = BackendSpec("{name}", "a test", Options, "{module}:make", "rays")
 OTHER = 42
-def make(config, geometry):
-    return (config, geometry)
+def make(config, geometry, execution):
+    return (config, geometry, execution)
 """
 
 
@@ -42,7 +43,8 @@ def test_backend_named_in_the_variable_is_found_and_built(plugin, monkeypatch):
     monkeypatch.setenv(DEVELOPMENT_VARIABLE, "waving=waving_plugin:SPEC")
     spec = find_backend("waving")
     assert spec.summary == "a test"
-    assert spec.build("config", "geometry") == ("config", "geometry")
+    assert spec.build("config", "geometry", "execution") == ("config", "geometry", "execution")
+    assert spec.build("config", "geometry") == ("config", "geometry", Execution())
     assert "kplanes" in discover_backends()
 
 
@@ -96,14 +98,14 @@ def test_entry_points_are_read(plugin, monkeypatch):
         asked.append(group)
         return [EntryPoint("entered", "entered_plugin:SPEC", group)]
 
-    monkeypatch.setattr(backend_module, "entry_points", entry_points)
+    monkeypatch.setattr(installed, "entry_points", entry_points)
     assert list(discover_backends()) == ["entered"]
     assert asked == [ENTRY_POINT_GROUP]
 
 
 def test_looking_for_backends_does_not_import_their_fields():
     """A spec is data: neither --help nor another backend's run should wait for a field's own imports."""
-    code = "import sys; from syncnerf.backend import discover_backends; discover_backends(); print(*sys.modules)"
+    code = "import sys; from syncnerf.installed import discover_backends; discover_backends(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "syncnerf_kplanes.spec" in loaded
     plugins = [name for name in loaded if name.startswith("syncnerf_") and "." in name]

@@ -10,10 +10,10 @@ from test_backend_contract import SMALL
 from test_mixvoxels_training import OPTIONS as MIXVOXELS_OPTIONS
 from tiny_scene import FIELD_OPTIONS
 
-from syncnerf.backend import discover_backends
 from syncnerf.cli import _parser, main
 from syncnerf.config import CONCERNS
 from syncnerf.errors import UserError
+from syncnerf.installed import discover_backends
 from syncnerf.option import Number, Range, configured, option_values, options_of, whole_numbers
 from syncnerf.options import parse
 from syncnerf.questions import RayBatch, RayQuestion

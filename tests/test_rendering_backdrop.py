@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_backend_contract import SMALL
 
-from syncnerf.backend import find_backend
+from syncnerf.installed import find_backend
 from syncnerf.option import configured
 from syncnerf.questions import RayQuestion
 from syncnerf.rendering.backdrop import Backdrop

@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_backend_contract import SMALL, VARIANTS
 
-from syncnerf.backend import discover_backends
+from syncnerf.installed import discover_backends
 from syncnerf.option import configured, options_of
 from syncnerf.questions import RayQuestion
 from syncnerf.rendering.space import FieldSpace
