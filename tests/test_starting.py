@@ -1,0 +1,171 @@
+"""What fields start from: carved moments, triangulated tracks, and both as one."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from syncnerf.scene import Camera, Scene
+from syncnerf.scene.camera import Intrinsics
+from syncnerf.scene.frame_cache import FrameCache
+from syncnerf.scene.visual_hull import visual_hull
+from syncnerf.starting.space_tracks import SpaceTracks, camera_pairs, triangulated_tracks
+from syncnerf.starting.surfaces import moment_surfaces
+from syncnerf.sync.sampson import RayTracks
+
+FRAMES, SIDE, FPS = 12, 64, 10.0
+OFFSETS = torch.tensor([0.0, 0.2, -0.1, 0.3, 0.1, -0.2], dtype=torch.float64)
+RADIUS, STILL_RADIUS = 0.3, 0.35
+STILL = torch.tensor([0.0, 0.0, -0.8])
+
+
+def camera(index: int) -> Camera:
+    """One of six around the origin, at a distance of 4."""
+    angle = torch.tensor(index * torch.pi / 3 + 0.1)
+    place = 4 * torch.stack([angle.cos() * 0.9, angle.sin() * 0.9, torch.tensor(0.2 + 0.23 * (index % 2))])
+    back = normalize(place, dim=0)
+    right = normalize(torch.linalg.cross(torch.tensor([0.0, 0.0, 1.0]), back), dim=0)
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3] = torch.stack([right, torch.linalg.cross(back, right), back, place], dim=1).double()
+    size = Intrinsics(SIDE, SIDE, 1.4 * SIDE, 1.4 * SIDE, SIDE / 2, SIDE / 2)
+    return Camera(f"cam{index}", size, pose, FPS, FRAMES)
+
+
+def ball_place(time: torch.Tensor) -> torch.Tensor:
+    """Where the moving ball is, shape [..., 3]; it crosses the scene at 1.6 a second."""
+    return torch.stack([1.6 * (time - 0.5), 0.0 * time, 0.2 + 0.0 * time], dim=-1)
+
+
+def picture(view: Camera, time: float) -> np.ndarray:
+    """Two balls on white: a red one that flies, and a still one with four coloured quarters."""
+    rays = view.all_rays(0.1, 10.0)
+    image = torch.full((SIDE * SIDE, 3), 255, dtype=torch.uint8)
+    depth = torch.full((SIDE * SIDE,), torch.inf, dtype=torch.float64)
+    for place, radius, moving in ((ball_place(torch.tensor(time)), RADIUS, True), (STILL, STILL_RADIUS, False)):
+        towards = place.double() - rays.origins
+        along = (towards * rays.directions).sum(dim=-1)
+        beside = towards.square().sum(dim=-1) - along.square()
+        distance = along - (radius**2 - beside).clamp_min(0).sqrt()
+        hit = (beside < radius**2) & (distance < depth)
+        normal = (rays.origins + distance[:, None] * rays.directions - place) / radius
+        quarters = torch.stack([40 + 160 * (normal[:, 0] > 0), 40 + 160 * (normal[:, 1] > 0), 0 * normal[:, 0]], dim=-1)
+        colour = torch.tensor([200.0, 30.0, 30.0]).expand(SIDE * SIDE, 3) if moving else quarters
+        image[hit] = colour[hit].byte()
+        depth = torch.where(hit, distance, depth)
+    return image.reshape(SIDE, SIDE, 3).numpy()
+
+
+@pytest.fixture(scope="module")
+def balls(tmp_path_factory) -> Scene:
+    folder = tmp_path_factory.mktemp("balls")
+    cameras = tuple(camera(index) for index in range(6))
+    bounds = torch.tensor([[-1.3] * 3, [1.3] * 3])
+    scene = Scene(folder, "balls", cameras, FrameCache(folder, {}), (), bounds, 2.0, 6.0, background=(1.0, 1.0, 1.0))
+    for index, view in enumerate(cameras):
+        times = view.frame_times + OFFSETS[index]
+        scene._frames[index] = np.stack([picture(view, float(time)) for time in times])
+        (folder / view.name).mkdir()
+    return scene
+
+
+@pytest.fixture(scope="module")
+def surfaces(balls):
+    hull = visual_hull(balls, 48)
+    moments = torch.tensor([-9.0, 0.3, 0.5, 0.8], dtype=torch.float64)
+    return moment_surfaces(balls, hull, moments, OFFSETS)
+
+
+def test_what_moves_is_found_at_its_moments_as_the_clock_has_them(surfaces):
+    moving = surfaces.chosen(~surfaces.times.isnan())
+    assert moving.times.unique().tolist() == [0.3, 0.5, 0.8]  # no camera saw the first
+    for moment in moving.times.unique():
+        there = moving.places[moving.times == moment]
+        middle = ball_place(moment).float()
+        apart = (there - middle).norm(dim=-1)
+        # Half of what it flies in a frame.
+        assert float((there.mean(dim=0) - middle).norm()) < 0.08
+        # Six cameras carve a ball to a little more than itself.
+        assert 0.8 * RADIUS < float(apart.median()) < 1.5 * RADIUS
+        assert (moving.colours[moving.times == moment] - torch.tensor([0.78, 0.12, 0.12])).abs().max() < 0.05
+
+
+def test_offsets_decide_where_it_is_found(balls):
+    hull = visual_hull(balls, 48)
+    moment = torch.tensor([0.5], dtype=torch.float64)
+    wrong = moment_surfaces(balls, hull, moment, torch.zeros(6, dtype=torch.float64))
+    right = moment_surfaces(balls, hull, moment, OFFSETS)
+    counts = [int((~found.times.isnan()).sum()) for found in (wrong, right)]
+    assert counts[0] < 0.6 * counts[1]
+
+
+def test_what_stands_still_is_given_once_with_its_colours(surfaces):
+    still = surfaces.chosen(surfaces.times.isnan())
+    apart = (still.places - STILL).norm(dim=-1)
+    assert 0.85 * STILL_RADIUS < float(apart.median()) < 1.4 * STILL_RADIUS
+    assert len(still.places.unique(dim=0)) == len(still.places)
+    # Well within a quarter, its colour is there.
+    normal = (still.places - STILL) / apart[:, None]
+    clear = (normal[:, :2].abs().amin(dim=-1) > 0.3) & (normal[:, 2] > -0.3)
+    true = torch.stack([40 + 160 * (normal[:, 0] > 0), 40 + 160 * (normal[:, 1] > 0), 0 * normal[:, 0]], dim=-1) / 255.0
+    assert int(clear.sum()) > 50
+    assert float((still.colours - true)[clear].abs().amax(dim=-1).median()) < 0.02
+
+
+# -- tracks -------------------------------------------------------------------------------------------------------
+
+
+def planted(balls: Scene, count: int = 30) -> tuple[dict[int, RayTracks], torch.Tensor, torch.Tensor]:
+    """Tracks of points that circle, each with a colour of its own; amplitudes and phases."""
+    generator = torch.Generator().manual_seed(0)
+    middle = torch.rand(count, 3, generator=generator, dtype=torch.float64) - 0.5
+    phase = 6.28 * torch.rand(count, generator=generator, dtype=torch.float64)
+    colours = 255 * torch.rand(count, 3, generator=generator)
+    tracks = {}
+    for index, view in enumerate(balls.cameras):
+        order = torch.randperm(count, generator=generator)
+        places = circling(middle, phase, view.frame_times + OFFSETS[index])[:, order]
+        centre = view.pose(0)[:3, 3]
+        rays = normalize(places - centre, dim=-1)
+        tracks[index] = RayTracks(
+            centre.expand(FRAMES, 3), rays, torch.ones(FRAMES, count, dtype=torch.bool), colours[order],
+            view.frame_times, 1.4 * SIDE,
+        )  # fmt: skip
+    return tracks, middle, phase
+
+
+def circling(middle: torch.Tensor, phase: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+    angle = 4.0 * times[:, None] + phase
+    return middle + 0.3 * torch.stack([angle.cos(), angle.sin(), (1.3 * angle).sin()], dim=-1)
+
+
+def test_tracks_of_several_cameras_are_matched_and_triangulated(balls):
+    tracks, middle, phase = planted(balls)
+    times = torch.linspace(0.2, 0.8, 7, dtype=torch.float64)
+    found = triangulated_tracks(balls, tracks, OFFSETS, times)
+    assert len(found) > 60  # each point, from several pairs
+    true = circling(middle, phase, times).float()
+    errors = (found.places[:, :, None] - true[:, None]).norm(dim=-1)[found.seen].amin(dim=-1)
+    # A ray between two frames is a chord's: a few thousandths.
+    assert float(errors.quantile(0.95)) < 0.01
+    static = (found.places - found.places.mean(dim=0)).norm(dim=-1)[found.seen]
+    assert float(static.median()) > 0.1
+
+
+def test_wrong_offsets_make_fewer_tracks(balls):
+    tracks, _, _ = planted(balls)
+    times = torch.linspace(0.2, 0.8, 7, dtype=torch.float64)
+    wrong = triangulated_tracks(balls, tracks, OFFSETS.flip(0), times)
+    right = triangulated_tracks(balls, tracks, OFFSETS, times)
+    assert int(wrong.seen.sum()) < 0.5 * int(right.seen.sum())
+
+
+def test_cameras_are_paired_with_those_beside_them(balls):
+    pairs = camera_pairs(balls, (0, 2, 3, 5))
+    assert pairs == [(0, 2), (0, 3), (0, 5), (2, 3), (2, 5), (3, 5)]
+
+
+def test_tracks_that_are_known_once_alone_tell_no_motion():
+    seen = torch.tensor([[True, True, False], [False, True, False]])
+    kept = SpaceTracks(torch.zeros(2), torch.rand(2, 3, 3), seen).lasting()
+    assert len(kept) == 1
+    assert kept.seen.all()
