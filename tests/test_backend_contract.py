@@ -13,7 +13,7 @@ SMALL = {
     "relocate_start": 0, "look_every": 1,
 }  # fmt: skip
 """Sizes for a test, of whichever backend knows the option."""
-VARIANTS = ("field", "sampler")
+VARIANTS = ("field", "sampler", "motion")
 
 for name, found in sorted(discover_backends().items()):
     members = {"spec": found, "options": SMALL, "variants": every_choice(found, VARIANTS)}

@@ -16,9 +16,10 @@ from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.views import Views
 from syncnerf.splats import Splats
-from syncnerf_gaussians.cloud import RESTING, Cloud
+from syncnerf_gaussians.cloud import Cloud
 from syncnerf_gaussians.density import relocation
 from syncnerf_gaussians.gaussians import Gaussians, Motion, View
+from syncnerf_gaussians.lives import Lives
 from syncnerf_gaussians.losses import dissimilarity
 from syncnerf_gaussians.motion import moved
 from syncnerf_gaussians.raster import Raster, cast, influence, rasterise, rasterise_rates
@@ -41,12 +42,15 @@ class GaussiansBackend(Backend):
         super().__init__(execution)
         self.config, self.geometry = config, geometry
         self.half = 0.5 * float((geometry.bounds[1] - geometry.bounds[0]).max())
-        self.cloud = Cloud(
-            config.cloud.gaussians, config.scaffold.moments, config.cloud.harmonics_degree, config.cloud.shade_knots
-        )
-        levels, spacing = config.scaffold.knot_levels, config.scaffold.knot_spacing
-        segments = max(1, round(geometry.frame_count / spacing / 2 ** (levels - 1)))
-        self.scaffold = Scaffold(torch.zeros(config.scaffold.nodes, 3), segments, levels, 1.0)
+        cloud, frame_length = config.cloud, 2.0 / max(geometry.frame_count - 1, 1)
+        lives = Lives(cloud.gaussians, frame_length) if config.motion == "free" else None
+        moments = config.scaffold.moments
+        self.cloud = Cloud(cloud.gaussians, moments, cloud.harmonics_degree, cloud.shade_knots, lives)
+        self.scaffold: Scaffold | None = None
+        if lives is None:
+            levels, spacing = config.scaffold.knot_levels, config.scaffold.knot_spacing
+            segments = max(1, round(geometry.frame_count / spacing / 2 ** (levels - 1)))
+            self.scaffold = Scaffold(torch.zeros(config.scaffold.nodes, 3), segments, levels, 1.0)
         self.backdrop = Backdrop(geometry.background)
         self.register_buffer("shown", torch.zeros(2, config.cloud.gaussians))
         begin(self.cloud, self.scaffold, geometry, config.cloud)
@@ -104,7 +108,7 @@ class GaussiansBackend(Backend):
 
     def _parts(self, gaussians: Gaussians, motion: Motion, views: list[View], view: Views) -> dict[str, Tensor]:
         """Pictures of what rests alone, and of what moves alone."""
-        rests, nothing = self.cloud.nodes[:, 0] == RESTING, -torch.inf
+        rests, nothing = self.cloud.rests, -torch.inf
         found = {}
         for name, shown in (("static_rgb", rests), ("dynamic_rgb", ~rests)):
             some = replace(gaussians, opacity_logits=torch.where(shown, gaussians.opacity_logits, nothing))
@@ -146,7 +150,7 @@ class GaussiansBackend(Backend):
     def penalties(self, step: int) -> dict[str, Tensor]:
         """What holds back the scaffold, now and then, and the Gaussians' opacities and sizes."""
         scaffold, losses, terms = self.config.scaffold, self.config.losses, {}
-        if step % scaffold.regularize_every == 0:
+        if self.scaffold is not None and step % scaffold.regularize_every == 0:
             if scaffold.rigidity_weight:
                 weight = scaffold.regularize_every * scaffold.rigidity_weight
                 terms["rigidity"] = weight * self.scaffold.rigidity(*self._moments(step))
@@ -177,16 +181,23 @@ class GaussiansBackend(Backend):
             "opacities": ([cloud.opacity_logits], rates.opacity_rate),
             "colours": ([cloud.colours], rates.colour_rate),
             "sides": ([cloud.sides] if cloud.shades is None else [cloud.sides, cloud.shades], rates.side_rate),
-            "skin": ([cloud.skin], rates.skin_rate),
-            "paths": (list(self.scaffold.places), rates.path_rate * self.half),
-            "node_turns": (list(self.scaffold.turns), rates.node_turn_rate),
         }
+        if self.scaffold is not None:
+            groups |= {
+                "skin": ([cloud.skin], rates.skin_rate),
+                "paths": (list(self.scaffold.places), rates.path_rate * self.half),
+                "node_turns": (list(self.scaffold.turns), rates.node_turn_rate),
+            }
         own = [{"name": name, "params": params, "lr": base_lr * rate} for name, (params, rate) in groups.items()]
+        if cloud.lives is not None:
+            own += cloud.lives.groups(base_lr * rates.mean_rate * self.half)
         return own + self.backdrop.param_groups(base_lr * rates.colour_rate)
 
     def before_step(self, step: int) -> None:
         """Let finer parts of the paths learn, one after the other."""
         config = self.config.scaffold
+        if self.scaffold is None:
+            return
         until = config.levels_until * self.geometry.steps
         share = 1.0 if step >= until else step / until
         self.scaffold.hold_levels(1 + math.floor(share * (config.knot_levels - 1)))
@@ -219,12 +230,11 @@ class GaussiansBackend(Backend):
         moving, joined = relocation(idle, wrong, torch.Generator().manual_seed(step))
         cloud.relocate(moving, joined)
         self.shown.zero_()
-        self.scaffold.renew_neighbours()
+        if self.scaffold is not None:
+            self.scaffold.renew_neighbours()
         rows = torch.arange(len(cloud), device=moving.device)
         rows[moving], rows[joined] = -1, -1
-        own = (cloud.means, cloud.quaternions, cloud.log_scales, cloud.opacity_logits, cloud.colours, cloud.sides,
-               cloud.skin)  # fmt: skip
-        return [Replacement(parameter, parameter, rows) for parameter in own]
+        return [Replacement(parameter, parameter, rows) for parameter in cloud.rows()]
 
 
 def _at_moments(question: ViewQuestion) -> tuple[list[View], Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from syncnerf_gaussians import splines
 from syncnerf_gaussians.density import shared
 from syncnerf_gaussians.gaussians import Gaussians, Motion, Skinning
+from syncnerf_gaussians.lives import Lives
 from syncnerf_gaussians.scaffold import CARRIERS, Scaffold
 
 CONSTANT = 0.28209479177387814
@@ -24,10 +25,12 @@ class Cloud(nn.Module):
         moments: moments of reference J; the mean of a Gaussian is its centre at one of them.
         degree: of the spherical harmonics of its colours.
         shades: knots of a spline through time that is added to its colours, alike from all sides; 0 for none.
+        lives: what moves the Gaussians where no scaffold does.
     """
 
-    def __init__(self, count: int, moments: int, degree: int, shades: int):
+    def __init__(self, count: int, moments: int, degree: int, shades: int, lives: Lives | None = None):
         super().__init__()
+        self.lives = lives
         self.means = nn.Parameter(torch.zeros(count, 3))
         self.quaternions = nn.Parameter(torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(count, 1))
         self.log_scales = nn.Parameter(torch.zeros(count, 3))
@@ -35,7 +38,7 @@ class Cloud(nn.Module):
         self.colours = nn.Parameter(torch.zeros(count, 1, 3))
         self.sides = nn.Parameter(torch.zeros(count, (degree + 1) ** 2 - 1, 3))
         self.shades = nn.Parameter(torch.zeros(shades, count, 1, 3)) if shades else None
-        self.skin = nn.Parameter(torch.zeros(count, CARRIERS))
+        self.skin = nn.Parameter(torch.zeros(count, CARRIERS)) if lives is None else None
         self.register_buffer("nodes", torch.full((count, CARRIERS), RESTING, dtype=torch.int32))
         self.register_buffer("moments", torch.zeros(count, dtype=torch.int32))
         self.register_buffer("rest_times", torch.linspace(-1.0, 1.0, moments, dtype=torch.float64))
@@ -43,13 +46,20 @@ class Cloud(nn.Module):
     def __len__(self) -> int:
         return len(self.means)
 
-    def at(self, times: Tensor, scaffold: Scaffold, with_rates: bool = False) -> tuple[Gaussians, Motion]:
+    @property
+    def rests(self) -> Tensor:
+        """Which of them stand still, bool, shape [N]."""
+        return self.nodes[:, 0] == RESTING if self.lives is None else self.lives.rests
+
+    def at(self, times: Tensor, scaffold: Scaffold | None, with_rates: bool = False) -> tuple[Gaussians, Motion]:
         """What is drawn at times (float64, shape [V]), which gradients reach; shades are those of the mean time."""
         harmonics = torch.cat([self.colours, self.sides], dim=1)
         if self.shades is not None:
             shade = splines.evaluate(self.shades, times.mean()[None])[0]
             harmonics = torch.cat([self.colours + shade, self.sides], dim=1)
         gaussians = Gaussians(self.means, self.quaternions, self.log_scales, self.opacity_logits, harmonics)
+        if scaffold is None:
+            return gaussians, Motion(times, drift=self.lives.drift())
         return gaussians, Motion(times, self.skinning(times, scaffold, with_rates))
 
     def skinning(self, times: Tensor, scaffold: Scaffold, with_rates: bool) -> Skinning:
@@ -76,7 +86,6 @@ class Cloud(nn.Module):
         self.log_scales.copy_(sizes.log()[:, None])
         self.opacity_logits.fill_(opacity).logit_()
         self.moments.copy_((times.nan_to_num(0.0)[:, None] - self.rest_times).abs().argmin(dim=1))
-        self.skin.zero_()
         self.nodes.copy_(torch.where(times.isnan(), RESTING, 0)[:, None].expand_as(self.nodes))
 
     @torch.no_grad()
@@ -103,10 +112,12 @@ class Cloud(nn.Module):
         opacities, factors = shared(torch.sigmoid(self.opacity_logits[parents]), copies[parents])
         self.opacity_logits[parents] = torch.logit(opacities.clamp(1e-4, 1.0 - 1e-4))
         self.log_scales[parents] += factors.log()[:, None]
-        for tensor in (
-            self.means, self.quaternions, self.log_scales, self.opacity_logits, self.colours, self.sides, self.skin,
-            self.nodes, self.moments,
-        ):  # fmt: skip
+        for tensor in (*self.rows(), self.nodes, self.moments, *(() if self.lives is None else [self.lives.rests])):
             tensor[moving] = tensor[joined]
         if self.shades is not None:
             self.shades[:, moving] = self.shades[:, joined]
+
+    def rows(self) -> list[nn.Parameter]:
+        """Parameters that have a row for each Gaussian."""
+        own = [self.means, self.quaternions, self.log_scales, self.opacity_logits, self.colours, self.sides]
+        return own + ([self.skin] if self.lives is None else list(self.lives.parameters()))

@@ -11,7 +11,11 @@ from syncnerf_gaussians.options import CloudConfig, DensityConfig, LossesConfig,
 class GaussiansConfig:
     """How Gaussians move, and the options of the parts."""
 
-    motion: str = option("scaffold", "scaffold: carried by nodes on splines", ("scaffold",))
+    motion: str = option(
+        "scaffold",
+        "scaffold: carried by nodes on splines; free: each for a while, straight on",
+        ("scaffold", "free"),
+    )
     cloud: CloudConfig = part(CloudConfig)
     scaffold: ScaffoldConfig = part(ScaffoldConfig)
     density: DensityConfig = part(DensityConfig)
@@ -23,7 +27,7 @@ class GaussiansConfig:
 
 SPEC = BackendSpec(
     name="gaussians",
-    summary="Gaussians carried by a scaffold of splines: whole pictures in milliseconds",
+    summary="Gaussians that a scaffold of splines carries, or that fly freely: whole pictures in milliseconds",
     config=GaussiansConfig,
     adapter="syncnerf_gaussians.adapter:GaussiansBackend",
     trains_on="views",

@@ -25,7 +25,7 @@ GUIDES = 2000
 
 
 @torch.no_grad()
-def begin(cloud: Cloud, scaffold: Scaffold, geometry: SceneGeometry, config: CloudConfig) -> None:
+def begin(cloud: Cloud, scaffold: Scaffold | None, geometry: SceneGeometry, config: CloudConfig) -> None:
     """Put the nodes and the Gaussians where something is known to be; where nothing is, anywhere in the space.
 
     Draws come from torch's own generator.
@@ -34,7 +34,7 @@ def begin(cloud: Cloud, scaffold: Scaffold, geometry: SceneGeometry, config: Clo
     still, paths = points.times.isnan(), points.paths or _no_paths(geometry)
     moving, resting = _chosen(points, ~still), _chosen(points, still)
     homes = cloud.rest_times
-    if len(moving.places):
+    if scaffold is not None and len(moving.places):
         moments = moving.times.unique()
         kept = torch.linspace(0, len(moments) - 1, len(homes)).round().long()
         homes.copy_(moments[kept])
@@ -42,7 +42,8 @@ def begin(cloud: Cloud, scaffold: Scaffold, geometry: SceneGeometry, config: Clo
         scaffold.spacing.fill_(spacing)
         fit_paths(scaffold, paths.times, poses)
         moving = _chosen(moving, torch.isin(moving.times, homes))
-    per_moment = len(moving.places) / len(moving.times.unique()) if len(moving.places) else 0
+    moments = len(moving.times.unique()) if scaffold is not None else 1
+    per_moment = len(moving.places) / moments if len(moving.places) else 0
     share = len(resting.places) / max(len(resting.places) + per_moment, 1)
     counts = (round(share * len(cloud)), len(cloud) - round(share * len(cloud)))
     parts, sizes = [], []
@@ -57,7 +58,27 @@ def begin(cloud: Cloud, scaffold: Scaffold, geometry: SceneGeometry, config: Clo
     places = places + 0.5 * sizes[:, None] * torch.randn_like(places)
     colours, times = (torch.cat([getattr(part, name) for part in parts]) for name in ("colours", "times"))
     cloud.put(places, colours, times, sizes, config.start_opacity)
-    cloud.bind(scaffold, torch.arange(len(cloud)))
+    if scaffold is None:
+        cloud.lives.put(times, velocities(places, times, paths))
+    else:
+        cloud.bind(scaffold, torch.arange(len(cloud)))
+
+
+def velocities(places: Tensor, times: Tensor, paths: StartingPaths) -> Tensor:
+    """Velocities [N, 3] of points at times, those of the tracks that pass nearest then; 0 where none is near."""
+    found = torch.zeros_like(places)
+    lengths = paths.times.diff()
+    for number in range(len(lengths)):
+        mine = (times >= paths.times[number]) & (times < paths.times[number + 1])
+        both = paths.seen[number] & paths.seen[number + 1]
+        if not bool(mine.any()) or not bool(both.any()):
+            continue
+        before, after = paths.places[number, both], paths.places[number + 1, both]
+        distance, nearest = torch.cdist(places[mine], before).min(dim=1)
+        speed = (after - before)[nearest] / float(lengths[number])
+        reach = float(torch.cdist(before, before).fill_diagonal_(torch.inf).amin(dim=1).median())
+        found[mine] = torch.where((distance < 3.0 * reach)[:, None], speed, 0.0)
+    return found
 
 
 def first_paths(points: StartingPoints, paths: StartingPaths, count: int) -> tuple[Poses, float]:

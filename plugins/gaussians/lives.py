@@ -1,0 +1,55 @@
+"""Gaussians that are there for a while and fly straight: no node carries them, and no motion is too free for them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from syncnerf_gaussians.gaussians import Drift
+
+LEAST_FRAMES = 1.5
+"""Frames that a life fades over at least: a shorter one could serve a single camera's frame, whose clock then learns
+nothing."""
+
+
+class Lives(nn.Module):
+    """Velocities and windows in time of N Gaussians (FreeTimeGS, Wang et al., CVPR 2025, arXiv 2506.05348).
+
+    Args:
+        count: N.
+        frame_length: of a frame in the field's time.
+    """
+
+    def __init__(self, count: int, frame_length: float):
+        super().__init__()
+        self.least = LEAST_FRAMES * frame_length
+        self.velocities = nn.Parameter(torch.zeros(count, 3))
+        self.centres = nn.Parameter(torch.zeros(count))
+        self.log_plateaus = nn.Parameter(torch.full((count,), self.least).log())
+        self.log_fades = nn.Parameter(torch.full((count,), self.least).log())
+        self.register_buffer("rests", torch.zeros(count, dtype=torch.bool))
+
+    @torch.no_grad()
+    def put(self, times: Tensor, velocities: Tensor) -> None:
+        """Begin at times (float64 [N], NaN for what rests and is always there) with velocities [N, 3]."""
+        self.rests.copy_(times.isnan())
+        self.centres.copy_(times.nan_to_num(0.0))
+        self.velocities.copy_(velocities)
+        moments = times[~self.rests].unique()
+        between = float(moments.diff().median()) if len(moments) > 1 else 2.0
+        self.log_plateaus.fill_(0.5 * between).log_()
+
+    def drift(self) -> Drift:
+        """How they move and fade."""
+        moving = ~self.rests
+        fades = torch.where(moving, self.least + self.log_fades.exp(), torch.inf)
+        return Drift(self.velocities * moving[:, None], self.centres, self.log_plateaus.exp(), fades)
+
+    def groups(self, rate: float) -> list[dict]:
+        """Groups for Adam; ``rate`` is that of a place."""
+        span = 2.0 * self.least
+        return [
+            {"name": "velocities", "params": [self.velocities], "lr": rate / span},
+            {"name": "lives", "params": [self.centres], "lr": 0.1 * rate * span},
+            {"name": "windows", "params": [self.log_plateaus, self.log_fades], "lr": rate},
+        ]
