@@ -1,6 +1,9 @@
-"""The nodes' first paths: carried from a moment on, frame by frame, by the tracks that pass near them."""
+"""The nodes' first paths: carried from a moment on, frame by frame, by tracks and by the surfaces that they lie on."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,21 +22,39 @@ STIFFNESS = 0.05
 """Squared distance, in units of the reach, by which every step prefers not to turn: few tracks tell no rotation."""
 LEAST_WEIGHT = 0.2
 """Sum of the guides' weights below which a node goes as its neighbours do."""
+COLOUR_LENGTH = 0.3
+"""Distance in the scene, in units of it, that a whole difference of colour counts as."""
 SMOOTH = 1e-3
 """Weight of a spline's second differences against the distances from what it is fitted to."""
 
 
-def follow(nodes: Tensor, begin: int, places: Tensor, seen: Tensor, reach: float) -> Poses:
-    """Carry nodes along tracks, forward and back.
+@dataclass(frozen=True)
+class Surface:
+    """Points of what moves, at one moment.
+
+    Attributes:
+        places: shape [P, 3].
+        colours: in [0, 1], shape [P, 3].
+    """
+
+    places: Tensor
+    colours: Tensor
+
+
+def follow(nodes: Tensor, begin: int, places: Tensor, seen: Tensor, surfaces: Sequence[Surface], reach: float) -> Poses:
+    """Carry nodes along tracks and surfaces, forward and back.
 
     From one moment to the next a node takes the rigid motion that suits the tracks around it best: weighted least
-    squares (Kabsch), the weights falling with the distance and, reweighted, with what is left unexplained.
+    squares (Kabsch), the weights falling with the distance and, reweighted, with what is left unexplained. It is
+    refined, or found where no track passes, by laying the surface around the node onto that of the next moment, place
+    and colour alike (iterated closest points).
 
     Args:
         nodes: at the moment where they begin, shape [M, 3].
         begin: that moment's number.
         places: of N tracks at T moments, shape [T, N, 3].
         seen: where they are known, bool, shape [T, N].
+        surfaces: what moves, at each of the moments; without points where nothing is known.
         reach: distance at which a track counts for little.
 
     Returns:
@@ -47,35 +68,60 @@ def follow(nodes: Tensor, begin: int, places: Tensor, seen: Tensor, reach: float
         now = begin
         while 0 <= now + way < count:
             both = seen[now] & seen[now + way]
-            turn, step = _steps(positions[now], places[now, both], places[now + way, both], reach, before)
+            turns, step = _steps(positions[now], places[now, both], places[now + way, both], reach, before)
+            turns, step = _laid(positions[now], surfaces[now], surfaces[now + way], reach, turns, step)
             positions[now + way] = positions[now] + step
-            quaternions[now + way] = normalize(product(turn, quaternions[now]), dim=-1)
+            quaternions[now + way] = normalize(product(_quaternions(turns), quaternions[now]), dim=-1)
             now, before = now + way, step
     return Poses(positions, quaternions)
 
 
+def _laid(
+    nodes: Tensor, start: Surface, end: Surface, reach: float, turns: Tensor, steps: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Rotations [M, 3, 3] and steps [M, 3] that lay the surface around nodes onto the next, from first guesses."""
+    if min(len(start.places), len(end.places)) < GUIDES:
+        return turns, steps
+    distance, around = torch.cdist(nodes, start.places).topk(GUIDES, dim=1, largest=False)
+    lies = distance[:, 0] < reach
+    near = torch.exp(-0.5 * (distance / reach).square())
+    source, colours = start.places[around] - nodes[:, None], COLOUR_LENGTH * start.colours[around]
+    target = torch.cat([end.places, COLOUR_LENGTH * end.colours], dim=-1)
+    first = turns, steps
+    for _ in range(ROUNDS):
+        guess = torch.einsum("mij,mnj->mni", turns, source) + (nodes + steps)[:, None]
+        found = torch.cdist(torch.cat([guess, colours], dim=-1).flatten(0, 1), target).min(dim=1)
+        aim = end.places[found.indices].reshape(source.shape) - nodes[:, None]
+        left = found.values.reshape(near.shape)
+        turns, steps = _rigid(near / (1.0 + (left / (0.3 * reach)).square()), source, aim, reach)
+    return torch.where(lies[:, None, None], turns, first[0]), torch.where(lies[:, None], steps, first[1])
+
+
+def _rigid(weights: Tensor, source: Tensor, target: Tensor, reach: float) -> tuple[Tensor, Tensor]:
+    """Rotations [M, 3, 3] and steps [M, 3] that take points [M, N, 3] to others best, by weights [M, N] (Kabsch)."""
+    total = weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
+    middle, aim = ((weights[..., None] * part).sum(dim=1) / total for part in (source, target))
+    spread = torch.einsum("mn,mni,mnj->mij", weights, target - aim[:, None], source - middle[:, None])
+    u, _, v = torch.linalg.svd(spread + STIFFNESS * reach**2 * torch.eye(3))
+    signs = torch.ones(len(weights), 3)
+    signs[:, 2] = torch.linalg.det(u @ v)
+    turns = u @ (signs[..., None] * v)
+    return turns, aim - (turns @ middle[..., None])[..., 0]
+
+
 def _steps(nodes: Tensor, start: Tensor, end: Tensor, reach: float, expected: Tensor) -> tuple[Tensor, Tensor]:
-    """Quaternions [M, 4] and steps [M, 3] of nodes, from tracks [N, 3] before and after."""
-    identity = nodes.new_tensor([1.0, 0.0, 0.0, 0.0]).expand(len(nodes), 4)
+    """Rotations [M, 3, 3] and steps [M, 3] of nodes, from tracks [N, 3] before and after."""
+    turns = torch.eye(3).expand(len(nodes), 3, 3)
     if not len(start):
-        return identity, torch.zeros_like(nodes)
+        return turns, expected
     distance, guides = torch.cdist(nodes, start).topk(min(GUIDES, len(start)), dim=1, largest=False)
     near = torch.exp(-0.5 * (distance / reach).square())
     source, target = start[guides] - nodes[:, None], end[guides] - nodes[:, None]
     left = (target - source - expected[:, None]).norm(dim=-1)
-    turns = torch.eye(3).expand(len(nodes), 3, 3)
     steps = expected
     for _ in range(ROUNDS):
         weights = near / (1.0 + (left / (0.3 * reach)).square())
-        total = weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
-        middle, aim = ((weights[..., None] * part).sum(dim=1) / total for part in (source, target))
-        spread = torch.einsum("mn,mni,mnj->mij", weights, target - aim[:, None], source - middle[:, None])
-        stiff = STIFFNESS * reach**2 * torch.eye(3)
-        u, _, v = torch.linalg.svd(spread + stiff)
-        signs = torch.ones(len(nodes), 3)
-        signs[:, 2] = torch.linalg.det(u @ v)
-        turns = u @ (signs[..., None] * v)
-        steps = aim - (turns @ middle[..., None])[..., 0]
+        turns, steps = _rigid(weights, source, target, reach)
         left = (target - steps[:, None] - torch.einsum("mij,mnj->mni", turns, source)).norm(dim=-1)
     known = (near / (1.0 + (left / (0.3 * reach)).square())).sum(dim=1) > LEAST_WEIGHT
     if bool(known.any()) and not bool(known.all()):
@@ -83,10 +129,10 @@ def _steps(nodes: Tensor, start: Tensor, end: Tensor, reach: float, expected: Te
         share = torch.softmax(-torch.cdist(nodes[~known], nodes[known]) / (0.5 * reach), dim=1)
         close = torch.cdist(nodes[~known], nodes[known]).amin(dim=1, keepdim=True) < 2.0 * reach
         steps = steps.clone()
-        steps[~known] = torch.where(close, share @ steps[known], 0.0)
+        steps[~known] = torch.where(close, share @ steps[known], expected[~known])
         turns = turns.clone()
         turns[~known] = torch.eye(3)
-    return _quaternions(turns), steps
+    return turns, steps
 
 
 def _quaternions(matrices: Tensor) -> Tensor:

@@ -7,13 +7,15 @@ from torch import Tensor
 
 from syncnerf.backend import SceneGeometry, StartingPaths, StartingPoints
 from syncnerf_gaussians.cloud import Cloud
-from syncnerf_gaussians.flow import fit_paths, follow
+from syncnerf_gaussians.flow import Surface, fit_paths, follow
 from syncnerf_gaussians.gaussians import Poses
 from syncnerf_gaussians.options import CloudConfig
 from syncnerf_gaussians.scaffold import Scaffold, spread_out
 
 MOST_CANDIDATES = 20_000
 """Points among which nodes are chosen."""
+MOST_LAID = 2000
+"""Points of a moment's surface that are laid onto another's, about twice as many at most."""
 FIRST_SHARE = 0.75
 """Share of the nodes that are chosen at the first moment."""
 COVERED = 1.5
@@ -38,7 +40,7 @@ def begin(cloud: Cloud, scaffold: Scaffold | None, geometry: SceneGeometry, conf
         moments = moving.times.unique()
         kept = torch.linspace(0, len(moments) - 1, len(homes)).round().long()
         homes.copy_(moments[kept])
-        poses, spacing = first_paths(moving, _held(paths, resting), len(scaffold))
+        poses, spacing = first_paths(moving, _held(paths, resting), homes, len(scaffold))
         scaffold.spacing.fill_(spacing)
         fit_paths(scaffold, paths.times, poses)
         moving = _chosen(moving, torch.isin(moving.times, homes))
@@ -81,7 +83,7 @@ def velocities(places: Tensor, times: Tensor, paths: StartingPaths) -> Tensor:
     return found
 
 
-def first_paths(points: StartingPoints, paths: StartingPaths, count: int) -> tuple[Poses, float]:
+def first_paths(points: StartingPoints, paths: StartingPaths, homes: Tensor, count: int) -> tuple[Poses, float]:
     """Nodes on moving points, and the paths that tracks give them.
 
     They are spread over the points of the middlemost moment first, then, moment by moment away from it, over those
@@ -90,13 +92,15 @@ def first_paths(points: StartingPoints, paths: StartingPaths, count: int) -> tup
     Args:
         points: that move.
         paths: what is known of the motion.
+        homes: moments at which nodes may begin.
         count: number of nodes.
 
     Returns:
         The nodes' poses at the paths' times, [T, count, ...], and their spacing.
     """
-    moments = points.times.unique()
+    moments = homes.unique()
     order = (moments - moments.median()).abs().argsort(stable=True)
+    surfaces = _surfaces(points, paths.times)
     positions: list[Tensor] = []
     quaternions: list[Tensor] = []
     spacing = 0.0
@@ -113,13 +117,24 @@ def first_paths(points: StartingPoints, paths: StartingPaths, count: int) -> tup
             nodes = torch.cat([part[number] for part in positions])
             chosen = _uncovered(there, nodes, room, COVERED * spacing)
         if len(chosen):
-            found = follow(chosen, number, paths.places, paths.seen, 2.0 * spacing)
+            found = follow(chosen, number, paths.places, paths.seen, surfaces, 2.0 * spacing)
             positions.append(found.positions)
             quaternions.append(found.quaternions)
     poses = Poses(torch.cat(positions, dim=1), torch.cat(quaternions, dim=1))
     # Always as many: a checkpoint's shapes follow from the options alone.
     again = torch.arange(count) % poses.positions.shape[1]
     return Poses(poses.positions[:, again], poses.quaternions[:, again]), spacing
+
+
+def _surfaces(points: StartingPoints, times: Tensor) -> list[Surface]:
+    """What moves at each of the times (float64, shape [T]), as far as points are known then."""
+    number = (points.times[:, None] - times).abs().argmin(dim=1) if len(times) else points.times.long()
+    found = []
+    for index in range(len(times)):
+        mine = (number == index).nonzero()[:, 0]
+        mine = mine[:: max(1, len(mine) // MOST_LAID)]
+        found.append(Surface(points.places[mine].float(), points.colours[mine]))
+    return found
 
 
 def _uncovered(points: Tensor, nodes: Tensor, room: int, reach: float) -> Tensor:

@@ -19,10 +19,8 @@ from syncnerf.sync.workers import in_parallel
 
 logger = logging.getLogger(__name__)
 
-FRAMES_APART = 5
-"""Frames between the moments at which surfaces are carved."""
-MOST_MOMENTS = 60
-"""Such moments at most."""
+MOST_MOMENTS = 120
+"""Moments at which surfaces are carved at most: each of the tracks' moments, or every second, third one."""
 MOST_OBSERVATIONS = 50_000
 """Points at most that are taken from tracks."""
 
@@ -45,9 +43,7 @@ def starting_points(scene: Scene, clock: Clock, hull: Tensor | None) -> Starting
     times = torch.linspace(first, last, frames, dtype=torch.float64)
     tracks = triangulated_tracks(scene, moving_tracks(scene), offsets, times)
     if hull is not None:
-        count = min(MOST_MOMENTS, max(1, frames // FRAMES_APART))
-        edges = torch.linspace(first, last, count + 1, dtype=torch.float64)
-        points = moment_surfaces(scene, hull, 0.5 * (edges[1:] + edges[:-1]), offsets)
+        points = moment_surfaces(scene, hull, times[:: -(-frames // MOST_MOMENTS)], offsets)
     else:
         points = seen_points(scene, tracks, offsets)
     if not len(points.places):
