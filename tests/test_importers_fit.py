@@ -109,6 +109,17 @@ def test_what_is_wrong_is_named(videos, tmp_path, wrong):
     assert named in said
 
 
+def test_a_camera_that_was_not_looked_at_is_found_in_anothers_place(videos, tmp_path, monkeypatch):
+    """Of a larger rig only some videos are decoded; their calibrations are compared with everyone's."""
+    monkeypatch.setattr("syncnerf.importers.fit_check.MOST_CAMERAS", 3)
+    calibration = calibration_of_blobs(tmp_path)
+    right = said_of(calibration, videos, tmp_path / "right", lambda index, camera: camera)
+    assert right.startswith("calibration and videos fit: 3 of 3")
+    said = said_of(calibration, videos, tmp_path / "scene", in_order(calibration, [0, 2, 1, 3]))
+    assert said.startswith("warning: the calibration does not fit")
+    assert "the video cam2 is that of camera cam1" in said
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -7,7 +7,13 @@ from functools import partial
 import torch
 
 from syncnerf.errors import UserError
-from syncnerf.importers.misreadings import misread_poses, misread_sizes, shifted_cameras, swapped_cameras
+from syncnerf.importers.misreadings import (
+    misread_poses,
+    misread_sizes,
+    replaced_camera,
+    shifted_cameras,
+    swapped_cameras,
+)
 from syncnerf.importers.moving_check import check_moving
 from syncnerf.scene import Camera, Scene
 from syncnerf.sync.comparison import compare_all
@@ -56,7 +62,7 @@ def check_still(scene: Scene, extrinsics: bool) -> str:
         comparisons = compare_all(len(chosen), partial(compare_pair, prepared, max_offset=None))
         together = all(comparison.reason.startswith("no baseline") for comparison in comparisons)
         agreeing = 0 if together else sum(pair.used for pair in resolve(small, "epipolar", comparisons).pairs)
-        hint = _misreading(small, neighbours(scene, chosen), prepared, agreeing, extrinsics)
+        hint = _misreading(scene, chosen, small.cameras, prepared, agreeing, extrinsics)
     share = f"{agreeing} of {len(comparisons)} pairs of cameras see the same motion on the same lines"
     if hint:
         return f"warning: the calibration does not fit the videos: {hint}"
@@ -86,15 +92,25 @@ def neighbours(scene: Scene, chosen: Sequence[int]) -> list[list[Camera]]:
 
 
 def _misreading(
-    scene: Scene, neighbouring: list[list[Camera]], prepared: EpipolarCameras, agreeing: int, extrinsics: bool
+    scene: Scene,
+    chosen: Sequence[int],
+    cameras: tuple[Camera, ...],
+    prepared: EpipolarCameras,
+    agreeing: int,
+    extrinsics: bool,
 ) -> str:
-    """What is wrong with the calibration; empty if nothing is found."""
-    cameras = scene.cameras
+    """What is wrong with the calibration of a scene by some of its cameras; empty if nothing is found."""
     given = agreements(prepared, cameras)
-    whole = [*misread_poses(cameras, extrinsics), *misread_sizes(cameras), *shifted_cameras(cameras, neighbouring)]
-    best = better_reading(prepared, given, whole, agreeing)
-    if best is None:
-        best = better_reading(prepared, given, swapped_cameras(cameras, given), agreeing)
+    shifted = shifted_cameras(cameras, neighbours(scene, chosen))
+    others = [camera for index, camera in enumerate(scene.cameras) if index not in chosen]
+    tried = (
+        [*misread_poses(cameras, extrinsics), *misread_sizes(cameras), *shifted],
+        swapped_cameras(cameras, given),
+        replaced_camera(cameras, others, given),
+    )
+    best = None
+    for readings in tried:
+        best = best or better_reading(prepared, given, readings, agreeing)
     if best is None:
         return ""
     alike = f", {best.gain:.1f} times as alike" if any(given.values()) else ""

@@ -102,6 +102,24 @@ def shifted_cameras(cameras: Sequence[Camera], neighbouring: Sequence[Sequence[C
     ]
 
 
+def replaced_camera(
+    cameras: Sequence[Camera], others: Sequence[Camera], agreements: dict[tuple[int, int], float]
+) -> Iterator[Reading]:
+    """The camera whose motion agrees least, in the place of each of some others that are not among them."""
+    weakest = _by_agreement(len(cameras), agreements)[0]
+    for other in others:
+        changed = list(cameras)
+        changed[weakest] = calibrated_as(cameras[weakest], other)
+        said = f"the video {cameras[weakest].name} is that of camera {other.name}"
+        yield Reading(said, tuple(changed), frozenset((weakest,)))
+
+
+def _by_agreement(count: int, agreements: dict[tuple[int, int], float]) -> list[int]:
+    """Indices of cameras, those whose pairs agree least first."""
+    means = [np.mean([value for pair, value in agreements.items() if index in pair]) for index in range(count)]
+    return np.argsort(means).tolist()
+
+
 def swapped_cameras(cameras: Sequence[Camera], agreements: dict[tuple[int, int], float]) -> Iterator[Reading]:
     """Two cameras in each other's place, for those whose motion agrees least with the others'.
 
@@ -109,8 +127,7 @@ def swapped_cameras(cameras: Sequence[Camera], agreements: dict[tuple[int, int],
         cameras: of the scene.
         agreements: by pair of indices, as the cameras were read.
     """
-    mean = [np.mean([value for pair, value in agreements.items() if index in pair]) for index in range(len(cameras))]
-    weakest = sorted(np.argsort(mean)[: len(cameras) // 2 + 1].tolist())
+    weakest = sorted(_by_agreement(len(cameras), agreements)[: len(cameras) // 2 + 1])
     for one, two in combinations(weakest, 2):
         changed = list(cameras)
         changed[one] = calibrated_as(cameras[one], cameras[two])

@@ -25,6 +25,8 @@ MOST_CAMERAS = 6
 """Cameras whose pairs are compared for that."""
 BETTER = 1.2
 """How many times the agreement of all pairs must grow for another reading to be named."""
+MUCH_BETTER, AS_GOOD = 1.5, 0.5
+"""The same of the pairs of some cameras, and the share of the other pairs' agreement that theirs must reach then."""
 TURNED = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 
 CONVENTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -56,7 +58,7 @@ class BetterReading:
 
     Attributes:
         said: what is taken for what.
-        gain: how many times as well the motion of all pairs agrees.
+        gain: how many times as well the motion of the pairs concerned agrees.
         pairs: how many of them have a distinct lag.
     """
 
@@ -118,12 +120,15 @@ def better_reading(
         readings: to be tried.
         given_pairs: how many pairs have a distinct lag as the cameras were read.
     """
-    found = [(reading, {**given, **agreements(prepared, reading.cameras, reading.changed)}) for reading in readings]
+    found = [(reading, agreements(prepared, reading.cameras, reading.changed)) for reading in readings]
     if not found:
         return None
-    best, agreed = max(found, key=lambda each: sum(each[1].values()))
-    gain = sum(agreed.values()) / max(sum(given.values()), 1e-9)
-    if gain <= BETTER:
+    best, agreed = max(found, key=lambda each: sum(each[1].values()) - sum(given[pair] for pair in each[1]))
+    gain = sum(agreed.values()) / max(sum(given[pair] for pair in agreed), 1e-9)
+    others = [value for pair, value in given.items() if pair not in agreed]
+    if gain <= (MUCH_BETTER if others else BETTER):
+        return None
+    if others and sum(agreed.values()) / len(agreed) < AS_GOOD * sum(others) / len(others):
         return None
     other = seen_by(prepared, best.cameras)
     compared = in_parallel(lambda pair: compare_pair(other, *pair, None), list(given), "another reading", "pair")
