@@ -33,7 +33,7 @@ def test_a_known_colour_is_not_learned():
 def test_an_unknown_sky_is_grey_at_first_and_learned_where_it_was_not_looked_at():
     backdrop = Backdrop(None)
     torch.testing.assert_close(backdrop(directions(4)), torch.full((4, 3), 0.5))
-    seen, optimizer = directions(200), torch.optim.Adam(backdrop.param_groups(0.05))
+    seen, optimizer = directions(200), torch.optim.Adam(backdrop.param_groups(0.005))
     for _ in range(300):
         optimizer.zero_grad()
         (backdrop(seen) - sky(seen)).square().mean().backward()

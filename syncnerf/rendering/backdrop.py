@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from syncnerf.encodings.spherical_harmonics import WIDTH, spherical_harmonics
 
+HASTE = 10.0
+"""Learning rate as a multiple of the field's: a plain wall is then a backdrop before it can become fog."""
+
 
 class Backdrop(nn.Module):
     """Colours behind the scene.
@@ -37,4 +40,4 @@ class Backdrop(nn.Module):
         """One group for Adam; none where the colour is known."""
         if self.coefficients is None:
             return []
-        return [{"name": "backdrop", "params": [self.coefficients], "lr": base_lr}]
+        return [{"name": "backdrop", "params": [self.coefficients], "lr": HASTE * base_lr}]
