@@ -8,6 +8,7 @@ offsets adapts to them.)
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn.functional import pad
 from syncnerf.clock import Clock
 from syncnerf.modes import frozen
 from syncnerf.photometry import choose_pixels, explains, gauss_newton
-from syncnerf.questions import SLOPES, Batch
+from syncnerf.questions import Batch, Question
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.batches import BatchSampler
@@ -25,9 +26,19 @@ from syncnerf.training.batches import BatchSampler
 logger = logging.getLogger(__name__)
 
 PIXELS = 4096
-"""Pixels of each camera that a reckoning looks at."""
-SHARES = (0.4, 0.7)
-"""Shares of the training after which there is a reckoning, beside its end; the first lets the clock move."""
+"""Pixels of each camera that a reckoning looks at, through single rays."""
+PIXELS_OF_VIEWS = 32768
+"""The same where whole views are rendered, of which more pixels cost nothing."""
+SHARES = (0.1, 0.25, 0.4, 0.7, 0.9)
+"""Shares of the training after which there is a reckoning, beside its end.
+
+The first after which most cameras are explained lets the clock move: a field follows the clock that it is trained with,
+and the longer it does so with a wrong one, the longer it takes to turn round.
+"""
+NUDGE = 0.1
+"""Frames by which times are moved to see how the loss bends."""
+BATCHES = (4, 64)
+"""Batches that each camera is looked for in, to see how the loss bends, and batches at most."""
 ADAPTED = 2.0
 """A field that was trained on a camera's frames has followed that camera's clock in part: its evidence, with the field
 held, moves back towards the truth by less than the clock is off, and claims more than it knows. Its errors are taken so
@@ -90,22 +101,36 @@ class Reckoner:
         told = variances.isfinite()
         if 2 * told.sum() < len(self.scene.train):
             return 0.0
+        curvatures = loss_curvatures(self.synced, self._batches(done), done, NUDGE * self.scene.frame_interval)
+        # By as much less does the loss bend once the field has followed.
+        curvatures = curvatures / ADAPTED
+        return max(0.0, float((curvatures.cpu() * variances)[told & curvatures.cpu().isfinite()].nanmedian()))
+
+    def _batches(self, done: int) -> Iterator[Batch]:
+        """Batches of the training, until each camera was in some of them."""
         generator = torch.Generator().manual_seed(self.seed + done)
-        curvatures = loss_curvatures(self.synced, self.sampler.draw(generator, done).to(self.device))
-        return float((curvatures.cpu() * variances)[told].median())
+        wanted, most = BATCHES
+        shown = torch.zeros(len(self.scene.cameras), dtype=torch.int64)
+        for number in range(most):
+            batch = self.sampler.draw(generator, done + number)
+            shown[batch.cameras.unique()] += 1
+            yield batch.to(self.device)
+            if shown[list(self.scene.train)].min() >= wanted:
+                return
 
     def _evidence(self, done: int) -> Evidence:
         clock, scene = self.synced.clock, self.scene
         values, known = clock.middle_values(), clock.unknown_count
         unknowns = ("shift", "rate")[:known] + (("readout",) if "row_times" in clock.unknowns else ())
         covariances = torch.full((len(values), *[len(unknowns)] * 2), torch.inf, dtype=torch.float64)
+        count = PIXELS_OF_VIEWS if self.synced.backend.renders_views else PIXELS
         with frozen(self.synced):
             for camera in scene.train:
                 size = scene.cameras[camera].intrinsics
                 everywhere = torch.ones(size.height, size.width, dtype=torch.bool)
                 row_time = float(clock.row_times[camera])
                 seed = self.seed + 1_000_003 * done
-                pixels = choose_pixels(scene, camera, row_time, everywhere, PIXELS, seed, unknowns).to(self.device)
+                pixels = choose_pixels(scene, camera, row_time, everywhere, count, seed, unknowns).to(self.device)
                 # Readout times follow the gradient; here they only widen the errors of what they are confused with.
                 start = pad(values[camera], (0, len(unknowns) - known)).to(self.device)
                 if not explains(self.synced, pixels, start):
@@ -131,15 +156,39 @@ class Reckoner:
             )  # fmt: skip
 
 
-@torch.no_grad()
-def loss_curvatures(synced: SyncedBackend, batch: Batch) -> Tensor:
-    """Second derivative of the photometric loss by each camera's shift (Gauss-Newton's), per second^2, shape [C]."""
+def loss_curvatures(synced: SyncedBackend, batches: Iterable[Batch], step: int, nudge: float) -> Tensor:
+    """Second derivative of the loss of colours by each camera's shift, per second^2, float64, shape [C].
+
+    From its gradients at times a little earlier and a little later, so that it holds for whatever loss a backend has.
+    It is that of the mean over all batches; NaN for cameras that are in none of them.
+
+    Args:
+        synced: clock and field.
+        batches: of the training.
+        step: of the training, which decides the loss.
+        nudge: by how much times are moved, seconds.
+    """
+    curvatures = torch.zeros(synced.clock.camera_count, dtype=torch.float64, device=synced.device)
+    shown, count = torch.zeros_like(curvatures, dtype=torch.bool), 0
     with frozen(synced):
-        question = replace(synced.question(batch), wanted=SLOPES)
-        shown = synced.colours(batch.cameras, synced.backend(question))
-    squares = (shown.slopes.double() * synced.clock.spans(question.times.new_ones(()))).square()
-    curvatures = torch.zeros(synced.clock.camera_count).to(squares)
-    return curvatures.index_add(0, batch.cameras, 2.0 * squares.flatten(1).sum(dim=1) / squares.numel())
+        synced.train()
+        for batch in batches:
+            with torch.no_grad():
+                question = synced.question(batch)
+                by = synced.clock.spans(question.times.new_tensor(nudge))
+            later, earlier = (_slope_of_loss(synced, question, batch, step, side * by) for side in (1.0, -1.0))
+            curvatures.index_add_(0, batch.cameras, (later - earlier) * by / (2.0 * nudge**2))
+            shown[batch.cameras], count = True, count + 1
+    return torch.where(shown, curvatures / count, torch.nan)
+
+
+def _slope_of_loss(synced: SyncedBackend, question: Question, batch: Batch, step: int, by: Tensor) -> Tensor:
+    """Derivative of a batch's loss by each of its times, all moved by so much, float64, shape [N]."""
+    times = (question.times + by).requires_grad_(True)
+    shown = synced.colours(batch.cameras, synced.backend(replace(question, times=times)))
+    loss = torch.stack([value.double() for value in synced.losses(shown, batch, step).values()]).sum()
+    (gradient,) = torch.autograd.grad(loss, times)
+    return gradient.double().flatten(1).sum(dim=1) if gradient.ndim > 1 else gradient.double()
 
 
 def joint_covariance(clock: Clock, evidence: Evidence) -> Tensor:

@@ -69,7 +69,7 @@ def test_curvatures_of_the_loss_are_second_differences(tmp_path):
     clock = clock_of(scene, OffsetsConfig(), 100, PLANTED, 0.01)
     synced = SyncedBackend(clock, WaveBackend(clock.range))
     batch = RaySampler(scene, SamplingConfig(batch_size=4000)).draw(torch.Generator().manual_seed(0), 0)
-    curvatures = loss_curvatures(synced, batch)
+    curvatures = loss_curvatures(synced, [batch], 0, 0.02)
 
     def loss(camera: int, shift: float) -> float:
         with torch.no_grad():
