@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from calibration_files import FORMATS as CALIBRATIONS
 from format_scenes import FORMATS as SCENES
 from hypothesis import HealthCheck, given, settings
@@ -29,6 +30,12 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_numbers():
+    """Commands that ran in this process before have numbers next to zero taken for zero; hypothesis draws them too."""
+    torch.set_flush_denormal(False)
 
 
 def places(value, path=()) -> list[tuple]:

@@ -1,6 +1,7 @@
 """Solvers find what was planted, whatever the cameras' number, order and pairs (hypothesis)."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,12 @@ from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design
 
 few = settings(max_examples=40, derandomize=True, deadline=None, database=None)
 SECONDS = st.floats(-50.0, 50.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_numbers():
+    """Commands that ran in this process before have numbers next to zero taken for zero; hypothesis draws them too."""
+    torch.set_flush_denormal(False)
 
 
 @st.composite
