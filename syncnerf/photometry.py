@@ -169,6 +169,10 @@ def residuals(
 def explains(synced: SyncedBackend, pixels: CameraPixels, unknowns: Float64[Tensor, " P"]) -> bool:
     """Whether the field shows changing pixels better than their mean colours over the video do."""
     values, _ = residuals(synced, pixels, unknowns, slopes=False)
+    return _better_than_still(values, pixels)
+
+
+def _better_than_still(values: Tensor, pixels: CameraPixels) -> bool:
     return bool(values.square().sum() < (pixels.rgb - pixels.still).square().sum())
 
 
@@ -185,6 +189,28 @@ class ClockFit:
     unknowns: Float64[Tensor, " P"]
     covariance: Float64[Tensor, "P P"]
     steps: int
+
+
+def linear_fit(
+    synced: SyncedBackend, pixels: CameraPixels, start: Float64[Tensor, " P"], interval: float
+) -> ClockFit | None:
+    """A single Gauss-Newton step from near the valley's bottom, rendered once: what is left then is taken for linear.
+
+    None where the field shows changing pixels no better than their mean colours over the video do.
+
+    Args:
+        synced: clock and field, frozen.
+        pixels: of one camera.
+        start: unknowns in seconds, float64, shape [P].
+        interval: seconds between frames.
+    """
+    values, slopes = residuals(synced, pixels, start)
+    if not _better_than_still(values, pixels):
+        return None
+    basis = pixels.basis.flatten(0, 1)
+    step = _step(*_normal_equations(values, slopes, basis), interval)
+    left = values + slopes * (basis @ step)[:, None]
+    return ClockFit(start + step, clustered_covariance(left, slopes, basis, pixels.groups()), 1)
 
 
 def gauss_newton(
@@ -205,9 +231,7 @@ def gauss_newton(
     while steps < most_steps:
         steps += 1
         normal, pull = _normal_equations(values, slopes, basis)
-        damped = normal + damping * torch.diag(normal.diagonal()) + 1e-30 * torch.eye(len(normal)).to(normal)
-        step = -torch.linalg.lstsq(damped, pull[:, None]).solution[:, 0]
-        step = step * min(1.0, MOST_STEP * interval / max(float(step.abs().max()), 1e-30))
+        step = _step(normal + damping * torch.diag(normal.diagonal()), pull, interval)
         trial = unknowns + step
         new_values, new_slopes = residuals(synced, pixels, trial)
         if new_values.square().sum() <= values.square().sum():
@@ -217,6 +241,13 @@ def gauss_newton(
         if float(step.abs().max()) < CONVERGED * interval:
             break
     return ClockFit(unknowns, clustered_covariance(values, slopes, basis, groups), steps)
+
+
+def _step(normal: Tensor, pull: Tensor, interval: float) -> Tensor:
+    """The step [P] that normal equations ask for, no longer than is sensible."""
+    solvable = normal + 1e-30 * torch.eye(len(normal)).to(normal)
+    step = -torch.linalg.lstsq(solvable, pull[:, None]).solution[:, 0]
+    return step * min(1.0, MOST_STEP * interval / max(float(step.abs().max()), 1e-30))
 
 
 def _normal_equations(values: Tensor, slopes: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 
 from syncnerf.clock import Clock
 from syncnerf.modes import frozen
-from syncnerf.photometry import choose_pixels, explains, gauss_newton
+from syncnerf.photometry import choose_pixels, linear_fit
 from syncnerf.questions import Batch, Question
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
@@ -101,10 +101,10 @@ class Reckoner:
         told = variances.isfinite()
         if 2 * told.sum() < len(self.scene.train):
             return 0.0
-        curvatures = loss_curvatures(self.synced, self._batches(done), done, NUDGE * self.scene.frame_interval)
+        nudge = NUDGE * self.scene.frame_interval
         # By as much less does the loss bend once the field has followed.
-        curvatures = curvatures / ADAPTED
-        return max(0.0, float((curvatures.cpu() * variances)[told & curvatures.cpu().isfinite()].nanmedian()))
+        curvatures = loss_curvatures(self.synced, self._batches(done), done, nudge).cpu() / ADAPTED
+        return max(0.0, float((curvatures * variances)[told & curvatures.isfinite()].median()))
 
     def _batches(self, done: int) -> Iterator[Batch]:
         """Batches of the training, until each camera was in some of them."""
@@ -133,10 +133,9 @@ class Reckoner:
                 pixels = choose_pixels(scene, camera, row_time, everywhere, count, seed, unknowns).to(self.device)
                 # Readout times follow the gradient; here they only widen the errors of what they are confused with.
                 start = pad(values[camera], (0, len(unknowns) - known)).to(self.device)
-                if not explains(self.synced, pixels, start):
-                    continue
-                fit = gauss_newton(self.synced, pixels, start, scene.frame_interval, 1)
-                values[camera], covariances[camera] = fit.unknowns[:known].cpu(), ADAPTED**2 * fit.covariance.cpu()
+                fit = linear_fit(self.synced, pixels, start, scene.frame_interval)
+                if fit is not None:
+                    values[camera], covariances[camera] = fit.unknowns[:known].cpu(), ADAPTED**2 * fit.covariance.cpu()
         readout = covariances[:, known, known].sqrt() if len(unknowns) > known else None
         return Evidence(values, covariances[:, :known, :known], readout)
 

@@ -48,7 +48,10 @@ def run(config: Config) -> int:
         if not job.trains:
             synced = assemble(job)
             step = restore_model(synced, job.checkpoint)
-            (_film if config.evaluation.render_only else _judge)(job, synced, step)
+            if config.evaluation.render_only:
+                _film(job, synced)
+            else:
+                _judge(job, synced, step)
             return 0
         training = train(job)
         write_estimates(job.folder / "offsets.json", training.synced.clock, job.scene, [])
@@ -73,7 +76,7 @@ def _judge(job: Job, synced: SyncedBackend, step: int) -> None:
     print(f"report: {report}")
 
 
-def _film(job: Job, synced: SyncedBackend, _: int) -> None:
+def _film(job: Job, synced: SyncedBackend) -> None:
     """Write the videos of the test cameras and of the camera paths, and nothing else."""
     renders, settings = job.folder / "renders", job.config.evaluation
     renders.mkdir(parents=True, exist_ok=True)

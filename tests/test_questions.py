@@ -5,15 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 from evaluation_fixtures import ring_of_cameras
-from torch import Tensor
-from wave_backend import WaveBackend, clock_of, wave_scene
+from wave_backend import WaveBackend, WaveViews, clock_of, wave_scene
 
 from syncnerf.backend import Backend
 from syncnerf.config import HeldOutConfig, OffsetsConfig, SamplingConfig
 from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.photometry import choose_pixels
-from syncnerf.questions import SLOPES, RayBatch, RayQuestion, Rendering, ViewBatch, ViewQuestion
-from syncnerf.reckoning import loss_curvatures
+from syncnerf.questions import SLOPES, RayBatch, ViewBatch, ViewQuestion
 from syncnerf.sampling.views import ViewSampler
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.lens import Lens
@@ -21,23 +19,6 @@ from syncnerf.scene.views import Views
 from syncnerf.synced import SyncedBackend
 
 PLANTED = [0.63, 0.0, -0.2, 0.35]
-
-
-class WaveViews(WaveBackend):
-    """The waves, drawn picture by picture; how many pictures is noted."""
-
-    times_at_once = 64
-
-    def __init__(self, span: Tensor):
-        super().__init__(span)
-        self.drawn = 0
-
-    def render_views(self, question: ViewQuestion, generator: torch.Generator | None = None) -> Rendering:
-        self.drawn += len(question)
-        rays = question.through_rays()
-        shape = (len(question), question.views.height, question.views.width)
-        rgb = WaveBackend.render_rays(self, RayQuestion(rays.rays, rays.times)).rgb
-        return Rendering(rgb.reshape(*shape, 3))
 
 
 def views_of(camera, *frames: int) -> Views:
@@ -154,22 +135,3 @@ def test_slopes_of_pictures_are_found_forward_and_those_of_rays_backward(tmp_pat
     torch.testing.assert_close(pictures.slopes, rays.slopes.float(), rtol=1e-4, atol=1e-5)
     assert pictures.slopes.abs().max() > 0.1
     assert isinstance(WaveViews(clock.range), Backend)
-
-
-def test_curvatures_of_the_loss_of_views_are_second_differences(tmp_path):
-    scene = wave_scene(tmp_path, PLANTED, frame_count=30, side=16)
-    clock = clock_of(scene, OffsetsConfig(), 100, PLANTED, 0.01)
-    synced = SyncedBackend(clock, WaveViews(clock.range))
-    batch = ViewSampler(scene, SamplingConfig(batch_size=4000)).draw(torch.Generator().manual_seed(0), 0)
-    curvatures = loss_curvatures(synced, [batch], 0, 0.02)
-
-    def loss(camera: int, shift: float) -> float:
-        with torch.no_grad():
-            clock.shifts[camera] += shift
-            value = (synced.render_batch(batch).rgb - batch.rgb).double().square().mean().item()
-            clock.shifts[camera] -= shift
-        return value
-
-    for camera in set(batch.cameras.tolist()) - {scene.reference}:
-        second = (loss(camera, 0.02) - 2 * loss(camera, 0.0) + loss(camera, -0.02)) / 0.02**2
-        assert curvatures[camera].item() == pytest.approx(second, rel=0.03)

@@ -12,7 +12,7 @@ from syncnerf.backend import Backend
 from syncnerf.clock import Clock, ClockSpan
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
-from syncnerf.questions import RayBatch, RayQuestion, Rendering
+from syncnerf.questions import RayBatch, RayQuestion, Rendering, ViewQuestion
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
@@ -60,6 +60,24 @@ class WaveBackend(Backend):
     def param_groups(self, base_lr: float) -> list[dict[str, Any]]:
         """All weights."""
         return [{"name": "waves", "params": [self.gain, self.clock], "lr": base_lr}]
+
+
+class WaveViews(WaveBackend):
+    """The waves, drawn picture by picture; how many pictures is noted."""
+
+    times_at_once = 64
+
+    def __init__(self, span: Tensor):
+        super().__init__(span)
+        self.drawn = 0
+
+    def render_views(self, question: ViewQuestion, generator: torch.Generator | None = None) -> Rendering:
+        """Whole pictures of the waves."""
+        self.drawn += len(question)
+        rays = question.through_rays()
+        shape = (len(question), question.views.height, question.views.width)
+        rgb = WaveBackend.render_rays(self, RayQuestion(rays.rays, rays.times)).rgb
+        return Rendering(rgb.reshape(*shape, 3))
 
 
 def wave_scene(
