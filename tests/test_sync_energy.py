@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from syncnerf.sync.energy import frame_gains, motion_energy
+from syncnerf.sync.frame_samples import PIECE_BYTES, of_each_frame, sampled_pixels
 
 
 def textured_video(frames: int = 24, height: int = 60, width: int = 80, seed: int = 0) -> np.ndarray:
@@ -82,3 +83,20 @@ def test_flicker_leaves_the_energy_where_it_was():
     # Without the correction the whole image would light up.
     uncorrected = np.abs(flickering[1:].astype(int) - flickering[:-1]).sum()
     assert uncorrected > 3 * float(total(plain).sum())
+
+
+def test_long_videos_are_looked_at_in_pieces():
+    """All of a long video's sampled pixels as floats, and what is computed of them, would be hundreds of megabytes."""
+    frames = np.random.default_rng(4).integers(0, 256, (300, 90, 120, 3), dtype=np.uint8)
+    pixels = sampled_pixels(frames, samples=1200)
+    np.testing.assert_array_equal(pixels.numpy(), frames[:, ::3, ::3])
+    seen = []
+
+    def brightest(part: torch.Tensor) -> torch.Tensor:
+        seen.append(part.numel() * part.element_size())
+        return part.amax((1, 2, 3))
+
+    found = of_each_frame(pixels, brightest)
+    np.testing.assert_array_equal(found.numpy(), frames[:, ::3, ::3].max((1, 2, 3)).astype(np.float32))
+    assert max(seen) <= PIECE_BYTES
+    assert len(seen) > 1

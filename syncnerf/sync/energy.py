@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from syncnerf.scene.frame_cache import release_pages
 from syncnerf.sync.cadence import find_cadence, find_pulldown
 from syncnerf.sync.division import divided
+from syncnerf.sync.frame_samples import PIECE_BYTES, of_each_frame, sampled_pixels
 from syncnerf.sync.informative import STILL_SHARE, around, informative_intervals, steady_frames
 
-CHUNK_BYTES = 2 << 20
-"""Frames are read in pieces of about this many bytes: what a processor's cache holds."""
 LARGEST_SIDE = 200
 """Energy maps are averaged down until neither side exceeds this many pixels."""
 LEAST_FLOOR = 8.0
@@ -79,10 +79,11 @@ def motion_energy(frames: np.ndarray, even: bool = True) -> MotionEnergy:
     count, height, width, _ = frames.shape
     gains, steady = frame_gains(frames), steady_frames(frames)
     pool = max(1, -(-max(height, width) // LARGEST_SIDE))
-    step = max(2, CHUNK_BYTES // (height * width * 3))
+    step = max(2, PIECE_BYTES // (height * width * 3))
     pieces = []
     for first in range(0, count - 1, step):
         chunk = torch.from_numpy(np.array(frames[first : first + step + 1]))
+        release_pages(frames)
         difference = _difference(chunk, None if gains is None else gains[first : first + step + 1])
         floor = FLOOR_FACTOR * difference[:, ::4, ::4].flatten(1).median(dim=1).values
         difference -= floor.clamp(LEAST_FLOOR, LARGEST_FLOOR)[:, None, None]
@@ -178,29 +179,34 @@ def frame_gains(frames: np.ndarray, samples: int = 1500) -> Tensor | None:
     Returns:
         Factors, float32, shape [T]; None where there is no flicker to speak of.
     """
-    count, height, width, _ = frames.shape
-    stride = max(1, round((height * width / samples) ** 0.5))
-    sampled = torch.from_numpy(np.ascontiguousarray(frames[:, ::stride, ::stride])).float()
-    typical = sampled[:: max(1, count // 30)].median(dim=0).values
+    pixels = sampled_pixels(frames, samples)
+    count = len(pixels)
+    typical = pixels[:: max(1, count // 30)].float().median(dim=0).values
     # Channels count singly: where one is clipped, or nearly, only the others follow the gain.
     usable = (typical > 24) & (typical < 215)
-    logs = torch.log(sampled.clamp_min(1.0) / typical.clamp_min(1.0))
-    vertical = [0, sampled.shape[1] // 2, sampled.shape[1]]
-    horizontal = [0, sampled.shape[2] // 2, sampled.shape[2]]
-    quarters = []
+    vertical = [0, typical.shape[0] // 2, typical.shape[0]]
+    horizontal = [0, typical.shape[1] // 2, typical.shape[1]]
+    regions = []
     for top, bottom in pairwise(vertical):
         for left, right in pairwise(horizontal):
-            inside = usable[top:bottom, left:right]
-            if inside.sum() >= 30:
-                quarters.append(_mode(logs[:, top:bottom, left:right][:, inside]))
-    if len(quarters) < 2 or count < 3:
+            region = torch.zeros_like(usable)
+            region[top:bottom, left:right] = usable[top:bottom, left:right]
+            if region.sum() >= 30:
+                regions.append(region)
+    if len(regions) < 2 or count < 3:
         return None
-    changes = torch.stack(quarters).diff(dim=1)
+
+    def gains_in(region: Tensor) -> Tensor:
+        """Logarithms of the frames' gains by the pixels of a region, shape [T]."""
+        usual = typical[region].clamp_min(1.0)
+        return of_each_frame(pixels, lambda part: _mode(torch.log(part[:, region].clamp_min(1.0) / usual)))
+
+    changes = torch.stack([gains_in(region) for region in regions]).diff(dim=1)
     covariance = changes @ changes.T / changes.shape[1]
-    shared = (covariance.sum() - covariance.trace()) / (len(quarters) * (len(quarters) - 1))
-    if shared < max(0.5 * float(covariance.trace()) / len(quarters), 1e-6):
+    shared = (covariance.sum() - covariance.trace()) / (len(regions) * (len(regions) - 1))
+    if shared < max(0.5 * float(covariance.trace()) / len(regions), 1e-6):
         return None
-    return _mode(logs[:, usable]).exp()
+    return gains_in(usable).exp()
 
 
 def _mode(values: Tensor, widths: tuple[float, ...] = (0.03, 0.02, 0.01, 0.007, 0.007)) -> Tensor:

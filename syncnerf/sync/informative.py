@@ -5,6 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from syncnerf.sync.frame_samples import of_each_frame, sampled_pixels
+
 SAMPLES = 2000
 """About how many pixels are looked at."""
 VISIBLE = 24.0
@@ -38,17 +40,24 @@ def steady_frames(frames: np.ndarray) -> Tensor:
     Returns:
         bool, shape [T].
     """
-    count, height, width, _ = frames.shape
+    pixels = sampled_pixels(frames, SAMPLES).flatten(1, 2)
+    count = len(pixels)
     steady = torch.ones(count, dtype=torch.bool)
-    stride = max(1, round((height * width / SAMPLES) ** 0.5))
-    sampled = torch.from_numpy(np.ascontiguousarray(frames[:, ::stride, ::stride])).flatten(1, 2).float()
-    usual = sampled[:: max(1, count // 60)].median(dim=0).values
+    usual = pixels[:: max(1, count // 60)].float().median(dim=0).values
     inside = ((usual > RANGE[0]) & (usual < RANGE[1])).any(-1)
     if count < 3 or int(inside.sum()) < LEAST_PIXELS:
         return steady
-    sampled, usual = sampled[:, inside], usual[inside]
-    gain = (sampled.sum(-1) / usual.sum(-1)).median(dim=1).values
-    changed = (sampled / gain.clamp_min(1e-3)[:, None, None] - usual).abs().sum(-1) > VISIBLE
+    pixels, usual = pixels[:, inside], usual[inside]
+
+    def gain_of(part: Tensor) -> Tensor:
+        """The frames' global gain, shape [t]."""
+        return (part.sum(-1) / usual.sum(-1)).median(dim=1).values
+
+    def changes_of(part: Tensor) -> Tensor:
+        """Which pixels look unusual, bool, shape [t, N]."""
+        return (part / gain_of(part).clamp_min(1e-3)[:, None, None] - usual).abs().sum(-1) > VISIBLE
+
+    gain, changed = of_each_frame(pixels, gain_of), of_each_frame(pixels, changes_of)
     still = changed.float().mean(0) < MOST_UNSTEADY
     if int(still.sum()) < LEAST_PIXELS:
         return steady
