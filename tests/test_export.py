@@ -250,6 +250,23 @@ def test_copies_begin_at_the_sources_own_timecode(own_scene, offsets, tmp_path):
         assert [int(number) for number in text.split(":")] == [10, 0, 0, 7]
 
 
+def test_videos_that_are_called_alike_are_all_copied(own_scene, offsets, tmp_path):
+    """A folder per camera: the copies lie in one, and each is its own camera's."""
+    record = json.loads((own_scene / "transforms.json").read_text())
+    for name, entry in zip(NAMES, record["frames"], strict=True):
+        (own_scene / name).mkdir()
+        (own_scene / entry["file_path"]).rename(own_scene / name / "video.mp4")
+        entry["file_path"] = f"{name}/video.mp4"
+    (own_scene / "transforms.json").write_text(json.dumps(record))
+    out = tmp_path / "exported"
+    assert main(["export", f"--datadir={own_scene}", f"--offsets={offsets}", "--to=aligned", f"--out={out}"]) == 0
+    cameras = json.loads((out / "aligned" / "alignment.json").read_text())["cameras"]
+    assert {name: entry["file"] for name, entry in cameras.items()} == {name: f"{name}.mp4" for name in NAMES}
+    for name, entry in cameras.items():
+        source = decoded(own_scene / name / "video.mp4")[entry["first_frame"]]
+        assert np.abs(decoded(out / "aligned" / entry["file"])[0] - source).mean() < 3
+
+
 def test_cuts_go_by_the_frames_own_times(own_scene, offsets):
     """A camera that lost frames, and one whose rate wanders: brute force over all their frames."""
     alignment = read_alignment(load_scene(own_scene), offsets)

@@ -17,6 +17,7 @@ from syncnerf.importers.formats import read_calibration
 from syncnerf.importers.import_scene import import_scene
 from syncnerf.scene import load_scene
 from syncnerf.scene.read_options import ReadOptions
+from syncnerf.sync.conventions import Reading, is_best_reading
 
 FPS, FRAMES, SIDE = 12, 84, 32
 FOCAL = 0.5 * SIDE / np.tan(0.5 * ANGLE)
@@ -149,6 +150,35 @@ def test_a_calibration_of_other_videos_is_doubted(videos, tmp_path):
     assert "looks as if" not in said
 
 
+@pytest.mark.parametrize(("telling", "best", "sure"), [(100, True, False), (100, False, True), (15, True, True)])
+def test_few_frames_are_no_proof_of_a_misfit(videos, tmp_path, monkeypatch, telling, best, sure):
+    """In less than two seconds half of the pairs agree: that is doubtful if a misreading does as well, or with time."""
+    monkeypatch.setattr("syncnerf.importers.fit_check.STRETCH", 1.8)
+    monkeypatch.setattr("syncnerf.importers.fit_check.TELLING_FRAMES", telling)
+    monkeypatch.setattr("syncnerf.importers.fit_check.is_best_reading", lambda *_: best)
+    said = said_of(calibration_of_blobs(tmp_path), videos, tmp_path / "scene", lambda index, camera: camera)
+    assert "only 3 of 6 pairs" in said
+    assert said.startswith("warning: ") == sure
+    assert said.startswith("whether the calibration fits the videos is not sure: ") != sure
+
+
+@pytest.mark.parametrize(
+    ("other", "best"),
+    [
+        ({(0, 1): 2.0, (0, 2): 2.0, (1, 2): 1.0}, True),
+        ({(0, 1): 3.4, (0, 2): 1.8, (1, 2): 1.7}, False),  # nearly as good
+        ({(0, 1): 1.0, (0, 2): 3.1, (1, 2): 1.0}, False),  # better for the camera 2
+    ],
+)
+def test_the_given_reading_is_best_for_the_rig_and_for_each_camera(monkeypatch, other, best):
+    given = {(0, 1): 4.0, (0, 2): 2.0, (1, 2): 1.9}
+    worse = dict.fromkeys(given, 0.5)
+    found = {"worse": worse, "other": other}
+    monkeypatch.setattr("syncnerf.sync.conventions.agreements", lambda prepared, cameras: found[cameras[0]])
+    readings = [Reading(name, (name, name, name), frozenset(range(3))) for name in found]
+    assert is_best_reading(None, given, readings) == best
+
+
 @pytest.mark.parametrize(("metres", "warned"), [(1.0, False), (1e-3, True), (1e3, True)])
 def test_a_wrong_unit_is_doubted(videos, tmp_path, metres, warned):
     """Lines know no scale: it is the rig's size that tells."""
@@ -206,3 +236,21 @@ def test_a_real_recording(tmp_path, wrong):
     for short in reversed(names):
         named = named.replace(f"{short} ", f"{names[short]} ").replace(f"{short})", f"{names[short]})")
     assert named in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "caliscope_4cam").is_dir(), reason="the recordings of other projects are not here")
+@pytest.mark.parametrize("wrong", [None, "turned", *WRONG])
+def test_a_real_recording_of_few_frames(tmp_path, wrong):
+    """48 frames in 8 seconds do not tell that the calibration fits, and still that others do not."""
+    calibration = read_calibration(DATA / "caliscope_4cam" / "camera_array.toml")
+
+    def turned(index: int, camera: CalibratedCamera) -> CalibratedCamera:
+        """The third camera looks elsewhere."""
+        turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+        return replace(camera, rotation=turn @ camera.rotation) if index == 2 else camera
+
+    changes = {None: lambda index, camera: camera, "turned": turned}
+    change = changes[wrong] if wrong in changes else WRONG[wrong][0](calibration)
+    said = said_of(calibration, DATA / "caliscope_4cam", tmp_path / "scene", change)
+    assert said.startswith("warning: " if wrong else "whether the calibration fits the videos is not sure: ")

@@ -65,8 +65,7 @@ def read_source(source: Path) -> tuple[dict[str, Any], list[SourceCamera]]:
     anew by what was read: undistorted pictures at the size that is usual for the format.
 
     Raises:
-        UserError: the scene's cameras cannot be out of step.
-        UserError: it cannot be read.
+        UserError: the scene cannot be read, or its cameras cannot be out of step.
     """
     scene = load_scene(source)
     if scene.synchronised:

@@ -49,11 +49,16 @@ class Alignment:
 
     def video(self, camera: int) -> VideoSource:
         """A camera's recording; raises UserError where its frames are images."""
-        source = self.scene.frame_cache.sources[self.scene.names[camera]]
-        if not isinstance(source, VideoSource):
-            name = self.scene.names[camera]
-            raise UserError(f"{source.path}: camera '{name}' is not a video file; this export is of videos alone")
-        return source
+        return video_of(self.scene, camera)
+
+
+def video_of(scene: Scene, camera: int) -> VideoSource:
+    """A camera's recording; raises UserError where its frames are images."""
+    name = scene.names[camera]
+    source = scene.frame_cache.sources[name]
+    if not isinstance(source, VideoSource):
+        raise UserError(f"{source.path}: camera '{name}' is not a video file; this export is of videos alone")
+    return source
 
 
 def read_alignment(scene: Scene, path: Path) -> Alignment:

@@ -56,6 +56,8 @@ def _copy_packets(
         if packet.dts is None:
             continue
         shift = round(later / packet.time_base)
-        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+        packet.dts += shift
+        if packet.pts is not None:
+            packet.pts += shift
         packet.stream = places[packet.stream_index]
         writer.mux(packet)

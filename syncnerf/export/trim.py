@@ -70,7 +70,7 @@ class _Copy:
     def __init__(
         self, source: VideoSource, writer: av.container.OutputContainer, rate: Fraction, progress: tqdm | None
     ):
-        self.files = [source.path, *source.chapters]
+        self.files = source.paths
         self.writer, self.rate, self.progress = writer, rate, progress
         self.video, self.sound, self.shown, self.heard = None, None, 0, -math.inf
         whole = probe_video(source.path, source.chapters)

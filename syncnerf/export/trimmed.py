@@ -2,12 +2,13 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from syncnerf.atomic import atomic_folder
-from syncnerf.errors import UserError
+from syncnerf.export.alignment import video_of
 from syncnerf.export.trim import trim_video
 from syncnerf.scene import Scene
 from syncnerf.scene.video import VideoSource
@@ -30,24 +31,33 @@ def write_trimmed(scene: Scene, result: SyncResult, folder: Path) -> None:
         UserError: the folder exists and is not empty, a camera's frames are no video, or nothing is common to all.
     """
     parts = cuts(scene, result)
-    sources = [_video(scene, part) for part in parts]
+    sources = [video_of(scene, part.camera) for part in parts]
+    files = _file_names([scene.names[part.camera] for part in parts], sources)
     for name, reason in result.reasons.items():
         logger.warning("no aligned copy of %s: its offset is not determined (%s)", name, reason)
     record, total = {}, sum(len(part.frames) for part in parts)
     with atomic_folder(folder) as scratch, tqdm(total=total, desc="aligning", unit="frame", leave=False) as progress:
-        for part, source in zip(parts, sources, strict=True):
+        for part, source, file in zip(parts, sources, files, strict=True):
             fps = scene.cameras[part.camera].fps
-            trim_video(source, scratch / source.path.name, part.frames, fps, progress)
-            record[scene.names[part.camera]] = _entry(part, source, fps, result)
+            trim_video(source, scratch / file, part.frames, fps, progress)
+            record[scene.names[part.camera]] = _entry(part, file, fps, result)
         (scratch / "alignment.json").write_text(
             json.dumps({"unit": "seconds", "cameras": record}, indent=1) + "\n", encoding="utf-8"
         )
 
 
-def _entry(part: Cut, source: VideoSource, fps: float, result: SyncResult) -> dict:
+def _file_names(cameras: Sequence[str], sources: Sequence[VideoSource]) -> list[str]:
+    """Names of the copies: the videos' own, or the cameras' where videos in several folders are called alike."""
+    names = [source.path.name for source in sources]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{camera}{source.path.suffix}" for camera, source in zip(cameras, sources, strict=True)]
+
+
+def _entry(part: Cut, file: str, fps: float, result: SyncResult) -> dict:
     """What ``alignment.json`` says of one camera."""
     entry = {
-        "file": source.path.name,
+        "file": file,
         "first_frame": part.frames[0],
         "frames": len(part.frames),
         "fps": fps,
@@ -57,11 +67,3 @@ def _entry(part: Cut, source: VideoSource, fps: float, result: SyncResult) -> di
         rate = float(result.rates[part.camera]) * 1e6
         entry |= {"rate_ppm": rate, "left_out": part.left_out, "repeated": part.repeated}
     return entry
-
-
-def _video(scene: Scene, part: Cut) -> VideoSource:
-    camera = scene.cameras[part.camera]
-    source = scene.frame_cache.sources[camera.name]
-    if not isinstance(source, VideoSource):
-        raise UserError(f"{source.path}: camera '{camera.name}' is not a video file; only videos can be exported")
-    return source

@@ -1,5 +1,6 @@
 """Reader of Technicolor's light-field videos (Sabater et al., CVPR Workshops 2017): a 4x4 grid of cameras, images."""
 
+import math
 import re
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def read_parameters(path: Path) -> list[list[float]]:
 
 def _is_number(word: str) -> bool:
     try:
-        return bool(torch.isfinite(torch.tensor(float(word))))
+        return math.isfinite(float(word))
     except ValueError:
         return False
 

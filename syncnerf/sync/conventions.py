@@ -137,6 +137,29 @@ def better_reading(
     return BetterReading(best.said, gain, distinct) if enough else None
 
 
+def is_best_reading(
+    prepared: EpipolarCameras, given: dict[tuple[int, int], float], readings: Iterable[Reading]
+) -> bool:
+    """Whether the motion agrees clearly better as the cameras were read than in each of some readings of them all.
+
+    The pairs of every single camera must agree better as well: a few good pairs say nothing of the others' cameras.
+
+    Args:
+        prepared: the cameras' motion.
+        given: agreement by pair, as the cameras were read (see :func:`agreements`).
+        readings: of which each changes every camera.
+    """
+    for reading in readings:
+        other = agreements(prepared, reading.cameras)
+        if sum(given.values()) <= BETTER * sum(other.values()):
+            return False
+        gained = {pair: value - other[pair] for pair, value in given.items()}
+        cameras = range(len(reading.cameras))
+        if any(sum(gain for pair, gain in gained.items() if camera in pair) <= 0 for camera in cameras):
+            return False
+    return True
+
+
 def agreements(
     prepared: EpipolarCameras, cameras: Sequence[Camera], changed: frozenset[int] | None = None
 ) -> dict[tuple[int, int], float]:
