@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from syncnerf.backend import Execution, NormalizedDeviceCoordinates, SceneGeometry
+from syncnerf.backend import Execution
 from syncnerf.camera_colours import CameraColours
-from syncnerf.clock import Clock, ClockSpan
+from syncnerf.camera_times import ClockSpan
+from syncnerf.clock import Clock
 from syncnerf.clock_prior import ClockStart
 from syncnerf.compilation import compilation_pays
 from syncnerf.config import Config, SceneConfig
@@ -22,6 +23,7 @@ from syncnerf.sampling.rays import RaySampler
 from syncnerf.sampling.time_series import TimeSeriesSampler
 from syncnerf.sampling.views import ViewSampler
 from syncnerf.scene import Scene
+from syncnerf.scene.geometry import NormalizedDeviceCoordinates, SceneGeometry
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
 from syncnerf.starting.start import starting_points
 from syncnerf.sync import SyncResult, only_sure, synchronize

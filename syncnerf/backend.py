@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from syncnerf.questions import Batch, Question, RayQuestion, Rendering, ViewQuestion
+from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.through_rays import backward_slopes, render_through_rays
 
 
@@ -44,77 +45,6 @@ class BackendSpec:
         """Import the adapter and build the backend for a scene."""
         module, _, attribute = self.adapter.partition(":")
         return getattr(importlib.import_module(module), attribute)(config, geometry, execution or Execution())
-
-
-@dataclass(frozen=True)
-class NormalizedDeviceCoordinates:
-    """The forward-facing camera that defines normalised device coordinates (NeRF, appendix C); pixels."""
-
-    width: int
-    height: int
-    focal: float
-
-
-@dataclass(frozen=True)
-class StartingPaths:
-    """Points that were followed through space.
-
-    Attributes:
-        times: of the field, ascending, float64, shape [T].
-        places: in the world, float32, shape [T, N, 3].
-        seen: where they are known, bool, shape [T, N].
-    """
-
-    times: Tensor
-    places: Tensor
-    seen: Tensor
-
-
-@dataclass(frozen=True)
-class StartingPoints:
-    """Points where something was seen, for a field to start from.
-
-    Attributes:
-        places: in the world, float64, shape [P, 3].
-        colours: in [0, 1], float32, shape [P, 3].
-        times: the field's coordinate at which each was seen there, float64, shape [P]; NaN for what stands still.
-        paths: some points' ways through space, or None where none is known.
-    """
-
-    places: Tensor
-    colours: Tensor
-    times: Tensor
-    paths: StartingPaths | None = None
-
-
-@dataclass(frozen=True)
-class SceneGeometry:
-    """What a backend may know of a scene: space and time, never a camera.
-
-    Attributes:
-        bounds: corners of the box, float32, shape [2, 3] (in normalised device coordinates when ``ndc`` is given).
-        near: distance at which the scene may begin.
-        far: distance at which it ends.
-        frame_count: frames that the field's time [-1, 1] spans; corrected times may leave it by a little.
-        steps: length of the training, for schedules.
-        contraction: whether space beyond ``bounds`` is contracted into it.
-        ndc: given where rays should be warped to normalised device coordinates.
-        background: colour behind the scene, or None for a backend to learn.
-        occupied: cells of ``bounds`` that may hold something at some time, bool, shape [X, Y, Z], or None if unknown.
-        points: what to start from, where the spec asks for it and anything is known; None on the way to a checkpoint,
-            which brings what has become of them.
-    """
-
-    bounds: Tensor
-    near: float
-    far: float
-    frame_count: int
-    steps: int
-    contraction: bool = False
-    ndc: NormalizedDeviceCoordinates | None = None
-    background: tuple[float, float, float] | None = None
-    occupied: Tensor | None = None
-    points: StartingPoints | None = None
 
 
 @dataclass(frozen=True)
@@ -160,8 +90,8 @@ class Backend(nn.Module):
     """A dynamic radiance field. It is asked questions at corrected times, and never learns which camera asks.
 
     Calling it answers a question (:class:`RayQuestion` or :class:`ViewQuestion`). A backend of rays writes
-    :meth:`render_rays`, and its views are rendered through rays; a rasteriser writes :meth:`render_views`, and is never
-    asked for loose rays.
+    :meth:`render_rays`, and its views are rendered through rays. A rasteriser writes :meth:`render_views`, and the core
+    asks it for views alone; it may answer loose rays as well, and leave to them the views that it cannot draw itself.
 
     Everything that changes during training is a function of the step number and of the parameters and buffers, so that
     a run resumed from a checkpoint continues the same curve.
@@ -216,9 +146,9 @@ class Backend(nn.Module):
     def render_slopes(self, question: Question) -> Rendering:
         """A deterministic rendering with its derivative by time, both without a graph.
 
-        Of rays it is found backward, in portions. Of views that the backend renders itself it is found forward
-        (:mod:`torch.autograd.forward_ad`), in one pass: all rows of a view move by as much as its time does. A
-        rasteriser that has derivatives of its own overrides this.
+        Of rays it is found backward, of views that are rendered through rays in portions. Of views that the backend
+        renders itself it is found forward (:mod:`torch.autograd.forward_ad`), in one pass: all rows of a view move by
+        as much as its time does. A rasteriser that has derivatives of its own overrides this.
         """
         plain = replace(question, wanted=replace(question.wanted, slopes=False))
         if isinstance(question, RayQuestion):

@@ -30,6 +30,13 @@ class ClockStart:
     covariance: Tensor | None = None
     rates_stderr: Tensor | None = None
 
+    def against(self, reference: int) -> tuple[Tensor, Tensor]:
+        """Offsets (seconds) and rates against the reference's clock, float64, shape [C] each; 0 where not known."""
+        offsets = self.offsets.double()
+        rates = torch.zeros_like(offsets) if self.rates is None else self.rates.double().nan_to_num(0.0)
+        zero, pace = offsets[reference].nan_to_num(0.0), 1.0 + rates[reference]
+        return (offsets - zero).nan_to_num(0.0) / pace, (1.0 + rates) / pace - 1.0
+
 
 class ClockPrior(nn.Module):
     """What was known beforehand of every clock, in the checkpoint of its training.

@@ -62,8 +62,6 @@ def _sampling(sampling: SamplingConfig, spec: BackendSpec) -> str:
     if spec.trains_on != "rays" and sampling.importance != "changing":
         drawn = spec.trains_on.replace("time_", "")
         return f"importance = {sampling.importance} is for single rays; {spec.name} draws {drawn}: leave it out"
-    if spec.trains_on != "rays":
-        return _series(sampling, spec)
     if sampling.importance != "changing" and sampling.dynamic_share == 0:
         return (
             f"importance = {sampling.importance} says how the dynamic share is drawn, and dynamic_share is 0; give one "

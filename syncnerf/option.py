@@ -115,6 +115,25 @@ def option(default: Any, help: str, allowed: tuple[str | int, ...] | Range = ())
     return field(default=default, metadata=metadata)
 
 
+def colour_threshold_option(default: float) -> Any:
+    """The option of several backends below which weight a sample's colour is not asked for."""
+    return option(
+        default,
+        "samples of less weight skip the colour networks",
+        Range(0, 1, "no sample has a weight of 1 or more: none would be coloured", below=True),
+    )
+
+
+def gradient_radius_option(default: float) -> Any:
+    """Another one, the ``share`` of :func:`syncnerf.rendering.starting.near_radius`."""
+    return option(
+        default,
+        "distance from a camera, as a share of half the box's longest side, below which gradients shrink with its "
+        "square, against fog before the lenses; 0 for none, -1 for 0.6 where the background is unknown",
+        Range(-1, 1e3, "a distance, or -1"),
+    )
+
+
 def part(kind: type) -> Any:
     """A dataclass field that holds options of its own: one part of a configuration, for the code that it belongs to."""
     return field(default_factory=kind)

@@ -8,6 +8,7 @@ import sys
 from jaxtyping import install_import_hook
 
 MODULES = (
+    "syncnerf.camera_times",
     "syncnerf.clock",
     "syncnerf.photometry",
     "syncnerf.encodings.spherical_harmonics",

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from syncnerf.backend import Backend
-from syncnerf.clock import Clock, ClockSpan
+from syncnerf.camera_times import ClockSpan
+from syncnerf.clock import Clock
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
 from syncnerf.questions import RayBatch, RayQuestion, Rendering

@@ -8,7 +8,8 @@ import scipy.optimize
 import torch
 from wave_backend import WaveBackend, synced_waves, wave_colours, wave_scene
 
-from syncnerf.clock import Clock, ClockSpan
+from syncnerf.camera_times import ClockSpan
+from syncnerf.clock import Clock
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig, SamplingConfig, TrainingConfig
 from syncnerf.evaluation.offset_errors import align_gauge

@@ -17,13 +17,13 @@ from format_scenes import write_json, write_video
 from odd_videos import grey
 from PIL import Image
 
-from syncnerf.backend import NormalizedDeviceCoordinates
 from syncnerf.evaluation.camera_paths import smooth_path
 from syncnerf.evaluation.metrics import psnr, ssim
 from syncnerf.rendering.space import to_ndc
 from syncnerf.sampling.importance_weights import isg_weights, ist_weights
 from syncnerf.scene import load_scene
 from syncnerf.scene.camera import Intrinsics, intrinsics_table, pixel_rays
+from syncnerf.scene.geometry import NormalizedDeviceCoordinates
 from syncnerf.scene.lens import Lens
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.rgb_frames import UPRIGHT, AreaAverage, FrameTraits, RgbConverter

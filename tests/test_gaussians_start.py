@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from syncnerf.backend import StartingPaths, StartingPoints
+from syncnerf.scene.geometry import StartingPaths, StartingPoints
 from syncnerf.testing.samples import scene_geometry
 from syncnerf_gaussians.cloud import CONSTANT, RESTING, Cloud
 from syncnerf_gaussians.flow import Surface, fit_paths, follow

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from syncnerf.backend import Execution, SceneGeometry
+from syncnerf.backend import Execution
 from syncnerf.option import configured
 from syncnerf.questions import RayQuestion
+from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.rays import Rays
 from syncnerf_kplanes.spec import SPEC, KPlanesConfig
 

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncnerf.clock import Clock, ClockSpan
+from syncnerf.camera_times import ClockSpan
+from syncnerf.clock import Clock
 from syncnerf.config import OffsetsConfig
 from syncnerf.rendering.compositing import render_weights
 from syncnerf.rendering.space import contract

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from syncnerf.backend import NormalizedDeviceCoordinates, SceneGeometry
 from syncnerf.rendering.ray_samples import RaySamples, importance_samples, uniform_samples
 from syncnerf.rendering.space import FieldSpace, contract, to_ndc
+from syncnerf.scene.geometry import NormalizedDeviceCoordinates, SceneGeometry
 from syncnerf.scene.rays import Rays, clip_to_box
 
 

@@ -32,6 +32,7 @@ ABOVE = {
     "pixels",
     "installed",
     "summary",
+    "camera_times",
     "clock",
     "clock_prior",
 }

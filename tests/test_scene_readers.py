@@ -9,10 +9,10 @@ from format_scenes import CAMERAS, FORMATS, HEIGHT, WIDTH, pose_from, rig
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from syncnerf.backend import NormalizedDeviceCoordinates
 from syncnerf.errors import UserError
 from syncnerf.rendering.space import to_ndc
 from syncnerf.scene import load_scene
+from syncnerf.scene.geometry import NormalizedDeviceCoordinates
 from syncnerf.scene.read_options import ReadOptions
 
 

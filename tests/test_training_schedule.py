@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wave_backend import synced_waves, wave_colours, wave_scene
 
 from syncnerf.backend import Replacement
@@ -121,6 +122,22 @@ def test_a_loss_that_is_not_finite_stops_the_run_by_name(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"the loss 'sharpness' is not finite at step 3; lower --lr"):
         trainer.fit()
     assert not trainer.synced.training
+
+
+def test_the_curve_of_psnr_is_of_squared_errors_whatever_is_minimised(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    squares, original = [], trainer.synced.backend.losses
+
+    def losses(rendering, batch, step):
+        squares.append(original(rendering, batch, step)["photometric"].item())
+        return {"photometric": 0.3 * (rendering.rgb - batch.rgb).abs().mean()}
+
+    monkeypatch.setattr(trainer.synced.backend, "losses", losses)
+    trainer.fit()
+    events = EventAccumulator(str(trainer.plan.folder)).Reload()
+    expected = [-10 * math.log10(value) for value in squares]
+    assert [event.value for event in events.Scalars("training/psnr")] == pytest.approx(expected, rel=1e-5)
+    assert [tag for tag in events.Tags()["scalars"] if tag.startswith("loss/")] == ["loss/photometric"]
 
 
 def test_batches_are_rays_with_the_true_colours_of_their_pixels(tmp_path):

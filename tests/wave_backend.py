@@ -9,7 +9,8 @@ from evaluation_fixtures import ArraySource, ring_of_cameras
 from torch import Tensor, nn
 
 from syncnerf.backend import Backend
-from syncnerf.clock import Clock, ClockSpan
+from syncnerf.camera_times import ClockSpan
+from syncnerf.clock import Clock
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
 from syncnerf.questions import RayBatch, RayQuestion, Rendering, ViewQuestion

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from syncnerf.backend import Backend, Execution, Replacement, SceneGeometry
+from syncnerf.backend import Backend, Execution, Replacement
 from syncnerf.questions import RayQuestion, Rendering, ViewBatch, ViewQuestion
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.scene.camera import Intrinsics
+from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.views import Views
 from syncnerf.splats import Splats
 from syncnerf_gaussians.cloud import Cloud

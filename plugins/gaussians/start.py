@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from syncnerf.backend import SceneGeometry, StartingPaths, StartingPoints
+from syncnerf.scene.geometry import SceneGeometry, StartingPaths, StartingPoints
 from syncnerf_gaussians.cloud import Cloud
 from syncnerf_gaussians.flow import Surface, fit_paths, follow
 from syncnerf_gaussians.gaussians import Poses

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from syncnerf.backend import Backend, Execution, Replacement, SceneGeometry
+from syncnerf.backend import Backend, Execution, Replacement
 from syncnerf.compilation import compiled
 from syncnerf.questions import RayBatch, RayQuestion, Rendering
 from syncnerf.rendering.backdrop import Backdrop
@@ -24,6 +24,7 @@ from syncnerf.rendering.starting import (
     scale_gradient,
     starting_density,
 )
+from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.rays import Rays, clip_to_box
 from syncnerf_kplanes.construction import make_field, make_proposals
 from syncnerf_kplanes.field import DensityField

@@ -1,7 +1,7 @@
 """From options to a field and its proposals."""
 
-from syncnerf.backend import SceneGeometry
 from syncnerf.option import whole_numbers
+from syncnerf.scene.geometry import SceneGeometry
 from syncnerf_kplanes.field import DensityField, ExplicitDecoder, Features, Field, HybridDecoder
 from syncnerf_kplanes.hash_features import HashSizes, MaskedHashGrid
 from syncnerf_kplanes.options import HashConfig, TimeConfig

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from syncnerf.backend import Rendering
+from syncnerf.questions import Rendering
 from syncnerf_kplanes.field import Features
 from syncnerf_kplanes.options import LossesConfig, PenaltiesConfig
 from syncnerf_kplanes.proposal import distortion_loss, histogram_loss

@@ -3,7 +3,17 @@
 from dataclasses import dataclass
 
 from syncnerf.errors import UserError
-from syncnerf.option import Range, check_values, count, option, share, weight, whole_numbers
+from syncnerf.option import (
+    Range,
+    check_values,
+    colour_threshold_option,
+    count,
+    gradient_radius_option,
+    option,
+    share,
+    weight,
+    whole_numbers,
+)
 
 
 @dataclass(frozen=True)
@@ -144,17 +154,8 @@ class OccupancyConfig:
 class ShadingConfig:
     """From samples to pixels."""
 
-    colour_threshold: float = option(
-        1e-4,
-        "samples of less weight skip the colour network, with sampler occupancy",
-        Range(0, 1, "no sample has a weight of 1 or more: none would be coloured", below=True),
-    )
-    gradient_radius: float = option(
-        -1.0,
-        "distance from a camera, as a share of half the box's longest side, below which gradients shrink with its "
-        "square, against fog before the lenses; 0 for none, -1 for 0.6 where the background is unknown",
-        Range(-1, 1e3, "a distance, or -1"),
-    )
+    colour_threshold: float = colour_threshold_option(1e-4)
+    gradient_radius: float = gradient_radius_option(-1.0)
 
     __post_init__ = check_values
 

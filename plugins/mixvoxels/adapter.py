@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from syncnerf.backend import Backend, Execution, Replacement, SceneGeometry
+from syncnerf.backend import Backend, Execution, Replacement
 from syncnerf.questions import RayBatch, RayQuestion, Rendering
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.ray_samples import uniform_samples
 from syncnerf.rendering.space import FieldSpace
 from syncnerf.rendering.starting import near_radius, starting_density
+from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.rays import Rays
 from syncnerf_mixvoxels.field import DynamicField, StaticField, VariationField
 from syncnerf_mixvoxels.losses import grid_losses, variation_loss

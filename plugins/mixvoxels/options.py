@@ -3,7 +3,17 @@
 from dataclasses import dataclass
 
 from syncnerf.errors import UserError
-from syncnerf.option import Range, check_values, count, option, share, weight, whole_numbers
+from syncnerf.option import (
+    Range,
+    check_values,
+    colour_threshold_option,
+    count,
+    gradient_radius_option,
+    option,
+    share,
+    weight,
+    whole_numbers,
+)
 
 
 @dataclass(frozen=True)
@@ -128,17 +138,8 @@ class MixingConfig:
     point_threshold: float = option(
         0.01, "chance of change above which a point is dynamic; 0 for all points", share("chances lie in [0, 1]")
     )
-    colour_threshold: float = option(
-        1e-4,
-        "samples of less weight skip the colour networks",
-        Range(0, 1, "no sample has a weight of 1 or more: none would be coloured", below=True),
-    )
-    gradient_radius: float = option(
-        -1.0,
-        "distance from a camera, as a share of half the box's longest side, below which gradients shrink with its "
-        "square, against fog before the lenses; 0 for none, -1 for 0.6 where the background is unknown",
-        Range(-1, 1e3, "a distance, or -1"),
-    )
+    colour_threshold: float = colour_threshold_option(1e-4)
+    gradient_radius: float = gradient_radius_option(-1.0)
 
     __post_init__ = check_values
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from syncnerf.backend import NormalizedDeviceCoordinates, SceneGeometry
+from syncnerf.scene.geometry import NormalizedDeviceCoordinates, SceneGeometry
 from syncnerf.scene.rays import Rays
 
 

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from syncnerf.backend import SceneGeometry
 from syncnerf.rendering.space import FieldSpace
+from syncnerf.scene.geometry import SceneGeometry
 
 CLEAR_DEPTH = 0.2
 """Optical depth from one side of the box to the other where nothing is known of what it holds."""

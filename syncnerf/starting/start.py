@@ -7,8 +7,8 @@ import logging
 import torch
 from torch import Tensor
 
-from syncnerf.backend import StartingPaths, StartingPoints
 from syncnerf.clock import Clock
+from syncnerf.scene.geometry import StartingPaths, StartingPoints
 from syncnerf.scene.points import scene_points
 from syncnerf.scene.scene import Scene
 from syncnerf.starting.space_tracks import SpaceTracks, triangulated_tracks

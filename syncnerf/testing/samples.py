@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from syncnerf.backend import BackendSpec, SceneGeometry
+from syncnerf.backend import BackendSpec
 from syncnerf.evaluation.camera_paths import look_at
 from syncnerf.questions import COLOURS, Batch, Question, RayBatch, RayQuestion, ViewBatch, ViewQuestion, Wanted
+from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.rays import Rays
 from syncnerf.scene.views import Views
 

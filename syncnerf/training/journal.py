@@ -13,6 +13,7 @@ from syncnerf.evaluation.metrics import psnr_of
 from syncnerf.training.monitor import Monitor
 from syncnerf.training.offset_log import OffsetLog
 from syncnerf.training.plan import Plan
+from syncnerf.training.step import SQUARED_ERROR
 
 
 class Journal:
@@ -39,9 +40,10 @@ class Journal:
             for name, picture in self.preview().items():
                 self.monitor.image(done, name, picture)
 
-    def write(self, step: int, losses: dict[str, float], clock: Clock, rates: dict[str, float]) -> None:
-        """A line of ``offsets.csv`` and a point of every curve: losses, offsets, learning rates, speed."""
-        psnr = psnr_of(losses["photometric"])
+    def write(self, step: int, values: dict[str, float], clock: Clock, rates: dict[str, float]) -> None:
+        """A line of ``offsets.csv`` and a point of every curve: losses, PSNR, offsets, learning rates, speed."""
+        losses = {name: value for name, value in values.items() if name != SQUARED_ERROR}
+        psnr = psnr_of(values[SQUARED_ERROR])
         self.log.add(step, clock.offsets().detach())
         self.monitor.clock(step, clock)
         self.monitor.scalars(step, "loss", losses)

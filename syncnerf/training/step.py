@@ -15,6 +15,9 @@ from syncnerf.synced import SyncedBackend
 from syncnerf.training.ranks import Ranks
 from syncnerf.training.schedule import Course, learning_rate_factor
 
+SQUARED_ERROR = "squared_error"
+"""What a step says beside its losses: the mean squared error of its colours, whatever is minimised."""
+
 
 class TrainingStep:
     """The optimizer, and the one computation that every step repeats.
@@ -88,7 +91,7 @@ class TrainingStep:
             group["lr"].fill_(self.heights[group["name"]] * (schedule(step) if schedule else factor))
 
     def compute(self, batch: Batch, share: float, step: int, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """Take a step along the gradient of all loss terms, and return them.
+        """Take a step along the gradient of all loss terms, and return them, and the :data:`SQUARED_ERROR`.
 
         Args:
             batch: this process's rays or views, on the device.
@@ -116,7 +119,8 @@ class TrainingStep:
             self.ranks.add_up(synced.after_backward(rendering, batch, step))
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        return {name: value.detach() for name, value in (losses | penalties).items()}
+        error = (rendering.rgb.detach() - batch.rgb).square().mean()
+        return {name: value.detach() for name, value in (losses | penalties).items()} | {SQUARED_ERROR: error}
 
 
 def _holds(parameters: list[Tensor], wanted: Tensor) -> bool:

@@ -103,7 +103,10 @@ class Trainer:
         return signal_number
 
     def train_step(self) -> tuple[dict[str, Tensor], int]:
-        """One step: draw, render, backward, update; returns the loss terms and the number of this process's pixels."""
+        """One step: draw, render, backward, update; returns what was computed and the number of this process's pixels.
+
+        That is the loss terms and the squared error, see :meth:`syncnerf.training.step.TrainingStep.compute`.
+        """
         synced, step = self.synced, self.step
         self.work.set_rates(step)
         synced.before_step(step)

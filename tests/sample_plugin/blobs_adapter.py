@@ -7,8 +7,9 @@ import torch
 from blobs_spec import BlobsConfig
 from torch import Tensor, nn
 
-from syncnerf.backend import Backend, Execution, Replacement, SceneGeometry
+from syncnerf.backend import Backend, Execution, Replacement
 from syncnerf.questions import Batch, Rendering, ViewBatch, ViewQuestion
+from syncnerf.scene.geometry import SceneGeometry
 
 LOOK_EVERY = 10
 
