@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor, nn
 
 from syncnerf.config import ColoursConfig
@@ -37,7 +38,7 @@ class CameraColours(nn.Module):
         self.log_gains = nn.Parameter(torch.zeros(camera_count, 3))
         self.biases = nn.Parameter(torch.zeros(camera_count, 3))
 
-    def values(self) -> tuple[Tensor, Tensor]:
+    def values(self) -> tuple[Float32[Tensor, "C 3"], Float32[Tensor, "C 3"]]:
         """Gains and biases of all cameras, float32, shape [C, 3] each; differentiable."""
         return self._centred(self.log_gains).exp(), self._centred(self.biases)
 
@@ -45,23 +46,23 @@ class CameraColours(nn.Module):
         """The training cameras' values about their mean; the others' as they are."""
         return torch.where(self.is_trained[:, None], values - values[self.is_trained].mean(dim=0), values)
 
-    def forward(self, cameras: Tensor, rendering: Rendering) -> Rendering:
+    def forward(self, cameras: Int64[Tensor, " B"], rendering: Rendering) -> Rendering:
         """What cameras (global indices, int64, shape [B]) would have recorded of a rendering of B rays or views."""
         if not self.learned:
             return rendering
         gains, biases = (table.index_select(0, cameras) for table in self.values())
 
-        def shaped(table: Tensor, like: Tensor) -> Tensor:
+        def shaped(table: Float[Tensor, "B 3"], like: Float[Tensor, "B *pixels 3"]) -> Float[Tensor, "B *ones 3"]:
             return table.reshape(len(table), *[1] * (like.ndim - 2), 3)
 
-        def recorded(rgb: Tensor) -> Tensor:
+        def recorded(rgb: Float[Tensor, "B *pixels 3"]) -> Float[Tensor, "B *pixels 3"]:
             return rgb * shaped(gains, rgb) + shaped(biases, rgb)
 
         extras = {name: recorded(value) if name in SHOWN_EXTRAS else value for name, value in rendering.extras.items()}
         slopes = None if rendering.slopes is None else rendering.slopes * shaped(gains.detach(), rendering.slopes)
         return replace(rendering, rgb=recorded(rendering.rgb), slopes=slopes, extras=extras)
 
-    def recorded(self, camera: int, rgb: Tensor) -> Tensor:
+    def recorded(self, camera: int, rgb: Float[Tensor, "*pixels 3"]) -> Float[Tensor, "*pixels 3"]:
         """What a camera shows of colours [..., 3]; differentiable."""
         if not self.learned:
             return rgb
@@ -69,7 +70,7 @@ class CameraColours(nn.Module):
         return rgb * gains[camera] + biases[camera]
 
     @torch.no_grad()
-    def set_camera(self, camera: int, gain: Tensor, bias: Tensor) -> None:
+    def set_camera(self, camera: int, gain: Float[Tensor, 3], bias: Float[Tensor, 3]) -> None:
         """Give an untrained camera its gain and bias, shape [3] each."""
         self.log_gains[camera] = gain.log().to(self.log_gains)
         self.biases[camera] = bias.to(self.biases)
@@ -95,7 +96,9 @@ class CameraColours(nn.Module):
         ]
 
 
-def fit_colours(rendered: Tensor, recorded: Tensor, ridge: float = 1e-3) -> tuple[Tensor, Tensor]:
+def fit_colours(
+    rendered: Float[Tensor, "N 3"], recorded: Float[Tensor, "N 3"], ridge: float = 1e-3
+) -> tuple[Float64[Tensor, 3], Float64[Tensor, 3]]:
     """Gain and bias of a camera by linear least squares, each channel for itself.
 
     Args:

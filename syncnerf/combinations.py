@@ -6,6 +6,18 @@ from syncnerf.backend import BackendSpec
 from syncnerf.config import Config, EvaluationConfig, OffsetsConfig, RunConfig, SamplingConfig
 from syncnerf.errors import UserError
 
+BATCHES = {"rays": "single rays", "time_series": "series of times", "views": "whole views"}
+"""What is drawn, by what a backend trains on."""
+OF_SOME_BATCHES = {
+    "importance": ("rays",),
+    "dynamic_share": ("rays", "time_series"),
+    "empty_share": ("rays", "time_series"),
+    "time_frames": ("time_series",),
+    "time_sampling": ("time_series",),
+    "view_side": ("views",),
+}
+"""Options that say something of some batches alone, and of which."""
+
 
 def check_combinations(config: Config, spec: BackendSpec) -> None:
     """Raise UserError where an option that was given would do nothing, because of another one."""
@@ -56,27 +68,18 @@ def _offsets(offsets: OffsetsConfig) -> str:
 
 
 def _sampling(sampling: SamplingConfig, spec: BackendSpec) -> str:
-    """Importance, series of times and views, of which each backend knows one."""
-    if spec.trains_on != "views" and sampling.view_side:
-        return f"view_side = {sampling.view_side} is for backends that train on views; leave it out for {spec.name}"
-    if spec.trains_on != "rays" and sampling.importance != "changing":
-        drawn = spec.trains_on.replace("time_", "")
-        return f"importance = {sampling.importance} is for single rays; {spec.name} draws {drawn}: leave it out"
+    """What says how batches are drawn, of a kind that the backend does not train on."""
+    for name, kinds in OF_SOME_BATCHES.items():
+        value = getattr(sampling, name)
+        if spec.trains_on not in kinds and value != getattr(SamplingConfig, name):
+            wanted = " or ".join(BATCHES[kind] for kind in kinds)
+            return (
+                f"{name} = {value} is for backends that train on {wanted}; {spec.name} draws "
+                f"{BATCHES[spec.trains_on]}: leave it out"
+            )
     if sampling.importance != "changing" and sampling.dynamic_share == 0:
         return (
             f"importance = {sampling.importance} says how the dynamic share is drawn, and dynamic_share is 0; give one "
             "(N3V's is 1)"
         )
-    return _series(sampling, spec)
-
-
-def _series(sampling: SamplingConfig, spec: BackendSpec) -> str:
-    """Options of series of times, for a backend that knows none."""
-    for name, usual in (("time_frames", 0), ("time_sampling", "uniform")):
-        if spec.trains_on != "time_series" and getattr(sampling, name) != usual:
-            drawn = {"rays": "single rays", "views": "whole views"}[spec.trains_on]
-            return (
-                f"{name} = {getattr(sampling, name)} is for backends that train on series of times; {spec.name} draws "
-                f"{drawn}: leave it out"
-            )
     return ""

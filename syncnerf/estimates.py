@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from syncnerf.clock import Clock
-from syncnerf.held_out import OffsetFit
+from syncnerf.offset_fit import OffsetFit
 from syncnerf.offsets_file import Estimates, read_errors, read_offsets, read_rates, write_offsets
 from syncnerf.scene.scene import Scene
 

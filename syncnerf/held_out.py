@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,14 +12,8 @@ from tqdm import tqdm
 from syncnerf.camera_colours import fit_colours
 from syncnerf.config import HeldOutConfig
 from syncnerf.modes import frozen
-from syncnerf.photometry import (
-    CameraPixels,
-    ClockFit,
-    choose_pixels,
-    clustered_covariance,
-    explains,
-    gauss_newton,
-)
+from syncnerf.offset_fit import CONTRADICTION, OffsetFit, combined
+from syncnerf.photometry import CameraPixels, ClockFit, choose_pixels, clustered_covariance, explains, gauss_newton
 from syncnerf.photometry import residuals as photometric_residuals
 from syncnerf.pixels import render_pixels
 from syncnerf.scene.scene import Scene
@@ -39,35 +32,6 @@ RIVAL_FRAMES, LEAST_LEAD = 2.0, 3.0
 """Frames from the fit on which another offset is a rival, and standard errors by which it must explain less."""
 CLEARLY_WORSE = 3.0
 """A candidate whose squared error is so many times the best one's is no rival, wherever its valley's bottom lies."""
-CONTRADICTION = 4.0
-"""Standard errors by which the colours may differ from what was known beforehand without a word."""
-
-
-@dataclass(frozen=True)
-class OffsetFit:
-    """A fitted clock.
-
-    Attributes:
-        camera: global index.
-        seconds: the offset, that of the camera's own time 0.
-        stderr: its standard error in seconds.
-        rate: how much faster than the reference's its clock runs; 0 where rates are not learned.
-        rate_stderr: its standard error; 0 likewise.
-        grid: candidates of the coarse search in seconds, shape [G].
-        errors: their mean squared photometric errors, shape [G]; NaN where too few frames fall into the seen time.
-        steps: refinement steps taken.
-        reason: why the offset is not determined; ``seconds`` is then what was known beforehand, or 0. Empty if it is.
-    """
-
-    camera: int
-    seconds: float
-    stderr: float
-    rate: float
-    rate_stderr: float
-    grid: Tensor
-    errors: Tensor
-    steps: int
-    reason: str = ""
 
 
 class HeldOutOptimizer:
@@ -113,11 +77,12 @@ class HeldOutOptimizer:
                 clock = self.synced.clock
                 known = clock.prior.offset_of(camera, clock.reference) if bool(mask.all()) else None
                 fit = self._grid_then_gauss_newton(camera, pixels, known)
-        self.synced.clock.set_camera(camera, fit.seconds, fit.rate)
-        if self.synced.colours.learned:
-            alike = choose_pixels(self.scene, camera, row_time, mask, count, self.seed, unknowns, changing_only=False)
-            alike = alike.to(self.device)
-            self._fit_colours(alike, (1.0 + fit.rate) * alike.times + fit.seconds)
+            self.synced.clock.set_camera(camera, fit.seconds, fit.rate)
+            if self.synced.colours.learned:
+                alike = choose_pixels(
+                    self.scene, camera, row_time, mask, count, self.seed, unknowns, changing_only=False
+                ).to(self.device)
+                self._fit_colours(alike, (1.0 + fit.rate) * alike.times + fit.seconds)
         logger.info(
             "%s: offset %.5f s +- %.5f after %d steps", self.scene.names[camera], fit.seconds, fit.stderr, fit.steps
         )
@@ -184,7 +149,9 @@ class HeldOutOptimizer:
         reason = self._why_undetermined(fit, seen, grid, spacing) or self._rival(fit, pixels, grid, errors)
         if reason:
             return self._undetermined(index, known, grid, errors, reason)
-        return self._found(index, fit if known is None else self._combined(index, fit, *known), grid, errors)
+        if known is not None:
+            fit = combined(fit, *known, camera.name)
+        return OffsetFit.of(index, fit, camera.frame_times, grid, errors)
 
     def _why_undetermined(self, fit: ClockFit, pixels: CameraPixels, grid: Tensor, spacing: float) -> str:
         """Why a fit should not be believed; empty if it may be."""
@@ -236,30 +203,6 @@ class HeldOutOptimizer:
         logger.warning("%s: its colours tell nothing of its offset (%s); that of its motion is kept", name, reason)
         return OffsetFit(index, *known, 0.0, 0.0, grid, errors, 0)
 
-    def _combined(self, index: int, fit: ClockFit, known: float, error: float) -> ClockFit:
-        """A fit and what was known of its shift beforehand, each by its errors; the better one where they disagree."""
-        own = float(fit.covariance[0, 0].sqrt())
-        difference = float(fit.unknowns[0]) - known
-        if abs(difference) > CONTRADICTION * math.hypot(own, error):
-            logger.warning(
-                "%s: its colours put its offset %.4f s from where its motion did (%.4f +- %.4f s and %.4f +- %.4f s); "
-                "the one with the smaller error is kept", self.scene.names[index], difference, known + difference, own,
-                known, error,
-            )  # fmt: skip
-            gain = float(error < own)
-        elif not math.isfinite(own):
-            gain = 1.0
-        else:
-            gain = own**2 / (own**2 + error**2)
-        # The shift's gain pulls what is correlated with it, the rate, along.
-        column = fit.covariance[:, 0] / fit.covariance[0, 0] if math.isfinite(own) else torch.ones_like(fit.unknowns)
-        unknowns = fit.unknowns - gain * difference * column
-        covariance = fit.covariance - gain * torch.outer(column, column) * fit.covariance[0, 0]
-        if gain == 1.0:
-            covariance = torch.full_like(fit.covariance, torch.inf)
-            covariance[0, 0] = error**2
-        return ClockFit(unknowns, covariance, fit.steps)
-
     def _unknowns(self, offset: float) -> Tensor:
         unknowns = torch.zeros(1 + self.fits_rate, dtype=torch.float64, device=self.device)
         unknowns[0] = offset
@@ -279,22 +222,5 @@ class HeldOutOptimizer:
             *photometric_residuals(self.synced, pixels, unknowns), pixels.basis.flatten(0, 1), pixels.groups()
         )
         nothing = torch.empty(0, dtype=torch.float64)
-        return self._found(index, ClockFit(unknowns, covariance, self.config.test_adam_steps), nothing, nothing)
-
-    def _found(self, index: int, fit: ClockFit, grid: Tensor, errors: Tensor) -> OffsetFit:
-        """Offset and rate of a fit, whose unknowns are the shift at the video's middle and the rate's share of it."""
-        unknowns, covariance = fit.unknowns.cpu(), fit.covariance.cpu()
-        if len(unknowns) == 1:
-            return OffsetFit(index, *_number(unknowns, covariance, torch.ones(1)), 0.0, 0.0, grid, errors, fit.steps)
-        times = self.scene.cameras[index].frame_times
-        middle, half = (times[0] + times[-1]).item() / 2, (times[-1] - times[0]).item() / 2
-        offset = _number(unknowns, covariance, torch.tensor([1.0, -middle / half]))
-        return OffsetFit(
-            index, *offset, *_number(unknowns, covariance, torch.tensor([0.0, 1.0 / half])), grid, errors, fit.steps
-        )
-
-
-def _number(unknowns: Tensor, covariance: Tensor, factors: Tensor) -> tuple[float, float]:
-    """A linear combination of unknowns, and its standard error."""
-    factors = factors.double()
-    return float(factors @ unknowns), float((factors @ covariance @ factors).sqrt())
+        fit = ClockFit(unknowns, covariance, self.config.test_adam_steps)
+        return OffsetFit.of(index, fit, self.scene.cameras[index].frame_times, nothing, nothing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from syncnerf.backend import Backend
@@ -16,7 +17,7 @@ SAME_TIME = 1e-9
 
 
 @torch.no_grad()
-def render_pixels(backend: Backend, question: ViewQuestion, pixels: Tensor) -> Rendering:
+def render_pixels(backend: Backend, question: ViewQuestion, pixels: Int64[Tensor, "B K"]) -> Rendering:
     """Colours of pixels, deterministic and without a graph, and their slopes where they are wanted.
 
     A backend that answers rays is asked for these pixels alone; one that renders views itself for whole ones, each

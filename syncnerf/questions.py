@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any
 
 import torch
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from syncnerf.scene.rays import Rays
@@ -49,7 +50,7 @@ class RayQuestion:
     """
 
     rays: Rays
-    times: Tensor
+    times: Float64[Tensor, " N *T"]
     wanted: Wanted = COLOURS
 
     def __len__(self) -> int:
@@ -74,8 +75,8 @@ class ViewQuestion:
     """
 
     views: Views
-    times: Tensor
-    readouts: Tensor
+    times: Float64[Tensor, " B *T"]
+    readouts: Float64[Tensor, " B"]
     wanted: Wanted = COLOURS
 
     def __len__(self) -> int:
@@ -85,12 +86,12 @@ class ViewQuestion:
         """The same question about some of the views."""
         return replace(self, views=self.views[index], times=self.times[index], readouts=self.readouts[index])
 
-    def row_times(self) -> Tensor:
+    def row_times(self) -> Float64[Tensor, "B H *T"]:
         """The field's coordinate of each row that is asked for, float64, shape [B, height] or [B, height, T]."""
         late = self.views.rows() * self.readouts[:, None]
         return self.times[:, None] + (late if self.times.ndim == 1 else late[..., None])
 
-    def through_rays(self, pixels: Tensor | None = None) -> RayQuestion:
+    def through_rays(self, pixels: Int64[Tensor, "B K"] | None = None) -> RayQuestion:
         """The same question about the rays through pixel centres, each at its row's time, view by view.
 
         Args:
@@ -124,11 +125,11 @@ class Rendering:
             a graph; None where it was not wanted.
     """
 
-    rgb: Tensor
-    depth: Tensor | None = None
-    accumulation: Tensor | None = None
+    rgb: Float[Tensor, "*pixels 3"]
+    depth: Float[Tensor, "*pixels"] | None = None
+    accumulation: Float[Tensor, "*pixels"] | None = None
     extras: dict[str, Any] = field(default_factory=dict)
-    slopes: Tensor | None = None
+    slopes: Float[Tensor, "*pixels 3"] | None = None
 
     def changed(self, change: Callable[[Tensor], Tensor]) -> Rendering:
         """The rendering with ``change`` applied to each of its tensors of pixels; other extras stay."""
@@ -178,7 +179,7 @@ class Batch:
         """Number of pixels, each counted once whatever the number of its moments."""
         return len(self)
 
-    def apply(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def apply(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with ``change`` applied to each of its tensors: another device, or some of what was drawn."""
 
         def changed(value: Any) -> Any:
@@ -190,7 +191,7 @@ class Batch:
 
         return type(self)(**{item.name: changed(getattr(self, item.name)) for item in fields(self)})
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device; from pinned memory without waiting for it."""
         return self.apply(lambda tensor: tensor.to(device, non_blocking=tensor.is_pinned()))
 
@@ -209,10 +210,10 @@ class RayBatch(Batch):
     """
 
     rays: Rays
-    cameras: Tensor
-    frame_times: Tensor
-    rows: Tensor
-    rgb: Tensor
+    cameras: Int64[Tensor, " N"]
+    frame_times: Float64[Tensor, " N *T"]
+    rows: Float32[Tensor, " N"]
+    rgb: Float32[Tensor, "N *T 3"]
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -229,9 +230,9 @@ class ViewBatch(Batch):
     """
 
     views: Views
-    cameras: Tensor
-    frame_times: Tensor
-    rgb: Tensor
+    cameras: Int64[Tensor, " B"]
+    frame_times: Float64[Tensor, " B"]
+    rgb: Float32[Tensor, "B H W 3"]
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
     @property

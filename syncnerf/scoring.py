@@ -9,8 +9,9 @@ from pathlib import Path
 from syncnerf.estimates import recall_estimates
 from syncnerf.evaluation.evaluate import Evaluation, evaluate
 from syncnerf.evaluation.protocols import PROTOCOLS, Protocol
-from syncnerf.held_out import HeldOutOptimizer, OffsetFit
+from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.job import Job
+from syncnerf.offset_fit import OffsetFit
 from syncnerf.synced import SyncedBackend
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from syncnerf.evaluation.evaluate import Evaluation
 from syncnerf.evaluation.offset_errors import aligned_errors
-from syncnerf.held_out import OffsetFit
+from syncnerf.offset_fit import OffsetFit
 from syncnerf.scene.scene import Scene
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from syncnerf.questions import RayQuestion, Rendering, ViewQuestion
@@ -13,7 +14,7 @@ Answer = Callable[[RayQuestion], Rendering]
 
 
 def render_through_rays(
-    answer: Answer, question: ViewQuestion, portion: int, pixels: Tensor | None = None
+    answer: Answer, question: ViewQuestion, portion: int, pixels: Int64[Tensor, "B K"] | None = None
 ) -> Rendering:
     """Answer a question about views by rays through their pixel centres.
 

@@ -1,6 +1,7 @@
 """Fitting a test camera's offset: it is found from afar, it is the one that is evaluated, and nothing else moves."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from syncnerf.evaluation.evaluate import evaluate
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.views import evaluated_frames
 from syncnerf.held_out import HeldOutOptimizer
-from syncnerf.photometry import choose_pixels, clustered_covariance
+from syncnerf.offset_fit import OffsetFit, combined
+from syncnerf.photometry import ClockFit, choose_pixels, clustered_covariance
 from syncnerf.scene.views import Views
 from syncnerf.synced import SyncedBackend
 
@@ -118,16 +120,17 @@ def test_fitted_camera_is_the_evaluated_one(tmp_path):
     for name in ("cam00", "cam03"):
         of_before, of_after = ([s.psnr for s in e.frames if s.camera == name] for e in (before, after))
         assert min(of_after) > 50 > 30 > max(of_before)
-    for camera in scene.test:
-        synced.backend.asked.clear()
-        evaluate(synced, scene, FULL, [camera], test_frames=4)
-        asked = torch.cat(synced.backend.asked).unique()
-        torch.testing.assert_close(asked, scene.cameras[camera].frame_times[FOUR] + fits[camera].seconds)
+    synced.backend.asked.clear()
+    evaluate(synced, scene, FULL, test_frames=4)
+    for camera, asked in zip(scene.test, torch.cat(synced.backend.asked).chunk(2), strict=True):
+        expected = scene.cameras[camera].frame_times[FOUR] + fits[camera].seconds
+        torch.testing.assert_close(asked.unique(), expected)
     # Spoil every other entry: the test view must not care.
     with torch.no_grad():
         synced.clock.shifts[[2, 4]] += 0.3
-    again = evaluate(synced, scene, FULL, [0], test_frames=4)
-    assert [s.psnr for s in again.frames] == [s.psnr for s in after.frames if s.camera == "cam00"]
+    again = evaluate(synced, scene, FULL, test_frames=4)
+    of_after, of_again = ([s.psnr for s in e.frames if s.camera == "cam00"] for e in (after, again))
+    assert of_again == of_after
 
 
 def test_without_a_fit_the_offset_is_exactly_zero(scene, synced):
@@ -326,3 +329,24 @@ def known_clock_at(scene, offsets):
     """The waves, their clock started from offsets that were known to 0.01 s."""
     clock = clock_of(scene, OffsetsConfig(), 100, offsets, 0.01)
     return SyncedBackend(clock, WaveBackend(clock.range))
+
+
+def test_what_was_known_of_the_shift_counts_as_one_more_measurement():
+    """Against normal equations; and where the colours tell nothing it is all there is, and the rate stays unknown."""
+    covariance = torch.tensor([[4e-4, 1e-4], [1e-4, 9e-4]], dtype=torch.float64)
+    fit = ClockFit(torch.tensor([0.31, 0.02], dtype=torch.float64), covariance, 3)
+    known, precision = torch.tensor([[1.0, 0.0]], dtype=torch.float64), 1 / 0.03**2
+    normal = torch.linalg.inv(covariance) + precision * known.T @ known
+    right = torch.linalg.solve(covariance, fit.unknowns) + precision * 0.28 * known[0]
+    found = combined(fit, 0.28, 0.03, "cam00")
+    torch.testing.assert_close(found.covariance, torch.linalg.inv(normal))
+    torch.testing.assert_close(found.unknowns, torch.linalg.solve(normal, right))
+
+    blind = combined(replace(fit, covariance=torch.full_like(covariance, torch.inf)), 0.28, 0.03, "cam00")
+    assert blind.unknowns.tolist() == pytest.approx([0.28, 0.02])
+    times, nothing = torch.linspace(0, 4, 41, dtype=torch.float64), torch.empty(0, dtype=torch.float64)
+    offset = OffsetFit.of(0, blind, times, nothing, nothing)
+    assert (offset.seconds, offset.rate) == pytest.approx((0.28 - 0.02, 0.01))
+    assert (offset.stderr, offset.rate_stderr) == (torch.inf, torch.inf)
+    nothing_known = replace(blind, covariance=torch.full_like(covariance, torch.inf))
+    assert OffsetFit.of(0, nothing_known, times, nothing, nothing).stderr == torch.inf

@@ -274,7 +274,7 @@ def test_the_box_that_shrinks_leaves_what_is_in_it_as_it_was():
 
 @pytest.mark.parametrize("space", ["contraction", "ndc"])
 def test_unbounded_and_forward_facing_space_render(space):
-    from syncnerf.backend import NormalizedDeviceCoordinates
+    from syncnerf.scene.geometry import NormalizedDeviceCoordinates
 
     geometry = {"contraction": True} if space == "contraction" else {"ndc": NormalizedDeviceCoordinates(32, 32, 30.0)}
     backend = make(near=0.5, far=50.0, background=None, bounds=torch.tensor([[-1.0] * 3, [1.0] * 3]), **geometry)

@@ -20,6 +20,7 @@ ABOVE = {
     "evaluation",
     "synced",
     "held_out",
+    "offset_fit",
     "photometry",
     "reckoning",
     "run",

@@ -6,6 +6,7 @@ import itertools
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from syncnerf.encodings.engines import compute_type
@@ -48,7 +49,7 @@ class FusedMLP(nn.Module):
         self.weights = nn.Parameter(torch.cat(parts))
         self.tcnn = TcnnModule("Network", (inputs, outputs), self.tcnn_config(), self.weights.numel(), outputs)
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, values: Float[Tensor, "N inputs"]) -> Float[Tensor, "N outputs"]:
         """Outputs, shape [N, outputs], of inputs [N, inputs]; float32, or autocast's type inside it."""
         kind = compute_type(values.device)
         if self.engine == "tcnn":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from syncnerf.encodings.engines import compute_type
@@ -11,7 +12,9 @@ from syncnerf.encodings.hash_grid_native import native_features, native_is_there
 from syncnerf.encodings.tcnn import TcnnModule
 
 
-def hash_grid_features(coordinates: Tensor, table: Tensor, layout: GridLayout) -> Tensor:
+def hash_grid_features(
+    coordinates: Float[Tensor, "N dimensions"], table: Float[Tensor, " entries"], layout: GridLayout
+) -> Float[Tensor, "N features"]:
     """Features of points, with plain torch: what the other engines are tested against; differentiable in both.
 
     Every level interpolates the entries of a cell's vertices; see :meth:`HashGrid.forward` for the arguments.
@@ -64,7 +67,7 @@ class HashGrid(nn.Module):
         self.tcnn = TcnnModule("Encoding", (layout.dimensions,), layout.tcnn_config(), layout.size, layout.width)
         self.table = nn.Parameter(torch.empty(layout.size).uniform_(-1e-4, 1e-4))
 
-    def forward(self, coordinates: Tensor) -> Tensor:
+    def forward(self, coordinates: Float[Tensor, "N dimensions"]) -> Float[Tensor, "N features"]:
         """Features, shape [N, levels * features], levels coarse to fine; float32, or autocast's type inside it.
 
         Args:

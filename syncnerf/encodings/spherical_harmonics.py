@@ -52,7 +52,7 @@ class SphericalHarmonics(nn.Module):
         self.engine = engine
         self.tcnn = TcnnModule("Encoding", (3,), {"otype": "SphericalHarmonics", "degree": 4}, 0, WIDTH)
 
-    def forward(self, directions: Tensor) -> Tensor:
+    def forward(self, directions: Float[Tensor, "N 3"]) -> Float[Tensor, "N 16"]:
         """Values, shape [N, 16], of unit vectors [N, 3]; float32, or autocast's type inside it."""
         kind = compute_type(directions.device)
         if self.engine == "tcnn":

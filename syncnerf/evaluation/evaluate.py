@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -101,12 +100,11 @@ def evaluate(
     synced: SyncedBackend,
     scene: Scene,
     protocol: Protocol,
-    cameras: Sequence[int] | None = None,
     test_frames: int = 0,
     step: int = 0,
     renders: Path | None = None,
 ) -> Evaluation:
-    """Score cameras at their current offsets; under a protocol without a fit, at offset exactly 0.
+    """Score the test cameras at their current offsets; under a protocol without a fit, at offset exactly 0.
 
     The caller has brought schedules to ``step`` and fitted the offsets where the protocol asks for it. Training and
     eval modes are as before when it returns.
@@ -115,15 +113,13 @@ def evaluate(
         synced: the offsets and the field.
         scene: cameras and true frames.
         protocol: which pixels are scored.
-        cameras: global indices; the scene's test cameras if None.
         test_frames: how many evenly spaced frames of each are scored; 0 for all.
         step: training step of the parameters, for the record.
         renders: folder for ``test_<camera>.mp4`` and the pictures of some frames; None for none.
     """
-    cameras = tuple(scene.test if cameras is None else cameras)
     lpips = Lpips(synced.device)
     scores: list[FrameScore] = []
-    for index in cameras:
+    for index in scene.test:
         scores += _score_camera(synced, scene, protocol, index, test_frames, renders, lpips)
     offsets = synced.clock.offsets()
     return Evaluation(
@@ -132,7 +128,7 @@ def evaluate(
         frames=scores,
         mean=_means([score for score in scores if score.seen]),
         unseen=_means([score for score in scores if not score.seen]),
-        offsets=offset_errors(offsets if protocol.fits else without_offset(offsets, cameras), scene),
+        offsets=offset_errors(offsets if protocol.fits else without_offset(offsets, scene.test), scene),
         notes=lpips.missing,
     )
 

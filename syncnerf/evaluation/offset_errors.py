@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from syncnerf.scene.scene import Scene
 
 
-def align_gauge(offsets: Tensor, truth: Tensor) -> Tensor:
+def align_gauge(offsets: Float[Tensor, " C"], truth: Float[Tensor, " C"]) -> Float[Tensor, " C"]:
     """Errors against ground truth after subtracting the median difference, same shape as ``offsets``.
 
     A common shift of all cameras is unobservable, so only this difference means anything. NaN marks cameras to ignore.
@@ -20,7 +21,7 @@ def align_gauge(offsets: Tensor, truth: Tensor) -> Tensor:
     return difference - (known.quantile(0.5) if len(known) else 0.0)
 
 
-def aligned_errors(offsets: Tensor, scene: Scene) -> tuple[Tensor, float]:
+def aligned_errors(offsets: Float[Tensor, " C"], scene: Scene) -> tuple[Float64[Tensor, " C"], float]:
     """Each camera's error in seconds after gauge alignment over the training cameras.
 
     Only training cameras decide the common shift, so a test camera's error never hides in the gauge.
@@ -39,7 +40,7 @@ def aligned_errors(offsets: Tensor, scene: Scene) -> tuple[Tensor, float]:
     return difference - shift, shift
 
 
-def offset_errors(offsets: Tensor, scene: Scene) -> dict[str, Any] | None:
+def offset_errors(offsets: Float[Tensor, " C"], scene: Scene) -> dict[str, Any] | None:
     """The ``offsets`` part of ``metrics.json``, or None where the scene has no ground truth.
 
     Mean, median and largest absolute error over the training cameras, in frames (of the scene's median frame rate)
@@ -68,7 +69,7 @@ def offset_errors(offsets: Tensor, scene: Scene) -> dict[str, Any] | None:
     }
 
 
-def without_offset(offsets: Tensor, cameras: tuple[int, ...]) -> Tensor:
+def without_offset(offsets: Float[Tensor, " C"], cameras: tuple[int, ...]) -> Float[Tensor, " C"]:
     """A copy of the offsets with those of ``cameras`` at exactly 0."""
     copy = offsets.detach().clone()
     copy[torch.tensor(cameras, dtype=torch.long)] = 0.0
