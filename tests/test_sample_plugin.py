@@ -69,7 +69,7 @@ def installed(site, monkeypatch):
 def arguments(tiny_scene, tmp_path) -> list[str]:
     return [
         f"--datadir={tiny_scene}", f"--logdir={tmp_path / 'runs'}", "--backend=blobs", "--offset-init=zero",
-        "--device=cpu", "--batch-size=3072", "--view-side=16", "--warmup-steps=5", "--log-every=10",
+        "--device=cpu", "--downsample=2", "--batch-size=768", "--view-side=8", "--warmup-steps=5", "--log-every=10",
         "--render-frames=2",
     ]  # fmt: skip
 
@@ -123,7 +123,7 @@ def test_a_run_that_goes_on_from_a_checkpoint_is_the_one_that_did_not_stop(insta
 def test_processes_that_share_the_views_have_the_gradient_of_one(installed, arguments):
     job = Job.of(parse(arguments))
     synced, batch = assemble(job), make_sampler(job).draw(torch.Generator().manual_seed(0), 0)
-    assert (len(batch), batch.pixel_count) == (12, 12 * 16 * 16)
+    assert (len(batch), batch.pixel_count) == (12, 12 * 8 * 8)
 
     def gradients(parts) -> dict[str, torch.Tensor]:
         synced.zero_grad()
