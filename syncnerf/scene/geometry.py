@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64
 from torch import Tensor
 
 
@@ -54,7 +54,8 @@ class SceneGeometry:
     """What a backend may know of a scene: space and time, never a camera.
 
     Attributes:
-        bounds: corners of the box, float32, shape [2, 3] (in normalised device coordinates when ``ndc`` is given).
+        bounds: corners of the box, float32 or, where the origin is far away, float64, shape [2, 3] (in normalised
+            device coordinates when ``ndc`` is given).
         near: distance at which the scene may begin.
         far: distance at which it ends.
         frame_count: frames that the field's time [-1, 1] spans; corrected times may leave it by a little.
@@ -67,7 +68,7 @@ class SceneGeometry:
             which brings what has become of them.
     """
 
-    bounds: Float32[Tensor, "2 3"]
+    bounds: Float[Tensor, "2 3"]
     near: float
     far: float
     frame_count: int
