@@ -37,6 +37,26 @@ def test_a_pixels_ray_projects_back_to_its_centre(cameras):
             np.testing.assert_allclose(pixels.numpy(), expected, atol=1e-4)
 
 
+def test_points_on_a_pixels_ray_lie_in_it_and_those_behind_or_beside_the_picture_in_none(cameras):
+    for camera in cameras:
+        rays, size = camera.all_rays(1.0, 5.0), camera.intrinsics
+        along = rays.directions.double()
+        pixels, depths, inside = camera.pixels_of(rays.origins + 2.5 * along)
+        assert inside.all()
+        assert torch.equal(pixels, torch.arange(size.width * size.height))
+        torch.testing.assert_close(depths, -2.5 * along @ camera.camera_to_world[:3, 2], atol=1e-6, rtol=0)
+        pixels, depths, inside = camera.pixels_of(rays.origins - 2.5 * along)
+        assert not inside.any()
+        assert not pixels.any()
+        assert (depths < 0).all()
+        # A hundredth of a pixel within each side, and without.
+        for share, expected in ((0.01, True), (-0.01, False)):
+            sides = [[share, 4.0], [size.width - share, 4.0], [4.0, share], [4.0, size.height - share]]
+            local = 3.0 * size.directions(torch.tensor(sides, dtype=torch.float64))
+            points = local @ camera.camera_to_world[:3, :3].T + camera.camera_to_world[:3, 3]
+            assert camera.pixels_of(points)[2].tolist() == [expected] * 4
+
+
 def test_the_middle_of_the_image_looks_along_minus_z_and_rows_go_down(cameras):
     camera = cameras[1]
     rays = camera.all_rays(1.0, 5.0)

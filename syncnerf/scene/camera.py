@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from syncnerf.scene.rays import Rays
@@ -112,6 +112,21 @@ class Camera:
         world_to_camera = torch.linalg.inv(self.pose(frame))
         flip = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
         return self.intrinsics.matrix @ flip @ world_to_camera[:3]
+
+    def pixels_of(
+        self, points: Float64[Tensor, "N 3"], frame: int = 0
+    ) -> tuple[Int64[Tensor, " N"], Float64[Tensor, " N"], Bool[Tensor, " N"]]:
+        """Where points of the world, float64 [N, 3], lie in the picture of a frame.
+
+        Returns:
+            The pixel, row * width + column, int64 (0 outside the picture); the depth along the viewing direction,
+            float64; and whether the point lies before the camera and within the picture, bool; shape [N] each.
+        """
+        column, row, depth = (torch.nn.functional.pad(points, (0, 1), value=1.0) @ self.projection(frame).T).unbind(-1)
+        column, row = (column / depth).floor(), (row / depth).floor()
+        width, height = self.intrinsics.width, self.intrinsics.height
+        inside = (depth > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        return torch.where(inside, row * width + column, 0.0).long(), depth, inside
 
     def all_rays(self, near: float, far: float, frame: int = 0) -> Rays:
         """Rays through every pixel centre, row by row, shape [height * width]."""

@@ -84,12 +84,8 @@ def shared_distance(cameras: tuple[Camera, ...], radius: float, steps: int = 48)
 def camera_counts(points: Tensor, cameras: tuple[Camera, ...]) -> Tensor:
     """How many of the cameras (at their first frame) see points, float64 [N, 3]; int64, shape [N]."""
     counts = torch.zeros(len(points), dtype=torch.int64)
-    homogeneous = torch.cat([points, torch.ones_like(points[:, :1])], dim=-1)
     for camera in cameras:
-        column, row, depth = (homogeneous @ camera.projection().T).unbind(-1)
-        size = camera.intrinsics
-        inside = (column >= 0) & (row >= 0) & (column < size.width * depth) & (row < size.height * depth)
-        counts += inside & (depth > 0)
+        counts += camera.pixels_of(points)[2]
     return counts
 
 

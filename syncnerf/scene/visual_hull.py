@@ -29,23 +29,15 @@ def visual_hull(scene: Scene, resolution: int = 96, tolerance: int = 10, chunk: 
     low, high = scene.bounds.double()
     axes = [low[k] + ticks * (high[k] - low[k]) for k in range(3)]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
-    homogeneous = torch.cat([points, torch.ones_like(points[:, :1])], dim=-1)
     cell = float((high - low).max()) / resolution
     hull = torch.ones(len(points), dtype=torch.bool)
     for index, camera in tqdm(list(zip(scene.train, cameras, strict=True)), desc="carving", unit="camera", leave=False):
         mask = foreground_mask(scene, index, tolerance, chunk)
-        projected = homogeneous @ camera.projection().T
-        depth = projected[:, 2]
         # A cell is kept when any pixel it may touch is foreground: grow the mask by the cell's half diagonal.
         radius = int(0.87 * cell * camera.intrinsics.focal_x / scene.near) + 1
         grown = torch.nn.functional.max_pool2d(mask.float()[None, None], 2 * radius + 1, stride=1, padding=radius)[0, 0]
-        column = (projected[:, 0] / depth).floor().long()
-        row = (projected[:, 1] / depth).floor().long()
-        visible = (depth > 0) & (column >= 0) & (row >= 0)
-        visible &= (column < camera.intrinsics.width) & (row < camera.intrinsics.height)
-        seen = torch.ones_like(hull)
-        seen[visible] = grown[row[visible], column[visible]] > 0
-        hull &= seen
+        pixel, _, visible = camera.pixels_of(points)
+        hull &= ~visible | (grown.reshape(-1)[pixel] > 0)
     return hull.reshape((resolution,) * 3)
 
 

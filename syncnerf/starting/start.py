@@ -86,13 +86,9 @@ def _colours(scene: Scene, index: int, places: Tensor, times: Tensor) -> Tensor:
         return colours
     own = camera.frame_times
     nearest = (times.nan_to_num(float(own[len(own) // 2]))[:, None] - own).abs().argmin(dim=1)
-    homogeneous = torch.nn.functional.pad(places.double(), (0, 1), value=1.0)
-    column, row, depth = (homogeneous @ camera.projection().T).unbind(-1)
-    column, row = (column / depth).floor().long(), (row / depth).floor().long()
-    inside = (depth > 0) & (column >= 0) & (row >= 0)
-    inside &= (column < camera.intrinsics.width) & (row < camera.intrinsics.height)
+    pixel, _, inside = camera.pixels_of(places.double())
     for frame in nearest[inside].unique().tolist():
         chosen = inside & (nearest == frame)
         picture = torch.from_numpy(frames[frame].copy())
-        colours[chosen] = picture[row[chosen], column[chosen]].float() / 255.0
+        colours[chosen] = picture.reshape(-1, 3)[pixel[chosen]].float() / 255.0
     return colours

@@ -73,8 +73,7 @@ def moment_surfaces(
     views = [_Sight(scene, index, centres, tolerance) for index in scene.train]
     always, insides = torch.ones(len(cells), dtype=torch.bool), {}
     for moment in tqdm(moments.tolist(), desc="carving moments", leave=False):
-        seeing = [(view, view.frame_at(moment - float(offsets[view.camera]))) for view in views]
-        seeing = [(view, frame) for view, frame in seeing if frame is not None]
+        seeing = _seeing(views, moment, offsets)
         if len(seeing) >= LEAST_SHARE * len(views):
             insides[moment] = inside = torch.ones(len(cells), dtype=torch.bool)
             for view, frame in seeing:
@@ -86,14 +85,12 @@ def moment_surfaces(
     parts = [still.chosen(change < STILL)]
     beside = ~_near(parts[0].places, scene.bounds, hull.shape)
     for moment, inside in insides.items():
-        seeing = [(view, view.frame_at(moment - float(offsets[view.camera]))) for view in views]
-        seeing = [(view, frame) for view, frame in seeing if frame is not None]
         # What was always there and yet looks different from every side is air between other things.
-        inside &= solid | ~always
-        points, change = _surface_points(seeing, _on_surface(inside, cells, hull.shape), centres, side)
+        surface = _on_surface(inside & (solid | ~always), cells, hull.shape)
+        points, change = _surface_points(_seeing(views, moment, offsets), surface, centres, side)
         points.times.fill_(moment)
-        at = ((points.places - low) / size).long()
-        parts.append(points.chosen((change >= STILL) & beside[at[:, 0], at[:, 1], at[:, 2]]))
+        moving = (change >= STILL) & beside[_cells_of(points.places, scene.bounds, hull.shape)]
+        parts.append(points.chosen(moving))
     return ColouredPoints(
         torch.cat([part.places for part in parts]),
         torch.cat([part.times for part in parts]),
@@ -120,12 +117,22 @@ def _carved_by_colour(
     return inside
 
 
-def _near(places: Tensor, bounds: Tensor, shape: torch.Size) -> Tensor:
-    """Cells of a box within a cell or two of points [P, 3], bool, of a shape."""
+def _seeing(views: list[_Sight], moment: float, offsets: Tensor) -> list[tuple[_Sight, Tensor]]:
+    """Cameras that saw a moment (seconds of the scene), each with its nearest frame."""
+    found = [(view, view.frame_at(moment - float(offsets[view.camera]))) for view in views]
+    return [(view, frame) for view, frame in found if frame is not None]
+
+
+def _cells_of(places: Tensor, bounds: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
+    """Cells of a box of a shape that points [P, 3] lie in, int64 indices [P] along each axis."""
     low, high = bounds
-    at = ((places - low) / (high - low) * torch.tensor(shape)).long()
+    return ((places - low) / (high - low) * torch.tensor(shape)).long().unbind(-1)
+
+
+def _near(places: Tensor, bounds: Tensor, shape: torch.Size) -> Tensor:
+    """Cells of a box within :data:`APART` cells of points [P, 3], bool, of a shape."""
     occupied = torch.zeros(shape)
-    occupied[at[:, 0], at[:, 1], at[:, 2]] = 1.0
+    occupied[_cells_of(places, bounds, shape)] = 1.0
     return torch.nn.functional.max_pool3d(occupied[None], 2 * APART + 1, stride=1, padding=APART)[0] > 0
 
 
@@ -151,11 +158,9 @@ class _Sight:
         self.median = pictures.median(dim=0).values
         change = (pictures - self.median).abs().amax(dim=-1).median(dim=0).values
         self.change = change.reshape(-1) / 255.0
-        column, row, self.depth = (torch.nn.functional.pad(points, (0, 1), value=1.0) @ own.projection().T).unbind(-1)
         self.height, self.width = own.intrinsics.height, own.intrinsics.width
-        column, row = (column / self.depth).floor(), (row / self.depth).floor()
-        self.outside = (self.depth <= 0) | (column < 0) | (row < 0) | (column >= self.width) | (row >= self.height)
-        self.pixel = torch.where(self.outside, 0, row * self.width + column).long()
+        self.pixel, self.depth, inside = own.pixels_of(points)
+        self.outside = ~inside
 
     def frame_at(self, time: float) -> Tensor | None:
         """The frame nearest to a time on the camera's own clock, float32 [H, W, 3] to 255; None for none."""
