@@ -24,18 +24,25 @@ DISABLE_VARIABLE = "SYNCNERF_NATIVE"
 FLAGS = ["-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared", "-std=c11"]
 
 
-def compile_native(source: Path, headers: Sequence[Path] = ()) -> ctypes.CDLL | None:
-    """Compile a C file, and the headers of its own that it includes, into the user's cache (once per content and
-    machine) and load it.
+def compile_native(
+    source: Path, headers: Sequence[Path] = (), twin: str = "several times slower"
+) -> ctypes.CDLL | None:
+    """Compile a C file into the user's cache (once per content and machine) and load it.
 
-    Returns None, with a line in the log, where there is no C compiler, the compilation fails, or the environment says
-    ``SYNCNERF_NATIVE=0``.
+    Args:
+        source: the file.
+        headers: those of its own that it includes.
+        twin: what running as plain torch is like, for the line in the log where that has to do.
+
+    Returns:
+        None, with that line, where there is no C compiler or the compilation fails; and without it where the
+        environment says ``SYNCNERF_NATIVE=0``.
     """
     if os.environ.get(DISABLE_VARIABLE) == "0":
         return None
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
-        logger.warning("no C compiler (cc): %s runs as plain torch, several times slower", source.stem)
+        logger.warning("%s runs as plain torch, %s: no C compiler (cc)", source.stem, twin)
         return None
     runtime = _torch_openmp()
     command = [compiler, *FLAGS, *runtime]
@@ -50,8 +57,9 @@ def compile_native(source: Path, headers: Sequence[Path] = ()) -> ctypes.CDLL | 
                 subprocess.run(build, check=True, capture_output=True)
         return ctypes.CDLL(str(library))
     except (OSError, UserError, subprocess.CalledProcessError) as error:
-        reason = getattr(error, "stderr", b"") or str(error).encode()
-        logger.warning("%s runs as plain torch: compiling it failed (%s)", source.stem, reason.decode(errors="replace"))
+        said = (getattr(error, "stderr", b"") or str(error).encode()).decode(errors="replace").splitlines()
+        reason = next((line for line in said if "error" in line), said[0] if said else "no reason given")
+        logger.warning("%s runs as plain torch, %s: compiling it failed (%s)", source.stem, twin, reason)
         return None
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from syncnerf.scene.camera import Intrinsics
-from syncnerf_gaussians.gaussians import Drift, Gaussians, Motion, Poses, Skinning, View
+from syncnerf_gaussians.gaussians import Drift, Gaussians, Motion, PinholePicture, Poses, Skinning
 
 
 def some_gaussians(count: int, degree: int = 1, size: float = 0.1, seed: int = 0) -> Gaussians:
@@ -59,14 +59,14 @@ def some_motion(count: int, times: list[float], nodes: int = 5, seed: int = 1) -
     return Motion(moments, skinning, drift)
 
 
-def view(width: int, height: int, yaw: float = 0.0, distance: float = 4.0) -> View:
+def view(width: int, height: int, yaw: float = 0.0, distance: float = 4.0) -> PinholePicture:
     """A camera that looks at the ball from a distance, its centre not the picture's."""
     cosine, sine = math.cos(yaw), math.sin(yaw)
     pose = torch.eye(4, dtype=torch.float64)
     pose[:3, :3] = torch.tensor([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]], dtype=torch.float64)
     pose[:3, 3] = pose[:3, 2] * distance
     focal = 1.3 * max(width, height)
-    return View(Intrinsics(width, height, focal, 1.1 * focal, 0.45 * width, 0.52 * height), pose, 0.1, 100.0)
+    return PinholePicture(Intrinsics(width, height, focal, 1.1 * focal, 0.45 * width, 0.52 * height), pose, 0.1, 100.0)
 
 
 def single(thing):

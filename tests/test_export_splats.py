@@ -117,7 +117,7 @@ def test_moments_show_what_the_run_draws(finished, tiny_scene, tmp_path, capsys)
     from syncnerf.export.splats import restored
     from syncnerf.questions import ViewQuestion
     from syncnerf.scene.views import Views
-    from syncnerf_gaussians.gaussians import Motion, View
+    from syncnerf_gaussians.gaussians import Motion, PinholePicture
     from syncnerf_gaussians.reference import pictures
 
     out = tmp_path / "out"
@@ -138,7 +138,7 @@ def test_moments_show_what_the_run_draws(finished, tiny_scene, tmp_path, capsys)
         question = ViewQuestion(Views.of(camera, [0], scene.near, scene.far), nothing + entry["coordinate"], nothing)
         with torch.no_grad():
             expected = backend.render_views(question).rgb[0]
-            view = View(camera.intrinsics, camera.pose(0), scene.near, scene.far)
+            view = PinholePicture(camera.intrinsics, camera.pose(0), scene.near, scene.far)
             drawn = pictures(gaussians, [view], Motion(nothing))
         rgb = drawn[:, :3] + (1 - drawn[:, 3:4]) * 1.0
         assert (rgb.reshape(expected.shape) - expected).abs().max() < 5e-3

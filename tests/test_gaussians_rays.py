@@ -7,7 +7,7 @@ from gaussian_scenes import MOMENTS, VIEWS, assert_alike, leaves, near_the_camer
 from syncnerf.scene.rays import Rays
 from syncnerf_gaussians import kernel
 from syncnerf_gaussians.gaussians import Gaussians, Motion
-from syncnerf_gaussians.raster import cast, cast_rates, rasterise, rasterise_rates
+from syncnerf_gaussians.raster import cast, cast_rates, influence, rasterise, rasterise_rates, ray_influence
 
 pytestmark = pytest.mark.skipif(kernel.library() is None, reason="no C compiler")
 
@@ -63,6 +63,9 @@ def test_loose_rays_are_pixels_of_pictures_in_any_order():
         torch.testing.assert_close(one, other[order], rtol=1e-4, atol=1e-4)
     slopes = cast_rates(gaussians, every[order], moments[order], motion)[1]
     assert_alike({"rates": slopes}, {"rates": rates[order]}, 1e-4)
+    errors = torch.rand(len(every), generator=torch.Generator().manual_seed(4))
+    blamed = ray_influence(gaussians, every[order], moments[order], motion, errors[order])
+    assert_alike(blamed._asdict(), influence(gaussians, VIEWS, motion, errors)._asdict(), 1e-4)
 
 
 def test_threads_and_the_way_rays_are_asked_do_not_change_a_bit():

@@ -133,8 +133,8 @@ def test_influence_sums_up_to_the_opacity_and_says_who_is_seen():
     found = influence(gaussians, VIEWS, motion, torch.full_like(drawn.accumulation, 2.0))
     torch.testing.assert_close(found.weights.sum(), drawn.accumulation.sum())
     torch.testing.assert_close(found.errors, 2.0 * found.weights)
-    assert set(found.views.tolist()) == {0, 1, 2}
-    hidden = found.views == 0
+    hidden = found.weights == 0.0
+    assert 0 < int(hidden.sum()) < 30
     less = Gaussians(*(value[~hidden] for value in vars(gaussians).values()))
     still = rasterise(less, VIEWS, only(motion, ~hidden))
     torch.testing.assert_close(still.rgb, drawn.rgb)

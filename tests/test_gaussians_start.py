@@ -5,9 +5,10 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from syncnerf.encodings.spherical_harmonics import CONSTANT
 from syncnerf.scene.geometry import StartingPaths, StartingPoints
 from syncnerf.testing.samples import scene_geometry
-from syncnerf_gaussians.cloud import CONSTANT, RESTING, Cloud
+from syncnerf_gaussians.cloud import RESTING, Cloud
 from syncnerf_gaussians.flow import Surface, fit_paths, follow
 from syncnerf_gaussians.gaussians import Poses
 from syncnerf_gaussians.lives import LEAST_FRAMES, Lives

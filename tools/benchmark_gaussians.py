@@ -19,7 +19,7 @@ import torch
 
 from syncnerf.processor import settle_processor
 from syncnerf.scene.camera import Intrinsics
-from syncnerf_gaussians.gaussians import Gaussians, Motion, Poses, Skinning, View
+from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture, Poses, Skinning
 from syncnerf_gaussians.raster import rasterise, rasterise_rates
 
 NODES, RESTS = 200, 12
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measure(gaussians: Gaussians, motion: Motion, seen: View, repetitions: int) -> list[list[float]]:
+def measure(gaussians: Gaussians, motion: Motion, seen: PinholePicture, repetitions: int) -> list[list[float]]:
     """Milliseconds of frames with depth, frames with derivatives by time, forward passes, and both passes."""
 
     def step() -> list[float]:
@@ -108,12 +108,12 @@ def carried(gaussians: Gaussians) -> Motion:
     return Motion(torch.zeros(1, dtype=torch.float64), replace(skinning, rates=speeds))
 
 
-def view(size: int) -> View:
+def view(size: int) -> PinholePicture:
     """A camera at four times the radius."""
     pose = torch.eye(4, dtype=torch.float64)
     pose[2, 3] = 4.0
     focal = 178.0 * size / 128
-    return View(Intrinsics(size, size, focal, focal, size / 2, size / 2), pose, 0.1, 100.0)
+    return PinholePicture(Intrinsics(size, size, focal, focal, size / 2, size / 2), pose, 0.1, 100.0)
 
 
 if __name__ == "__main__":

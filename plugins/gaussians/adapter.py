@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,22 +14,32 @@ from torch import Tensor
 from syncnerf.backend import Backend, Execution, Replacement
 from syncnerf.questions import RayQuestion, Rendering, ViewBatch, ViewQuestion
 from syncnerf.rendering.backdrop import Backdrop
-from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.views import Views
 from syncnerf.splats import Splats
+from syncnerf.through_rays import render_through_rays
 from syncnerf_gaussians.cloud import Cloud
 from syncnerf_gaussians.density import relocation
-from syncnerf_gaussians.gaussians import Gaussians, Motion, View
+from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture
 from syncnerf_gaussians.lives import Lives
 from syncnerf_gaussians.losses import dissimilarity
 from syncnerf_gaussians.motion import moved
-from syncnerf_gaussians.raster import Raster, cast, influence, rasterise, rasterise_rates
+from syncnerf_gaussians.pictures import at_moments, before, before_slopes
+from syncnerf_gaussians.raster import (
+    Influence,
+    Raster,
+    cast,
+    cast_rates,
+    influence,
+    rasterise,
+    rasterise_rates,
+    ray_influence,
+)
 from syncnerf_gaussians.scaffold import Scaffold
 from syncnerf_gaussians.spec import GaussiansConfig
 from syncnerf_gaussians.start import begin
 
-PAIRS = 4
+MOMENT_PAIRS = 4
 """Pairs of moments between which the scaffold's rigidity is measured at once."""
 
 
@@ -54,75 +65,102 @@ class GaussiansBackend(Backend):
             self.scaffold = Scaffold(torch.zeros(config.scaffold.nodes, 3), segments, levels, 1.0)
         self.backdrop = Backdrop(geometry.background)
         self.register_buffer("shown", torch.zeros(2, config.cloud.gaussians))
+        self.seen_now: Tensor | None = None
         begin(self.cloud, self.scaffold, geometry, config.cloud)
         self.before_step(0)
 
     # -- rendering -----------------------------------------------------------------------------------------------
 
     def render_views(self, question: ViewQuestion, generator: torch.Generator | None = None) -> Rendering:
-        """Draw B views; see :meth:`syncnerf.backend.Backend.render_views`."""
+        """Draw B views, or follow their rays where a lens bends them.
+
+        The extra ``influences`` has a function for each view, which tells what the Gaussians have to do with errors of
+        its pixels, [height * width].
+        """
+        each = [question[index : index + 1] for index in range(len(question))]
         if not question.views.lens.is_ideal:
-            return super().render_views(question, generator)
-        wanted = question.wanted
-        parts, extras = [], {}
-        for index in range(len(question)):
-            views, times = _at_moments(question[index : index + 1])
-            drawn = self.cloud.at(times, self.scaffold)
-            raster = rasterise(drawn[0], views, drawn[1], with_depth=wanted.depth)
-            part = self._rendering(raster, question.views[index : index + 1])
-            if wanted.parts:
-                part.extras |= self._parts(*drawn, views, question.views[index : index + 1])
+            rendering = super().render_views(question, generator)
+            rendering.extras["influences"] = [partial(self._influence_along, own.through_rays()) for own in each]
+            return rendering
+        parts, influences = [], []
+        for own in each:
+            pictures, times = at_moments(own)
+            gaussians, motion = self.cloud.at(times, self.scaffold)
+            raster = rasterise(gaussians, pictures, motion, with_depth=question.wanted.depth)
+            part = self._picture(raster, own.views)
+            if question.wanted.parts:
+                part.extras |= self._parts(gaussians, motion, pictures, own.views)
             parts.append(part)
-            extras.setdefault("drawn", []).append((*drawn, views))
-        return Rendering.of(parts, torch.cat, extras)
+            influences.append(partial(influence, gaussians, pictures, motion))
+        return Rendering.of(parts, torch.cat, {"influences": influences})
 
     def render_rays(self, question: RayQuestion, generator: torch.Generator | None = None) -> Rendering:
-        """Colours of N loose rays; quick where many share their origin and their time."""
-        times, moments = question.times.detach().unique(return_inverse=True)
-        first = torch.zeros(len(times), dtype=torch.int64, device=times.device)
-        first[moments] = torch.arange(len(moments), device=times.device)
-        gaussians, motion = self.cloud.at(question.times[first], self.scaffold)
+        """Colours of N loose rays; quick where many share their origin and their time.
+
+        Of rays that share both, one has all the gradient by their time.
+        """
+        gaussians, motion, moments = self._at_times_of(question)
         raster = cast(gaussians, question.rays, moments, motion)
-        background = self.backdrop(question.rays.directions)
-        behind = 1.0 - raster.accumulation
-        rgb = raster.rgb + behind[:, None] * background
-        return Rendering(rgb, raster.depth + behind * question.rays.far, raster.accumulation)
+        return before(raster, self.backdrop(question.rays.directions), question.rays.far)
 
     def render_slopes(self, question: RayQuestion | ViewQuestion) -> Rendering:
-        """Views and their derivatives by time, forward through the rasteriser; of loose rays, backward."""
-        if not isinstance(question, ViewQuestion):
-            return super().render_slopes(question)
+        """Rays or views and their derivatives by time, forward through the rasteriser."""
+        if isinstance(question, RayQuestion):
+            return self._ray_slopes(question)
+        if not question.views.lens.is_ideal:
+            return render_through_rays(self._ray_slopes, question, self.execution.rays_at_once)
         parts = []
         with torch.no_grad():
             for index in range(len(question)):
-                views, times = _at_moments(question[index : index + 1])
+                own = question[index : index + 1]
+                pictures, times = at_moments(own)
                 gaussians, motion = self.cloud.at(times, self.scaffold, with_rates=True)
-                raster, slopes = rasterise_rates(gaussians, views, motion)
-                # Grey ones tell how the opacity changes, and with it what is seen of the background.
-                grey = replace(gaussians, harmonics=torch.zeros_like(gaussians.harmonics[:, :1]))
-                opacity_slopes = 2.0 * rasterise_rates(grey, views, motion)[1]
-                view = question.views[index : index + 1]
-                part = self._rendering(raster, view)
-                part.slopes = (slopes - opacity_slopes * self._background(view)).reshape(part.rgb.shape)
+                draw = partial(rasterise_rates, views=pictures, motion=motion)
+                raster, slopes = before_slopes(gaussians, draw, self._background(own.views))
+                part = self._picture(raster, own.views)
+                part.slopes = slopes.reshape(part.rgb.shape)
                 parts.append(part)
         return Rendering.of(parts, torch.cat)
 
-    def _parts(self, gaussians: Gaussians, motion: Motion, views: list[View], view: Views) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def _ray_slopes(self, question: RayQuestion) -> Rendering:
+        """Colours of N loose rays and their derivatives by their times."""
+        gaussians, motion, moments = self._at_times_of(question, with_rates=True)
+        draw = partial(cast_rates, rays=question.rays, moments=moments, motion=motion)
+        background = self.backdrop(question.rays.directions)
+        raster, slopes = before_slopes(gaussians, draw, background)
+        return replace(before(raster, background, question.rays.far), slopes=slopes)
+
+    def _at_times_of(self, question: RayQuestion, with_rates: bool = False) -> tuple[Gaussians, Motion, Tensor]:
+        """The Gaussians at the moments of rays, each origin's its own, and which of these each ray has, int64 [N]."""
+        # Cameras that stand in different places never share a moment: each one's clock gets its own gradient.
+        keys = torch.cat([question.rays.origins.double(), question.times.detach()[:, None]], dim=1)
+        found, moments = keys.unique(dim=0, return_inverse=True)
+        first = torch.zeros(len(found), dtype=torch.int64, device=moments.device)
+        first[moments] = torch.arange(len(moments), device=moments.device)
+        gaussians, motion = self.cloud.at(question.times[first], self.scaffold, with_rates)
+        return gaussians, motion, moments
+
+    def _influence_along(self, question: RayQuestion, errors: Tensor) -> Influence:
+        """What the Gaussians have to do with rays' errors [N]."""
+        gaussians, motion, moments = self._at_times_of(question)
+        return ray_influence(gaussians, question.rays, moments, motion, errors)
+
+    def _parts(
+        self, gaussians: Gaussians, motion: Motion, pictures: list[PinholePicture], view: Views
+    ) -> dict[str, Tensor]:
         """Pictures of what rests alone, and of what moves alone."""
         rests, nothing = self.cloud.rests, -torch.inf
         found = {}
         for name, shown in (("static_rgb", rests), ("dynamic_rgb", ~rests)):
             some = replace(gaussians, opacity_logits=torch.where(shown, gaussians.opacity_logits, nothing))
-            found[name] = self._rendering(rasterise(some, views, motion, with_depth=False), view).rgb
+            found[name] = self._picture(rasterise(some, pictures, motion, with_depth=False), view).rgb
         return found
 
-    def _rendering(self, raster: Raster, view: Views) -> Rendering:
-        """A picture [1, H, W] before its background."""
-        behind = 1.0 - raster.accumulation
-        rgb = raster.rgb + behind[:, None] * self._background(view)
-        shape = (1, view.height, view.width)
-        depth = None if raster.depth is None else (raster.depth + behind * view.far).reshape(shape)
-        return Rendering(rgb.reshape(*shape, 3), depth, raster.accumulation.reshape(shape))
+    def _picture(self, raster: Raster, view: Views) -> Rendering:
+        """A picture [1, H, W] of a view before its background."""
+        rendering = before(raster, self._background(view), view.far)
+        return rendering.changed(lambda values: values.reshape(1, view.height, view.width, *values.shape[1:]))
 
     def _background(self, view: Views) -> Tensor:
         """What is behind a view's pixels, shape [H * W, 3] or [3]."""
@@ -167,7 +205,7 @@ class GaussiansBackend(Backend):
     def _moments(self, step: int) -> tuple[Tensor, Tensor]:
         """Pairs of moments of a step, drawn by its number."""
         generator = torch.Generator().manual_seed(step)
-        first, apart = torch.rand(2, PAIRS, generator=generator, dtype=torch.float64) * 2.0 - 1.0
+        first, apart = torch.rand(2, MOMENT_PAIRS, generator=generator, dtype=torch.float64) * 2.0 - 1.0
         reach = self.config.scaffold.rigidity_reach * 2.0 / max(self.geometry.frame_count - 1, 1)
         device = self.cloud.means.device
         return first.to(device), (first + reach * apart).clamp(-1.0, 1.0).to(device)
@@ -210,8 +248,8 @@ class GaussiansBackend(Backend):
             return ()
         errors = (rendering.rgb - batch.rgb).detach().square().mean(dim=-1).sqrt()
         sums = torch.zeros_like(self.shown)
-        for (gaussians, motion, views), wrong in zip(rendering.extras["drawn"], errors, strict=True):
-            found = influence(gaussians, views, motion, wrong.reshape(-1))
+        for influence_on, wrong in zip(rendering.extras["influences"], errors, strict=True):
+            found = influence_on(errors=wrong.reshape(-1))
             sums += torch.stack([found.weights, found.errors])
         self.seen_now = sums
         return (sums,)
@@ -236,18 +274,3 @@ class GaussiansBackend(Backend):
         rows = torch.arange(len(cloud), device=moving.device)
         rows[moving], rows[joined] = -1, -1
         return [Replacement(parameter, parameter, rows) for parameter in cloud.rows()]
-
-
-def _at_moments(question: ViewQuestion) -> tuple[list[View], Tensor]:
-    """One view as pictures that are each taken at one moment: itself, or its rows; and their moments [V]."""
-    views = question.views
-    size = views.intrinsics[0].tolist()
-    left, top = views.corners[0].tolist()
-    whole = View(
-        Intrinsics(views.width, views.height, size[2], size[3], size[4] - left, size[5] - top),
-        views.poses[0].cpu(), views.near, views.far,
-    )  # fmt: skip
-    if not bool((question.readouts != 0).any()) and not question.readouts.requires_grad:
-        return [whole], question.times
-    # Each row at its own moment.
-    return whole.bands(1), question.row_times()[0]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from syncnerf.encodings.spherical_harmonics import CONSTANT
 from syncnerf_gaussians import splines
 from syncnerf_gaussians.density import shared
 from syncnerf_gaussians.gaussians import Gaussians, Motion, Skinning
 from syncnerf_gaussians.lives import Lives
 from syncnerf_gaussians.scaffold import CARRIERS, Scaffold
 
-CONSTANT = 0.28209479177387814
-"""The spherical harmonic of degree 0."""
 RESTING = -1
 """In the place of a node: a Gaussian that no node carries."""
 

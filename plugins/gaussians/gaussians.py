@@ -104,7 +104,7 @@ class Motion:
 
 
 @dataclass(frozen=True)
-class View:
+class PinholePicture:
     """A picture, or a part of one, that a pinhole camera takes at one moment.
 
     Attributes:
@@ -123,13 +123,13 @@ class View:
         """Number of pixels."""
         return self.intrinsics.width * self.intrinsics.height
 
-    def cropped(self, left: int, top: int, width: int, height: int) -> View:
+    def cropped(self, left: int, top: int, width: int, height: int) -> PinholePicture:
         """The part of the picture that begins at a pixel and has a size."""
         whole = self.intrinsics
         part = replace(whole, width=width, height=height, centre_x=whole.centre_x - left, centre_y=whole.centre_y - top)
         return replace(self, intrinsics=part)
 
-    def bands(self, rows: int) -> list[View]:
+    def bands(self, rows: int) -> list[PinholePicture]:
         """The picture cut into bands of ``rows`` rows, top to bottom, the last one of what is left.
 
         Rolling shutters are drawn so, each band at the moment of its own middle row.

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from syncnerf.native import compile_native
-from syncnerf_gaussians.gaussians import Gaussians, Motion, Poses, View
+from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture, Poses
 
 SOURCE = Path(__file__).with_name("raster.c")
 HEADERS = sorted(SOURCE.parent.glob("*.h"))
+TWIN = "thousands of times slower (a training of Gaussians takes hours instead of minutes)"
+"""What drawing as plain torch is like."""
 
 ARRAYS = (
     "means", "quaternions", "log_scales", "logits", "colours",
@@ -60,7 +62,7 @@ def runs_here(gaussians: Gaussians) -> bool:
 
 
 def draw(
-    gaussians: Gaussians, views: Sequence[View], motion: Motion, with_depth: bool
+    gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, with_depth: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Colours [P, 3], opacity [P] and depth [P] of views; see :func:`syncnerf_gaussians.raster.rasterise`."""
     tensors = motion_tensors(gaussians, motion)
@@ -69,7 +71,7 @@ def draw(
 
 
 @torch.no_grad()
-def draw_rates(gaussians: Gaussians, views: Sequence[View], motion: Motion) -> tuple[Tensor, Tensor, Tensor]:
+def draw_rates(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion) -> tuple[Tensor, Tensor, Tensor]:
     """Colours [P, 3], opacity [P] and the colours' derivatives by time [P, 3]."""
     rates = None if motion.skinning is None else motion.skinning.rates
     cameras = _cameras(views)
@@ -82,15 +84,14 @@ def draw_rates(gaussians: Gaussians, views: Sequence[View], motion: Motion) -> t
 
 @torch.no_grad()
 def find_influence(
-    gaussians: Gaussians, views: Sequence[View], motion: Motion, errors: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Number of views that see each Gaussian, sums of its weights, and of weights times errors; [N] each."""
+    gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, errors: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Sums over pixels of each Gaussian's weight, and of the weight times the pixel's error; shape [N] each."""
     work = _prepare(_cameras(views), motion_indices(motion), motion_tensors(gaussians, motion))
-    seen = torch.zeros(len(gaussians), dtype=torch.int64)
     sums = torch.zeros(2, len(gaussians))
     errors = errors.float().contiguous()
-    library().raster_influence(work.handle, errors.data_ptr(), seen.data_ptr(), sums[0].data_ptr(), sums[1].data_ptr())
-    return seen, sums[0], sums[1]
+    library().raster_influence(work.handle, errors.data_ptr(), sums[0].data_ptr(), sums[1].data_ptr())
+    return sums[0], sums[1]
 
 
 class _Draw(torch.autograd.Function):
@@ -169,7 +170,7 @@ def motion_indices(motion: Motion) -> tuple[Tensor | None, Tensor | None]:
     return motion.skinning.nodes.int().contiguous(), motion.skinning.moments.int().contiguous()
 
 
-def _cameras(views: Sequence[View]) -> Tensor:
+def _cameras(views: Sequence[PinholePicture]) -> Tensor:
     """Width, height, focal lengths, centre, near, far and the first three rows of the pose, float64, shape [V, 20]."""
     rows = []
     for view in views:
@@ -195,7 +196,7 @@ def _pixels(cameras: Tensor) -> int:
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled kernel; None where it cannot be had."""
-    found = compile_native(SOURCE, HEADERS)
+    found = compile_native(SOURCE, HEADERS, TWIN)
     if found is not None:
         pointer = ctypes.c_void_p
         found.raster_prepare.restype = pointer
@@ -204,7 +205,7 @@ def library() -> ctypes.CDLL | None:
             ("release", 1),
             ("draw", 4),
             ("rates", 4),
-            ("influence", 5),
+            ("influence", 4),
             ("backward", 5),
             ("cast", 6),
             ("cast_backward", 6),

@@ -154,8 +154,8 @@ void raster_rates(const Work *w, float *rgb, float *accumulation, float *rates) 
     free(carrier_rates), free(splat_rates);
 }
 
-/* errors [P]; views [N], weights [N] and their sums with the errors [N] are added to. */
-void raster_influence(const Work *w, const float *errors, int64_t *views, float *weights, float *blames) {
+/* errors [P]; weights [N] and their sums with the errors [N] are added to. */
+void raster_influence(const Work *w, const float *errors, float *weights, float *blames) {
     int64_t count = w->scene.gaussians;
     float *sums = malloc((size_t)w->view_begin[w->views] * 2 * sizeof(float) + 1);
     #pragma omp parallel num_threads(w->scene.threads)
@@ -178,7 +178,6 @@ void raster_influence(const Work *w, const float *errors, int64_t *views, float 
                 const float *own = sums + 2 * (w->view_begin[view] + box->slot);
                 float weight = 0.0f, blame = 0.0f;
                 for (int64_t n = 0; n < tiles_of(w->splats + view * count + i, box); n++) weight += own[2 * n], blame += own[2 * n + 1];
-                views[i] += weight > 0.0f;
                 weights[i] += weight, blames[i] += blame;
             }
     }

@@ -11,7 +11,7 @@ from torch import Tensor
 from syncnerf.scene.rays import Rays
 from syncnerf_gaussians import cast as rays_kernel
 from syncnerf_gaussians import kernel, reference
-from syncnerf_gaussians.gaussians import Gaussians, Motion, View
+from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture
 
 
 class Raster(NamedTuple):
@@ -32,17 +32,15 @@ class Influence(NamedTuple):
     """What N Gaussians contribute to P pixels.
 
     Attributes:
-        views: number of views that a Gaussian is seen in, int64, shape [N].
         weights: sum over the pixels of its share of their colours, shape [N].
         errors: the same, each pixel counted with its error, shape [N].
     """
 
-    views: Tensor
     weights: Tensor
     errors: Tensor
 
 
-def rasterise(gaussians: Gaussians, views: Sequence[View], motion: Motion, with_depth: bool = True) -> Raster:
+def rasterise(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, with_depth: bool = True) -> Raster:
     """Draw views, each at its own moment of ``motion``; differentiable in all tensors of both.
 
     Numbers of 32 bits on a CPU are drawn by a kernel in C, all others in plain torch.
@@ -56,7 +54,7 @@ def rasterise(gaussians: Gaussians, views: Sequence[View], motion: Motion, with_
     return _raster(reference.pictures(gaussians, views, motion))
 
 
-def rasterise_rates(gaussians: Gaussians, views: Sequence[View], motion: Motion) -> tuple[Raster, Tensor]:
+def rasterise_rates(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion) -> tuple[Raster, Tensor]:
     """Views and the derivatives of their colours by time, shape [P, 3]; neither has a gradient.
 
     The derivative counts what moves and fades, with ``motion.skinning.rates`` for the nodes, not the background.
@@ -100,12 +98,18 @@ def cast_rates(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion
 
 
 @torch.no_grad()
-def influence(gaussians: Gaussians, views: Sequence[View], motion: Motion, errors: Tensor) -> Influence:
+def influence(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, errors: Tensor) -> Influence:
     """What each Gaussian has to do with the views' pixels, whose errors have the shape [P]; no gradient."""
     check_shapes(gaussians, motion, len(views))
     if kernel.runs_here(gaussians):
         return Influence(*kernel.find_influence(gaussians, views, motion, errors))
-    return Influence(*reference.influence(gaussians, views, motion, errors))
+    return Influence(*reference.influence(gaussians, lambda grey: reference.pictures(grey, views, motion), errors))
+
+
+@torch.no_grad()
+def ray_influence(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion, errors: Tensor) -> Influence:
+    """The same of loose rays as :func:`cast` has them, whose errors have the shape [R]."""
+    return Influence(*reference.influence(gaussians, lambda grey: cast(grey, rays, moments, motion).rgb, errors))
 
 
 def check_shapes(gaussians: Gaussians, motion: Motion, moments: int) -> None:

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
-from syncnerf.encodings.spherical_harmonics import spherical_harmonics
+from syncnerf.encodings.spherical_harmonics import CONSTANT, spherical_harmonics
 from syncnerf.scene.rays import Rays
-from syncnerf_gaussians.gaussians import Gaussians, Motion, Poses, View
+from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture, Poses
 from syncnerf_gaussians.motion import Moved, moved
 from syncnerf_gaussians.rotations import rotation_matrices
 
@@ -24,8 +24,6 @@ FINISHED = 1e-4
 """A ray that has less light left than this has none."""
 PAIRS = 1 << 22
 """Pairs of rays and Gaussians that are worked on at once."""
-CONSTANT = 0.28209479177387814
-"""The harmonic of degree 0."""
 
 
 def bundle(gaussians: Gaussians, at: Moved, origin: Tensor, directions: Tensor, near: Tensor, far: Tensor) -> Tensor:
@@ -110,7 +108,7 @@ def harmonic_colours(harmonics: Tensor, directions: Tensor) -> Tensor:
     return (0.5 + (values[..., None] * harmonics).sum(dim=-2)).clamp_min(0.0)
 
 
-def pictures(gaussians: Gaussians, views: Sequence[View], motion: Motion) -> Tensor:
+def pictures(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion) -> Tensor:
     """What :func:`syncnerf_gaussians.raster.rasterise` answers, as columns, shape [P, 5]."""
     at = moved(gaussians, motion)
     parts = [gaussians.means.new_empty(0, 5)]
@@ -153,29 +151,19 @@ def bundled(rays: Rays, moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return places, which.bincount(minlength=len(places)), which.argsort(stable=True)
 
 
-def influence(
-    gaussians: Gaussians, views: Sequence[View], motion: Motion, errors: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What :func:`syncnerf_gaussians.raster.influence` answers.
+def influence(gaussians: Gaussians, draw: Callable[[Gaussians], Tensor], errors: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums over pixels of each Gaussian's weight, and of the weight times the pixel's error; shape [N] each.
 
     Colours are linear in the Gaussians' own, so the derivatives by those are the weights.
+
+    Args:
+        gaussians: N Gaussians.
+        draw: colours of Gaussians in the same places, in the first columns, shape [P, 3 or more].
+        errors: shape [P].
     """
-    at = moved(gaussians, motion)
-    seen = torch.zeros(len(gaussians), dtype=torch.int64, device=errors.device)
-    sums = gaussians.means.new_zeros(2, len(gaussians))
-    first = 0
-    for index, view in enumerate(views):
-        own = errors[first : first + len(view)].to(sums.dtype)
-        first += len(view)
-        with torch.enable_grad():
-            grey = torch.zeros(len(gaussians), 1, 3, dtype=sums.dtype, device=sums.device, requires_grad=True)
-            moment = Moved(*(tensor[index] for tensor in at))
-            rays = view.rays().to(sums.device)
-            plain = replace(gaussians, harmonics=grey)
-            rgb = bundle(plain, moment, rays.origins[0], rays.directions, rays.near, rays.far)[:, :3]
-            loss = (rgb[:, 0] + own * rgb[:, 1]).sum()
-            (slopes,) = torch.autograd.grad(loss, grey)
-        slopes = slopes[:, 0, :2].T / CONSTANT
-        seen += slopes[0] > 0.0
-        sums += slopes
-    return seen, sums[0], sums[1]
+    with torch.enable_grad():
+        grey = gaussians.means.new_zeros(len(gaussians), 1, 3).requires_grad_()
+        rgb = draw(replace(gaussians, harmonics=grey))
+        loss = (rgb[:, 0] + errors.to(rgb.dtype) * rgb[:, 1]).sum()
+        (slopes,) = torch.autograd.grad(loss, grey)
+    return slopes[:, 0, 0] / CONSTANT, slopes[:, 0, 1] / CONSTANT

@@ -8,6 +8,8 @@ from syncnerf.encodings.engines import compute_type
 from syncnerf.encodings.tcnn import TcnnModule
 
 WIDTH = 16
+CONSTANT = 0.28209479177387814
+"""The harmonic of degree 0: 1 / sqrt(4 pi)."""
 
 
 def spherical_harmonics(directions: Float[Tensor, "N 3"]) -> Float[Tensor, "N 16"]:
@@ -23,7 +25,7 @@ def spherical_harmonics(directions: Float[Tensor, "N 3"]) -> Float[Tensor, "N 16
     xx, yy, zz = x * x, y * y, z * z
     return torch.stack(
         [
-            torch.full_like(x, 0.28209479177387814),
+            torch.full_like(x, CONSTANT),
             -0.48860251190291987 * y,
             0.48860251190291987 * z,
             -0.48860251190291987 * x,

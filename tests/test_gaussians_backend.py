@@ -1,0 +1,71 @@
+"""The Gaussians backend's answers about views through a lens, which it follows ray by ray."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from syncnerf.questions import ViewBatch, ViewQuestion
+from syncnerf.scene.lens import Lens
+from syncnerf.testing.samples import scene_geometry, some_views
+from syncnerf_gaussians.options import CloudConfig, ScaffoldConfig
+from syncnerf_gaussians.spec import SPEC, GaussiansConfig
+
+HARDLY_ANY = Lens(k1=1e-9)
+"""A lens that bends nothing, but whose views go the way of bent ones."""
+
+
+def backend(background, motion: str = "scaffold"):
+    """Large Gaussians whose nodes fly, or that fly themselves."""
+    torch.manual_seed(0)
+    config = GaussiansConfig(motion, CloudConfig(60, start_size=0.6), ScaffoldConfig(nodes=8, moments=3, knot_levels=2))
+    built = SPEC.build(config, scene_geometry(background=background))
+    with torch.no_grad():
+        built.cloud.colours.normal_()
+        if motion == "free":
+            built.cloud.lives.velocities.normal_()
+        else:
+            built.scaffold.places[0].add_(0.2 * torch.randn_like(built.scaffold.places[0]))
+        if background is None:
+            built.backdrop.coefficients.normal_()
+    return built
+
+
+def asked(lens: Lens) -> ViewQuestion:
+    """Three cameras, two of them at one time; one has a rolling shutter."""
+    times = torch.tensor([-0.3, 0.2, 0.2], dtype=torch.float64).requires_grad_()
+    readouts = torch.tensor([0.0, 0.0, 0.2], dtype=torch.float64)
+    return ViewQuestion(replace(some_views(), lens=lens), times, readouts)
+
+
+@pytest.mark.parametrize("motion", ["scaffold", "free"])
+@pytest.mark.parametrize("background", [(1.0, 0.5, 0.0), None])
+def test_views_through_a_lens_that_bends_nothing_are_views(background, motion):
+    """Pictures, clocks' gradients, derivatives by time, and what each Gaussian has to do with the errors."""
+    found = []
+    for lens in (Lens(), HARDLY_ANY):
+        field, question = backend(background, motion), asked(lens)
+        answer = field(question)
+        rgb = torch.rand(answer.rgb.shape, generator=torch.Generator().manual_seed(1))
+        batch = ViewBatch(question.views, torch.arange(3), question.times.detach(), rgb)
+        sum(field.losses(answer, batch, 0).values()).backward()
+        (sums,) = field.after_backward(answer, batch, 0)
+        slopes = field.render_slopes(question)
+        torch.testing.assert_close(slopes.rgb, answer.rgb.detach(), atol=1e-5, rtol=0)
+        found.append((answer.rgb.detach(), question.times.grad, slopes.slopes, sums))
+    for plain, bent in zip(*found, strict=True):
+        assert float(plain.abs().amax()) > 0.0
+        torch.testing.assert_close(bent, plain, atol=2e-4 * float(plain.abs().amax()), rtol=0)
+
+
+def test_training_through_a_lens_finds_those_that_show_nothing():
+    """The weights in bent pictures are their opacity."""
+    field, question = backend((1.0, 1.0, 1.0)), asked(Lens(k1=-0.3, k2=0.1, p1=0.02))
+    answer = field(question)
+    assert not torch.allclose(answer.rgb, field(asked(Lens())).rgb, atol=1e-2)
+    torch.testing.assert_close(field.render_slopes(question).rgb, answer.rgb.detach())
+    batch = ViewBatch(question.views, torch.arange(3), question.times.detach(), torch.zeros_like(answer.rgb))
+    (sums,) = field.after_backward(answer, batch, 0)
+    torch.testing.assert_close(sums[0].sum(), answer.accumulation.sum().detach(), rtol=1e-4, atol=0)
+    field.after_step(0)
+    assert torch.equal(field.shown, sums)
