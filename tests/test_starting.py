@@ -1,5 +1,9 @@
 """What fields start from: carved moments, triangulated tracks, and both as one."""
 
+import logging
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +12,10 @@ from torch.nn.functional import normalize
 from syncnerf.scene import Camera, Scene
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.frame_cache import FrameCache
+from syncnerf.scene.points import ScenePoints
 from syncnerf.scene.visual_hull import visual_hull
 from syncnerf.starting.space_tracks import SpaceTracks, camera_pairs, triangulated_tracks
+from syncnerf.starting.start import seen_points, starting_points
 from syncnerf.starting.surfaces import moment_surfaces
 from syncnerf.sync.sampson import RayTracks
 
@@ -169,3 +175,95 @@ def test_tracks_that_are_known_once_alone_tell_no_motion():
     kept = SpaceTracks(torch.zeros(2), torch.rand(2, 3, 3), seen).lasting()
     assert len(kept) == 1
     assert kept.seen.all()
+
+
+# -- both as one --------------------------------------------------------------------------------------------------
+
+CLOCK = SimpleNamespace(
+    first=0.2,
+    last=0.8,
+    offsets=lambda: OFFSETS,
+    frame_count=lambda interval: 7,
+    moments=lambda times: times / 0.3 - 5 / 3,
+)
+"""What :func:`starting_points` asks of a clock."""
+CORNER = STILL + STILL_RADIUS * normalize(torch.tensor([1.0, 1.0, 1.0]), dim=0)
+"""A point of the still ball that the first camera sees."""
+
+
+def still_points(*places: torch.Tensor) -> ScenePoints:
+    nothing = torch.empty(0)
+    return ScenePoints(torch.stack(places).double() if places else torch.empty(0, 3), *[nothing] * 4)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """Called with still points and tracks: what is found in a scene's videos."""
+
+    def found(still: ScenePoints, tracks: dict[int, RayTracks]) -> None:
+        monkeypatch.setattr("syncnerf.starting.start.scene_points", lambda scene: still)
+        monkeypatch.setattr("syncnerf.starting.start.moving_tracks", lambda scene: tracks)
+
+    return found
+
+
+def no_tracks(balls: Scene) -> dict[int, RayTracks]:
+    tracks, _, _ = planted(balls, count=1)
+    return {index: one.chosen(torch.empty(0, dtype=torch.int64)) for index, one in tracks.items()}
+
+
+def test_points_have_the_colours_that_a_camera_sees_at_their_moment(balls, known):
+    known(still_points(CORNER, torch.tensor([0.0, 0.0, 50.0])), {})
+    times = torch.tensor([0.3, 0.5, 0.7], dtype=torch.float64)
+    tracks = SpaceTracks(times, ball_place(times).float()[:, None], torch.tensor([[True], [False], [True]]))
+    points = seen_points(balls, tracks, OFFSETS)
+    # No camera sees the second of those that stand still.
+    torch.testing.assert_close(points.places, torch.stack([CORNER, *ball_place(times[[0, 2]]).float()]))
+    assert points.times[0].isnan()
+    assert points.times[1:].tolist() == [0.3, 0.7]
+    true = torch.tensor([[200.0, 200.0, 0.0], [200.0, 30.0, 30.0], [200.0, 30.0, 30.0]]) / 255
+    torch.testing.assert_close(points.colours, true)
+    # Seen across its way, the ball is there by the right clock alone.
+    across = replace(balls, test=(0,))
+    across._frames.update(balls._frames)
+    red = [seen_points(across, tracks, offsets).colours[1:] - true[1:] for offsets in (OFFSETS, OFFSETS + 0.3)]
+    assert float(red[0].abs().max()) < 1e-6
+    assert float(red[1].abs().amax(dim=1).min()) > 0.3
+
+
+@pytest.mark.parametrize("carved", [True, False])
+def test_a_start_has_surfaces_or_points_and_the_tracks_in_the_fields_time(balls, known, carved, caplog):
+    tracks, middle, phase = planted(balls)
+    known(still_points(CORNER), tracks)
+    hull = visual_hull(balls, 32) if carved else None
+    with caplog.at_level(logging.WARNING, logger="syncnerf"):
+        points = starting_points(balls, CLOCK, hull)
+    assert not caplog.records
+    torch.testing.assert_close(points.paths.times, torch.linspace(-1, 1, 7, dtype=torch.float64))
+    true = circling(middle, phase, torch.linspace(0.2, 0.8, 7, dtype=torch.float64)).float()
+    errors = (points.paths.places[:, :, None] - true[:, None]).norm(dim=-1)[points.paths.seen].amin(dim=-1)
+    assert float(errors.quantile(0.95)) < 0.01
+    moving = ~points.times.isnan()
+    assert 0 < int(moving.sum()) < len(moving)
+    assert set(points.times[moving].mul(3).round().tolist()) == {-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0}
+    if carved:  # the ball's surface, not the tracks'
+        seconds = 0.3 * (points.times[moving] + 5 / 3)
+        apart = (points.places[moving] - ball_place(seconds)).norm(dim=-1)
+        assert 0.8 * RADIUS < float(apart.median()) < 1.5 * RADIUS
+
+
+def test_without_any_points_one_line_says_so(balls, known, caplog):
+    known(still_points(), no_tracks(balls))
+    with caplog.at_level(logging.WARNING, logger="syncnerf"):
+        assert starting_points(balls, CLOCK, None) is None
+    (record,) = caplog.records
+    assert record.getMessage() == f"{balls.root}: no points to start from; the field starts anywhere in its box"
+
+
+def test_of_a_scene_without_motion_one_line_says_so(balls, known, caplog):
+    known(still_points(CORNER), no_tracks(balls))
+    with caplog.at_level(logging.WARNING, logger="syncnerf"):
+        points = starting_points(balls, CLOCK, None)
+    assert points.times.isnan().all()
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{balls.root}: nothing is found to move in it")

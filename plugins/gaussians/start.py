@@ -22,8 +22,8 @@ COVERED = 1.5
 """A point is covered where a node is within so many times the nodes' spacing."""
 ASKED = 1000
 """Points whose neighbours are looked for to tell how far apart points are."""
-GUIDES = 2000
-"""Points that stand still that hold nodes near them."""
+ANCHORS = 2000
+"""Points that stand still, among the tracks, that hold nodes near them."""
 
 
 @torch.no_grad()
@@ -35,43 +35,62 @@ def begin(cloud: Cloud, scaffold: Scaffold | None, geometry: SceneGeometry, conf
     points = geometry.points or _anywhere(geometry, 4 * len(cloud))
     still, paths = points.times.isnan(), points.paths or _no_paths(geometry)
     moving, resting = _chosen(points, ~still), _chosen(points, still)
-    homes = cloud.rest_times
     if scaffold is not None and len(moving.places):
-        moments = moving.times.unique()
-        kept = torch.linspace(0, len(moments) - 1, len(homes)).round().long()
-        homes.copy_(moments[kept])
-        poses, spacing = first_paths(moving, _held(paths, resting), homes, len(scaffold))
-        scaffold.spacing.fill_(spacing)
-        fit_paths(scaffold, paths.times, poses)
-        moving = _chosen(moving, torch.isin(moving.times, homes))
+        moving = _set_out(scaffold, cloud.rest_times, moving, _held(paths, resting))
     moments = len(moving.times.unique()) if scaffold is not None else 1
-    per_moment = len(moving.places) / moments if len(moving.places) else 0
-    share = len(resting.places) / max(len(resting.places) + per_moment, 1)
-    counts = (round(share * len(cloud)), len(cloud) - round(share * len(cloud)))
-    parts, sizes = [], []
-    for group, count, there in ((resting, counts[0], len(resting.places)), (moving, counts[1], per_moment)):
-        if count:
-            order = torch.cat([torch.randperm(len(group.places)) for _ in range(-(-count // len(group.places)))])
-            parts.append(_chosen(group, order[:count]))
-            sizes.append(torch.full((count,), config.start_size * _spacing(group) * (there / count) ** 0.5))
-    places = torch.cat([part.places for part in parts]).float()
-    sizes = torch.cat(sizes)
+    chosen, sizes = _drawn(resting, moving, moments, len(cloud), config.start_size)
     # Several on one point learn nothing that one would not.
+    places = chosen.places.float()
     places = places + 0.5 * sizes[:, None] * torch.randn_like(places)
-    colours, times = (torch.cat([getattr(part, name) for part in parts]) for name in ("colours", "times"))
-    cloud.put(places, colours, times, sizes, config.start_opacity)
+    cloud.put(places, chosen.colours, chosen.times, sizes, config.start_opacity)
     if scaffold is None:
-        cloud.lives.put(times, velocities(places, times, paths))
+        cloud.lives.put(chosen.times, velocities(places, chosen.times, paths))
     else:
         cloud.bind(scaffold, torch.arange(len(cloud)))
+
+
+def _set_out(scaffold: Scaffold, homes: Tensor, moving: StartingPoints, paths: StartingPaths) -> StartingPoints:
+    """Give the nodes their paths and choose the moments ``homes`` (in place); the points of these moments alone."""
+    moments = moving.times.unique()
+    homes.copy_(moments[torch.linspace(0, len(moments) - 1, len(homes)).round().long()])
+    poses, spacing = first_paths(moving, paths, homes, len(scaffold))
+    scaffold.spacing.fill_(spacing)
+    fit_paths(scaffold, paths.times, poses)
+    return _chosen(moving, torch.isin(moving.times, homes))
+
+
+def _drawn(
+    resting: StartingPoints, moving: StartingPoints, moments: int, count: int, size: float
+) -> tuple[StartingPoints, Tensor]:
+    """``count`` of the points, some of them several times, and ``size`` times their distances, shape [count].
+
+    What rests and what moves get as many as they have points at one moment, if the moving ones are of ``moments``.
+    """
+    per_moment = len(moving.places) / moments if len(moving.places) else 0
+    at_rest = round(len(resting.places) / max(len(resting.places) + per_moment, 1) * count)
+    parts, sizes = [], []
+    for group, wanted, there in (
+        (resting, at_rest, len(resting.places)),
+        (moving, count - at_rest, per_moment),
+    ):
+        if wanted:
+            order = torch.cat([torch.randperm(len(group.places)) for _ in range(-(-wanted // len(group.places)))])
+            parts.append(_chosen(group, order[:wanted]))
+            sizes.append(torch.full((wanted,), size * _spacing(group) * (there / wanted) ** 0.5))
+    whole = StartingPoints(
+        *(torch.cat([getattr(part, name) for part in parts]) for name in ("places", "colours", "times"))
+    )
+    return whole, torch.cat(sizes)
 
 
 def velocities(places: Tensor, times: Tensor, paths: StartingPaths) -> Tensor:
     """Velocities [N, 3] of points at times, those of the tracks that pass nearest then; 0 where none is near."""
     found = torch.zeros_like(places)
     lengths = paths.times.diff()
+    # What is there at the last moment moves as since the one before.
+    numbers = (torch.searchsorted(paths.times, times, right=True) - 1).clamp_max(len(lengths) - 1)
     for number in range(len(lengths)):
-        mine = (times >= paths.times[number]) & (times < paths.times[number + 1])
+        mine = (numbers == number) & (times <= paths.times[-1])
         both = paths.seen[number] & paths.seen[number + 1]
         if not bool(mine.any()) or not bool(both.any()):
             continue
@@ -128,7 +147,8 @@ def first_paths(points: StartingPoints, paths: StartingPaths, homes: Tensor, cou
 
 def _surfaces(points: StartingPoints, times: Tensor) -> list[Surface]:
     """What moves at each of the times (float64, shape [T]), as far as points are known then."""
-    number = (points.times[:, None] - times).abs().argmin(dim=1) if len(times) else points.times.long()
+    moments, which = points.times.unique(return_inverse=True)
+    number = (moments[:, None] - times).abs().argmin(dim=1)[which]
     found = []
     for index in range(len(times)):
         mine = (number == index).nonzero()[:, 0]
@@ -149,7 +169,7 @@ def _uncovered(points: Tensor, nodes: Tensor, room: int, reach: float) -> Tensor
 
 def _held(paths: StartingPaths, resting: StartingPoints) -> StartingPaths:
     """Tracks, and points that stand still among them."""
-    some = resting.places[torch.randperm(len(resting.places))[:GUIDES]].float()
+    some = resting.places[torch.randperm(len(resting.places))[:ANCHORS]].float()
     count = len(paths.times)
     return StartingPaths(
         paths.times,

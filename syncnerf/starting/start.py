@@ -12,7 +12,7 @@ from syncnerf.scene.geometry import StartingPaths, StartingPoints
 from syncnerf.scene.points import scene_points
 from syncnerf.scene.scene import Scene
 from syncnerf.starting.space_tracks import SpaceTracks, triangulated_tracks
-from syncnerf.starting.surfaces import ColouredPoints, moment_surfaces
+from syncnerf.starting.surfaces import ColouredPoints, moment_surfaces, nearest_frames
 from syncnerf.sync.sampson import RayTracks, ray_tracks
 from syncnerf.sync.tracks import follow_points
 from syncnerf.sync.workers import in_parallel
@@ -27,7 +27,7 @@ MOST_OBSERVATIONS = 50_000
 
 @torch.no_grad()
 def starting_points(scene: Scene, clock: Clock, hull: Tensor | None) -> StartingPoints | None:
-    """What a field may start from; None where nothing is known.
+    """What a field may start from; None, with a warning, where nothing is known. Another says that nothing moves.
 
     With a known background, surfaces are carved moment by moment, as the clock has the frames by now. Without, there
     are the points of the still scene and those of the tracks.
@@ -49,6 +49,8 @@ def starting_points(scene: Scene, clock: Clock, hull: Tensor | None) -> Starting
     if not len(points.places):
         logger.warning("%s: no points to start from; the field starts anywhere in its box", scene.root)
         return None
+    if bool(points.times.isnan().all()):
+        logger.warning("%s: nothing is found to move in it; the field starts from still points alone", scene.root)
     paths = StartingPaths(clock.moments(tracks.times), tracks.places, tracks.seen)
     return StartingPoints(points.places.double(), points.colours, clock.moments(points.times), paths)
 
@@ -85,8 +87,9 @@ def _colours(scene: Scene, index: int, places: Tensor, times: Tensor) -> Tensor:
     if camera.is_moving:
         return colours
     own = camera.frame_times
-    nearest = (times.nan_to_num(float(own[len(own) // 2]))[:, None] - own).abs().argmin(dim=1)
+    nearest, filmed = nearest_frames(own, times.nan_to_num(float(own[len(own) // 2])))
     pixel, _, inside = camera.pixels_of(places.double())
+    inside &= filmed
     for frame in nearest[inside].unique().tolist():
         chosen = inside & (nearest == frame)
         picture = torch.from_numpy(frames[frame].copy())

@@ -13,6 +13,8 @@ from syncnerf.scene.scene import Scene
 
 LEAST_SHARE = 0.5
 """Share of the training cameras that must have seen a moment."""
+FARTHEST_FRAME = 0.75
+"""Frames that a moment may lie from the nearest one that shows it."""
 GROWTH = 1
 """Pixels by which a frame's foreground is grown: the frame may be half a frame off the moment."""
 NEAREST_CELLS = 2.0
@@ -98,6 +100,18 @@ def moment_surfaces(
     )
 
 
+def nearest_frames(own: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+    """Numbers of a camera's frames nearest to times on its clock, int64 [P], and whether they show these, bool [P].
+
+    Args:
+        own: the frames' times, float64, shape [T].
+        times: float64, shape [P].
+    """
+    apart, nearest = (times[:, None] - own).abs().min(dim=1)
+    # A lone frame has no neighbours (the median is NaN), and shows every time.
+    return nearest, ~(apart > FARTHEST_FRAME * own.diff().median())
+
+
 def _carved_by_colour(
     seeing: list[tuple[_Sight, Tensor]], inside: Tensor, cells: Tensor, shape: torch.Size, side: float
 ) -> Tensor:
@@ -164,10 +178,8 @@ class _Sight:
 
     def frame_at(self, time: float) -> Tensor | None:
         """The frame nearest to a time on the camera's own clock, float32 [H, W, 3] to 255; None for none."""
-        nearest = int((self.times - time).abs().argmin())
-        if abs(float(self.times[nearest]) - time) > 0.75 * float(self.times.diff().median()):
-            return None
-        return torch.from_numpy(self.frames[nearest].copy()).float()
+        (nearest,), (filmed,) = nearest_frames(self.times, torch.tensor([time], dtype=torch.float64))
+        return torch.from_numpy(self.frames[int(nearest)].copy()).float() if filmed else None
 
     def may_hold(self, frame: Tensor) -> Tensor:
         """Which points the camera does not see as background, bool, shape [P]."""
