@@ -17,14 +17,13 @@ from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.views import Views
 from syncnerf.splats import Splats
-from syncnerf.through_rays import render_through_rays
 from syncnerf_gaussians.cloud import Cloud
 from syncnerf_gaussians.density import relocation
 from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture
 from syncnerf_gaussians.lives import Lives
 from syncnerf_gaussians.losses import dissimilarity
 from syncnerf_gaussians.motion import moved
-from syncnerf_gaussians.pictures import at_moments, before, before_slopes
+from syncnerf_gaussians.pictures import as_views, at_moments, before, before_slopes
 from syncnerf_gaussians.raster import (
     Influence,
     Raster,
@@ -108,7 +107,7 @@ class GaussiansBackend(Backend):
         if isinstance(question, RayQuestion):
             return self._ray_slopes(question)
         if not question.views.lens.is_ideal:
-            return render_through_rays(self._ray_slopes, question, self.execution.rays_at_once)
+            return as_views(self._ray_slopes(question.through_rays()), question.views)
         parts = []
         with torch.no_grad():
             for index in range(len(question)):
@@ -159,8 +158,7 @@ class GaussiansBackend(Backend):
 
     def _picture(self, raster: Raster, view: Views) -> Rendering:
         """A picture [1, H, W] of a view before its background."""
-        rendering = before(raster, self._background(view), view.far)
-        return rendering.changed(lambda values: values.reshape(1, view.height, view.width, *values.shape[1:]))
+        return as_views(before(raster, self._background(view), view.far), view)
 
     def _background(self, view: Views) -> Tensor:
         """What is behind a view's pixels, shape [H * W, 3] or [3]."""

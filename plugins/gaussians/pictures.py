@@ -10,6 +10,7 @@ from torch import Tensor
 
 from syncnerf.questions import Rendering, ViewQuestion
 from syncnerf.scene.camera import Intrinsics
+from syncnerf.scene.views import Views
 from syncnerf_gaussians.gaussians import Gaussians, PinholePicture
 from syncnerf_gaussians.raster import Raster
 
@@ -34,6 +35,11 @@ def before(raster: Raster, background: Tensor, far: Tensor | float) -> Rendering
     behind = 1.0 - raster.accumulation
     depth = None if raster.depth is None else raster.depth + behind * far
     return Rendering(raster.rgb + behind[:, None] * background, depth, raster.accumulation)
+
+
+def as_views(rendering: Rendering, views: Views) -> Rendering:
+    """The rendering of all pixels of B views, row by row, [B * H * W], as pictures [B, H, W]."""
+    return rendering.changed(lambda values: values.reshape(len(views), views.height, views.width, *values.shape[1:]))
 
 
 def before_slopes(
