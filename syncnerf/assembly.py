@@ -1,4 +1,4 @@
-"""From a job to a field behind its clock, and the sampler that feeds it."""
+"""From a job to a field behind its clock, and the batches that feed it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from syncnerf.config import Config, SceneConfig
 from syncnerf.errors import UserError
 from syncnerf.job import Job, open_scene
 from syncnerf.offsets_file import read_offsets, read_rates
-from syncnerf.sampling.rays import RaySampler
-from syncnerf.sampling.time_series import TimeSeriesSampler
-from syncnerf.sampling.views import ViewSampler
+from syncnerf.sampling.rays import RayBatches
+from syncnerf.sampling.time_series import TimeSeriesBatches
+from syncnerf.sampling.views import ViewBatches
 from syncnerf.scene import Scene
 from syncnerf.scene.geometry import NormalizedDeviceCoordinates, SceneGeometry
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
@@ -142,11 +142,11 @@ def _synchronized(scene: Scene, with_rates: bool) -> SyncResult:
     return synchronize(scene)
 
 
-def make_sampler(job: Job) -> RaySampler | TimeSeriesSampler | ViewSampler:
+def make_batches(job: Job) -> RayBatches | TimeSeriesBatches | ViewBatches:
     """The batch supply that the backend's spec asks for."""
     scene, settings = job.scene, job.config.sampling
     if job.spec.trains_on == "views":
-        return ViewSampler(scene, settings)
+        return ViewBatches(scene, settings)
     if job.spec.trains_on == "time_series":
-        return TimeSeriesSampler(scene, settings)
-    return RaySampler(scene, settings, job.config.training.steps)
+        return TimeSeriesBatches(scene, settings)
+    return RayBatches(scene, settings, job.config.training.steps)

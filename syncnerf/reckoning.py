@@ -21,7 +21,7 @@ from syncnerf.photometry import choose_pixels, linear_fit
 from syncnerf.questions import Batch, Question
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
-from syncnerf.training.batches import BatchSampler
+from syncnerf.training.batches import Batches
 
 logger = logging.getLogger(__name__)
 
@@ -70,13 +70,13 @@ class Reckoner:
     Args:
         synced: clock and field.
         scene: cameras and frames.
-        sampler: of the training's batches, whose loss is weighed against what was known.
+        batches: the training's, whose loss is weighed against what was known.
         steps: length of the training.
         seed: choice of the pixels.
     """
 
-    def __init__(self, synced: SyncedBackend, scene: Scene, sampler: BatchSampler, steps: int, seed: int = 0):
-        self.synced, self.scene, self.sampler = synced, scene, sampler
+    def __init__(self, synced: SyncedBackend, scene: Scene, batches: Batches, steps: int, seed: int = 0):
+        self.synced, self.scene, self.batches = synced, scene, batches
         self.device, self.seed = synced.device, seed
         self.last, self.shares = steps, {round(share * steps) for share in SHARES}
 
@@ -112,7 +112,7 @@ class Reckoner:
         wanted, most = BATCHES
         shown = torch.zeros(len(self.scene.cameras), dtype=torch.int64)
         for number in range(most):
-            batch = self.sampler.draw(generator, done + number)
+            batch = self.batches.draw(generator, done + number)
             shown[batch.cameras.unique()] += 1
             yield batch.to(self.device)
             if shown[list(self.scene.train)].min() >= wanted:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from syncnerf.assembly import assemble, make_sampler
+from syncnerf.assembly import assemble, make_batches
 from syncnerf.atomic import write_text
 from syncnerf.evaluation.pictures import depth_picture, error_picture
 from syncnerf.evaluation.views import Shot, render_shot
@@ -52,13 +52,13 @@ def train(job: Job) -> Training:
     """
     notes = _notes(job)
     with join_ranks(job.device) as ranks:
-        synced, sampler = assemble(job), make_sampler(job)
+        synced, batches = assemble(job), make_batches(job)
         trainer = Trainer(
             synced,
-            sampler,
+            batches,
             plan_of(job),
             ranks,
-            reckoner=Reckoner(synced, job.scene, sampler, job.course.steps, job.config.training.seed),
+            reckoner=Reckoner(synced, job.scene, batches, job.course.steps, job.config.training.seed),
             preview=lambda: _preview(synced, job.scene),
         )
         if job.checkpoint is not None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from wave_backend import synced_waves, wave_scene
 
-from syncnerf.assembly import assemble, make_sampler
+from syncnerf.assembly import assemble, make_batches
 from syncnerf.backend import Rendering
 from syncnerf.camera_colours import CameraColours, fit_colours
 from syncnerf.config import ColoursConfig, HeldOutConfig
@@ -179,7 +179,7 @@ def test_training_gives_colours_a_gradient_and_the_checkpoint_keeps_them(tiny_ar
     config = parse([*tiny_arguments, "--camera-colours=learn"])
     job = Job.of(config)
     scene, synced = job.scene, assemble(job)
-    batch = make_sampler(job).draw(torch.Generator().manual_seed(0))
+    batch = make_batches(job).draw(torch.Generator().manual_seed(0))
     rendering = synced.render_batch(batch, torch.Generator().manual_seed(0))
     sum(synced.losses(rendering, batch, 0).values()).backward()
     assert (synced.colours.biases.grad[list(scene.train)] != 0).any()

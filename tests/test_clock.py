@@ -14,7 +14,7 @@ from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig, SamplingConfig, TrainingConfig
 from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.questions import RayQuestion
-from syncnerf.sampling.rays import RaySampler
+from syncnerf.sampling.rays import RayBatches
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.plan import Plan
@@ -31,8 +31,8 @@ def make_trainer(scene: Scene, synced: SyncedBackend, folder, steps: int, **opti
         **{"steps": steps, "lr": 1e-3, "warmup_steps": 1, "log_every": 1000, "save_every": 0, "image_every": 0}
         | options
     )
-    sampler = RaySampler(scene, SamplingConfig(batch_size=256))
-    return Trainer(synced, sampler, Plan(config, folder, "waves", scene.names, scene.frame_interval))
+    batches = RayBatches(scene, SamplingConfig(batch_size=256))
+    return Trainer(synced, batches, Plan(config, folder, "waves", scene.names, scene.frame_interval))
 
 
 def scipy_offset(scene: Scene, camera: int, start: float) -> float:
@@ -254,18 +254,18 @@ def test_mode_off_is_bit_identical_to_training_without_offsets(tmp_path):
     synced = synced_waves(scene, OffsetsConfig(offset_mode="off"))
     make_trainer(scene, synced, tmp_path / "run", 30, lr_schedule="constant").fit()
     assert list(synced.clock.parameters()) == []
-    plain, sampler = WaveBackend(synced.clock.range), RaySampler(scene, SamplingConfig(batch_size=256))
+    plain, batches = WaveBackend(synced.clock.range), RayBatches(scene, SamplingConfig(batch_size=256))
     optimizer = torch.optim.Adam([plain.gain, plain.clock], lr=1e-3, eps=1e-15)
     generator = torch.Generator().manual_seed(0)
     for step in range(30):
-        batch = sampler.draw(generator, step)
+        batch = batches.draw(generator, step)
         optimizer.zero_grad()
         asked = RayQuestion(batch.rays, synced.clock.moments(batch.frame_times))
         (plain(asked).rgb - batch.rgb).square().mean().backward()
         optimizer.step()
     assert (plain.gain != 1.0).all()
     assert torch.equal(synced.backend.gain, plain.gain)
-    batch = sampler.draw(generator)
+    batch = batches.draw(generator)
     through = synced.render_batch(batch).rgb
     assert torch.equal(through, plain(RayQuestion(batch.rays, synced.clock.moments(batch.frame_times))).rgb)
     assert synced.clock.offsets().tolist() == [0.0] * 5

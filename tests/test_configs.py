@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_scene import write_scene
 
-from syncnerf.assembly import assemble, make_sampler, scene_to_synchronize
+from syncnerf.assembly import assemble, make_batches, scene_to_synchronize
 from syncnerf.cli import main
 from syncnerf.config import SceneConfig
 from syncnerf.job import Job, open_scene
@@ -38,12 +38,12 @@ def test_it_builds_and_takes_two_steps(path, tiny_scene, tmp_path):
     config = parse([f"--config={path}", f"--datadir={tiny_scene}", *OVERRIDES])
     job = Job.of(config)
     synced = assemble(job)
-    sampler = make_sampler(job)
-    trainer = Trainer(synced, sampler, replace(plan_of(job), folder=tmp_path))
+    batches = make_batches(job)
+    trainer = Trainer(synced, batches, replace(plan_of(job), folder=tmp_path))
     before = {name: value.detach().clone() for name, value in synced.named_parameters()}
     for _ in range(2):
         losses, rays = trainer.train_step()
-        assert rays == (sampler.width * sampler.height if job.spec.trains_on == "views" else 64)
+        assert rays == (batches.width * batches.height if job.spec.trains_on == "views" else 64)
         assert all(torch.isfinite(value) for value in losses.values())
     assert losses["photometric"] > 0
     moved = [name for name, value in synced.named_parameters() if not torch.equal(before[name], value)]

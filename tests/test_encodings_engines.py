@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from syncnerf.assembly import assemble, make_sampler
+from syncnerf.assembly import assemble, make_batches
 from syncnerf.config import TrainingConfig
 from syncnerf.encodings import engines
 from syncnerf.encodings.engines import ENGINES, choose_engine
@@ -97,7 +97,7 @@ def test_a_training_step_is_the_same_on_every_engine(tiny_arguments, tmp_path):
         job = Job.of(config)
         synced = assemble(job)
         assert synced.backend.field.features.static.engine == engine
-        trainer = Trainer(synced, make_sampler(job), replace(plan_of(job), folder=tmp_path))
+        trainer = Trainer(synced, make_batches(job), replace(plan_of(job), folder=tmp_path))
         losses[engine] = [trainer.train_step()[0]["photometric"].item() for _ in range(3)]
         trainer.supply.close()
     assert losses["triton"] == pytest.approx(losses["torch"], rel=1e-4)

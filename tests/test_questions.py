@@ -12,7 +12,7 @@ from syncnerf.config import HeldOutConfig, OffsetsConfig, SamplingConfig
 from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.photometry import choose_pixels
 from syncnerf.questions import SLOPES, RayBatch, ViewBatch, ViewQuestion
-from syncnerf.sampling.views import ViewSampler
+from syncnerf.sampling.views import ViewBatches
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.lens import Lens
 from syncnerf.scene.views import Views
@@ -85,7 +85,7 @@ def test_a_batch_of_views_asks_at_the_times_of_its_rays(tmp_path):
         clock.skews += torch.tensor([0.0, 0.01, -0.02, 0.03])
         clock.row_times += torch.tensor([0.0, 0.02, 0.03, -0.01])
     synced = SyncedBackend(clock, WaveBackend(clock.range))
-    batch = ViewSampler(scene, SamplingConfig(batch_size=200, view_side=8)).draw(torch.Generator().manual_seed(0), 0)
+    batch = ViewBatches(scene, SamplingConfig(batch_size=200, view_side=8)).draw(torch.Generator().manual_seed(0), 0)
     assert isinstance(batch, ViewBatch)
     count, pixels = len(batch), batch.views.width * batch.views.height
     each = torch.arange(count).repeat_interleave(pixels)

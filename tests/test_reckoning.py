@@ -10,8 +10,8 @@ from syncnerf.clock import Clock, ClockSpan
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig, SamplingConfig
 from syncnerf.reckoning import SHARES, Evidence, Reckoner, excess_variance, joint_covariance, loss_curvatures
-from syncnerf.sampling.rays import RaySampler
-from syncnerf.sampling.views import ViewSampler
+from syncnerf.sampling.rays import RayBatches
+from syncnerf.sampling.views import ViewBatches
 from syncnerf.synced import SyncedBackend
 
 PLANTED = [0.31, 0.0, -0.17, 0.42, 0.08]
@@ -64,7 +64,7 @@ def test_evidence_that_contradicts_its_own_errors_is_widened_to_what_it_is_worth
     assert np.mean(found) ** 0.5 == pytest.approx(0.05, rel=0.1)
 
 
-@pytest.mark.parametrize(("field", "supply"), [(WaveBackend, RaySampler), (WaveViews, ViewSampler)])
+@pytest.mark.parametrize(("field", "supply"), [(WaveBackend, RayBatches), (WaveViews, ViewBatches)])
 @pytest.mark.parametrize("power", [2, 4])
 def test_curvatures_of_the_loss_are_second_differences(tmp_path, field, supply, power):
     """Of whatever loss there is, beside the truth, where it is not one that Gauss-Newton's curvature tells."""
@@ -96,7 +96,7 @@ def test_batches_of_few_pictures_weigh_the_same_as_rays_of_all_cameras(tmp_path)
     """A picture is of one camera alone; over many of them the loss bends as over rays."""
     scene = wave_scene(tmp_path, PLANTED, frame_count=30, side=16, noise=0.1)
     pulls = []
-    for field, supply in ((WaveBackend, RaySampler), (WaveViews, ViewSampler)):
+    for field, supply in ((WaveBackend, RayBatches), (WaveViews, ViewBatches)):
         synced = SyncedBackend(clock_of(scene, OffsetsConfig(), STEPS, PLANTED, 0.05), None)
         synced.backend = field(synced.clock.range)
         reckoner = Reckoner(synced, scene, supply(scene, SamplingConfig(batch_size=256)), STEPS)
@@ -118,7 +118,7 @@ def trained(tmp_path, wrong: list[float], errors: float, gain: float = 1.0, nois
     with torch.no_grad():
         synced.backend.gain.fill_(gain)
     trainer = make_trainer(scene, synced, tmp_path / "run", STEPS, lr=1e-12)
-    trainer.reckoner = Reckoner(synced, scene, RaySampler(scene, SamplingConfig(batch_size=256)), STEPS)
+    trainer.reckoner = Reckoner(synced, scene, RayBatches(scene, SamplingConfig(batch_size=256)), STEPS)
     return synced, trainer
 
 
@@ -172,7 +172,7 @@ def test_what_was_learned_from_zero_gets_its_errors_and_stays(tmp_path):
     with torch.no_grad():
         clock.shifts.copy_(torch.tensor(PLANTED))
     synced = SyncedBackend(clock, WaveBackend(clock.range))
-    reckoner = Reckoner(synced, scene, RaySampler(scene, SamplingConfig(batch_size=256)), 100)
+    reckoner = Reckoner(synced, scene, RayBatches(scene, SamplingConfig(batch_size=256)), 100)
     before = clock.offsets().detach().clone()
     assert clock.stderr()[2:].isnan().all()
     assert not reckoner(70)

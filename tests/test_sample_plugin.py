@@ -12,7 +12,7 @@ import pytest
 import torch
 from test_training_resume import assert_same
 
-from syncnerf.assembly import assemble, make_sampler
+from syncnerf.assembly import assemble, make_batches
 from syncnerf.cli import main
 from syncnerf.job import Job
 from syncnerf.options import parse
@@ -122,7 +122,7 @@ def test_a_run_that_goes_on_from_a_checkpoint_is_the_one_that_did_not_stop(insta
 
 def test_processes_that_share_the_views_have_the_gradient_of_one(installed, arguments):
     job = Job.of(parse(arguments))
-    synced, batch = assemble(job), make_sampler(job).draw(torch.Generator().manual_seed(0), 0)
+    synced, batch = assemble(job), make_batches(job).draw(torch.Generator().manual_seed(0), 0)
     assert (len(batch), batch.pixel_count) == (12, 12 * 8 * 8)
 
     def gradients(parts) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from syncnerf.sampling.importance import ImportanceSettings, ImportanceWeights, 
 from syncnerf.sampling.importance_draws import ImportanceDraws
 from syncnerf.sampling.importance_weights import isg_weights, ist_weights, lower_median, window_extreme
 from syncnerf.sampling.permutation import EpochOrder
-from syncnerf.sampling.rays import RaySampler
+from syncnerf.sampling.rays import RayBatches
 from syncnerf.scene import load_scene
 
 
@@ -193,23 +193,23 @@ def places(batch, scene):
 
 
 def test_a_batch_is_what_the_scene_shows(scene):
-    sampler = RaySampler(scene, SamplingConfig(batch_size=40, dynamic_share=0.5), steps=10)
-    drawn = places(sampler.draw(torch.Generator().manual_seed(1), 3), scene)
+    batches = RayBatches(scene, SamplingConfig(batch_size=40, dynamic_share=0.5), steps=10)
+    drawn = places(batches.draw(torch.Generator().manual_seed(1), 3), scene)
     assert {camera for camera, _, _ in drawn} <= set(scene.train)
 
 
 def test_large_scenes_are_read_without_mapping_and_alike(scene, native, monkeypatch):
     config = SamplingConfig(batch_size=500, dynamic_share=0.3, importance="isg-ist")
-    mapped = RaySampler(scene, config).draw(torch.Generator().manual_seed(1), 3)
+    mapped = RayBatches(scene, config).draw(torch.Generator().manual_seed(1), 3)
     monkeypatch.setattr(rays, "RESIDENT_BYTES", 0)
-    sampler = RaySampler(scene, config)
-    sampler.draw(torch.Generator(), 0)
-    read = sampler.draw(torch.Generator().manual_seed(1), 3)
+    batches = RayBatches(scene, config)
+    batches.draw(torch.Generator(), 0)
+    read = batches.draw(torch.Generator().manual_seed(1), 3)
     torch.testing.assert_close(read.rgb, mapped.rgb, rtol=0, atol=0)
-    path = sampler.readers[0].path
+    path = batches.readers[0].path
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="cannot be read to its end"):
-        sampler.draw(torch.Generator().manual_seed(1), 4)
+        batches.draw(torch.Generator().manual_seed(1), 4)
 
 
 def test_pieces_are_read_wherever_they_lie(native, tmp_path):
@@ -231,23 +231,23 @@ def test_pieces_are_read_wherever_they_lie(native, tmp_path):
 
 @pytest.mark.parametrize("size", [1, 3, 4, 1023, 1024, 5000])
 def test_an_epoch_of_groups_visits_all_but_three_pixels(scene, size):
-    sampler = RaySampler(scene, SamplingConfig(batch_size=8))
-    sampler.uniform_ends = np.array([size])
+    batches = RayBatches(scene, SamplingConfig(batch_size=8))
+    batches.uniform_ends = np.array([size])
     whole = size - size % min(size, 4)
-    visited = sampler._uniform_indices(0, whole, seed=1)
+    visited = batches._uniform_indices(0, whole, seed=1)
     assert len(np.unique(visited)) == whole
     assert 0 <= visited.min() <= visited.max() < size
-    pieces = [sampler._uniform_indices(start, min(start + 7, whole), seed=1) for start in range(0, whole, 7)]
+    pieces = [batches._uniform_indices(start, min(start + 7, whole), seed=1) for start in range(0, whole, 7)]
     np.testing.assert_array_equal(np.concatenate(pieces), visited)
 
 
 def test_uniform_draws_do_not_repeat_within_an_epoch(scene):
-    sampler = RaySampler(scene, SamplingConfig(batch_size=1000), steps=100)
+    batches = RayBatches(scene, SamplingConfig(batch_size=1000), steps=100)
     generator = torch.Generator().manual_seed(5)
     total = len(scene.train) * FRAMES * HEIGHT * WIDTH
     keys = []
     for step in range(total // 1000):
-        batch = sampler.draw(generator, step)
+        batch = batches.draw(generator, step)
         keys.append(torch.cat([batch.cameras[:, None], batch.frame_times[:, None], batch.rays.directions], dim=-1))
     keys = torch.cat(keys)
     assert len(torch.unique(keys, dim=0)) == len(keys)
@@ -257,29 +257,29 @@ def test_uniform_draws_do_not_repeat_within_an_epoch(scene):
 def test_a_draw_is_a_function_of_generator_and_step(scene, kind):
     config = SamplingConfig(batch_size=64, dynamic_share=0.5, importance=kind)
     generator = torch.Generator().manual_seed(5)
-    sampler = RaySampler(scene, config, steps=8)
-    states, batches = [], []
+    batches = RayBatches(scene, config, steps=8)
+    states, drawn = [], []
     for step in range(8):
         states.append(generator.get_state())
-        batches.append(sampler.draw(generator, step))
-    other = RaySampler(scene, config, steps=8)
+        drawn.append(batches.draw(generator, step))
+    other = RayBatches(scene, config, steps=8)
     for step in (6, 2):
         resumed = torch.Generator()
         resumed.set_state(states[step])
         again = other.draw(resumed, step)
-        torch.testing.assert_close(again.rgb, batches[step].rgb, rtol=0, atol=0)
-        torch.testing.assert_close(again.frame_times, batches[step].frame_times, rtol=0, atol=0)
+        torch.testing.assert_close(again.rgb, drawn[step].rgb, rtol=0, atol=0)
+        torch.testing.assert_close(again.frame_times, drawn[step].frame_times, rtol=0, atol=0)
 
 
 def test_importance_is_drawn_in_proportion_and_switched_by_step(scene):
     config = SamplingConfig(batch_size=20_000, dynamic_share=1.0, importance="isg-ist", ist_shift=1)
-    sampler = RaySampler(scene, config, steps=10)
+    batches = RayBatches(scene, config, steps=10)
     # The upper rows never change: ISG leaves them out, IST keeps them at its floor.
     for step, expected_share in ((4, 0.0), (5, None)):
-        batch = sampler.draw(torch.Generator().manual_seed(0), step)
+        batch = batches.draw(torch.Generator().manual_seed(0), step)
         still = (batch.rgb * 255).round().eq(77).all(dim=-1).double().mean().item()
         if expected_share is None:
-            weights = sampler.importance["ist"].cameras
+            weights = batches.importance["ist"].cameras
             quiet = sum(w.weights[: FRAMES * HEIGHT * WIDTH].reshape(FRAMES, -1)[:, : 4 * WIDTH].sum() for w in weights)
             expected_share = quiet / sum(w.total for w in weights)
             assert expected_share > 0.02

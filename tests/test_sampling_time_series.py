@@ -9,7 +9,7 @@ from format_scenes import CAMERAS, FORMATS, FRAMES, HEIGHT, WIDTH
 from syncnerf.config import SamplingConfig
 from syncnerf.errors import UserError
 from syncnerf.sampling import time_series
-from syncnerf.sampling.time_series import TimeSeriesSampler, frame_changes, nearby_maximum
+from syncnerf.sampling.time_series import TimeSeriesBatches, frame_changes, nearby_maximum
 from syncnerf.scene import load_scene
 from syncnerf.scene.camera import Camera
 
@@ -29,8 +29,8 @@ def scene(tmp_path):
 
 
 def draw(scene, step: int = 0, seed: int = 0, **options):
-    sampler = TimeSeriesSampler(scene, SamplingConfig(**{"batch_size": 50, "dynamic_reach": 0, **options}))
-    return sampler.draw(torch.Generator().manual_seed(seed), step)
+    batches = TimeSeriesBatches(scene, SamplingConfig(**{"batch_size": 50, "dynamic_reach": 0, **options}))
+    return batches.draw(torch.Generator().manual_seed(seed), step)
 
 
 def pixel_of(scene, camera: Camera, direction: torch.Tensor) -> tuple[int, int]:
@@ -78,10 +78,10 @@ def test_the_dynamic_share_is_on_changing_pixels(scene):
 
 
 def test_the_uniform_share_visits_every_pixel_once_an_epoch(scene):
-    sampler = TimeSeriesSampler(scene, SamplingConfig(batch_size=HEIGHT * WIDTH))
+    batches = TimeSeriesBatches(scene, SamplingConfig(batch_size=HEIGHT * WIDTH))
     seen = []
     for step in range(len(scene.train)):
-        batch = sampler.draw(torch.Generator().manual_seed(1), step)
+        batch = batches.draw(torch.Generator().manual_seed(1), step)
         seen.append(torch.cat([batch.cameras[:, None].float(), batch.rays.directions], dim=1))
     assert len(torch.unique(torch.cat(seen), dim=0)) == len(scene.train) * HEIGHT * WIDTH
 
@@ -103,9 +103,9 @@ def test_frames_in_which_more_changes_come_more_often(scene):
         video[FRAMES // 2 :] = 90  # everything changes at once, nothing before or after
         np.save(path, video)
     scene._frames.clear()
-    sampler = TimeSeriesSampler(scene, SamplingConfig(batch_size=20, time_frames=1, time_sampling="change"))
+    batches = TimeSeriesBatches(scene, SamplingConfig(batch_size=20, time_frames=1, time_sampling="change"))
     generator = torch.Generator().manual_seed(0)
-    shown = torch.cat([sampler.draw(generator, step).frame_times.unique() for step in range(300)])
+    shown = torch.cat([batches.draw(generator, step).frame_times.unique() for step in range(300)])
     counts = torch.bincount((shown * scene.cameras[0].fps).round().long(), minlength=FRAMES)
     assert counts.argmax() == FRAMES // 2
     assert (counts > 0).sum() > 1, "still frames keep a chance"
@@ -133,4 +133,4 @@ def test_a_moving_camera_is_refused(scene):
     cameras[scene.train[1]] = type(camera)(**{**vars(camera), "camera_to_world": poses})
     scene.cameras = tuple(cameras)
     with pytest.raises(UserError, match=rf"camera {camera.name} moves.*--backend kplanes"):
-        TimeSeriesSampler(scene, SamplingConfig())
+        TimeSeriesBatches(scene, SamplingConfig())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from syncnerf.assembly import assemble, make_sampler
+from syncnerf.assembly import assemble, make_batches
 from syncnerf.cli import main
 from syncnerf.errors import UserError
 from syncnerf.job import Job
@@ -47,7 +47,7 @@ def make_trainer(
     job = Job.of(config)
     job = job if stored is None else replace(job, checkpoint=load_checkpoint(stored, job.spec.name, job.scene.names))
     folder.mkdir(parents=True, exist_ok=True)
-    return Trainer(assemble(job), make_sampler(job), replace(plan_of(job), folder=folder, about={}), ranks)
+    return Trainer(assemble(job), make_batches(job), replace(plan_of(job), folder=folder, about={}), ranks)
 
 
 def load(trainer: Trainer, path: Path) -> Checkpoint:

@@ -11,7 +11,7 @@ from wave_backend import synced_waves, wave_colours, wave_scene
 from syncnerf.backend import Replacement
 from syncnerf.config import OffsetsConfig, SamplingConfig, TrainingConfig
 from syncnerf.errors import UserError
-from syncnerf.sampling.rays import RaySampler
+from syncnerf.sampling.rays import RayBatches
 from syncnerf.training.plan import Plan
 from syncnerf.training.schedule import Course, learning_rate_factor
 from syncnerf.training.trainer import Trainer
@@ -59,9 +59,9 @@ def test_another_length_is_reached_without_a_jump():
 def make_trainer(tmp_path, **options) -> Trainer:
     scene = wave_scene(tmp_path, [0.0, 0.1, 0.2])
     synced = synced_waves(scene, OffsetsConfig(offset_lr=0.01))
-    sampler = RaySampler(scene, SamplingConfig(batch_size=16))
+    batches = RayBatches(scene, SamplingConfig(batch_size=16))
     config = TrainingConfig(**{"steps": 20, "warmup_steps": 5, "log_every": 1, "lr": 0.02} | options)
-    return Trainer(synced, sampler, Plan(config, tmp_path, "waves", scene.names, scene.frame_interval))
+    return Trainer(synced, batches, Plan(config, tmp_path, "waves", scene.names, scene.frame_interval))
 
 
 def test_every_group_follows_the_schedule_from_its_own_height(tmp_path):
@@ -144,8 +144,8 @@ def test_batches_are_rays_with_the_true_colours_of_their_pixels(tmp_path):
     """Against the closed form: colour, direction, camera and frame time of a ray belong together."""
     offsets = [0.0, 0.1, -0.2]
     scene = wave_scene(tmp_path, offsets)
-    sampler = RaySampler(scene, SamplingConfig(batch_size=500, dynamic_share=0.5))
-    batch = sampler.draw(torch.Generator().manual_seed(0))
+    batches = RayBatches(scene, SamplingConfig(batch_size=500, dynamic_share=0.5))
+    batch = batches.draw(torch.Generator().manual_seed(0))
     times = batch.frame_times + torch.tensor(offsets, dtype=torch.float64)[batch.cameras]
     expected = wave_colours(batch.rays.directions.double().numpy(), times.numpy())
     torch.testing.assert_close(batch.rgb.double(), torch.from_numpy(expected), atol=0.6 / 255, rtol=0)
@@ -153,5 +153,5 @@ def test_batches_are_rays_with_the_true_colours_of_their_pixels(tmp_path):
     assert len(set(batch.frame_times.tolist())) == 20
     centres = torch.stack([camera.camera_to_world[:3, 3] for camera in scene.cameras])
     assert torch.equal(batch.rays.origins, centres[batch.cameras])
-    again = sampler.draw(torch.Generator().manual_seed(0))
+    again = batches.draw(torch.Generator().manual_seed(0))
     assert torch.equal(batch.rays.directions, again.rays.directions)

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from compare_engines import compare, peak_memory, waiting
 
-from syncnerf.assembly import assemble, make_sampler
+from syncnerf.assembly import assemble, make_batches
 from syncnerf.cli import report_user_errors
 from syncnerf.evaluation.views import Shot, render_shot
 from syncnerf.job import Job
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     scene.frame_cache.prepare(scene.cameras)
     synced = assemble(job)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(synced, make_sampler(job), replace(plan_of(job), folder=Path(folder)))
+        trainer = Trainer(synced, make_batches(job), replace(plan_of(job), folder=Path(folder)))
         steps, rays = time_steps(trainer, own.measure_warmup, own.measure_steps)
     frames = time_frames(synced, scene, own.measure_frames)
     median = statistics.median(steps)

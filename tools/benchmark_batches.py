@@ -26,7 +26,7 @@ import torch
 
 from syncnerf.config import SamplingConfig
 from syncnerf.errors import UserError
-from syncnerf.sampling.rays import RaySampler
+from syncnerf.sampling.rays import RayBatches
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.scene import Scene
@@ -65,15 +65,15 @@ def made_scene(folder: Path, size: tuple[int, int, int, int]) -> Scene:
     return Scene(folder, "made", cameras, FrameCache(folder, sources), (0,), bounds, 1.0, 10.0)
 
 
-def milliseconds(sampler: RaySampler, batches: int) -> tuple[list[float], list[float]]:
+def milliseconds(batches: RayBatches, count: int) -> tuple[list[float], list[float]]:
     """Time of each batch as it comes, and once more right after, when its pages are in the system's cache for sure."""
     generator, first, again = torch.Generator().manual_seed(0), [], []
-    for step in range(batches):
+    for step in range(count):
         state = generator.get_state()
         for times in (first, again):
             generator.set_state(state)
             start = time.perf_counter()
-            sampler.draw(generator, step)
+            batches.draw(generator, step)
             times.append(1000.0 * (time.perf_counter() - start))
     return first, again
 
@@ -100,12 +100,12 @@ def run(arguments: argparse.Namespace) -> dict:
         start = time.perf_counter()
         scene.frame_cache.prepare(scene.cameras)
         result = {"gigabytes": float(np.prod(arguments.size) * 3 / 1e9), "written_s": time.perf_counter() - start}
-        sampler = RaySampler(scene, config)
-        first, again = milliseconds(sampler, arguments.batches)
+        batches = RayBatches(scene, config)
+        first, again = milliseconds(batches, arguments.batches)
         result["as_they_come"], result["warm"] = summary(first), summary(again)
         if arguments.importance:
             start = time.perf_counter()
-            weighted = RaySampler(scene, replace(config, dynamic_share=1.0, importance="isg-ist"), arguments.batches)
+            weighted = RayBatches(scene, replace(config, dynamic_share=1.0, importance="isg-ist"), arguments.batches)
             result["importance_computed_s"] = time.perf_counter() - start
             first, again = milliseconds(weighted, arguments.batches)
             result["importance_as_they_come"], result["importance_warm"] = summary(first), summary(again)
@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> dict:
         if result["gigabytes"] < arguments.in_memory:
             for camera in scene.train:
                 scene._frames[camera] = np.array(scene.frames(camera))
-            result["from_memory"] = summary(milliseconds(RaySampler(scene, config), arguments.batches)[1])
+            result["from_memory"] = summary(milliseconds(RayBatches(scene, config), arguments.batches)[1])
         return result
     finally:
         shutil.rmtree(folder)

@@ -15,7 +15,7 @@ import torch
 from phase_times import timed_phases
 from torch.utils.flop_counter import FlopCounterMode
 
-from syncnerf.assembly import assemble, make_sampler
+from syncnerf.assembly import assemble, make_batches
 from syncnerf.config import Config
 from syncnerf.encodings.engines import ENGINES, missing
 from syncnerf.job import Job, choose_device
@@ -129,7 +129,7 @@ def make_trainer(config: Config, folder: Path, ranks: Ranks | None = None) -> Tr
     """A trainer as the command makes it, without records."""
     job = Job.of(config)
     job.scene.frame_cache.prepare(job.scene.cameras)
-    return Trainer(assemble(job), make_sampler(job), replace(plan_of(job), folder=folder), ranks)
+    return Trainer(assemble(job), make_batches(job), replace(plan_of(job), folder=folder), ranks)
 
 
 def count_flops(config: Config) -> int:

@@ -20,7 +20,7 @@ import torch
 from moving_spheres import Spheres, sphere_scene
 from torch import Tensor
 
-from syncnerf.assembly import assemble, make_sampler
+from syncnerf.assembly import assemble, make_batches
 from syncnerf.evaluation.offset_errors import aligned_errors
 from syncnerf.job import Job
 from syncnerf.options import parse
@@ -86,10 +86,10 @@ def train(scene: Scene, options: list[str], folder: Path) -> tuple[Tensor, Train
     """Train on a scene; returns sync's offsets (the training's start), and the trainer."""
     folder.mkdir()
     job = Job.of(parse([*OPTIONS, *options]), scene)
-    synced, sampler = assemble(job), make_sampler(job)
+    synced, batches = assemble(job), make_batches(job)
     start = synced.clock.offsets().detach().clone()
-    reckoner = Reckoner(synced, scene, sampler, job.course.steps)
-    trainer = Trainer(synced, sampler, replace(plan_of(job), folder=folder), reckoner=reckoner)
+    reckoner = Reckoner(synced, scene, batches, job.course.steps)
+    trainer = Trainer(synced, batches, replace(plan_of(job), folder=folder), reckoner=reckoner)
     trainer.fit()
     return start, trainer
 

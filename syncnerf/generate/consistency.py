@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import interpolate
 
-from syncnerf.assembly import assemble, make_sampler
+from syncnerf.assembly import assemble, make_batches
 from syncnerf.config import Config
 from syncnerf.errors import UserError
 from syncnerf.evaluation.evaluate import evaluate
@@ -88,7 +88,7 @@ def _fitted(scene: Scene, index: int, config: Config) -> tuple[float, float | No
     job = Job.of(config, scene)
     synced = assemble(job)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(synced, make_sampler(job), replace(plan_of(job), folder=Path(folder)))
+        trainer = Trainer(synced, make_batches(job), replace(plan_of(job), folder=Path(folder)))
         if trainer.fit() is not None:
             raise KeyboardInterrupt
     evaluation = evaluate(

@@ -29,7 +29,7 @@ STRETCH = 1024
 """Pixels of such a stretch; those drawn together uniformly are a quarter of it apart."""
 
 
-class RaySampler:
+class RayBatches:
     """Draws rays over all training cameras: a share where the video changes, the rest anywhere.
 
     The rest visits every pixel of every frame (but for three at most) once before any comes again. The other share is

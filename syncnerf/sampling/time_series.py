@@ -23,7 +23,7 @@ CHANGE_FLOOR = 0.1
 """Smallest weight of a frame, as a share of the mean, when frames are drawn by change."""
 
 
-class TimeSeriesSampler:
+class TimeSeriesBatches:
     """Draws pixels over all training cameras: a share of those that change, the rest anywhere, each with T frames.
 
     All pixels of a camera get the same frames in a step, so that a backend can answer their common moments at once.

@@ -14,7 +14,7 @@ from syncnerf.scene.scene import Scene
 from syncnerf.scene.views import Views
 
 
-class ViewSampler:
+class ViewBatches:
     """Draws views over all training cameras and their frames, all alike, each frame as often as any other.
 
     All views of a batch have one size: the whole picture, or a part of ``view_side`` pixels a side at most that lies

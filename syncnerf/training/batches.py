@@ -13,8 +13,8 @@ from syncnerf.questions import Batch
 from syncnerf.training.ranks import Ranks
 
 
-class BatchSampler(Protocol):
-    """What supplies the steps."""
+class Batches(Protocol):
+    """What batches of a training are drawn from."""
 
     def draw(self, generator: torch.Generator, step: int) -> Batch:
         """One batch on the CPU, a function of the generator and of the step alone."""
@@ -27,15 +27,15 @@ class BatchSupply:
     that of the next batch to be handed out, whatever else has been drawn.
 
     Args:
-        sampler: draws batches, always for all processes.
+        batches: where they are drawn, always for all processes.
         seed: of the batches' generator.
         device: where batches go; for CUDA they are copied from pinned memory.
         ranks: this process among the others.
         ahead: batches drawn in advance; 0 draws each when it is asked for.
     """
 
-    def __init__(self, sampler: BatchSampler, seed: int, device: torch.device, ranks: Ranks, ahead: int):
-        self.sampler, self.device, self.ranks, self.ahead = sampler, device, ranks, ahead
+    def __init__(self, batches: Batches, seed: int, device: torch.device, ranks: Ranks, ahead: int):
+        self.batches, self.device, self.ranks, self.ahead = batches, device, ranks, ahead
         self._generator = torch.Generator().manual_seed(seed)
         self._state = self._generator.get_state()
         self._pending: deque[tuple[int, Future]] = deque()
@@ -76,7 +76,7 @@ class BatchSupply:
         self._generator.set_state(self._state)
 
     def _draw(self, step: int) -> tuple[Batch, float, Tensor]:
-        batch, share = self.ranks.part(self.sampler.draw(self._generator, step))
+        batch, share = self.ranks.part(self.batches.draw(self._generator, step))
         if self.device.type == "cuda":
             batch = batch.apply(Tensor.pin_memory)
         return batch, share, self._generator.get_state()

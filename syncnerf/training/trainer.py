@@ -14,7 +14,7 @@ from torch.profiler import record_function
 
 from syncnerf.errors import UserError
 from syncnerf.synced import SyncedBackend
-from syncnerf.training.batches import BatchSampler, BatchSupply
+from syncnerf.training.batches import Batches, BatchSupply
 from syncnerf.training.checkpoints import Checkpoint, save_checkpoint
 from syncnerf.training.interruption import Interruption
 from syncnerf.training.journal import Journal
@@ -31,7 +31,7 @@ class Trainer:
 
     Args:
         synced: offsets and field.
-        sampler: the batches.
+        batches: where each step draws one.
         plan: what the training is.
         ranks: this process among those that train together; alone by default.
         reckoner: weighs what was known of the clock where it is time for it, told how many steps are done, and says
@@ -42,7 +42,7 @@ class Trainer:
     def __init__(
         self,
         synced: SyncedBackend,
-        sampler: BatchSampler,
+        batches: Batches,
         plan: Plan,
         ranks: Ranks | None = None,
         reckoner: Callable[[int], bool] | None = None,
@@ -55,7 +55,7 @@ class Trainer:
         self.ranks = ranks or Ranks()
         config, device = plan.config, synced.device
         ahead = config.prefetch if config.prefetch >= 0 else 2 * (device.type == "cuda")
-        self.supply = BatchSupply(sampler, config.seed, device, self.ranks, ahead)
+        self.supply = BatchSupply(batches, config.seed, device, self.ranks, ahead)
         self.generator = torch.Generator(device)
         self.ranks.share_state(synced)
         self.work = TrainingStep(synced, config, self.ranks, self.course)
