@@ -18,6 +18,7 @@ MODULES = (
     "syncnerf.through_rays",
     "syncnerf.encodings.fused_mlp",
     "syncnerf.encodings.hash_grid",
+    "syncnerf.encodings.plane_samples",
     "syncnerf.encodings.spherical_harmonics",
     "syncnerf.evaluation.camera_paths",
     "syncnerf.evaluation.metrics",

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.encodings.engines import missing
+from syncnerf.encodings.plane_samples import plane_samples
 from syncnerf.native import addresses, compile_native
 
 PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -60,11 +61,8 @@ def plane_features_torch(
         product: Tensor | float = 1.0
         for pair, plane in zip(PAIRS, planes[start : start + len(PAIRS)], strict=True):
             # Not by a list: it would be copied to the device in every step.
-            grid = torch.stack([coordinates[:, axis] for axis in pair], dim=-1)[None, :, None]
-            sample = torch.nn.functional.grid_sample(
-                plane.permute(2, 0, 1)[None], grid, align_corners=True, padding_mode="border"
-            )
-            product = product * sample[0, :, :, 0].T
+            at = torch.stack([coordinates[:, axis] for axis in pair], dim=-1)
+            product = product * plane_samples(plane, at)
         scales.append(product)
     return torch.cat(scales, dim=-1)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from syncnerf.encodings.plane_samples import plane_samples
 from syncnerf_mixvoxels.vm_lookup import LINE_AXES, PLANE_AXES, vm_features
 
 
@@ -75,7 +76,4 @@ class VMGrid(nn.Module):
 
 def _resampled(plane: Tensor, at: Tensor) -> Tensor:
     """Bilinear samples [H, W, C] of a plane [second, first, C] at (first, second) in [-1, 1], shape [H, W, 2]."""
-    image = torch.nn.functional.grid_sample(
-        plane.permute(2, 0, 1)[None], at[None], align_corners=True, padding_mode="border"
-    )
-    return image[0].permute(1, 2, 0).contiguous()
+    return plane_samples(plane, at.reshape(-1, 2)).reshape(*at.shape[:2], -1).contiguous()

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from syncnerf.encodings.plane_samples import plane_samples
 from syncnerf.native import addresses, compile_native
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
@@ -55,17 +56,9 @@ def vm_features_torch(
     groups = []
     for plane, line, plane_axes, line_axis in zip(planes, lines, PLANE_AXES, LINE_AXES, strict=True):
         along = points[:, line_axis]
-        on_line = _sample(line[:, None], torch.stack([torch.zeros_like(along), along], dim=-1))
-        groups.append(_sample(plane, points[:, list(plane_axes)]) * on_line)
+        on_line = plane_samples(line[:, None], torch.stack([torch.zeros_like(along), along], dim=-1))
+        groups.append(plane_samples(plane, points[:, list(plane_axes)]) * on_line)
     return torch.cat(groups, dim=-1)
-
-
-def _sample(plane: Tensor, at: Tensor) -> Tensor:
-    """Bilinear samples [N, C] of a plane [second, first, C] at (first, second) in [-1, 1], shape [N, 2]."""
-    sampled = torch.nn.functional.grid_sample(
-        plane.permute(2, 0, 1)[None], at[None, :, None], align_corners=True, padding_mode="border"
-    )
-    return sampled[0, :, :, 0].T
 
 
 def _check_shapes(points: Tensor, planes: list[Tensor], lines: list[Tensor]) -> None:
