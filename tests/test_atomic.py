@@ -36,10 +36,15 @@ def test_an_error_leaves_what_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_has_the_usual_rights(tmp_path):
+def test_files_and_folders_have_the_usual_rights(tmp_path):
     (tmp_path / "plain.txt").write_text("")
+    (tmp_path / "plain").mkdir()
     write_text(tmp_path / "whole.txt", "")
+    with atomic_folder(tmp_path / "whole"):
+        pass
     assert (tmp_path / "whole.txt").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
+    # Others may look in, whatever the user's mask takes from a plain folder's rights.
+    assert (tmp_path / "whole").stat().st_mode & 0o755 == (tmp_path / "plain").stat().st_mode & 0o755
 
 
 @pytest.mark.parametrize("make", [atomic_file, atomic_folder])

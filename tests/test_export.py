@@ -240,7 +240,7 @@ def test_freemocap_gets_equally_many_frames_and_a_timecode(export):
 
 def test_copies_begin_at_the_sources_own_timecode(own_scene, offsets, tmp_path):
     """The reference's (frame 0 is its 10:00:00:05): the common time begins 1.8 frames later, at 10 frames a second."""
-    for name, start in (("cam01", "10:00:00:05"), ("cam03", "23:00:00:00")):
+    for name, start in (("cam00", "23:00:00:00"), ("cam01", "10:00:00:05"), ("cam03", "23:00:00:00")):
         copy_streams([own_scene / f"{name}.mp4"], own_scene / f"{name}.mp4", start)
     out = tmp_path / "exported"
     assert main(["export", f"--datadir={own_scene}", f"--offsets={offsets}", "--to=aligned", f"--out={out}"]) == 0

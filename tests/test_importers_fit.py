@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from syncnerf.importers.formats import read_calibration
 from syncnerf.importers.import_scene import import_scene
 from syncnerf.scene import load_scene
 from syncnerf.scene.read_options import ReadOptions
-from syncnerf.sync.conventions import Reading, is_best_reading
+from syncnerf.sync.comparison import Comparison
+from syncnerf.sync.conventions import Reading, better_reading, is_best_reading
 
 FPS, FRAMES, SIDE = 12, 84, 32
 FOCAL = 0.5 * SIDE / np.tan(0.5 * ANGLE)
@@ -177,6 +179,20 @@ def test_the_given_reading_is_best_for_the_rig_and_for_each_camera(monkeypatch, 
     monkeypatch.setattr("syncnerf.sync.conventions.agreements", lambda prepared, cameras: found[cameras[0]])
     readings = [Reading(name, (name, name, name), frozenset(range(3))) for name in found]
     assert is_best_reading(None, given, readings) == best
+
+
+@pytest.mark.parametrize(("agreed", "named"), [(1.4, False), (4.0, False), (6.0, True)])
+def test_swapped_cameras_must_agree_about_as_well_as_the_others(monkeypatch, agreed, named):
+    """Chance makes some of many readings better; the right one comes near to the pairs that are right already."""
+    given = dict.fromkeys(combinations(range(4), 2), 1.0) | {(2, 3): 10.0}
+    changed = {pair: agreed for pair in given if pair != (2, 3)}
+    monkeypatch.setattr("syncnerf.sync.conventions.agreements", lambda *_: changed)
+    monkeypatch.setattr("syncnerf.sync.conventions.seen_by", lambda *_: None)
+    monkeypatch.setattr("syncnerf.sync.conventions.compare_pair", lambda _, *pair: Comparison(*pair[:2], None, 1, ""))
+    found = better_reading(None, given, [Reading("swapped", (), frozenset((0, 1)))], 1)
+    assert (found is not None) == named
+    if named:
+        assert (found.said, found.gain, found.pairs) == ("swapped", pytest.approx(agreed), 6)
 
 
 @pytest.mark.parametrize(("metres", "warned"), [(1.0, False), (1e-3, True), (1e3, True)])

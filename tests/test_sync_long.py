@@ -23,8 +23,9 @@ from syncnerf.scene.excerpts import Excerpt
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.video import VideoSource
 from syncnerf.sync import synchronize
-from syncnerf.sync.long import Windows, fit_line
+from syncnerf.sync.long import Windows, fit_line, synchronize_long
 from syncnerf.sync.prior import PriorLag
+from syncnerf.sync.result import SyncResult
 from syncnerf.sync.tracks import Tracks
 
 OFFSETS = (0.07, 0.0, -0.83, 1.18)
@@ -75,6 +76,27 @@ def test_clocks_of_a_long_recording(folder, shortened):
     # Nothing is left of what passed through the cache.
     assert not list((folder / ".syncnerf_cache").glob("excerpt-*"))
     assert not list((folder / ".syncnerf_cache").glob("*.npy"))
+
+
+def test_clocks_that_begin_later_keep_their_own_zero(folder, shortened):
+    """What is found in excerpts, whose clocks begin at 0, and what priors say of whole recordings, fit together."""
+    scene = load_scene(folder)
+    first, second, *others = scene.cameras
+    later = replace(second, given_times=second.frame_times + 0.5)
+    scene = replace(scene, cameras=(first, later, *others))
+    seen = []
+
+    def short(part, max_offset, priors=()):
+        """All first frames of an excerpt are of one moment."""
+        seen.extend(prior.lag for prior in priors)
+        zeros = torch.zeros(len(part.cameras), dtype=torch.float64)
+        return SyncResult(part.names, part.reference, "epipolar", zeros, zeros + 0.01, [], [])
+
+    priors = [PriorLag(0, 1, 2.0, 0.1), PriorLag(1, 2, 2.0, 0.1), PriorLag(0, 2, 2.0, 0.1)]
+    result = synchronize_long(scene, short, None, False, priors)
+    assert seen == [1.5, 2.5, 2.0]
+    relative = result.offsets - result.offsets[0]
+    np.testing.assert_allclose(relative, [0.0, -0.5, 0.0, 0.0], atol=0.6 / FPS)
 
 
 def test_clocks_with_rates_are_told_without_drift(folder, shortened):

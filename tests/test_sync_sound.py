@@ -1,5 +1,6 @@
 """Sound as a prior: lags of synthetic tracks, stream starts, long recordings, and what they add to motion."""
 
+import importlib
 import json
 import sys
 from dataclasses import replace
@@ -271,6 +272,37 @@ def test_creation_times_are_coarse_lags(made, tmp_path):
     assert lags[0, 2].lag == pytest.approx(2.0 + 0.5 * duration)
     assert lags[0, 2].deviation == pytest.approx((3**2 + (3 + 0.5 * duration) ** 2) ** 0.5)
     assert {lag.share for lag in lags.values()} == {0.9}
+
+
+def test_creation_times_are_those_of_the_first_frame_on_any_clock(made, tmp_path):
+    """The first frame of the second camera is half a second after its clock's 0."""
+    notes = [{"creation_time": f"2026-06-01T10:00:0{second}Z"} for second in (7, 3, 5, 5)]
+    scene = with_metadata(made, tmp_path, notes)
+    first, second, *others = scene.cameras
+    later = replace(second, given_times=second.frame_times + 0.5)
+    lags = {(lag.first, lag.second): lag.lag for lag in creation_lags(replace(scene, cameras=(first, later, *others)))}
+    assert lags[0, 1] == pytest.approx(7 - 3 + 0.5)
+    assert lags[1, 2] == pytest.approx(3 - 5 - 0.5)
+    assert lags[0, 2] == pytest.approx(7 - 5)
+
+
+def test_sound_goes_before_timecodes_and_these_before_creation_times(made, monkeypatch):
+    module = importlib.import_module("syncnerf.sync.synchronize")
+    # Pairs of which all three, two and one tell a lag.
+    told = {"creation_lags": ((0, 1), (0, 2), (1, 2)), "timecode_lags": ((0, 1), (0, 2)), "sound_lags": ((0, 1),)}
+    for index, (name, pairs) in enumerate(told.items()):
+        lags = [PriorLag(*pair, 0.1 * index, 1.0) for pair in pairs]
+        monkeypatch.setattr(module, name, lambda *_, lags=lags: lags)
+    seen, compare = {}, module.compare_pair
+
+    def compared(cameras, first, second, max_offset, expected):
+        seen[first, second] = expected.get((first, second))
+        return compare(cameras, first, second, max_offset, expected)
+
+    monkeypatch.setattr(module, "compare_pair", compared)
+    synchronize(made)
+    found = {pair: prior.lag for pair, prior in seen.items() if prior is not None}
+    assert found == {(0, 1): 0.2, (0, 2): 0.1, (1, 2): 0.0}
 
 
 def test_equal_creation_times_say_nothing(made, tmp_path):

@@ -14,7 +14,7 @@ from torch import Tensor
 from syncnerf.scene import Camera
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.correlation import condition, correlate
-from syncnerf.sync.epipolar import EpipolarCameras, compare_pair, least_baseline
+from syncnerf.sync.epipolar import EpipolarCameras, compare_pair, least_baseline, unfit_pair
 from syncnerf.sync.landscape import heights
 from syncnerf.sync.pencils import pencil_view
 from syncnerf.sync.workers import in_parallel
@@ -182,9 +182,7 @@ def seen_by(prepared: EpipolarCameras, cameras: Sequence[Camera]) -> EpipolarCam
 
 
 def _agreement(prepared: EpipolarCameras, first: int, second: int) -> float:
-    if min(len(prepared.energies[camera].pixels) for camera in (first, second)) == 0:
-        return 0.0
-    if float((prepared.views[first].centre - prepared.views[second].centre).norm()) <= prepared.least_baseline:
+    if unfit_pair(prepared, first, second):
         return 0.0
     lines, informative, _ = prepared.signals(first, second)
     if len(lines[0]) == 0:

@@ -107,6 +107,16 @@ def _edges(camera: Camera, energy: MotionEnergy, rate: float) -> Tensor:
     return camera.frame_times[0] + steps / rate
 
 
+def unfit_pair(cameras: EpipolarCameras, first: int, second: int) -> str:
+    """Why two cameras share no epipolar lines with motion, whatever their lag; empty if they may."""
+    views = cameras.views
+    if float((views[first].centre - views[second].centre).norm()) <= cameras.least_baseline:
+        return "no baseline (both cameras stand in the same place)"
+    if min(len(cameras.energies[camera].pixels) for camera in (first, second)) == 0:
+        return "nothing moves in one of the videos"
+    return ""
+
+
 def compare_pair(
     cameras: EpipolarCameras, first: int, second: int, max_offset: float | None, expected: Expected | None = None
 ) -> Comparison:
@@ -122,12 +132,9 @@ def compare_pair(
         max_offset: largest lag between two cameras that is considered, seconds; None for what the videos allow.
         expected: lags that something else says; a peak there is preferred (see :func:`find_peak`).
     """
-    views = cameras.views
-    if float((views[first].centre - views[second].centre).norm()) <= cameras.least_baseline:
-        return Comparison(first, second, None, None, "no baseline (both cameras stand in the same place)")
-    for camera in (first, second):
-        if len(cameras.energies[camera].pixels) == 0:
-            return Comparison(first, second, None, None, "nothing moves in one of the videos")
+    unfit = unfit_pair(cameras, first, second)
+    if unfit:
+        return Comparison(first, second, None, None, unfit)
     lines, informative, step = cameras.signals(first, second)
     if len(lines[0]) == 0 or not all(signal.any() for signal in lines):
         return Comparison(first, second, None, None, "no epipolar line with motion in both")
