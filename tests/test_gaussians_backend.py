@@ -1,4 +1,4 @@
-"""The Gaussians backend's answers about views through a lens, which it follows ray by ray."""
+"""The Gaussians backend: its answers about views through a lens, which it follows ray by ray, and who moves where."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import torch
 from syncnerf.questions import ViewBatch, ViewQuestion
 from syncnerf.scene.lens import Lens
 from syncnerf.testing.samples import scene_geometry, some_views
-from syncnerf_gaussians.options import CloudConfig, ScaffoldConfig
+from syncnerf_gaussians.options import CloudConfig, DensityConfig, ScaffoldConfig
 from syncnerf_gaussians.spec import SPEC, GaussiansConfig
 
 HARDLY_ANY = Lens(k1=1e-9)
@@ -69,3 +69,29 @@ def test_training_through_a_lens_finds_those_that_show_nothing():
     torch.testing.assert_close(sums[0].sum(), answer.accumulation.sum().detach(), rtol=1e-4, atol=0)
     field.after_step(0)
     assert torch.equal(field.shown, sums)
+
+
+@pytest.mark.parametrize("idle", ["faint", "unseen"])
+def test_those_that_show_nothing_join_one_where_pictures_are_wrong(idle):
+    """Their moments of the optimizer, and those of the one that they join, start afresh; all others keep theirs."""
+    field, config = backend((1.0, 1.0, 1.0)), DensityConfig(relocate_every=10, relocate_start=20)
+    field.config = replace(field.config, density=config)
+    idlers = torch.tensor([3, 20, 41])
+    with torch.no_grad():
+        field.shown[0], field.shown[1, 7] = 1.0, 5.0
+        if idle == "faint":
+            field.cloud.opacity_logits[idlers] = torch.logit(torch.tensor(0.5 * config.idle_opacity))
+        else:
+            field.shown[0, idlers] = 0.5 * config.idle_share
+    before = field.cloud.means.detach().clone()
+    assert not field.after_step(19)
+    assert not field.after_step(28)
+    replacements = field.after_step(29)
+    moved = (field.cloud.means != before).any(dim=1).nonzero()[:, 0]
+    assert torch.equal(moved, idlers)
+    assert torch.equal(field.cloud.means[idlers], before[7].expand(3, 3))
+    rows = torch.arange(60)
+    rows[[3, 7, 20, 41]] = -1
+    assert replacements
+    assert all(torch.equal(one.rows, rows) and one.old is one.new for one in replacements)
+    assert not field.shown.any()

@@ -128,6 +128,9 @@ def test_gaussians_lie_on_the_points_and_go_with_their_nodes():
     assert 0.7 < float(rests.float().mean()) < 0.9  # 900 points rest, 200 move at any moment
     assert float((cloud.means[rests, 2] + 0.9).abs().max()) < 0.2
     assert (cloud.nodes[rests] == RESTING).all()
+    # As large as fits the distances of as many points as there are Gaussians on the floor of 30 by 30.
+    size = CloudConfig().start_size * (2 / 29) * (900 / int(rests.sum())) ** 0.5
+    torch.testing.assert_close(cloud.log_scales[rests].detach().exp(), torch.full((int(rests.sum()), 3), size))
     colours = 0.5 + CONSTANT * cloud.colours[:, 0].detach()
     assert float((colours[~rests] - torch.tensor([0.9, 0.1, 0.2])).abs().max()) < 1e-5
     # Carried to another moment they are on the ball as it is then.
