@@ -1,7 +1,9 @@
 """``syncnerf export --splats``: files read back by their layout, as viewers of Gaussians know it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,6 +65,14 @@ def test_faint_and_broken_ones_are_left_out():
     kept = splats.seen(1 / 255)
     assert torch.equal(kept.means, splats.means[[0, 3]])
     assert torch.equal(kept.harmonics, splats.harmonics[[0, 3]])
+
+
+def test_splats_elsewhere_are_the_same_to_the_last_bit_of_their_places():
+    splats, by = some_splats(5, 4), torch.tensor([1e5, -3.0, 0.25], dtype=torch.float64)
+    moved = splats.moved(by)
+    assert torch.equal(moved.means, (splats.means.double() + by).float())
+    for name in ("quaternions", "log_scales", "opacity_logits", "harmonics"):
+        assert torch.equal(getattr(moved, name), getattr(splats, name))
 
 
 def test_a_folder_that_is_no_run_takes_one_line(own_scene, tmp_path, capsys):
@@ -143,6 +153,29 @@ def test_moments_show_what_the_run_draws(finished, tiny_scene, tmp_path, capsys)
         rgb = drawn[:, :3] + (1 - drawn[:, 3:4]) * 1.0
         assert (rgb.reshape(expected.shape) - expected).abs().max() < 5e-3
     assert (moved[0] - moved[2]).norm() > 0
+
+
+def test_moments_lie_where_the_scenes_own_files_have_them_and_show_all_there_is(
+    finished, tiny_scene, tmp_path, monkeypatch
+):
+    """The field's world begins elsewhere; what is too faint for any picture is left out."""
+    pytest.importorskip("safetensors")
+    from syncnerf.export import splats as exporting
+
+    job, synced = exporting.restored(finished, tiny_scene)
+    with torch.no_grad():
+        synced.backend.cloud.opacity_logits[:50] = -9.0
+    by = torch.tensor([100.0, 20.0, -3.0], dtype=torch.float64)
+    elsewhere = SimpleNamespace(spec=job.spec, checkpoint=job.checkpoint, scene=replace(job.scene, origin=by))
+    monkeypatch.setattr(exporting, "restored", lambda run, datadir: (elsewhere, synced))
+    exporting.write_splats(finished, tiny_scene, 1, tmp_path / "splats")
+    with torch.no_grad():
+        here = synced.backend.splats(synced.clock.moments(torch.zeros((), dtype=torch.float64)))
+    seen = torch.sigmoid(here.opacity_logits) >= 1 / 255
+    assert not seen[:50].any()
+    found = columns_of(tmp_path / "splats" / "000000.ply")
+    expected = (here.means[seen].double() + by).float()
+    np.testing.assert_array_equal(np.stack([found[name] for name in "xyz"], 1), expected)
 
 
 def test_the_model_holds_every_parameter(finished, tiny_scene, tmp_path):

@@ -165,6 +165,37 @@ def test_wrong_offsets_make_fewer_tracks(balls):
     assert int(wrong.seen.sum()) < 0.5 * int(right.seen.sum())
 
 
+@pytest.mark.parametrize(
+    ("apart", "side", "known"),
+    # Pixels by which the rays of one moment miss each other; distance between the cameras, in distances to the point.
+    [
+        (1.0, 0.5, [True, True, True]), (2.0, 0.5, [True, False, True]),
+        (1.0, 0.09, [True, True, True]), (1.0, 0.05, []),
+    ],
+)  # fmt: skip
+def test_two_rays_make_a_point_if_they_pass_closely_and_at_an_angle(balls, apart, side, known):
+    point, focal = torch.tensor([0.0, 0.0, -4.0], dtype=torch.float64), 1000.0
+    times = torch.arange(FRAMES, dtype=torch.float64) / FPS
+    tracks = {}
+    for index, shift in ((0, 0.0), (1, apart)):
+        centre = torch.tensor([4.0 * side * index, 0.0, 0.0], dtype=torch.float64)
+        places = point.expand(FRAMES, 3).clone()
+        places[:, 1] += 0.02 * times
+        places[3, 1] += shift * 4.0 / focal
+        tracks[index] = RayTracks(
+            centre.expand(FRAMES, 3), normalize(places - centre, dim=-1)[:, None],
+            torch.ones(FRAMES, 1, dtype=torch.bool), torch.zeros(1, 3), times, focal,
+        )  # fmt: skip
+    found = triangulated_tracks(balls, tracks, torch.zeros(6, dtype=torch.float64), times[2:5])
+    assert found.seen[:, 0].tolist() == known if known else len(found) == 0
+    if known == [True, True, True]:  # the place that is nearest to both
+        rays = torch.stack([tracks[index].rays[3, 0] for index in (0, 1)])
+        across = torch.eye(3) - rays[:, :, None] * rays[:, None]
+        centres = torch.stack([tracks[index].centres[3] for index in (0, 1)])
+        nearest = torch.linalg.solve(across.sum(dim=0), (across @ centres[..., None]).sum(dim=0))[:, 0]
+        torch.testing.assert_close(found.places[1, 0], nearest.float(), atol=1e-5, rtol=0)
+
+
 def test_cameras_are_paired_with_those_beside_them(balls):
     pairs = camera_pairs(balls, (0, 2, 3, 5))
     assert pairs == [(0, 2), (0, 3), (0, 5), (2, 3), (2, 5), (3, 5)]
