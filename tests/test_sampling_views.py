@@ -5,7 +5,7 @@ import torch
 
 from syncnerf.config import SamplingConfig
 from syncnerf.sampling.statistics import pixel_statistics
-from syncnerf.sampling.views import ViewSampler
+from syncnerf.sampling.views import ViewBatches
 from syncnerf.scene import load_scene
 
 SIDE = 20
@@ -19,8 +19,8 @@ def scene(tiny_scene):
 @pytest.fixture(scope="module")
 def batch(scene):
     """A thousand small parts."""
-    sampler = ViewSampler(scene, SamplingConfig(batch_size=1000 * SIDE**2, view_side=SIDE))
-    return sampler.draw(torch.Generator().manual_seed(0), 0)
+    source = ViewBatches(scene, SamplingConfig(batch_size=1000 * SIDE**2, view_side=SIDE))
+    return source.draw(torch.Generator().manual_seed(0), 0)
 
 
 def test_views_show_what_the_videos_have_there(scene, batch):
@@ -58,7 +58,7 @@ def test_every_place_and_frame_comes_as_often_as_any(scene, batch):
 def test_a_side_beyond_the_picture_is_the_whole_picture(scene):
     size = scene.cameras[scene.train[0]].intrinsics
     for side in (0, 10_000):
-        sampler = ViewSampler(scene, SamplingConfig(batch_size=1, view_side=side))
-        batch = sampler.draw(torch.Generator().manual_seed(0), 0)
+        source = ViewBatches(scene, SamplingConfig(batch_size=1, view_side=side))
+        batch = source.draw(torch.Generator().manual_seed(0), 0)
         assert batch.rgb.shape == (1, size.height, size.width, 3)
         assert not batch.views.corners.any()
