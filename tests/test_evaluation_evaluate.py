@@ -72,6 +72,27 @@ def test_moments_that_no_training_camera_saw_are_scored_apart(scene, caplog):
     assert "PSNR - dB" in table
 
 
+def test_a_clock_that_runs_slow_decides_what_was_seen(scene):
+    """The test camera's last frames are beyond what was seen at its offset; at its rate they are not."""
+    synced, camera = synced_pattern(scene, TRUE_OFFSETS), scene.cameras[0]
+    last = max(synced.clock.offsets()[i].item() + scene.cameras[i].frame_times[-1].item() for i in scene.train)
+    offset = last - camera.frame_times[-3].item()
+    synced.clock.set_camera(0, offset, (last - offset) / camera.frame_times[-1].item() - 1.0)
+    assert evaluate(synced, scene, FULL).unseen_count == 0
+
+
+def test_a_moving_camera_is_rendered_from_each_frames_own_pose(scene):
+    """Whatever a backend likes to be asked for at once."""
+    synced, still = synced_pattern(scene, TRUE_OFFSETS), scene.cameras[0]
+    poses = torch.stack([scene.cameras[index % 3].pose(0) for index in range(still.frame_count)])
+    moving = replace(Shot.of_camera(scene, 0, range(4)), camera=replace(still, camera_to_world=poses))
+    synced.backend.times_at_once = 4
+    for frame, view in enumerate(render_shot(synced, moving)):
+        from_there = replace(moving.camera, camera_to_world=poses[frame])
+        shot = replace(moving, camera=from_there, frames=[frame], times=moving.times[frame : frame + 1])
+        torch.testing.assert_close(next(render_shot(synced, shot)).rgb, view.rgb)
+
+
 def test_holdout_scores_the_right_half_alone(scene):
     synced = synced_pattern(scene)
     frames = np.array(scene.frames(0))

@@ -11,7 +11,8 @@ import wave_backend
 from wave_backend import WaveBackend, clock_of, synced_waves, wave_colours, wave_scene
 
 from syncnerf import held_out
-from syncnerf.config import HeldOutConfig, OffsetsConfig
+from syncnerf.camera_colours import CameraColours
+from syncnerf.config import ColoursConfig, HeldOutConfig, OffsetsConfig
 from syncnerf.evaluation.evaluate import evaluate
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.views import evaluated_frames
@@ -107,6 +108,17 @@ def test_adam_can_be_chosen_and_agrees(scene, synced):
     assert found.seconds == pytest.approx(PLANTED[0], abs=2e-3)
     assert found.steps == 200
     assert np.isfinite(found.stderr)
+
+
+def test_colours_of_an_earlier_fit_say_nothing_to_a_later_one(scene):
+    clock = clock_of(scene, OffsetsConfig(), initial=[0.0, *PLANTED[1:]])
+    colours = CameraColours(ColoursConfig(camera_colours="learn"), len(scene.cameras), scene.test)
+    synced = SyncedBackend(clock, WaveBackend(clock.range), colours)
+    options = {"test_method": "adam", "test_adam_steps": 5, "test_pixels": 64}
+    first = fit(scene, synced, **options).seconds
+    synced.colours.set_camera(0, torch.full((3,), 0.5), torch.full((3,), 0.3))
+    synced.clock.set_camera(0, 0.0)
+    assert fit(scene, synced, **options).seconds == first
 
 
 def test_fitted_camera_is_the_evaluated_one(tmp_path):

@@ -11,6 +11,7 @@ from syncnerf.backend import Backend
 from syncnerf.config import HeldOutConfig, OffsetsConfig, SamplingConfig
 from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.photometry import choose_pixels
+from syncnerf.pixels import render_pixels
 from syncnerf.questions import SLOPES, RayBatch, ViewBatch, ViewQuestion
 from syncnerf.sampling.views import ViewBatches
 from syncnerf.scene.camera import Intrinsics
@@ -135,3 +136,33 @@ def test_slopes_of_pictures_are_found_forward_and_those_of_rays_backward(tmp_pat
     torch.testing.assert_close(pictures.slopes, rays.slopes.float(), rtol=1e-4, atol=1e-5)
     assert pictures.slopes.abs().max() > 0.1
     assert isinstance(WaveViews(clock.range), Backend)
+
+
+@pytest.mark.parametrize("unlike", ["poses", "readouts", "nothing"])
+def test_pixels_of_pictures_are_those_of_their_own_view(tmp_path, unlike):
+    """Views at one moment may differ in all else; what is alike is drawn once."""
+    scene = wave_scene(tmp_path, PLANTED)
+    views, others = (Views.of(scene.cameras[index], [0, 0], 2.0, 6.0) for index in (0, 1))
+    if unlike == "poses":
+        views = replace(views, poses=torch.stack([views.poses[0], others.poses[0]]))
+    readouts = torch.tensor([0.3, -0.3 if unlike == "readouts" else 0.3], dtype=torch.float64)
+    backend = WaveViews(torch.tensor([-1.0, 3.0], dtype=torch.float64)).eval()
+    question = ViewQuestion(views, torch.full((2,), 0.2, dtype=torch.float64), readouts)
+    places = torch.tensor([[5, 17, 143], [5, 60, 2]])
+    found = render_pixels(backend, question, places).rgb
+    assert backend.drawn == (1 if unlike == "nothing" else 2)
+    pictures = zip(backend(question).rgb.flatten(1, 2), places, strict=True)
+    expected = torch.stack([picture[own] for picture, own in pictures])
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_a_cameras_views_have_its_readout_time(tmp_path):
+    scene = wave_scene(tmp_path, PLANTED)
+    clock = clock_of(scene, OffsetsConfig(rolling_shutter="learn"))
+    with torch.no_grad():
+        clock.row_times.copy_(torch.tensor([0.01, 0.02, 0.03, -0.04]))
+    synced = SyncedBackend(clock, WaveBackend(clock.range))
+    question = synced.of_camera(3, views_of(scene.cameras[3], 0), scene.cameras[3].frame_times[:1])
+    rows = (torch.arange(12, dtype=torch.float64) + 0.5) / 12 - 0.5
+    expected = clock(torch.full((12,), 3), scene.cameras[3].frame_times[:1].expand(12), rows)
+    torch.testing.assert_close(question.row_times()[0], expected)

@@ -16,8 +16,9 @@ from syncnerf.cli import main
 from syncnerf.errors import UserError
 from syncnerf.job import Job
 from syncnerf.options import parse
+from syncnerf.resuming import changes, stored_options
 from syncnerf.train import plan_of
-from syncnerf.training.checkpoints import Checkpoint, list_checkpoints, load_checkpoint
+from syncnerf.training.checkpoints import Checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
 from syncnerf.training.interruption import Interruption
 from syncnerf.training.ranks import Ranks
 from syncnerf.training.trainer import Trainer
@@ -121,6 +122,22 @@ def test_resuming_an_older_checkpoint_drops_the_later_lines_of_the_log(tiny_argu
     assert again.step == 12
     again.fit()
     assert (tmp_path / "run" / "offsets.csv").read_text() == expected
+
+
+def test_only_changes_that_matter_are_told(tiny_arguments):
+    begun = parse(tiny_arguments)
+    now = parse([*tiny_arguments, "--prefetch=3", "--log-every=7", "--save-every=9", "--steps=999", "--offset-l1=0.5"])
+    stored = {"step": 5, "options": stored_options(begun)}
+    assert changes(now, stored) == ["from step 5 on: offset_l1 = 0.5 instead of 0.0"]
+
+
+def test_a_checkpoint_that_appears_while_a_run_waits_for_its_folder_is_not_written_over(tiny_arguments):
+    job = Job.of(parse([*tiny_arguments, "--resume"])).begun()
+    job.check_folder()
+    (job.folder / "checkpoints").mkdir(parents=True)
+    save_checkpoint(job.folder / "checkpoints", 3, {})
+    with pytest.raises(UserError, match="another run was writing there until now"):
+        job.check_folder()
 
 
 def test_checkpoint_of_another_configuration_is_refused_in_one_line(tiny_arguments, tmp_path):

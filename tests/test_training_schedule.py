@@ -13,6 +13,7 @@ from syncnerf.config import OffsetsConfig, SamplingConfig, TrainingConfig
 from syncnerf.errors import UserError
 from syncnerf.sampling.rays import RayBatches
 from syncnerf.training.plan import Plan
+from syncnerf.training.ranks import Ranks
 from syncnerf.training.schedule import Course, learning_rate_factor
 from syncnerf.training.trainer import Trainer
 
@@ -108,6 +109,15 @@ def test_moments_follow_the_rows_of_replaced_parameters_and_others_keep_theirs(t
     grown = backend.gain.detach().clone()
     trainer.train_step()
     assert not torch.equal(backend.gain.detach(), grown), "the new parameter is trained"
+
+
+def test_a_backends_statistics_are_added_up_over_processes(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    mine, sent = torch.ones(2), []
+    monkeypatch.setattr(trainer.synced.backend, "after_backward", lambda rendering, batch, step: [mine])
+    monkeypatch.setattr(Ranks, "add_up", lambda self, tensors: sent.extend(tensors))
+    trainer.train_step()
+    assert [tensor is mine for tensor in sent] == [True]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_by_name(tmp_path, monkeypatch):
