@@ -1,10 +1,15 @@
-"""Options that cancel each other: refused before anything is read, with the way to do what was meant."""
+"""Options that cancel each other: refused before anything is read, with the way to do what was meant, or told."""
 
 from __future__ import annotations
 
+import logging
+
 from syncnerf.backend import BackendSpec
-from syncnerf.config import Config, EvaluationConfig, OffsetsConfig, RunConfig, SamplingConfig
+from syncnerf.config import CONCERNS, Config, EvaluationConfig, OffsetsConfig, RunConfig, SamplingConfig
 from syncnerf.errors import UserError
+from syncnerf.option import idle_options
+
+logger = logging.getLogger(__name__)
 
 BATCHES = {"rays": "single rays", "time_series": "series of times", "views": "whole views"}
 """What is drawn, by what a backend trains on."""
@@ -28,6 +33,16 @@ def check_combinations(config: Config, spec: BackendSpec) -> None:
     ):
         if message:
             raise UserError(message)
+
+
+def warn_of_idle(config: Config) -> None:
+    """Say which options were given and do nothing, because of what another one chooses.
+
+    They are not refused: a configuration may serve for several choices.
+    """
+    for concern in (*CONCERNS, "backend_options"):
+        for cause, names in idle_options(getattr(config, concern)).items():
+            logger.warning("%s: without effect, because of %s", ", ".join(names), cause)
 
 
 def check_space(config: Config, spec: BackendSpec, space: str) -> None:

@@ -6,6 +6,10 @@ from typing import Any
 from syncnerf.option import Range, check_values, count, option, option_values, share, weight
 from syncnerf.scene.read_options import DISTANCE, DOWNSAMPLE
 
+LEARNED, IST = {"offset_mode": ("learn",)}, {"importance": ("ist", "isg-ist")}
+SEARCHED, ADAM = {"test_method": ("gauss-newton",)}, {"test_method": ("adam",)}
+"""With what an option does anything."""
+
 
 @dataclass(frozen=True)
 class SceneConfig:
@@ -49,24 +53,31 @@ class OffsetsConfig:
         6.25e-4,
         "offsets' learning rate from zero: largest change in a step, as a share of the video's duration",
         Range(0, 1, "a share; beyond 1 a single step leaves the video, below 0 offsets climb the wrong way"),
+        LEARNED,
     )
     offset_refine_lr: float = option(
         1e-4,
         "the same, where offsets start from sync or a file and only need refining",
         Range(0, 1, "as for offset_lr"),
+        LEARNED,
     )
-    offset_start: float = option(0.0, "share of the training before which the offsets stay at their start", share())
+    offset_start: float = option(
+        0.0, "share of the training before which the offsets stay at their start", share(), LEARNED
+    )
     offset_refine_start: float = option(
-        0.0, "the same if it is later, where offsets start from sync or a file", share()
+        0.0, "the same if it is later, where offsets start from sync or a file", share(), LEARNED
     )
     offset_freeze: float = option(
-        1.0, "share of the training after which they no longer change (Sync-NeRF: 0.5556)", share()
+        1.0, "share of the training after which they no longer change (Sync-NeRF: 0.5556)", share(), LEARNED
     )
-    offset_l1: float = option(0.0, "weight of the penalty on the offsets' mean absolute value, per second", weight())
+    offset_l1: float = option(
+        0.0, "weight of the penalty on the offsets' mean absolute value, per second", weight(), LEARNED
+    )
     offset_rates: str = option(
         "off",
         "learn how fast each camera's clock runs as well (starts from sync --drift), or off: as the start has it",
         ("learn", "off"),
+        LEARNED,
     )
     rolling_shutter: str = option(
         "given",
@@ -87,8 +98,15 @@ class ColoursConfig:
         "with a known background",
         ("auto", "learn", "off"),
     )
-    camera_colours_lr: float = option(1e-3, "their learning rate", Range(0, 1, "gains lie around 1"))
-    camera_colours_prior: float = option(1e-2, "weight of their mean square distance from the identity", weight())
+    camera_colours_lr: float = option(
+        1e-3, "their learning rate", Range(0, 1, "gains lie around 1"), {"camera_colours": ("auto", "learn")}
+    )
+    camera_colours_prior: float = option(
+        1e-2,
+        "weight of their mean square distance from the identity",
+        weight(),
+        {"camera_colours": ("auto", "learn")},
+    )
 
     __post_init__ = check_values
 
@@ -133,14 +151,19 @@ class SamplingConfig:
         "largest side of the views in a step, in pixels, for a backend of views; 0 for whole pictures",
         count(8, "a picture has an extent", 2**14, also=0),
     )
-    importance_switch: float = option(0.5, "share of the training after which isg-ist turns from ISG to IST", share())
+    importance_switch: float = option(
+        0.5, "share of the training after which isg-ist turns from ISG to IST", share(), {"importance": ("isg-ist",)}
+    )
     isg_gamma: float = option(
-        2e-2, "gamma of ISG, of colours in [0, 1]", Range(1e-4, 10, "colours lie in [0, 1], and gamma is a divisor")
+        2e-2,
+        "gamma of ISG, of colours in [0, 1]",
+        Range(1e-4, 10, "colours lie in [0, 1], and gamma is a divisor"),
+        {"importance": ("isg", "isg-ist")},
     )
     ist_shift: int = option(
-        25, "frames that IST looks ahead and back", count(1, "a frame is compared with others", 10**6)
+        25, "frames that IST looks ahead and back", count(1, "a frame is compared with others", 10**6), IST
     )
-    ist_floor: float = option(0.1, "smallest weight of IST", Range(0, 1, "colours lie in [0, 1]"))
+    ist_floor: float = option(0.1, "smallest weight of IST", Range(0, 1, "colours lie in [0, 1]"), IST)
 
     __post_init__ = check_values
 
@@ -157,7 +180,9 @@ class TrainingConfig:
     )
     lr_schedule: str = option("cosine", "decay of the learning rates over the training", ("cosine", "constant"))
     warmup_steps: int = option(512, "steps over which the learning rate rises", count(0, "a number of steps"))
-    lr_final: float = option(0.0, "learning rate at the end, as a share of its height", share())
+    lr_final: float = option(
+        0.0, "learning rate at the end, as a share of its height", share(), {"lr_schedule": ("cosine",)}
+    )
     seed: int = option(0, "seed of every random draw", Range(0, 2**63 - 1, "generators take 63 bits"))
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     precision: str = option(
@@ -202,21 +227,23 @@ class HeldOutConfig:
     test_optim: bool = option(False, "fit the test cameras' offsets, then evaluate with them")
     test_method: str = option("gauss-newton", "grid then Gauss-Newton, or Adam (the paper's)", ("gauss-newton", "adam"))
     test_range: float = option(
-        0.0, "largest offset that is searched, in seconds; 0 for half the video", Range(0, 1e6, "a distance in seconds")
+        0.0,
+        "largest offset that is searched, in seconds; 0 for half the video",
+        Range(0, 1e6, "a distance in seconds"),
+        SEARCHED,
     )
     test_pixels: int = option(
         1024,
         "pixels that the fit looks at in a frame subset, changing ones first",
         count(16, "fewer say nothing of an offset, and all are held in memory", 2**20),
     )
-    test_steps: int = option(8, "Gauss-Newton steps at most", count(0, "a number of steps", 10**6))
-    test_adam_steps: int = option(
-        1000, "steps of Adam, where test_method is adam", count(1, "a number of steps", 10**6)
-    )
+    test_steps: int = option(8, "Gauss-Newton steps at most", count(0, "a number of steps", 10**6), SEARCHED)
+    test_adam_steps: int = option(1000, "steps of Adam", count(1, "a number of steps", 10**6), ADAM)
     test_adam_lr: float = option(
         1e-3,
         "Adam's learning rate, as a share of the video's duration",
         Range(0, 10, "no step is taken with 0, and below it the loss is climbed", above=True),
+        ADAM,
     )
 
     __post_init__ = check_values

@@ -9,6 +9,9 @@ from typing import Any
 
 from syncnerf.errors import UserError
 
+Only = Mapping[str, tuple[str | int, ...]]
+"""Options by name, and values of them."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -108,11 +111,14 @@ def add_number(
     parser.add_argument(name, type=Number(kind, allowed), default=default, help=f"{words} [{allowed}]")
 
 
-def option(default: Any, help: str, allowed: tuple[str | int, ...] | Range = ()) -> Any:
-    """A dataclass field that is an option: its default, its line of ``--help``, its choices or its range."""
+def option(default: Any, help: str, allowed: tuple[str | int, ...] | Range = (), only: Only | None = None) -> Any:
+    """A dataclass field that is an option: its default, its line of ``--help``, its choices or its range.
+
+    ``only`` names other options, and the values of these with which this one does anything.
+    """
     ranged = isinstance(allowed, Range)
     metadata = {"help": help, "choices": () if ranged else allowed, "range": allowed if ranged else None}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={**metadata, "only": only or {}})
 
 
 def colour_threshold_option(default: float) -> Any:
@@ -134,19 +140,22 @@ def gradient_radius_option(default: float) -> Any:
     )
 
 
-def part(kind: type) -> Any:
-    """A dataclass field that holds options of its own: one part of a configuration, for the code that it belongs to."""
-    return field(default_factory=kind)
+def part(kind: type, only: Only | None = None) -> Any:
+    """A dataclass field that holds options of its own: one part of a configuration, for the code that it belongs to.
+
+    ``only`` says of all of them what it says of an :func:`option`.
+    """
+    return field(default_factory=kind, metadata={"only": only or {}})
 
 
 def own_options(kind: type) -> list[Field]:
     """The options of a dataclass itself, without those of its parts."""
-    return [item for item in fields(kind) if not is_dataclass(item.default_factory)]
+    return [item for item in fields(kind) if not _is_part(item)]
 
 
 def parts_of(kind: type) -> dict[str, type]:
     """The parts of a dataclass of options by name."""
-    return {item.name: item.default_factory for item in fields(kind) if is_dataclass(item.default_factory)}
+    return {item.name: item.default_factory for item in fields(kind) if _is_part(item)}
 
 
 def options_of(kind: type) -> list[Field]:
@@ -170,6 +179,27 @@ def configured(kind: type, values: Mapping[str, Any]) -> Any:
     """
     own = {item.name: values[item.name] for item in own_options(kind) if item.name in values}
     return kind(**own, **{name: configured(inner, values) for name, inner in parts_of(kind).items()})
+
+
+def idle_options(config: Any) -> dict[str, list[str]]:
+    """Options that were given and do nothing, by what makes them idle, as "sampler = proposal"."""
+    values, idle = option_values(config), {}
+    for item, only in _conditions(type(config), {}):
+        if values[item.name] != item.default:
+            for other in [name for name, suitable in only.items() if values[name] not in suitable][:1]:
+                idle.setdefault(f"{other} = {values[other]}", []).append(item.name)
+    return idle
+
+
+def _conditions(kind: type, only: Only) -> list[tuple[Field, Only]]:
+    """Every option of a dataclass and of its parts, with all that must hold for it to do anything."""
+    own = [(item, {**only, **item.metadata["only"]}) for item in own_options(kind)]
+    inner = [(item.default_factory, {**only, **item.metadata["only"]}) for item in fields(kind) if _is_part(item)]
+    return own + [pair for kind, conditions in inner for pair in _conditions(kind, conditions)]
+
+
+def _is_part(item: Field) -> bool:
+    return is_dataclass(item.default_factory)
 
 
 def check_values(config: Any) -> None:

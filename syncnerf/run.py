@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from syncnerf.assembly import assemble
+from syncnerf.combinations import warn_of_idle
 from syncnerf.config import Config
 from syncnerf.estimates import write_estimates
 from syncnerf.evaluation.evaluate import write_metrics
@@ -35,6 +36,8 @@ def run(config: Config) -> int:
     if not writes and (config.run.dry_run or not trains(config)):
         return 0
     job = Job.of(config)
+    if writes:
+        warn_of_idle(config)
     if config.run.dry_run:
         print(write_config(config) + "\n" + job.scene.summary())
         return 0

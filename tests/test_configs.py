@@ -9,6 +9,7 @@ from tiny_scene import write_scene
 
 from syncnerf.assembly import assemble, make_batches, scene_to_synchronize
 from syncnerf.cli import main
+from syncnerf.combinations import warn_of_idle
 from syncnerf.config import SceneConfig
 from syncnerf.job import Job, open_scene
 from syncnerf.options import parse
@@ -73,6 +74,12 @@ def test_its_keys_are_spelled_once_each(path):
     keys = [line.split("=")[0].strip() for line in path.read_text().splitlines() if "=" in line and line[0] != "#"]
     assert len(keys) == len(set(keys))
     assert {"datadir", "logdir", "device", "cache_dir"}.isdisjoint(keys), "a machine's own matters"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=ids())
+def test_none_of_its_options_is_without_effect(path, caplog):
+    warn_of_idle(parse([f"--config={path}"]))
+    assert not caplog.messages
 
 
 def test_synchronisation_before_training_sees_larger_images_than_training(tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from syncnerf.combinations import warn_of_idle
 from syncnerf.config import CONCERNS
 from syncnerf.errors import UserError
 from syncnerf.option import options_of
@@ -206,3 +207,40 @@ def test_an_option_that_would_do_nothing_is_refused(arguments, parts):
 )
 def test_what_only_looks_like_it_is_taken(arguments):
     parse(arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--hash-levels=8", "--hash-table=12"], "hash_levels, hash_table: without effect, because of field = kplanes"),
+        (["--occupancy-times=4"], "occupancy_times: without effect, because of sampler = proposal"),
+        (["--field=hash", "--proposal-channels=4"], "proposal_channels: without effect, because of field = hash"),
+        (["--sampler=occupancy", "--proposal-tv-weight=0"], "proposal_tv_weight: without effect, because of sampler"),
+        (["--backend=mixvoxels", "--field=mixvoxels_latents", "--time-octaves=4"], "because of field = mixvoxels_lat"),
+        (["--backend=gaussians", "--motion=free", "--nodes=50", "--path-rate=1"], "nodes, path_rate: without effect"),
+        (["--test-method=adam", "--test-range=0.5"], "test_range: without effect, because of test_method = adam"),
+        (["--test-adam-steps=5"], "test_adam_steps: without effect, because of test_method = gauss-newton"),
+        (["--offset-mode=off", "--offset-rates=learn"], "offset_rates: without effect, because of offset_mode = off"),
+        (["--isg-gamma=0.1"], "isg_gamma: without effect, because of importance = changing"),
+        (["--lr-schedule=constant", "--lr-final=0.1"], "lr_final: without effect, because of lr_schedule = constant"),
+    ],
+)
+def test_an_option_of_another_choice_is_told(caplog, arguments, line):
+    warn_of_idle(parse(arguments))
+    (message,) = caplog.messages
+    assert message.startswith(line) or line in message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--hash-levels=16"],
+        ["--field=hash", "--hash-levels=8"],
+        ["--backend=gaussians", "--nodes=50"],
+        ["--test-method=adam", "--test-adam-steps=5"],
+    ],
+)
+def test_an_option_that_has_its_say_is_not(caplog, arguments):
+    warn_of_idle(parse(arguments))
+    assert not caplog.messages

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from syncnerf.option import Range, check_values, count, option, share, weight
 
+CARRIED = {"motion": ("scaffold",)}
+"""Of which motion an option is."""
+
 
 @dataclass(frozen=True)
 class CloudConfig:
@@ -106,8 +109,12 @@ class RatesConfig:
     side_rate: float = option(
         2.0, "of their change with the direction, and with time", weight("below 0 the loss is climbed")
     )
-    skin_rate: float = option(10.0, "of the nodes' shares in carrying", weight("below 0 the loss is climbed"))
-    path_rate: float = option(2.0, "of the nodes' paths, in halves of the box", weight("below 0 the loss is climbed"))
-    node_turn_rate: float = option(2.0, "of the nodes' quaternions", weight("below 0 the loss is climbed"))
+    skin_rate: float = option(
+        10.0, "of the nodes' shares in carrying", weight("below 0 the loss is climbed"), CARRIED
+    )
+    path_rate: float = option(
+        2.0, "of the nodes' paths, in halves of the box", weight("below 0 the loss is climbed"), CARRIED
+    )
+    node_turn_rate: float = option(2.0, "of the nodes' quaternions", weight("below 0 the loss is climbed"), CARRIED)
 
     __post_init__ = check_values

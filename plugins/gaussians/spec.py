@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 from syncnerf.backend import BackendSpec
 from syncnerf.option import check_values, option, part
-from syncnerf_gaussians.options import CloudConfig, DensityConfig, LossesConfig, RatesConfig, ScaffoldConfig
+from syncnerf_gaussians.options import (
+    CARRIED,
+    CloudConfig,
+    DensityConfig,
+    LossesConfig,
+    RatesConfig,
+    ScaffoldConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -17,7 +24,7 @@ class GaussiansConfig:
         ("scaffold", "free"),
     )
     cloud: CloudConfig = part(CloudConfig)
-    scaffold: ScaffoldConfig = part(ScaffoldConfig)
+    scaffold: ScaffoldConfig = part(ScaffoldConfig, CARRIED)
     density: DensityConfig = part(DensityConfig)
     losses: LossesConfig = part(LossesConfig)
     rates: RatesConfig = part(RatesConfig)

@@ -15,6 +15,9 @@ from syncnerf.option import (
     whole_numbers,
 )
 
+PLANES, HASHES, PROPOSALS = {"field": ("kplanes", "kplanes_explicit")}, {"field": ("hash",)}, {"sampler": ("proposal",)}
+"""Of which field, or sampler, an option is."""
+
 
 @dataclass(frozen=True)
 class PlanesConfig:
@@ -78,9 +81,14 @@ class TimeConfig:
 class DecoderConfig:
     """From features to densities and colours."""
 
-    hidden_width: int = option(64, "width of the hybrid decoder's networks", (16, 32, 64, 128))
+    hidden_width: int = option(
+        64, "width of the hybrid decoder's networks", (16, 32, 64, 128), {"field": ("kplanes", "hash")}
+    )
     basis_width: int = option(
-        128, "width of the explicit decoder's network for the colour basis", count(1, "a network has a width", 8192)
+        128,
+        "width of the explicit decoder's network for the colour basis",
+        count(1, "a network has a width", 8192),
+        {"field": ("kplanes_explicit",)},
     )
     initial_depth: float = option(
         0.0,
@@ -103,10 +111,15 @@ class ProposalConfig:
         "cells per side of each proposal network's planes or finest hash level",
         count(2, "interpolation takes two cells", 2**20),
     )
-    proposal_channels: int = option(8, "features of the proposal planes", count(1, "planes hold features", 1024))
-    proposal_levels: int = option(5, "grids of the proposal hashes", count(1, "a hash has levels", 64))
+    proposal_channels: int = option(
+        8, "features of the proposal planes", count(1, "planes hold features", 1024), PLANES
+    )
+    proposal_levels: int = option(5, "grids of the proposal hashes", count(1, "a hash has levels", 64), HASHES)
     proposal_table: int = option(
-        17, "binary logarithm of the most entries of a proposal hash's level", count(3, "a binary logarithm", 28)
+        17,
+        "binary logarithm of the most entries of a proposal hash's level",
+        count(3, "a binary logarithm", 28),
+        HASHES,
     )
     proposal_warmup: int = option(
         5000, "steps after which proposals are updated only every 5th", count(0, "a number of steps")
@@ -164,7 +177,7 @@ class ShadingConfig:
 class LossesConfig:
     """Weights of the losses."""
 
-    histogram_weight: float = option(1.0, "weight of the proposal networks' loss", weight())
+    histogram_weight: float = option(1.0, "weight of the proposal networks' loss", weight(), PROPOSALS)
     distortion_weight: float = option(0.0, "weight of mip-NeRF 360's distortion loss", weight())
     density_weight: float = option(0.0, "weight of the mean density in empty-looking space", weight())
 
@@ -175,18 +188,20 @@ class LossesConfig:
 class PenaltiesConfig:
     """Weights of the regularisers of features."""
 
-    tv_weight: float = option(1e-4, "weight of the planes' total variation", weight())
-    proposal_tv_weight: float = option(1e-4, "the same for the proposal planes", weight())
+    tv_weight: float = option(1e-4, "weight of the planes' total variation", weight(), PLANES)
+    proposal_tv_weight: float = option(1e-4, "the same for the proposal planes", weight(), PLANES | PROPOSALS)
     time_smoothness_weight: float = option(
-        1e-2, "weight of the space-time planes' second difference along time", weight()
+        1e-2, "weight of the space-time planes' second difference along time", weight(), PLANES
     )
-    proposal_time_smoothness_weight: float = option(1e-3, "the same for the proposal planes", weight())
+    proposal_time_smoothness_weight: float = option(
+        1e-3, "the same for the proposal planes", weight(), PLANES | PROPOSALS
+    )
     static_weight: float = option(
         1e-4, "weight of the distance from static: of space-time planes from 1, of masks", weight()
     )
-    proposal_static_weight: float = option(1e-4, "the same for the proposals", weight())
-    decay_weight: float = option(0.0, "weight of the hash tables' mean square, summed over levels", weight())
-    proposal_decay_weight: float = option(0.0, "the same for the proposals", weight())
+    proposal_static_weight: float = option(1e-4, "the same for the proposals", weight(), PROPOSALS)
+    decay_weight: float = option(0.0, "weight of the hash tables' mean square, summed over levels", weight(), HASHES)
+    proposal_decay_weight: float = option(0.0, "the same for the proposals", weight(), HASHES | PROPOSALS)
     regularize_every: int = option(
         1, "steps between plane regularisers, whose weights grow to match", count(1, "a rhythm in steps")
     )

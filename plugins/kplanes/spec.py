@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from syncnerf.backend import BackendSpec
 from syncnerf.option import check_values, option, part
 from syncnerf_kplanes.options import (
+    HASHES,
+    PLANES,
+    PROPOSALS,
     DecoderConfig,
     HashConfig,
     LossesConfig,
@@ -32,12 +35,12 @@ class KPlanesConfig:
         "where rays are sampled: proposal networks, or steps through occupied cells",
         ("proposal", "occupancy"),
     )
-    planes: PlanesConfig = part(PlanesConfig)
-    hash: HashConfig = part(HashConfig)
+    planes: PlanesConfig = part(PlanesConfig, PLANES)
+    hash: HashConfig = part(HashConfig, HASHES)
     time: TimeConfig = part(TimeConfig)
     decoder: DecoderConfig = part(DecoderConfig)
-    proposals: ProposalConfig = part(ProposalConfig)
-    occupancy: OccupancyConfig = part(OccupancyConfig)
+    proposals: ProposalConfig = part(ProposalConfig, PROPOSALS)
+    occupancy: OccupancyConfig = part(OccupancyConfig, {"sampler": ("occupancy",)})
     shading: ShadingConfig = part(ShadingConfig)
     losses: LossesConfig = part(LossesConfig)
     penalties: PenaltiesConfig = part(PenaltiesConfig)

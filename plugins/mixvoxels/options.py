@@ -72,23 +72,33 @@ class GridsConfig:
         return round(self.grid_resolution * (self.final_resolution / self.grid_resolution) ** (done / len(steps)))
 
 
+WAVES = {"field": ("mixvoxels",)}
+"""Of which field an option is."""
+
+
 @dataclass(frozen=True)
 class QueryConfig:
     """The time query."""
 
     query_width: int = option(512, "width of the time query", count(1, "a network has a width", 8192))
     query_hidden_width: int = option(
-        512, "width of the time network's hidden layers", count(1, "a network has a width", 8192)
+        512, "width of the time network's hidden layers", count(1, "a network has a width", 8192), WAVES
     )
     time_octaves: int = option(
         10,
         "octaves of sines and cosines of time; the finest should span two frames or more",
         count(1, "time is told by waves; beyond 32 octaves they are rounding errors", 32),
+        WAVES,
     )
     time_octaves_start: float = option(
-        0.0, "octaves let through at the start, of time_octaves; 0 for all", Range(0, 32, "as for time_octaves")
+        0.0,
+        "octaves let through at the start, of time_octaves; 0 for all",
+        Range(0, 32, "as for time_octaves"),
+        WAVES,
     )
-    time_octaves_until: float = option(0.5, "share of the training at which all octaves are let through", share())
+    time_octaves_until: float = option(
+        0.5, "share of the training at which all octaves are let through", share(), WAVES
+    )
 
     __post_init__ = check_values
 
