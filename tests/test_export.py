@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_scene import ANGLE, FPS, FRAMES, SIDE, TRUE_OFFSETS, camera_poses
+from tiny_scene import ANGLE, FPS, FRAMES, SIDE, TRUE_OFFSETS, camera_poses, write_video
 
 from syncnerf.cli import main
 from syncnerf.errors import UserError
@@ -248,6 +248,19 @@ def test_copies_begin_at_the_sources_own_timecode(own_scene, offsets, tmp_path):
         with av.open(str(out / "aligned" / f"{name}.mp4")) as container:
             text = container.streams.video[0].metadata["timecode"]
         assert [int(number) for number in text.split(":")] == [10, 0, 0, 7]
+
+
+def test_a_start_timecode_is_that_of_the_common_beginning(own_scene, offsets, tmp_path):
+    """It begins at 0.18 s, 0.02 s before the reference's nearest frame: 36000.68 s, frame 34 of a faster camera."""
+    write_video(own_scene / "cam02.mp4", [np.full((SIDE, SIDE, 3), 90, np.uint8)] * 60, fps=50)
+    copy_streams([own_scene / "cam01.mp4"], own_scene / "cam01.mp4", "10:00:00:05")
+    out = tmp_path / "exported"
+    assert main(["export", f"--datadir={own_scene}", f"--offsets={offsets}", "--to=aligned", f"--out={out}"]) == 0
+    texts = {}
+    for name in NAMES:
+        with av.open(str(out / "aligned" / f"{name}.mp4")) as container:
+            texts[name] = [int(number) for number in container.streams.video[0].metadata["timecode"].split(":")]
+    assert texts == {name: [10, 0, 0, 34 if name == "cam02" else 7] for name in NAMES}
 
 
 def test_videos_that_are_called_alike_are_all_copied(own_scene, offsets, tmp_path):

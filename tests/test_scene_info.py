@@ -4,9 +4,11 @@ import argparse
 import os
 import signal
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from format_scenes import FORMATS, HEIGHT, WIDTH
 from odd_videos import add_sound, grey, planar_video, remux, turn, write_timed
 from PIL import Image
@@ -134,6 +136,34 @@ def test_what_is_true_of_all_is_said_once(tmp_path):
         "all cameras: rolling shutter: 15 ms from the first row to the last",
         "all cameras: exposed for 4 ms; half of it is added to the frames' times",
     ]
+
+
+def test_a_file_that_is_spoilt_meanwhile_is_named(tmp_path):
+    """What a video holds is known from reading the scene; what could surprise is looked up in the file again."""
+    FORMATS["blender-video"](tmp_path)
+    scene = load_scene(tmp_path)
+    path = tmp_path / "cam02.mp4"
+    status, size = path.stat(), path.stat().st_size
+    path.write_bytes(bytes(size))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(UserError, match=r"cam02\.mp4: cannot be read again"):
+        remarks(scene)
+
+
+def test_a_camera_that_turns_to_the_box_is_not_blind(tmp_path):
+    """A moving camera is looked at twice: it may begin with its back to the box."""
+    FORMATS["dnerf"](tmp_path)
+    scene = load_scene(tmp_path)
+    camera = scene.cameras[0]
+    assert camera.is_moving
+    assert camera.frame_count > 2
+    back = torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0], dtype=torch.float64))
+    poses = camera.camera_to_world.clone()
+    poses[: camera.frame_count // 2] = poses[: camera.frame_count // 2] @ back
+    scene.cameras = (replace(camera, camera_to_world=poses), *scene.cameras[1:])
+    assert blind_cameras(scene) == []
+    scene.cameras = (replace(camera, camera_to_world=camera.camera_to_world @ back), *scene.cameras[1:])
+    assert blind_cameras(scene) == [camera.name]
 
 
 @pytest.mark.parametrize("factor", [0.1, 12.0])

@@ -13,6 +13,7 @@ from tiny_scene import edit_json
 from syncnerf.errors import UserError
 from syncnerf.scene import load_scene
 from syncnerf.scene.read_options import ReadOptions
+from syncnerf.scene.video import file_begins, probe_video
 from syncnerf.scene.video_files import find_videos
 
 PLAIN = [f"cam{k:02d}" for k in range(CAMERAS)]
@@ -109,6 +110,20 @@ def test_a_list_of_files_is_one_recording(tmp_path):
     write_timed(tmp_path / "part2.mp4", [grey(20)] * 2, [0, 0.1], rate=10)
     with pytest.raises(UserError, match=r"part2\.mp4: is of another size"):
         load_scene(tmp_path)
+
+
+def test_a_first_file_of_one_frame_goes_by_the_others_rate(tmp_path):
+    """A transport stream of one frame has no rate but its clock's ticks."""
+    parts = [
+        write_timed(tmp_path / f"{name}.ts", [grey(20)] * count, np.arange(count) / 10, rate=10)
+        for name, count in (("first", 1), ("second", 5), ("third", 1))
+    ]
+    assert probe_video(parts[0]).fps != pytest.approx(10)
+    for order in ([0, 1, 2], [1, 0, 2], [0, 2, 1]):
+        first, *chapters = (parts[index] for index in order)
+        whole = probe_video(first, tuple(chapters))
+        assert (whole.fps, whole.frame_count, whole.times, whole.untimed) == (10, 7, None, "")
+    assert file_begins(parts) == pytest.approx([0.0, 0.1, 0.6])
 
 
 UNEVEN = [f"cam{8 + k}" for k in range(CAMERAS)]

@@ -63,6 +63,17 @@ def test_a_thumbnail_is_not_the_video(tmp_path):
         assert numbers(path) == list(range(40))
 
 
+def test_sound_alone_is_no_video(tmp_path):
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        sound = container.add_stream("aac", rate=44100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 44100
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    with pytest.raises(UserError, match=r"sound\.mp4: holds no pictures"):
+        probe_video(tmp_path / "sound.mp4")
+
+
 MATRICES = {
     "a quarter clockwise": ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
     "a quarter counterclockwise": ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),

@@ -41,7 +41,7 @@ def source(tmp_path, desync):
     entries = []
     for camera, length in enumerate(LENGTHS):
         name = f"cam{camera:02d}.mp4"
-        with desync.VideoWriter(folder / name, 32, 24, SOURCE_FPS, 0) as video:
+        with desync.SceneVideo(folder / name, 32, 24, SOURCE_FPS, 0) as video:
             for frame in range(length):
                 video.write_rgb(np.full((24, 32, 3), grey_of(frame), dtype=np.uint8))
         entries.append({"file_path": name, "transform_matrix": np.eye(4).tolist(), "fl_x": 30.0 + camera})
@@ -97,7 +97,7 @@ def test_frame_rates_stay_with_their_cameras_when_they_differ(desync, source, tm
     transforms = json.loads((source / "transforms.json").read_text())
     del transforms["fps"]
     desync.write_json(source / "transforms.json", transforms)
-    with desync.VideoWriter(source / "cam01.mp4", 32, 24, 60.0, 0) as video:
+    with desync.SceneVideo(source / "cam01.mp4", 32, 24, 60.0, 0) as video:
         for frame in range(LENGTHS[1]):
             video.write_rgb(np.full((24, 32, 3), grey_of(frame), dtype=np.uint8))
     output = tmp_path / "out"
@@ -175,7 +175,7 @@ def test_an_interrupted_copy_leaves_nothing(desync, source, tmp_path, monkeypatc
     def interrupt(writer, frame, seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(desync.VideoWriter, "write_frame", interrupt)
+    monkeypatch.setattr(desync.SceneVideo, "write_frame", interrupt)
     with pytest.raises(KeyboardInterrupt):
         desync.main([str(source), str(tmp_path / "out")])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]

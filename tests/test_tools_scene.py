@@ -133,7 +133,7 @@ def test_meshes_are_closed_and_face_outward(tool):
 def test_video_keeps_its_size_and_its_white(tool, tmp_path):
     output = tool("scene_output")
     picture = np.full((18, 34, 3), 255, dtype=np.uint8)
-    with output.VideoWriter(tmp_path / "white.mp4", 34, 18, 29.97, 10) as video:
+    with output.SceneVideo(tmp_path / "white.mp4", 34, 18, 29.97, 10) as video:
         for _ in range(3):
             video.write_rgb(picture)
     with output.av.open(str(tmp_path / "white.mp4")) as container:

@@ -204,7 +204,7 @@ def test_cameras_hear_the_ball_later_by_its_way_to_them(tool, tmp_path):
     for number, (offset, distance) in enumerate(((0.0, 1.0), (0.35, 4.43))):
         clock = clocks.CameraClock(20.0, 80, offset=offset)
         sound = sounds.heard(fixed, np.array([distance, 0.0, 1.5]), clock, np.random.default_rng(number))
-        with tool("scene_output").VideoWriter(tmp_path / f"{number}.mp4", 32, 32, 20.0, 20) as video:
+        with tool("scene_output").SceneVideo(tmp_path / f"{number}.mp4", 32, 32, 20.0, 20) as video:
             video.add_sound(sounds.RATE)
             for _ in range(80):
                 video.write_rgb(np.zeros((32, 32, 3), dtype=np.uint8))
@@ -228,7 +228,7 @@ def test_sound_places_all_cameras_of_a_hall(tool, tmp_path):
         position = np.array([3.5 * np.cos(1.7 * number), 3.5 * np.sin(1.7 * number), 1.6])
         clock = clocks.CameraClock(20.0, 160, offset)
         sound = sounds.heard(place.claps, position, clock, np.random.default_rng(number))
-        with tool("scene_output").VideoWriter(tmp_path / f"cam{number}.mp4", 32, 32, 20.0, 20) as video:
+        with tool("scene_output").SceneVideo(tmp_path / f"cam{number}.mp4", 32, 32, 20.0, 20) as video:
             video.add_sound(sounds.RATE)
             for _ in range(160):
                 video.write_rgb(np.zeros((32, 32, 3), dtype=np.uint8))

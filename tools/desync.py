@@ -24,7 +24,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from scene_output import VideoWriter, new_scene, refuse_existing, write_json
+from scene_output import SceneVideo, new_scene, refuse_existing, write_json
 from scene_source import SourceCamera, read_source
 from tqdm import tqdm
 
@@ -70,7 +70,7 @@ def write_camera(camera: SourceCamera, output: Path, first: int, count: int, opt
             if writer is None:
                 height, width = (frame.height, frame.width) if stored else frame.shape[:2]
                 like = frame if stored else None
-                writer = VideoWriter(output, width, height, fps, options.crf, like=like, timed=uneven)
+                writer = SceneVideo(output, width, height, fps, options.crf, like=like, timed=uneven)
             (writer.write_frame if stored else writer.write_rgb)(frame, time)
     finally:
         if writer is not None:

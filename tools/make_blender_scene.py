@@ -35,7 +35,7 @@ from blender_scenes.scenes import build_scene
 from blender_scenes.sensors import draw_sensors
 from blender_scenes.sounds import RATE
 from blender_scenes.views import FilmingCamera, PlaceCamera, WhiteCamera
-from scene_output import VideoWriter, new_scene, refuse_existing, write_json
+from scene_output import SceneVideo, new_scene, refuse_existing, write_json
 from tqdm import tqdm
 
 from syncnerf.errors import UserError
@@ -124,7 +124,7 @@ def write_scene(output: Path, options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch, progress, new_scene(output, options.force) as folder:
         cameras = (place_cameras if options.scene in PLACES else white_cameras)(options, clocks, Path(scratch))
         for name, camera in zip(names, cameras, strict=True):
-            with VideoWriter(folder / name, width, height, camera.clock.fps, options.crf) as video:
+            with SceneVideo(folder / name, width, height, camera.clock.fps, options.crf) as video:
                 if options.sound:
                     video.add_sound(RATE)
                 for picture in camera.pictures():

@@ -31,7 +31,7 @@ import av
 import numpy as np
 import torch
 from moving_spheres import Spheres, SphereVideo, sphere_scene
-from scene_output import VideoWriter
+from scene_output import SceneVideo
 
 from syncnerf.errors import UserError
 from syncnerf.evaluation.offset_errors import align_gauge
@@ -101,7 +101,7 @@ def compressed(frames: np.ndarray, crf: int) -> np.ndarray:
     """Frames after a passage through x264, uint8, same shape."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
-        with VideoWriter(path, frames.shape[2], frames.shape[1], 30, crf) as video:
+        with SceneVideo(path, frames.shape[2], frames.shape[1], 30, crf) as video:
             for frame in frames:
                 video.write_rgb(frame)
         with av.open(str(path)) as container:

@@ -41,7 +41,7 @@ def refuse_existing(output: Path, force: bool) -> None:
         raise UserError(f"{output}: holds no offsets.json, so --force will not delete it; remove it yourself")
 
 
-class VideoWriter:
+class SceneVideo:
     """Streams frames into an H.264 mp4 (8-bit yuv420p; yuv444p where a side is odd, since 4:2:0 would need a resize).
 
     ``fps``: frames per second; ``crf``: x264's constant rate factor (lower is better, 0..51); ``like``: a decoded
@@ -109,7 +109,7 @@ class VideoWriter:
         self._container.mux(self._stream.encode(None))
         self._container.close()
 
-    def __enter__(self) -> VideoWriter:
+    def __enter__(self) -> SceneVideo:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+from syncnerf.errors import UserError
 from syncnerf.scene.frame_times import FrameTiming, timing
 
 
@@ -51,14 +52,14 @@ def read_packets(path: Path) -> Packets:
     Of several video streams it is the longest that is no attached picture; the larger one of equally long ones.
 
     Raises:
-        ValueError: the file has no video stream.
+        UserError: the file holds sound alone, or nothing.
         av.error.FFmpegError: it cannot be read.
     """
     with av.open(str(path)) as container:
         streams = container.streams.video
         streams = [s for s in streams if not s.disposition & av.stream.Disposition.attached_pic] or list(streams)
         if not streams:
-            raise ValueError("no video stream")
+            raise UserError(f"{path}: holds no pictures; name a video, or leave its camera out")
         found = {stream.index: [] for stream in streams}
         for packet in container.demux(*streams):
             if packet.size:

@@ -105,15 +105,21 @@ def _joined(paths: list[Path], parts: list[VideoProperties]) -> VideoProperties:
             raise UserError(f"{path}: is of another size than {paths[0].name}; is it the same recording?")
     # A part of one frame has a time all the same: its beginning.
     untimed = next((part.untimed for part in parts if part.untimed and part.frame_count > 1), "")
-    first = replace(first, frame_count=sum(part.frame_count for part in parts), untimed=untimed)
-    if untimed or all(part.times is None and part.fps in (first.fps, 0) for part in parts):
+    rates = _rates(parts)
+    first = replace(first, fps=rates[0], frame_count=sum(part.frame_count for part in parts), untimed=untimed)
+    if untimed or all(part.times is None and rate == first.fps for part, rate in zip(parts, rates, strict=True)):
         return first
     times = []
-    for part, begin in zip(parts, _begins(parts), strict=True):
-        fps = part.fps or first.fps
-        own = torch.arange(part.frame_count, dtype=torch.float64) / fps if part.times is None else part.times
+    for part, rate, begin in zip(parts, rates, _begins(parts), strict=True):
+        own = torch.arange(part.frame_count, dtype=torch.float64) / rate if part.times is None else part.times
         times.append(begin + own)
     return replace(first, times=torch.cat(times))
+
+
+def _rates(parts: Sequence[VideoProperties]) -> list[float]:
+    """Frames per second of consecutive files, 0 for none; a file of one frame hardly tells its own and has the others'."""
+    known = [part.fps for part in parts if part.fps and part.frame_count > 1] or [part.fps for part in parts]
+    return [part.fps if part.fps and part.frame_count > 1 else known[0] for part in parts]
 
 
 def file_begins(paths: Sequence[Path]) -> list[float]:
@@ -127,11 +133,11 @@ def file_begins(paths: Sequence[Path]) -> list[float]:
 
 def _begins(parts: Sequence[VideoProperties]) -> list[float]:
     """Seconds at which each of consecutive files begins: one frame after the last one's end."""
-    begins, known = [0.0], [part.fps for part in parts if part.fps] or [1.0]
-    for part in parts[:-1]:
-        fps = part.fps or known[0]
-        last = (part.frame_count - 1) / fps if part.times is None else float(part.times[-1])
-        begins.append(begins[-1] + last + 1 / fps)
+    begins = [0.0]
+    for part, rate in zip(parts[:-1], _rates(parts), strict=False):
+        interval = 1 / (rate or 1.0)
+        last = (part.frame_count - 1) * interval if part.times is None else float(part.times[-1])
+        begins.append(begins[-1] + last + interval)
     return begins
 
 
