@@ -13,9 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from syncnerf.questions import Batch, Question, RayQuestion, Rendering, ViewQuestion
+from syncnerf.batch import Batch
+from syncnerf.errors import UserError, one_line
+from syncnerf.questions import Question, RayQuestion, Rendering, ViewQuestion
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.through_rays import backward_slopes, render_through_rays
+
+TrainsOn = Literal["rays", "time_series", "views"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class BackendSpec:
         adapter: ``module:callable``; called as ``adapter(config, geometry, execution)``, returns a :class:`Backend`.
         trains_on: ``rays`` at one time each, a ``time_series`` of all frames of a pixel at once, or whole ``views``.
         starts_from_points: whether :attr:`SceneGeometry.points` should be sought before a training.
+        has_networks: whether any of it may compute in 16 bits, as the option ``precision`` has it (torch's autocast).
         unfit: called as ``unfit(config, space)``, says why a configuration cannot train in a space (``bounded``,
             ``contraction`` or ``ndc``) and what to do; empty if it can. None where every one can.
     """
@@ -37,14 +42,24 @@ class BackendSpec:
     summary: str
     config: type
     adapter: str
-    trains_on: Literal["rays", "time_series", "views"]
+    trains_on: TrainsOn
     starts_from_points: bool = False
+    has_networks: bool = True
     unfit: Callable[[Any, str], str] | None = None
 
     def build(self, config: Any, geometry: SceneGeometry, execution: Execution | None = None) -> Backend:
-        """Import the adapter and build the backend for a scene."""
+        """Import the adapter and build the backend for a scene.
+
+        Raises:
+            UserError: the adapter is not there, or what it imports is not.
+        """
         module, _, attribute = self.adapter.partition(":")
-        return getattr(importlib.import_module(module), attribute)(config, geometry, execution or Execution())
+        try:
+            adapter = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            what = f"backend '{self.name}' ({self.adapter}) cannot be imported"
+            raise UserError(f"{what} ({one_line(error)}); install it anew") from error
+        return adapter(config, geometry, execution or Execution())
 
 
 @dataclass(frozen=True)
@@ -112,12 +127,20 @@ class Backend(nn.Module):
     # -- answers -------------------------------------------------------------------------------------------------
 
     def forward(self, question: Question, generator: torch.Generator | None = None) -> Rendering:
-        """Answer a question; ``generator`` is the source of every random draw, None renders deterministically."""
+        """Answer a question; ``generator`` is the source of every random draw, None renders deterministically.
+
+        Raises:
+            ValueError: the backend has answered something else than it was asked.
+        """
         if question.wanted.slopes:
-            return self.render_slopes(question)
-        if isinstance(question, ViewQuestion):
-            return self.render_views(question, generator)
-        return self.render_rays(question, generator)
+            answer = self.render_slopes(question)
+        elif isinstance(question, ViewQuestion):
+            answer = self.render_views(question, generator)
+        else:
+            answer = self.render_rays(question, generator)
+        if fault := question.fault_of(answer):
+            raise ValueError(f"{type(self).__name__}: {fault}")
+        return answer
 
     @property
     def renders_views(self) -> bool:

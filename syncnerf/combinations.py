@@ -5,7 +5,15 @@ from __future__ import annotations
 import logging
 
 from syncnerf.backend import BackendSpec
-from syncnerf.config import CONCERNS, Config, EvaluationConfig, OffsetsConfig, RunConfig, SamplingConfig
+from syncnerf.config import (
+    CONCERNS,
+    Config,
+    EvaluationConfig,
+    OffsetsConfig,
+    RunConfig,
+    SamplingConfig,
+    TrainingConfig,
+)
 from syncnerf.errors import UserError
 from syncnerf.option import idle_options
 
@@ -30,6 +38,7 @@ def check_combinations(config: Config, spec: BackendSpec) -> None:
         _action(config.run, config.evaluation),
         _offsets(config.offsets),
         _sampling(config.sampling, spec),
+        _precision(config.training, spec),
     ):
         if message:
             raise UserError(message)
@@ -50,6 +59,13 @@ def check_space(config: Config, spec: BackendSpec, space: str) -> None:
     reason = "" if spec.unfit is None else spec.unfit(config.backend_options, space)
     if reason:
         raise UserError(reason)
+
+
+def _precision(training: TrainingConfig, spec: BackendSpec) -> str:
+    """Sixteen bits for a field without networks, whose places and times they would spoil."""
+    if training.precision != "float32" and not spec.has_networks:
+        return f"precision = {training.precision} is for networks, and {spec.name} has none: leave it out"
+    return ""
 
 
 def _action(run: RunConfig, evaluation: EvaluationConfig) -> str:

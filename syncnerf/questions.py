@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from syncnerf.scene.rays import Rays
@@ -38,8 +38,28 @@ SHOWN = Wanted(depth=True, accumulation=True, parts=True)
 SLOPES = Wanted(slopes=True)
 
 
+class Question:
+    """What is asked of a field: :class:`RayQuestion` or :class:`ViewQuestion`."""
+
+    wanted: Wanted
+
+    @property
+    def pixels(self) -> tuple[int, ...]:
+        """Shape of an answer's pixels."""
+        raise NotImplementedError
+
+    def fault_of(self, answer: Rendering) -> str:
+        """Why an answer is none to this question; empty if it is one. A wrong shape would spread unseen in a loss."""
+        if answer.rgb.shape != (*self.pixels, 3):
+            return f"answered colours of shape {list(answer.rgb.shape)} where {[*self.pixels, 3]} were asked for"
+        for name in ("depth", "accumulation", "slopes"):
+            if getattr(self.wanted, name) and getattr(answer, name) is None:
+                return f"gave no {name} where it was wanted"
+        return ""
+
+
 @dataclass(frozen=True)
-class RayQuestion:
+class RayQuestion(Question):
     """What is seen along N rays, at one time each or at T times each?
 
     Attributes:
@@ -60,9 +80,14 @@ class RayQuestion:
         """The same question about some of the rays."""
         return replace(self, rays=self.rays[index], times=self.times[index])
 
+    @property
+    def pixels(self) -> tuple[int, ...]:
+        """[N] or [N, T]."""
+        return tuple(self.times.shape)
+
 
 @dataclass(frozen=True)
-class ViewQuestion:
+class ViewQuestion(Question):
     """What do B views show?
 
     Attributes:
@@ -86,6 +111,11 @@ class ViewQuestion:
         """The same question about some of the views."""
         return replace(self, views=self.views[index], times=self.times[index], readouts=self.readouts[index])
 
+    @property
+    def pixels(self) -> tuple[int, ...]:
+        """[B, height, width] or [B, height, width, T]."""
+        return (len(self), self.views.height, self.views.width, *self.times.shape[1:])
+
     def row_times(self) -> Float64[Tensor, "B H *T"]:
         """The field's coordinate of each row that is asked for, float64, shape [B, height] or [B, height, T]."""
         late = self.views.rows() * self.readouts[:, None]
@@ -105,9 +135,6 @@ class ViewQuestion:
             row = pixels.div(width, rounding_mode="floor")
             times = torch.take_along_dim(times, row if times.ndim == 2 else row[..., None], dim=1)
         return RayQuestion(self.views.rays(pixels), times.flatten(0, 1), self.wanted)
-
-
-Question = RayQuestion | ViewQuestion
 
 
 @dataclass
@@ -151,91 +178,3 @@ class Rendering:
         pictures = [name for name in SHOWN_EXTRAS if name in parts[0].extras]
         shown = {name: join([part.extras[name] for part in parts]) for name in pictures}
         return cls(**tensors, extras=(extras or {}) | shown)
-
-
-class Batch:
-    """What one training step sees: pixels of cameras, and what they recorded. The clock makes a question of it.
-
-    The first dimension of every tensor counts what was drawn, B rays or views: some of it is a smaller batch.
-
-    Attributes:
-        cameras: global camera index of each, int64, shape [B]; never in a question.
-        frame_times: seconds on the camera's own clock, float64, shape [B] or [B, T].
-        rgb: true colours in [0, 1], float32, one for each pixel as in a :class:`Rendering`, shape [B, ..., 3].
-        statistics: facts of each pixel over the video that a backend may supervise with: ``mean`` and ``deviation``
-            of its colours.
-    """
-
-    cameras: Tensor
-    frame_times: Tensor
-    rgb: Tensor
-    statistics: dict[str, Tensor]
-
-    def __len__(self) -> int:
-        return len(self.cameras)
-
-    @property
-    def pixel_count(self) -> int:
-        """Number of pixels, each counted once whatever the number of its moments."""
-        return len(self)
-
-    def apply(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The batch with ``change`` applied to each of its tensors: another device, or some of what was drawn."""
-
-        def changed(value: Any) -> Any:
-            if isinstance(value, Tensor):
-                return change(value)
-            if isinstance(value, dict):
-                return {name: change(part) for name, part in value.items()}
-            return value.apply(change)
-
-        return type(self)(**{item.name: changed(getattr(self, item.name)) for item in fields(self)})
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device; from pinned memory without waiting for it."""
-        return self.apply(lambda tensor: tensor.to(device, non_blocking=tensor.is_pinned()))
-
-
-@dataclass
-class RayBatch(Batch):
-    """A batch of N rays.
-
-    Attributes:
-        rays: the rays.
-        cameras: each ray's camera, int64, shape [N].
-        frame_times: shape [N] or [N, T].
-        rows: each ray's row in its image, from -1/2 at the top to 1/2 at the bottom, float32, shape [N].
-        rgb: shape [N, 3] or [N, T, 3].
-        statistics: ``mean`` [N, 3] and ``deviation`` [N], for series of times.
-    """
-
-    rays: Rays
-    cameras: Int64[Tensor, " N"]
-    frame_times: Float64[Tensor, " N *T"]
-    rows: Float32[Tensor, " N"]
-    rgb: Float32[Tensor, "N *T 3"]
-    statistics: dict[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass
-class ViewBatch(Batch):
-    """A batch of B views, whole pictures or parts of them, all of one size.
-
-    Attributes:
-        views: the views.
-        cameras: each view's camera, int64, shape [B].
-        frame_times: at the middle row of the whole picture, shape [B].
-        rgb: shape [B, height, width, 3].
-        statistics: ``mean`` [B, height, width, 3] and ``deviation`` [B, height, width].
-    """
-
-    views: Views
-    cameras: Int64[Tensor, " B"]
-    frame_times: Float64[Tensor, " B"]
-    rgb: Float32[Tensor, "B H W 3"]
-    statistics: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def pixel_count(self) -> int:
-        """Number of pixels of all views."""
-        return len(self) * self.views.width * self.views.height

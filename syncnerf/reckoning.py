@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from syncnerf.batch import Batch
 from syncnerf.clock import Clock
 from syncnerf.modes import frozen
 from syncnerf.photometry import choose_pixels, linear_fit
-from syncnerf.questions import Batch, Question
+from syncnerf.questions import Question
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.batches import Batches

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from syncnerf.backend import Backend
+from syncnerf.batch import Batch, RayBatch
 from syncnerf.camera_colours import CameraColours
 from syncnerf.clock import Clock
 from syncnerf.config import ColoursConfig
-from syncnerf.questions import COLOURS, Batch, Question, RayBatch, RayQuestion, Rendering, ViewQuestion, Wanted
+from syncnerf.questions import COLOURS, Question, RayQuestion, Rendering, ViewQuestion, Wanted
 from syncnerf.scene.views import Views
 
 

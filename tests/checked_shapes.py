@@ -8,6 +8,7 @@ import sys
 from jaxtyping import install_import_hook
 
 MODULES = (
+    "syncnerf.batch",
     "syncnerf.camera_times",
     "syncnerf.clock",
     "syncnerf.offset_fit",

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from syncnerf.backend import Backend
+from syncnerf.batch import RayBatch
 from syncnerf.camera_times import ClockSpan
 from syncnerf.clock import Clock
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
-from syncnerf.questions import RayBatch, RayQuestion, Rendering
+from syncnerf.questions import RayQuestion, Rendering
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.scene import Scene

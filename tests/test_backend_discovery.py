@@ -15,6 +15,7 @@ from syncnerf.installed import DEVELOPMENT_VARIABLE, ENTRY_POINT_GROUP, discover
 PLUGIN = """
 from dataclasses import dataclass
 from syncnerf.backend import BackendSpec
+from syncnerf.option import option
 
 @dataclass(frozen=True)
 class Options:
@@ -48,6 +49,13 @@ def test_backend_named_in_the_variable_is_found_and_built(plugin, monkeypatch):
     assert "kplanes" in discover_backends()
 
 
+def test_an_adapter_that_is_not_there_is_one_line(plugin, monkeypatch):
+    plugin("halved_plugin", PLUGIN.format(name="halved", module="a_module_that_is_not_there"))
+    monkeypatch.setenv(DEVELOPMENT_VARIABLE, "halved=halved_plugin:SPEC")
+    with pytest.raises(UserError, match=r"backend 'halved' \(a_module_that_is_not_there:make\) cannot be imported"):
+        find_backend("halved").build("config", "geometry")
+
+
 def test_unknown_name_lists_what_exists_and_guesses():
     with pytest.raises(UserError, match=r"no backend 'kplane'; did you mean 'kplanes'\? \(installed: .*kplanes.*\)"):
         find_backend("kplane")
@@ -73,6 +81,30 @@ def test_broken_plugin_gives_a_named_warning_and_the_others_work(plugin, monkeyp
     assert "kplanes" in found
     (record,) = caplog.records
     assert "backend 'broken'" in record.getMessage()
+    assert reason in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "reason"),
+    [
+        ('"broken"', '"other"', "it calls itself 'other'"),
+        ('"rays"', '"ray"', "should be one of rays, time_series, views"),
+        (":make", ".make", "should be module:callable"),
+        ("Options, ", "None, ", "its config is not a dataclass"),
+        ("pass", "width: int = 3", "its option width is not made by"),
+        ("pass", "steps: int = option(3, 'its own')", "its option steps has the name of one that all backends share"),
+    ],
+)
+def test_a_spec_that_the_command_line_could_not_use_is_left_out(plugin, monkeypatch, caplog, right, wrong, reason):
+    text = PLUGIN.format(name="broken", module="broken_plugin")
+    assert right in text
+    plugin("broken_plugin", text.replace(right, wrong))
+    monkeypatch.delitem(sys.modules, "broken_plugin", raising=False)
+    monkeypatch.setenv(DEVELOPMENT_VARIABLE, "broken=broken_plugin:SPEC")
+    with caplog.at_level(logging.WARNING, logger="syncnerf"):
+        assert "broken" not in discover_backends()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("backend 'broken' (broken_plugin:SPEC) is left out: ")
     assert reason in record.getMessage()
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from syncnerf.questions import ViewBatch, ViewQuestion
+from syncnerf.batch import ViewBatch
+from syncnerf.questions import ViewQuestion
 from syncnerf.scene.lens import Lens
 from syncnerf.testing.samples import scene_geometry, some_views
 from syncnerf_gaussians.options import CloudConfig, DensityConfig, ScaffoldConfig

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from syncnerf.backend import Execution
+from syncnerf.batch import RayBatch
 from syncnerf.errors import UserError
 from syncnerf.option import configured
-from syncnerf.questions import RayBatch, RayQuestion
+from syncnerf.questions import RayQuestion
 from syncnerf.rendering.compositing import render_weights
 from syncnerf.testing.samples import scene_geometry, some_rays
 from syncnerf_mixvoxels.adapter import MixVoxelsBackend, look_moments

@@ -10,13 +10,14 @@ from test_backend_contract import SMALL
 from test_mixvoxels_training import OPTIONS as MIXVOXELS_OPTIONS
 from tiny_scene import FIELD_OPTIONS
 
+from syncnerf.batch import RayBatch
 from syncnerf.cli import _parser, main
 from syncnerf.config import CONCERNS
 from syncnerf.errors import UserError
 from syncnerf.installed import discover_backends
 from syncnerf.option import Number, Range, configured, option_values, options_of, whole_numbers
 from syncnerf.options import parse
-from syncnerf.questions import RayBatch, RayQuestion
+from syncnerf.questions import RayQuestion
 from syncnerf.testing.samples import RAYS, scene_geometry, some_rays
 
 WORDS = ("-1", "0", "1", "nan", "inf", "-inf", "9" * 20, "1e300")

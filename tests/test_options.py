@@ -178,6 +178,7 @@ def test_options_of_all_concerns_have_names_of_their_own():
         (["--backend=gaussians", "--dynamic-share=0.5"], ["dynamic_share = 0.5", "gaussians", "whole views"]),
         (["--backend=gaussians", "--empty-share=0.1"], ["empty_share = 0.1", "gaussians", "whole views"]),
         (["--view-side=16"], ["view_side = 16", "kplanes", "single rays"]),
+        (["--backend=gaussians", "--precision=bfloat16"], ["precision = bfloat16", "gaussians", "networks"]),
         (["--time-frames=5"], ["time_frames = 5", "single rays"]),
         (["--time-sampling=change"], ["time_sampling = change", "single rays"]),
         (["--ckpt=x.pt", "--resume"], ["resume", "ckpt = x.pt", "leave one out"]),

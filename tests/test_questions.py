@@ -1,5 +1,6 @@
 """Views as questions: their rays, rows, parts and lenses; batches of them; fits through a backend that renders them."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -8,11 +9,12 @@ from evaluation_fixtures import ring_of_cameras
 from wave_backend import WaveBackend, WaveViews, clock_of, wave_scene
 
 from syncnerf.backend import Backend
+from syncnerf.batch import RayBatch, ViewBatch
 from syncnerf.config import HeldOutConfig, OffsetsConfig, SamplingConfig
 from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.photometry import choose_pixels
 from syncnerf.pixels import render_pixels
-from syncnerf.questions import SLOPES, RayBatch, ViewBatch, ViewQuestion
+from syncnerf.questions import COLOURS, SHOWN, SLOPES, RayQuestion, ViewQuestion
 from syncnerf.sampling.views import ViewBatches
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.lens import Lens
@@ -136,6 +138,26 @@ def test_slopes_of_pictures_are_found_forward_and_those_of_rays_backward(tmp_pat
     torch.testing.assert_close(pictures.slopes, rays.slopes.float(), rtol=1e-4, atol=1e-5)
     assert pictures.slopes.abs().max() > 0.1
     assert isinstance(WaveViews(clock.range), Backend)
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted", "said"),
+    [
+        (lambda answer: answer.changed(lambda values: values[:, None]), SHOWN, r"shape \[2, 1, 3\] where \[2, 3\]"),
+        (lambda answer: answer.changed(lambda values: values[:1]), SHOWN, r"shape \[1, 3\] where \[2, 3\]"),
+        (lambda answer: replace(answer, depth=None), SHOWN, "no depth"),
+        (lambda answer: replace(answer, accumulation=None), SHOWN, "no accumulation"),
+        (lambda answer: replace(answer, depth=None), COLOURS, None),
+    ],
+)
+def test_an_answer_to_another_question_is_refused(monkeypatch, change, wanted, said):
+    """Shapes that would spread in a loss, pictures that would come too late."""
+    backend = WaveBackend(torch.tensor([-1.0, 3.0], dtype=torch.float64))
+    rays, own = ring_of_cameras(1, 12, 8, 5, ["a"])[0].all_rays(2.0, 6.0)[:2], WaveBackend.render_rays
+    monkeypatch.setattr(WaveBackend, "render_rays", lambda *arguments: change(own(*arguments)))
+    question = RayQuestion(rays, torch.zeros(2, dtype=torch.float64), wanted)
+    with pytest.raises(ValueError, match=f"WaveBackend: .*{said}") if said else nullcontext():
+        assert backend(question).rgb.shape == (2, 3)
 
 
 @pytest.mark.parametrize("unlike", ["poses", "readouts", "nothing"])

@@ -38,8 +38,8 @@ ABOVE = {
     "clock_prior",
 }
 FOR_PLUGINS = (
-    "backend", "questions", "option", "rendering", "encodings", "scene", "config", "errors", "native", "compilation",
-    "splats",
+    "backend", "batch", "questions", "option", "rendering", "encodings", "scene", "config", "errors", "native",
+    "compilation", "splats",
 )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def test_imports_of_the_core_point_one_way(path):
     if room == "scene":
         assert not rooms(names) - {"scene", "errors", "native", "records", "atomic", "option"}
     if path.name == "backend.py":
-        assert not rooms(names) - {"scene", "errors", "config", "backend", "questions", "through_rays"}
+        assert not rooms(names) - {"scene", "errors", "batch", "questions", "through_rays"}
     if room != "cli.py" and room != "__main__.py":
         assert "cli" not in rooms(names)
 

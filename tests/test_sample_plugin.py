@@ -79,7 +79,7 @@ def test_the_page_shows_what_is_in_the_sample():
     page = (Path(__file__).parents[1] / "docs" / "backends.md").read_text()
     texts = [SUITE, *(path.read_text() for path in SAMPLE.iterdir() if path.is_file())]
     blocks = re.findall(r"```(?:python|toml)\n(.*?)```", page, flags=re.DOTALL)
-    assert len(blocks) > 5
+    assert len(blocks) > 7
     for block in blocks:
         assert any(block in text for text in texts), block
 
@@ -88,7 +88,7 @@ def test_it_passes_the_contracts_suite(run, tmp_path):
     (tmp_path / "test_blobs.py").write_text(SUITE)
     report = run("-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(tmp_path))
     assert int(re.search(r"(\d+) passed", report)[1]) > 15
-    assert "skipped" not in report
+    assert re.search(r"1 skipped", report), "it has no networks"
 
 
 def test_the_command_trains_fits_scores_and_films_it(run, arguments, tmp_path):

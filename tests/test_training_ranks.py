@@ -12,9 +12,9 @@ import torch
 from rank_recorder import record_steps
 from test_training_resume import assert_same
 
+from syncnerf.batch import RayBatch
 from syncnerf.cli import main
 from syncnerf.errors import UserError
-from syncnerf.questions import RayBatch
 from syncnerf.scene.rays import Rays
 from syncnerf.training.checkpoints import list_checkpoints
 from syncnerf.training.ranks import Ranks

@@ -9,11 +9,12 @@ from evaluation_fixtures import ArraySource, ring_of_cameras
 from torch import Tensor, nn
 
 from syncnerf.backend import Backend
+from syncnerf.batch import RayBatch
 from syncnerf.camera_times import ClockSpan
 from syncnerf.clock import Clock
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
-from syncnerf.questions import RayBatch, RayQuestion, Rendering, ViewQuestion
+from syncnerf.questions import RayQuestion, Rendering, ViewQuestion
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend

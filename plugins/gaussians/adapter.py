@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from syncnerf.backend import Backend, Execution, Replacement
-from syncnerf.questions import RayQuestion, Rendering, ViewBatch, ViewQuestion
+from syncnerf.batch import ViewBatch
+from syncnerf.questions import RayQuestion, Rendering, ViewQuestion
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.views import Views

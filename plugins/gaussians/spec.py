@@ -39,4 +39,5 @@ SPEC = BackendSpec(
     adapter="syncnerf_gaussians.adapter:GaussiansBackend",
     trains_on="views",
     starts_from_points=True,
+    has_networks=False,
 )

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from syncnerf.backend import Backend, Execution, Replacement
+from syncnerf.batch import RayBatch
 from syncnerf.compilation import compiled
-from syncnerf.questions import RayBatch, RayQuestion, Rendering
+from syncnerf.questions import RayQuestion, Rendering
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.ray_samples import RaySamples, uniform_samples

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from syncnerf.backend import Backend, Execution, Replacement
-from syncnerf.questions import RayBatch, RayQuestion, Rendering
+from syncnerf.batch import RayBatch
+from syncnerf.questions import RayQuestion, Rendering
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.ray_samples import uniform_samples

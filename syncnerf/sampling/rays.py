@@ -8,8 +8,8 @@ import logging
 import numpy as np
 import torch
 
+from syncnerf.batch import RayBatch
 from syncnerf.config import SamplingConfig
-from syncnerf.questions import RayBatch
 from syncnerf.sampling.importance import ImportanceSettings, importance_weights, prepare_importance
 from syncnerf.sampling.importance_draws import ImportanceDraws
 from syncnerf.sampling.permutation import EpochOrder

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from syncnerf.batch import ViewBatch
 from syncnerf.config import SamplingConfig
-from syncnerf.questions import ViewBatch
 from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.camera import intrinsics_table
 from syncnerf.scene.scene import Scene

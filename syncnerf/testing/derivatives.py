@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -44,6 +45,25 @@ class DerivativeTests(ContractTests):
         errors = (differences - slopes.double().flatten()).abs()
         moving = slopes.flatten().abs() > 0.1 * slopes.abs().max()
         assert errors[moving].median() < 0.2 * differences[moving].abs().median()
+
+    def test_half_precision_is_for_networks_alone(self, make):
+        """Under autocast answers are single and nearly the same, and gradients still reach the times."""
+        if not self.spec.has_networks:
+            pytest.skip("the core asks nothing of it under autocast")
+        backend, batch, question = make(), some_batch(self.spec), training_question(self.spec)
+        answers, gradients = [], []
+        for half in (False, True):
+            times = question.times.clone().requires_grad_()
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                answer = backend(replace(question, times=times), torch.Generator().manual_seed(0))
+                losses = backend.losses(answer, batch, 0)
+            sum(losses.values()).backward()
+            answers.append(answer.rgb.detach())
+            gradients.append(times.grad)
+        assert answers[1].dtype == torch.float32
+        # Three digits of each number in the networks.
+        torch.testing.assert_close(answers[1], answers[0], atol=0.02, rtol=0)
+        torch.testing.assert_close(gradients[1], gradients[0], atol=0.3 * float(gradients[0].abs().max()), rtol=0)
 
     def test_gradients_reach_the_times_and_every_parameter(self, make):
         """From the losses and penalties of a batch, all finite."""

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from syncnerf.backend import BackendSpec
+from syncnerf.batch import Batch, RayBatch, ViewBatch
 from syncnerf.evaluation.camera_paths import look_at
-from syncnerf.questions import COLOURS, Batch, Question, RayBatch, RayQuestion, ViewBatch, ViewQuestion, Wanted
+from syncnerf.questions import COLOURS, Question, RayQuestion, ViewQuestion, Wanted
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.rays import Rays
 from syncnerf.scene.views import Views

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from syncnerf.questions import Batch
+from syncnerf.batch import Batch
 from syncnerf.training.ranks import Ranks
 
 

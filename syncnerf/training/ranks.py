@@ -23,8 +23,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from syncnerf.batch import Batch
 from syncnerf.errors import UserError
-from syncnerf.questions import Batch
 
 PATIENCE = timedelta(hours=12)
 """How long a process waits for another that decodes videos or renders a preview; dead ones are noticed at once."""

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from syncnerf.questions import Batch
+from syncnerf.batch import Batch
 from syncnerf.training.step import TrainingStep
 
 logger = logging.getLogger(__name__)

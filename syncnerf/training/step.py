@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from syncnerf.backend import Replacement
+from syncnerf.batch import Batch
 from syncnerf.config import TrainingConfig
-from syncnerf.questions import Batch
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.ranks import Ranks
 from syncnerf.training.schedule import Course, learning_rate_factor

@@ -8,7 +8,8 @@ from blobs_spec import BlobsConfig
 from torch import Tensor, nn
 
 from syncnerf.backend import Backend, Execution, Replacement
-from syncnerf.questions import Batch, Rendering, ViewBatch, ViewQuestion
+from syncnerf.batch import Batch, ViewBatch
+from syncnerf.questions import Rendering, ViewQuestion
 from syncnerf.scene.geometry import SceneGeometry
 
 LOOK_EVERY = 10

@@ -24,4 +24,5 @@ SPEC = BackendSpec(
     config=BlobsConfig,
     adapter="blobs_adapter:BlobsBackend",
     trains_on="views",
+    has_networks=False,
 )
