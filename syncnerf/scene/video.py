@@ -117,7 +117,7 @@ def _joined(paths: list[Path], parts: list[VideoProperties]) -> VideoProperties:
 
 
 def _rates(parts: Sequence[VideoProperties]) -> list[float]:
-    """Frames per second of consecutive files, 0 for none; a file of one frame hardly tells its own and has the others'."""
+    """Frames per second of consecutive files, 0 for none; a file of one frame has the others'."""
     known = [part.fps for part in parts if part.fps and part.frame_count > 1] or [part.fps for part in parts]
     return [part.fps if part.fps and part.frame_count > 1 else known[0] for part in parts]
 
