@@ -13,7 +13,7 @@ from textured_room import room, texture
 from tiny_scene import ANGLE, picture, write_video
 
 from syncnerf.importers.calibration import CalibratedCamera, Calibration
-from syncnerf.importers.fit_check import check_fit
+from syncnerf.importers.fit_check import check_fit, odd_cameras
 from syncnerf.importers.formats import read_calibration
 from syncnerf.importers.import_scene import import_scene
 from syncnerf.scene import load_scene
@@ -150,6 +150,35 @@ def test_a_calibration_of_other_videos_is_doubted(videos, tmp_path):
     said = said_of(calibration_of_blobs(tmp_path), videos, tmp_path / "scene", change)
     assert said.startswith("warning: ")
     assert "looks as if" not in said
+
+
+def test_a_camera_that_was_turned_is_named(videos, tmp_path):
+    """All others fit, and no usual misreading explains it."""
+    angle = np.radians(12.0)
+    tilt = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+
+    def change(index: int, camera: CalibratedCamera) -> CalibratedCamera:
+        turn = tilt if index == 2 else np.eye(3)
+        return replace(camera, rotation=turn @ camera.rotation, translation=turn @ camera.translation)
+
+    said = said_of(calibration_of_blobs(tmp_path), videos, tmp_path / "scene", change)
+    assert said.startswith("warning: ")
+    assert "few or none of cam2: was it turned" in said
+
+
+@pytest.mark.parametrize(
+    ("missing", "odd"),
+    [
+        ([], []),
+        ([(0, 1)], []),
+        ([(1, 0), (1, 2), (1, 3)], [1]),
+        ([(1, 0), (1, 2), (1, 4), (3, 0), (3, 2), (1, 3)], [1]),
+    ],
+)
+def test_a_camera_stands_out_that_agrees_with_few_of_those_that_agree(missing, odd):
+    lost = {tuple(sorted(pair)) for pair in missing}
+    agreeing = [pair for pair in combinations(range(5), 2) if pair not in lost]
+    assert odd_cameras(5, agreeing) == odd
 
 
 @pytest.mark.parametrize(("telling", "best", "sure"), [(100, True, False), (100, False, True), (15, True, True)])
