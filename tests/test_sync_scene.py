@@ -17,6 +17,7 @@ from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.sync import only_sure, synchronize
+from syncnerf.sync.command import table
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]
 """Planted, seconds."""
@@ -108,6 +109,23 @@ def test_a_camera_without_motion_is_undetermined(scene):
     sure = only_sure(result)
     assert "cam03" in sure.reasons
     assert sure.offsets[3].isnan()
+
+
+def test_a_reference_without_motion_is_replaced(scene, caplog):
+    """What the others share is not lost with it: their offsets are against the next training camera."""
+    frozen = edited(
+        scene, lambda index, frames: frames if index != scene.reference else frames[:1].repeat(len(frames), 0)
+    )
+    result = synchronize(frozen)
+    assert list(result.reasons) == [scene.names[scene.reference]]
+    assert result.reference == scene.train[1]
+    assert float(result.offsets[result.reference]) == 0.0
+    others = [index for index in range(6) if index != scene.reference]
+    error = align_gauge(result.offsets[others], scene.true_offsets[others]) / scene.frame_interval
+    assert float(error.abs().max()) < 0.25
+    assert f"against {scene.names[scene.train[1]]}" in caplog.text
+    verdicts = [line.split()[-1] for line in table(frozen, result).splitlines()]
+    assert verdicts.count("(reference)") == 1
 
 
 def test_cameras_that_see_something_else_are_undetermined(scene, tmp_path):

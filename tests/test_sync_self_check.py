@@ -15,7 +15,7 @@ from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene
 from syncnerf.sync import Check, PairLag, SyncResult, only_sure, synchronize
 from syncnerf.sync.comparison import Comparison
-from syncnerf.sync.consistent import fit_consistent
+from syncnerf.sync.consistent import connected_reference, fit_consistent
 from syncnerf.sync.conventions import CONVENTIONS
 from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.landscape import Landscape, better_beyond
@@ -126,6 +126,16 @@ def test_a_camera_that_most_pairs_contradict_is_not_determined():
     solution, removed = fit_consistent(Lags(first, second, values, lags.deviations), spans, 0, STEP)
     assert list(removed) == [3]
     assert "reference" in removed[3]
+
+
+def test_the_reference_is_of_the_largest_group():
+    """Lags connect 0-2-4 and 1-3; 5 has none."""
+    pairs = torch.tensor([[0, 2], [2, 4], [1, 3]])
+    ones = torch.ones(3, dtype=torch.float64)
+    lags = Lags(pairs[:, 0], pairs[:, 1], ones, ones)
+    assert connected_reference(lags, 6, (1, 2, 3, 4, 5, 0)) == 2
+    assert connected_reference(lags.keep(torch.tensor([True, False, True])), 6, (5, 3, 1, 2, 4, 0)) == 3
+    assert connected_reference(lags.keep(torch.zeros(3, dtype=torch.bool)), 6, (5, 3, 1, 2, 4, 0)) == 5
 
 
 def test_a_better_lag_beyond_the_limit_is_told():

@@ -1,12 +1,13 @@
 """Offsets that the pairs agree on: cameras that most of their pairs contradict are not determined."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from syncnerf.sync.offsets import Offsets, fit_offsets
-from syncnerf.sync.solve import Lags
+from syncnerf.sync.solve import Lags, connected
 
 MOST_CONTRADICTED = 0.5
 """Share of a camera's lags that may differ from the solution."""
@@ -14,6 +15,17 @@ CONTRADICTION = 1.0
 """Samples by which a lag must differ for that."""
 LEAST_SHARED = 12
 """Samples that a camera must have filmed while the reference did."""
+
+
+def connected_reference(lags: Lags, count: int, preferred: Sequence[int]) -> int:
+    """The camera that most others can be placed against: of the largest group that lags connect, the one named first.
+
+    Args:
+        lags: accepted ones.
+        count: number of cameras.
+        preferred: all cameras; of groups of one size it is that of the earlier one.
+    """
+    return max(preferred, key=lambda camera: int(connected(lags.first, lags.second, count, camera).sum()))
 
 
 def fit_consistent(lags: Lags, spans: Tensor, reference: int, interval: float) -> tuple[Offsets, dict[int, str]]:

@@ -128,7 +128,7 @@ def _coarse_pass(scene: Scene, short: Short, max_offset: float | None, priors: S
     shifted = [replace(p, lag=p.lag + float(first[p.first] - first[p.second])) for p in priors]
     with excerpts(scene, [_thinned(camera, rate) for camera in scene.cameras], rate) as whole:
         coarse = short(whole, max_offset, priors=shifted)
-    return replace(coarse, offsets=coarse.offsets - first + first[scene.reference])
+    return replace(coarse, offsets=coarse.offsets - first + first[coarse.reference])
 
 
 def _placed_by_sound(
@@ -261,7 +261,7 @@ def _clocks(
     scene: Scene, coarse: SyncResult, offsets: Tensor, errors: Tensor, times: Tensor, drift: bool
 ) -> SyncResult:
     """A clock for each camera from its offsets in the windows, all float64, shape [W, C]."""
-    reference = scene.reference
+    reference = coarse.reference
     relative = offsets - offsets[:, reference : reference + 1]
     count = len(scene.cameras)
     found, stderr, rates, rates_stderr = torch.full((4, count), torch.nan, dtype=torch.float64)

@@ -13,7 +13,7 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison, compare_all
-from syncnerf.sync.consistent import fit_consistent
+from syncnerf.sync.consistent import connected_reference, fit_consistent
 from syncnerf.sync.conventions import convention_hint
 from syncnerf.sync.creation_time import creation_lags
 from syncnerf.sync.drift import WindowLags, fit_clocks
@@ -63,7 +63,8 @@ def synchronize(
             with what motion says; ``off``: motion alone.
 
     Returns:
-        Offsets with standard errors; cameras that could not be determined hold NaN and a reason.
+        Offsets with standard errors; cameras that could not be determined hold NaN and a reason. They are against the
+        scene's reference, or where that shares no motion with most cameras, against the first one that does.
 
     Raises:
         UserError: fewer than two cameras, no motion at all, no two cameras in different places, or a method that the
@@ -79,6 +80,9 @@ def synchronize(
         result = synchronize_long(scene, short, max_offset, drift, priors, sounds)
     else:
         result = from_motion(scene, max_offset, method, drift, tracks, priors)
+    if result.reference != scene.reference:
+        names = scene.names[result.reference], scene.names[scene.reference]
+        logger.warning("%s: offsets are against %s; %s shares no motion with most cameras", scene.root, *names)
     return reviewed(with_sound(scene, result, sounds))
 
 
@@ -131,7 +135,7 @@ def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, W
     Raises:
         UserError: the videos are too short to tell a rate.
     """
-    clocks = fit_clocks(windows, result.offsets, scene.reference, result.locking)
+    clocks = fit_clocks(windows, result.offsets, result.reference, result.locking)
     if clocks is None:
         raise UserError(f"{scene.root}: the videos are too short to estimate clock rates; leave out --drift")
     reasons = {
@@ -185,7 +189,6 @@ def check_scene(scene: Scene, method: str, max_offset: float | None) -> None:
 
 def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncResult:
     """Offsets from the pairs' lags: reject, connect, fit, and account for every pair and camera."""
-    reference = scene.reference
     accepted = [c for c in comparisons if c.peak is not None and not c.reason]
     lags = Lags(
         torch.tensor([c.first for c in accepted], dtype=torch.int64),
@@ -194,6 +197,7 @@ def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncRes
         torch.tensor([c.peak.deviation for c in accepted], dtype=torch.float64),
         torch.tensor([c.samples for c in accepted], dtype=torch.float64),
     )
+    reference = connected_reference(lags, len(scene.cameras), (*scene.train, *scene.test))
     spans = torch.stack([camera.frame_times[[0, -1]] for camera in scene.cameras])
     solution, removed = fit_consistent(lags, spans, reference, scene.frame_interval)
     known, offsets, used = solution.known, solution.offsets, solution.used
