@@ -5,17 +5,11 @@ from __future__ import annotations
 import logging
 
 from syncnerf.backend import BackendSpec
-from syncnerf.config import (
-    CONCERNS,
-    Config,
-    EvaluationConfig,
-    OffsetsConfig,
-    RunConfig,
-    SamplingConfig,
-    TrainingConfig,
-)
+from syncnerf.config import CONCERNS, Config, EvaluationConfig, OffsetsConfig, RunConfig
 from syncnerf.errors import UserError
 from syncnerf.option import idle_options
+from syncnerf.sampling.options import SamplingConfig
+from syncnerf.training.options import TrainingConfig
 
 logger = logging.getLogger(__name__)
 

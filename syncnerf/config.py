@@ -1,12 +1,17 @@
-"""Every option of `syncnerf train`, one dataclass per concern. The parser is built from these."""
+"""Every option of `syncnerf train`, one dataclass per concern. The parser is built from these.
+
+Those of :mod:`syncnerf.sampling` and :mod:`syncnerf.training` are in these rooms' own ``options.py``.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
 from syncnerf.option import Range, check_values, count, option, option_values, share, weight
+from syncnerf.sampling.options import SamplingConfig
 from syncnerf.scene.read_options import DISTANCE, DOWNSAMPLE
+from syncnerf.training.options import TrainingConfig
 
-LEARNED, IST = {"offset_mode": ("learn",)}, {"importance": ("ist", "isg-ist")}
+LEARNED = {"offset_mode": ("learn",)}
 SEARCHED, ADAM = {"test_method": ("gauss-newton",)}, {"test_method": ("adam",)}
 """With what an option does anything."""
 
@@ -106,115 +111,6 @@ class ColoursConfig:
         "weight of their mean square distance from the identity",
         weight(),
         {"camera_colours": ("auto", "learn")},
-    )
-
-    __post_init__ = check_values
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """Which pixels a step sees."""
-
-    batch_size: int = option(
-        4096,
-        "rays in a step (pixels with all their frames, for a backend of series; of all views, for one of views)",
-        count(1, "a step needs rays, and memory for them", 2**24),
-    )
-    dynamic_share: float = option(
-        0.0, "share of the rays on pixels that change over the video; the rest are uniform", share()
-    )
-    dynamic_threshold: float = option(
-        0.03,
-        "standard deviation over time (of colours in [0, 1]) above which a pixel changes",
-        Range(0, 1, "colours lie in [0, 1]"),
-    )
-    empty_share: float = option(1.0, "share of the uniform rays on plain background that are kept", share())
-    importance: str = option(
-        "changing",
-        "how the dynamic share is drawn: changing pixels alike, by distance from the pixel's median (isg), by "
-        "difference from near frames (ist), or isg-ist: one after the other",
-        ("changing", "isg", "ist", "isg-ist"),
-    )
-    time_frames: int = option(
-        0, "frames of a pixel in a step, for a time-series backend; 0 for all", count(0, "a number of frames")
-    )
-    time_sampling: str = option(
-        "uniform", "how these are chosen: all alike, or by how much changes in a frame", ("uniform", "change")
-    )
-    dynamic_reach: int = option(
-        20,
-        "a pixel counts as changing for a time-series backend if one within so many pixels changes",
-        count(0, "a distance in pixels", 4096),
-    )
-    view_side: int = option(
-        0,
-        "largest side of the views in a step, in pixels, for a backend of views; 0 for whole pictures",
-        count(8, "a picture has an extent", 2**14, also=0),
-    )
-    importance_switch: float = option(
-        0.5, "share of the training after which isg-ist turns from ISG to IST", share(), {"importance": ("isg-ist",)}
-    )
-    isg_gamma: float = option(
-        2e-2,
-        "gamma of ISG, of colours in [0, 1]",
-        Range(1e-4, 10, "colours lie in [0, 1], and gamma is a divisor"),
-        {"importance": ("isg", "isg-ist")},
-    )
-    ist_shift: int = option(
-        25, "frames that IST looks ahead and back", count(1, "a frame is compared with others", 10**6), IST
-    )
-    ist_floor: float = option(0.1, "smallest weight of IST", Range(0, 1, "colours lie in [0, 1]"), IST)
-
-    __post_init__ = check_values
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Length, learning rate, and what is written when."""
-
-    steps: int = option(90_000, "training steps", count(1, "a training takes steps"))
-    lr: float = option(
-        1e-2,
-        "learning rate of the field (Adam)",
-        Range(0, 1e3, "no step is taken with 0, and below it the loss is climbed", above=True),
-    )
-    lr_schedule: str = option("cosine", "decay of the learning rates over the training", ("cosine", "constant"))
-    warmup_steps: int = option(512, "steps over which the learning rate rises", count(0, "a number of steps"))
-    lr_final: float = option(
-        0.0, "learning rate at the end, as a share of its height", share(), {"lr_schedule": ("cosine",)}
-    )
-    seed: int = option(0, "seed of every random draw", Range(0, 2**63 - 1, "generators take 63 bits"))
-    device: str = option("auto", "auto, cpu, cuda or cuda:N")
-    precision: str = option(
-        "float32",
-        "numbers that the networks compute with while training; parameters, offsets and evaluation stay 32-bit or more",
-        ("float32", "bfloat16", "float16"),
-    )
-    prefetch: int = option(
-        -1,
-        "batches that a thread draws ahead; 0 for none, -1 for 2 on a GPU and none on a busy CPU",
-        count(-1, "batches are held in memory", 1024),
-    )
-    engine: str = option(
-        "auto",
-        "kernels of the field: torch (anywhere), triton or tcnn (on CUDA); auto is the best that is installed",
-        ("auto", "torch", "triton", "tcnn"),
-    )
-    compile: str = option(
-        "auto",
-        "torch.compile what gains by it (the regularisers): takes about 20 s at first and a C++ compiler, or Triton "
-        "on CUDA; auto compiles for trainings of 10,000 steps and more",
-        ("auto", "on", "off"),
-    )
-    cuda_graphs: bool = option(True, "record steps of fixed shapes as CUDA graphs and replay them; nothing on a CPU")
-    log_every: int = option(50, "steps between lines of TensorBoard and offsets.csv", count(1, "a rhythm in steps"))
-    save_every: int = option(
-        5000,
-        "steps between checkpoints; the last two are kept",
-        count(0, "a rhythm in steps; 0 for the last step alone"),
-    )
-    image_every: int = option(
-        5000, "steps between TensorBoard images of the test view; 0 for none", count(0, "a rhythm in steps")
     )
 
     __post_init__ = check_values

@@ -11,12 +11,14 @@ from wave_backend import WaveBackend, synced_waves, wave_colours, wave_scene
 from syncnerf.camera_times import ClockSpan
 from syncnerf.clock import Clock
 from syncnerf.clock_prior import ClockStart
-from syncnerf.config import OffsetsConfig, SamplingConfig, TrainingConfig
+from syncnerf.config import OffsetsConfig
 from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.questions import RayQuestion
+from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.rays import RayBatches
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
+from syncnerf.training.options import TrainingConfig
 from syncnerf.training.plan import Plan
 from syncnerf.training.trainer import Trainer
 

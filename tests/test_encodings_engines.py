@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from syncnerf.assembly import assemble, make_batches
-from syncnerf.config import TrainingConfig
 from syncnerf.encodings import engines
 from syncnerf.encodings.engines import ENGINES, choose_engine
 from syncnerf.errors import UserError
 from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.train import plan_of
+from syncnerf.training.options import TrainingConfig
 from syncnerf.training.trainer import Trainer
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

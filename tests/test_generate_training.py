@@ -12,7 +12,6 @@ from tiny_scene import write_video
 from tiny_wan import tiny_transformer, write_wan
 
 from syncnerf.cli import main
-from syncnerf.config import TrainingConfig
 from syncnerf.errors import UserError
 from syncnerf.generate.adapter import ViewSyncAdapter
 from syncnerf.generate.dataset import CACHE, ClipSampler, find_scenes, prepare, read_captions
@@ -22,6 +21,7 @@ from syncnerf.generate.poses import read_rig
 from syncnerf.generate.scene_writer import extrinsics
 from syncnerf.generate.training import AngleSchedule, GeneratorTrainer
 from syncnerf.generate.weights import load_view_sync
+from syncnerf.training.options import TrainingConfig
 
 CPU = torch.device("cpu")
 

@@ -10,11 +10,12 @@ from wave_backend import WaveBackend, WaveViews, clock_of, wave_scene
 
 from syncnerf.backend import Backend
 from syncnerf.batch import RayBatch, ViewBatch
-from syncnerf.config import HeldOutConfig, OffsetsConfig, SamplingConfig
+from syncnerf.config import HeldOutConfig, OffsetsConfig
 from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.photometry import choose_pixels
 from syncnerf.pixels import render_pixels
 from syncnerf.questions import COLOURS, SHOWN, SLOPES, RayQuestion, ViewQuestion
+from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.views import ViewBatches
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.lens import Lens

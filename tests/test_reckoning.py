@@ -8,8 +8,9 @@ from wave_backend import WaveBackend, WaveViews, clock_of, wave_scene
 
 from syncnerf.clock import Clock, ClockSpan
 from syncnerf.clock_prior import ClockStart
-from syncnerf.config import OffsetsConfig, SamplingConfig
+from syncnerf.config import OffsetsConfig
 from syncnerf.reckoning import SHARES, Evidence, Reckoner, excess_variance, joint_covariance, loss_curvatures
+from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.rays import RayBatches
 from syncnerf.sampling.views import ViewBatches
 from syncnerf.synced import SyncedBackend

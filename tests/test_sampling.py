@@ -7,13 +7,13 @@ import pytest
 import torch
 from format_scenes import CAMERAS, FORMATS, FRAMES, HEIGHT, WIDTH
 
-from syncnerf.config import SamplingConfig
 from syncnerf.errors import UserError
 from syncnerf.sampling import importance, pixel_reader, rays
 from syncnerf.sampling import importance_weights as importance_weights_module
 from syncnerf.sampling.importance import ImportanceSettings, ImportanceWeights, importance_weights
 from syncnerf.sampling.importance_draws import ImportanceDraws
 from syncnerf.sampling.importance_weights import isg_weights, ist_weights, lower_median, window_extreme
+from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.permutation import EpochOrder
 from syncnerf.sampling.rays import RayBatches
 from syncnerf.scene import load_scene

@@ -6,9 +6,9 @@ import scipy.ndimage
 import torch
 from format_scenes import CAMERAS, FORMATS, FRAMES, HEIGHT, WIDTH
 
-from syncnerf.config import SamplingConfig
 from syncnerf.errors import UserError
 from syncnerf.sampling import time_series
+from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.time_series import TimeSeriesBatches, frame_changes, nearby_maximum
 from syncnerf.scene import load_scene
 from syncnerf.scene.camera import Camera

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from syncnerf.config import SamplingConfig
+from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.sampling.views import ViewBatches
 from syncnerf.scene import load_scene

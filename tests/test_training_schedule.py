@@ -9,9 +9,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from wave_backend import synced_waves, wave_colours, wave_scene
 
 from syncnerf.backend import Replacement
-from syncnerf.config import OffsetsConfig, SamplingConfig, TrainingConfig
+from syncnerf.config import OffsetsConfig
 from syncnerf.errors import UserError
+from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.rays import RayBatches
+from syncnerf.training.options import TrainingConfig
 from syncnerf.training.plan import Plan
 from syncnerf.training.ranks import Ranks
 from syncnerf.training.schedule import Course, learning_rate_factor

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from syncnerf.config import SamplingConfig
 from syncnerf.errors import UserError
+from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.rays import RayBatches
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from syncnerf.config import TrainingConfig
 from syncnerf.errors import UserError
 from syncnerf.generate.adapter import ViewSyncAdapter
 from syncnerf.generate.dataset import ClipSampler, Example
@@ -21,6 +20,7 @@ from syncnerf.generate.weights import write_view_sync
 from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from syncnerf.training.interruption import Interruption
 from syncnerf.training.monitor import Monitor
+from syncnerf.training.options import TrainingConfig
 from syncnerf.training.schedule import learning_rate_factor
 
 logger = logging.getLogger(__name__)

@@ -41,12 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
     from syncnerf.generate.extra import require_generate
 
     require_generate()
-    from syncnerf.config import TrainingConfig
     from syncnerf.generate.adapter import ViewSyncAdapter
     from syncnerf.generate.dataset import ClipSampler, find_scenes, prepare, read_captions
     from syncnerf.generate.training import WEIGHTS, AngleSchedule, GeneratorTrainer
     from syncnerf.generate.weights import load_view_sync
     from syncnerf.training.checkpoints import list_checkpoints
+    from syncnerf.training.options import TrainingConfig
 
     model, precision = named_model(arguments)
     config = TrainingConfig(

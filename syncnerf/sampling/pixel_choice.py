@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from syncnerf.config import SamplingConfig
+from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.permutation import EpochOrder
 from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.scene import Scene

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from syncnerf.batch import RayBatch
-from syncnerf.config import SamplingConfig
 from syncnerf.sampling.importance import ImportanceSettings, importance_weights, prepare_importance
 from syncnerf.sampling.importance_draws import ImportanceDraws
+from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.permutation import EpochOrder
 from syncnerf.sampling.pixel_choice import NOTHING_CHANGES, classify_pixels, thins_background
 from syncnerf.sampling.pixel_reader import PixelReader, read_pixels

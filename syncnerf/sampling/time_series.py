@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from syncnerf.batch import RayBatch
-from syncnerf.config import SamplingConfig
 from syncnerf.errors import UserError
+from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.pixel_choice import PixelChoice
 from syncnerf.sampling.pixel_reader import PixelReader
 from syncnerf.sampling.rays import RESIDENT_BYTES

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.batch import ViewBatch
-from syncnerf.config import SamplingConfig
+from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.camera import intrinsics_table
 from syncnerf.scene.scene import Scene

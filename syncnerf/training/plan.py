@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from syncnerf.config import TrainingConfig
+from syncnerf.training.options import TrainingConfig
 from syncnerf.training.schedule import Course
 
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from syncnerf.config import TrainingConfig
+from syncnerf.training.options import TrainingConfig
 
 LEAST_TURN = 100
 """Steps, at least, over which the learning rate goes over from one course to another."""

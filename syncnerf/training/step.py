@@ -10,8 +10,8 @@ from torch.profiler import record_function
 
 from syncnerf.backend import Replacement
 from syncnerf.batch import Batch
-from syncnerf.config import TrainingConfig
 from syncnerf.synced import SyncedBackend
+from syncnerf.training.options import TrainingConfig
 from syncnerf.training.ranks import Ranks
 from syncnerf.training.schedule import Course, learning_rate_factor
 
