@@ -14,13 +14,19 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from matplotlib.colors import to_hex
 from moving_spheres import FIELD_OF_VIEW, Spheres, sphere_scene
 
+from syncnerf import assembly
+from syncnerf.assembly import starting_clock
 from syncnerf.errors import UserError
 from syncnerf.offsets_file import Estimates, read_offsets, read_rates, write_offsets
+from syncnerf.options import parse
+from syncnerf.scene import load_scene
 from syncnerf.scene.true_offsets import read_true_offsets
-from syncnerf.sync import Check, command, synchronize
+from syncnerf.sync import Check, SyncResult, command, synchronize
 from syncnerf.sync.command import add_parser
+from syncnerf.sync.plots import DOUBTFUL, timeline
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07]
 FRAMES = 50
@@ -148,6 +154,43 @@ def test_strict_fails_where_a_camera_is_not_sure(folder, tmp_path, capsys, monke
         run(f"--datadir={folder}", f"--out={out}", "--strict")
     entry = json.loads(out.read_text())["cameras"]["cam02"]
     assert (entry["verdict"], entry["alternatives"], entry["reason"]) == ("check", [0.5], "its motion repeats")
+
+
+def test_trainings_start_from_what_is_sure(folder, caplog, monkeypatch):
+    """What is to be checked starts at nothing, and is named; where most is, motion is not believed at all."""
+    scene = load_scene(folder)
+    config = parse([f"--datadir={folder}"])
+    offsets = torch.tensor(OFFSETS, dtype=torch.float64) - OFFSETS[1]
+    doubt = Check("check", reason="its motion repeats")
+
+    def told(doubtful):
+        checks = {name: doubt if name in doubtful else Check("sure") for name in scene.names}
+        return SyncResult(scene.names, 1, "epipolar", offsets, torch.full((4,), 1e-3).double(), [], [], checks=checks)
+
+    monkeypatch.setattr(assembly, "synchronize", lambda scene: told(["cam02"]))
+    start = starting_clock(config, scene)
+    assert start.offsets.isnan().tolist() == [False, False, True, False]
+    torch.testing.assert_close(start.offsets[[0, 1, 3]], offsets[[0, 1, 3]])
+    assert "cam02" in caplog.text
+    assert "its motion repeats" in caplog.text
+    monkeypatch.setattr(assembly, "synchronize", lambda scene: told(["cam00", "cam02", "cam03"]))
+    assert starting_clock(config, scene) is None
+
+
+def test_doubts_are_in_the_timeline(folder):
+    scene = load_scene(folder)
+    scene.frame_cache.prepare(scene.cameras)
+    sure = synchronize(scene)
+    assert not {DOUBTFUL} & bar_colours(timeline(scene, sure))
+    doubt = Check("check", reason="its motion repeats")
+    figure = timeline(scene, replace(sure, checks=sure.checks | {"cam02": doubt}))
+    assert DOUBTFUL in bar_colours(figure)
+    assert any("its motion repeats" in text.get_text() for text in figure.axes[1].texts)
+
+
+def bar_colours(figure) -> set[str]:
+    """Of the bars after synchronisation."""
+    return {to_hex(bar.get_facecolor()) for bar in figure.axes[1].patches}
 
 
 def test_true_offsets_are_never_overwritten(folder, tmp_path, monkeypatch):
