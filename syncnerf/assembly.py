@@ -29,6 +29,7 @@ from syncnerf.starting.start import starting_points
 from syncnerf.sync import SyncResult, only_sure, synchronize
 from syncnerf.sync.synchronize import WORKING_SIDE
 from syncnerf.synced import SyncedBackend
+from syncnerf.training.checkpoints import taking_over
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,10 @@ def assemble(job: Job) -> SyncedBackend:
     hull = visual_hull(scene) if checkpoint is None else everywhere
     clock = make_clock(config, scene, starting_clock(config, scene) if checkpoint is None else None)
     if checkpoint is not None:
-        clock.range.copy_(checkpoint.record["model"]["clock.range"])
+        with taking_over(checkpoint.path):
+            clock.range.copy_(checkpoint.record["model"]["clock.range"])
+            if not clock.range.isfinite().all():
+                raise ValueError("the clock's range is not finite")
     geometry = scene_geometry(scene, clock.frame_count(scene.frame_interval), config.training.steps, hull)
     if job.spec.starts_from_points and checkpoint is None:
         geometry = replace(geometry, points=starting_points(scene, clock, hull))

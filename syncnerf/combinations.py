@@ -102,6 +102,11 @@ def _sampling(sampling: SamplingConfig, spec: BackendSpec) -> str:
                 f"{name} = {value} is for backends that train on {wanted}; {spec.name} draws "
                 f"{BATCHES[spec.trains_on]}: leave it out"
             )
+    if sampling.time_sampling != "uniform" and not sampling.time_frames:
+        return (
+            f"time_sampling = {sampling.time_sampling} says how time_frames are chosen, and all are taken; give a "
+            "number of them"
+        )
     if sampling.importance != "changing" and sampling.dynamic_share == 0:
         return (
             f"importance = {sampling.importance} says how the dynamic share is drawn, and dynamic_share is 0; give one "

@@ -155,11 +155,17 @@ class HeldOutOptimizer:
 
     def _why_undetermined(self, fit: ClockFit, pixels: CameraPixels, grid: Tensor, spacing: float) -> str:
         """Why a fit should not be believed; empty if it may be."""
-        if not explains(self.synced, pixels, fit.unknowns):
-            return "the field shows what changes there no better than a still picture does; train longer"
+        if reason := self._unexplained(fit, pixels):
+            return reason
         if not grid[0] - spacing <= float(fit.unknowns[0]) <= grid[-1] + spacing:
             return "the best offset lies beyond what was searched; raise --test-range"
         return ""
+
+    def _unexplained(self, fit: ClockFit, pixels: CameraPixels) -> str:
+        """That the field shows nothing of what changes; empty if it does."""
+        if explains(self.synced, pixels, fit.unknowns):
+            return ""
+        return "the field shows what changes there no better than a still picture does; train longer"
 
     def _rival(self, fit: ClockFit, pixels: CameraPixels, grid: Tensor, errors: Tensor) -> str:
         """Another offset of the search that explains the colours about as well; empty if none does.
@@ -223,4 +229,6 @@ class HeldOutOptimizer:
         )
         nothing = torch.empty(0, dtype=torch.float64)
         fit = ClockFit(unknowns, covariance, self.config.test_adam_steps)
+        if reason := self._unexplained(fit, pixels):
+            return self._undetermined(index, None, nothing, nothing, reason)
         return OffsetFit.of(index, fit, self.scene.cameras[index].frame_times, nothing, nothing)

@@ -19,7 +19,13 @@ from syncnerf.resuming import settled
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions, box_numbers, names_in
 from syncnerf.scene.remarks import warn_of_blind
-from syncnerf.training.checkpoints import Checkpoint, choose_checkpoint, list_checkpoints, load_checkpoint
+from syncnerf.training.checkpoints import (
+    Checkpoint,
+    choose_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    taking_over,
+)
 from syncnerf.training.schedule import Course
 
 
@@ -86,13 +92,15 @@ class Job:
     def with_checkpoint(self, path: Path) -> Job:
         """The same job with a checkpoint; raises UserError where that cannot be read or does not fit."""
         checkpoint = load_checkpoint(path, self.spec.name, self.scene.names)
-        config, course = settled(self.config, checkpoint, self.trains)
+        with taking_over(path):
+            config, course = settled(self.config, checkpoint, self.trains)
         return replace(self, config=config, course=course, checkpoint=checkpoint)
 
     def check_scene(self) -> None:
         """Raise UserError where the checkpoint is of another scene; frames are looked at."""
         if self.checkpoint is not None:
-            check_scene(self.checkpoint.record["scene"], self.scene, self.checkpoint.path)
+            with taking_over(self.checkpoint.path):
+                check_scene(self.checkpoint.record["scene"], self.scene, self.checkpoint.path)
 
     def check_folder(self) -> None:
         """Raise UserError where the run's folder no longer holds what the job was planned with."""

@@ -84,6 +84,8 @@ def _film(job: Job, synced: SyncedBackend) -> None:
     renders, settings = job.folder / "renders", job.config.evaluation
     renders.mkdir(parents=True, exist_ok=True)
     recalled(job, synced)
+    if job.config.held_out.test_optim:
+        logger.info("nothing is fitted with --render-only; --validate-only fits, and films the test cameras too")
     render_test_videos(synced, job.scene, renders, settings.test_frames)
     render_paths(synced, job.scene, renders, settings.render_frames)
     print(f"videos: {renders}")

@@ -47,6 +47,8 @@ def result_table(
     if errors is not None:
         size = errors[torch.tensor(scene.train)].abs() / interval
         lines.append(f"training cameras: mean absolute error {size.mean():.4f} frame, largest {size.max():.4f}")
+    if lost := [scene.names[fit.camera] for fit in fits if fit.reason]:
+        lines.append(f"scored at offset 0 for want of a fit: {', '.join(lost)}")
     for label, scores in (("before the test-time fit", before), ("after the test-time fit", after)):
         if scores is not None:
             lines.append(_scores(label, scores))

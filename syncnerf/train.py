@@ -22,6 +22,7 @@ from syncnerf.reckoning import Reckoner
 from syncnerf.resuming import changes, stored_options
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
+from syncnerf.training.checkpoints import taking_over
 from syncnerf.training.plan import Plan
 from syncnerf.training.ranks import join_ranks
 from syncnerf.training.trainer import Trainer
@@ -99,7 +100,8 @@ def _notes(job: Job) -> list[str]:
     path, stored = job.folder / "config.txt", job.checkpoint.record
     earlier = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     notes = [line.removeprefix("# ") for line in earlier if line.startswith("# from step ")]
-    fresh = changes(job.config, stored)
+    with taking_over(job.checkpoint.path):
+        fresh = changes(job.config, stored)
     if job.course.steps != stored["course"]["steps"]:
         fresh.append(
             f"from step {stored['step']} on: steps = {job.course.steps} instead of {stored['course']['steps']}"

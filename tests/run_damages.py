@@ -18,6 +18,7 @@ from syncnerf.training.checkpoints import list_checkpoints
 
 STEPS = 4
 VALIDATE, RENDER, RESUME = "--validate-only", "--render-only", "--resume"
+LONGER = (RESUME, "--steps=6", "--extend")
 
 
 @dataclass(frozen=True)
@@ -210,10 +211,18 @@ DAMAGES: dict[str, Damage] = {
     "another field to train": Damage((RESUME, "--tv-weight=0.5"), "tv_weight = 0.0001 instead of 0.5"),
     "another backend": Damage((VALIDATE,), "backend 'mixvoxels'", checkpoint(lambda r: r.update(backend="mixvoxels"))),
     "more steps": Damage((RESUME, "--steps=6"), "--extend"),
-    "more steps, asked for": Damage((RESUME, "--steps=6", "--extend"), None),
+    "more steps, asked for": Damage(LONGER, None),
     "fewer steps": Damage((RESUME, "--steps=2"), "4 steps behind it"),
     "a lower rate": Damage((RESUME, "--lr=0.001"), None),
-    "offsets off to look at": Damage((VALIDATE, "--offset-mode=off"), "offset_mode was learn"),
+    "offsets off to look at": Damage((VALIDATE, "--offset-mode=off"), None),
+    "offsets off to train": Damage((RESUME, "--offset-mode=off"), "offset_mode = learn instead of off"),
+    "rates to look at": Damage((VALIDATE, "--offset-rates=learn"), None),
+    "rates to train": Damage((RESUME, "--offset-rates=learn"), "offset_rates = off instead of learn"),
+    "a shutter to train": Damage((RESUME, "--rolling-shutter=learn"), "rolling_shutter = given instead of learn"),
+    "colours to look at": Damage((VALIDATE, "--camera-colours=learn"), None),
+    "colours to train": Damage((RESUME, "--camera-colours=learn"), "camera_colours = auto instead of learn"),
+    "another start to go on from": Damage((*LONGER, START), None, offset_file(OFFSETS)),
+    "smaller images to go on with": Damage((*LONGER, "--downsample=2"), None),
     # Checkpoints.
     "no checkpoint": Damage((VALIDATE,), "holds no checkpoint", lambda run: shutil.rmtree(run / "checkpoints")),
     "a checkpoint that is not there": Damage(("--ckpt=gone.pt",), "gone.pt: no such checkpoint"),
@@ -227,8 +236,34 @@ DAMAGES: dict[str, Damage] = {
     "a checkpoint of an older backend": Damage(
         (VALIDATE,), "other options", checkpoint(lambda r: r["options"]["field"].pop("tv_weight"))
     ),
+    "a checkpoint without an optimizer": Damage(LONGER, "'optimizer'", checkpoint(lambda r: r.pop("optimizer"))),
+    "an optimizer of other groups": Damage(
+        LONGER, "parameter groups", checkpoint(lambda r: r["optimizer"]["param_groups"].pop())
+    ),
+    "an optimizer of other shapes": Damage(
+        LONGER,
+        "moments of another shape",
+        checkpoint(lambda r: [state.update(exp_avg=torch.zeros(3)) for state in r["optimizer"]["state"].values()]),
+    ),
+    "a generator cut short": Damage(
+        LONGER, "RNG state", checkpoint(lambda r: r.update(batch_generator=torch.zeros(3, dtype=torch.uint8)))
+    ),
+    "steps below none": Damage(LONGER, "no number of steps", checkpoint(lambda r: r.update(step=-4))),
+    "options of words": Damage((VALIDATE,), "does not hold what", checkpoint(lambda r: r.update(options="many"))),
+    "options of another kind": Damage(
+        (VALIDATE,), "plane_resolution = -3", checkpoint(lambda r: r["options"]["field"].update(plane_resolution=-3))
+    ),
+    "a scene without a camera": Damage(
+        (VALIDATE,), "does not hold what", checkpoint(lambda r: r["scene"]["cameras"].popitem())
+    ),
+    "a time of nan": Damage(
+        (VALIDATE,), "not finite", checkpoint(lambda r: r["model"]["clock.range"].fill_(float("nan")))
+    ),
+    "offsets of nan": Damage(
+        (VALIDATE,), "not finite", checkpoint(lambda r: r["model"]["clock.shifts"].fill_(float("nan")))
+    ),
     "a checkpoint of nan": Damage(
-        (RESUME, "--steps=6", "--extend"),
+        LONGER,
         "not finite",
         checkpoint(lambda r: [value.fill_(float("nan")) for value in r["model"].values() if value.ndim == 3]),
     ),
@@ -246,7 +281,7 @@ DAMAGES: dict[str, Damage] = {
     "a file for the checkpoints": Damage((), "checkpoints", lambda run: _file(run / "checkpoints"), fresh=True),
     "a folder for the configuration": Damage((RESUME,), "config.txt", folder_for_file("config.txt")),
     "a folder for the offsets": Damage((RENDER,), "offsets.json", folder_for_file("offsets.json")),
-    "a folder for the log": Damage((RESUME, "--steps=6", "--extend"), "offsets.csv", folder_for_file("offsets.csv")),
+    "a folder for the log": Damage(LONGER, "offsets.csv", folder_for_file("offsets.csv")),
     "a folder for the scores": Damage((VALIDATE,), "metrics.json", folder_for_file("metrics.json")),
     "a folder for the report": Damage((VALIDATE,), "report.html", folder_for_file("report.html")),
     "offsets of words": Damage((RENDER,), "offsets.json", content("offsets.json", b"late\n")),

@@ -305,6 +305,8 @@ def test_cuts_go_by_the_frames_own_times(own_scene, offsets):
         (["--to="], "names no format"),
         (["--to=pose2sim"], "--poses"),
         (["--to=otio", "--poses=."], "--poses"),
+        (["--to=otio", "--moments=3"], "--moments is for --splats"),
+        (["--to=otio", "--downsample=2"], "--downsample is for --to transforms"),
         (["--to=pose2sim", "--poses=."], "no such folder"),
         (["--to=otio", "--offsets=nowhere.json"], "nowhere.json: no such file"),
     ],

@@ -1,6 +1,7 @@
 """``syncnerf export --splats``: files read back by their layout, as viewers of Gaussians know it."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tiny_scene import edit_json
 
 from syncnerf.cli import main
 from syncnerf.export.ply import write_ply
@@ -105,6 +107,21 @@ def finished(tiny_scene, tmp_path_factory) -> Path:
     rest = ["--backend=gaussians", "--offset-init=zero", "--test-steps=1", "--test-frames=1", "--render-frames=1"]
     assert main(["train", f"--datadir={tiny_scene}", f"--logdir={folder}", "--expname=short", *sizes, *rest]) == 0
     return folder / "short"
+
+
+def test_another_scene_is_refused(finished, own_scene, tmp_path, capsys):
+    """Its cameras have the same names, and stand elsewhere, or film something else."""
+    out = tmp_path / "out"
+    arguments = ["export", f"--datadir={own_scene}", f"--splats={finished}", f"--out={out}"]
+    shutil.copy(own_scene / "cam03.mp4", own_scene / "cam02.mp4")
+    assert main(arguments) == 2
+    assert "other footage of camera 'cam02'" in capsys.readouterr().err
+    edit_json(
+        own_scene / "transforms.json", lambda record: record["frames"][1]["transform_matrix"][0].__setitem__(3, 1.0)
+    )
+    assert main(arguments) == 2
+    assert "pose of camera 'cam01'" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def gaussians_of(path: Path):

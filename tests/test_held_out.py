@@ -110,12 +110,14 @@ def test_adam_can_be_chosen_and_agrees(scene, synced):
     assert np.isfinite(found.stderr)
 
 
-def test_colours_of_an_earlier_fit_say_nothing_to_a_later_one(scene):
+def test_colours_of_an_earlier_fit_say_nothing_to_a_later_one(scene, monkeypatch):
+    monkeypatch.setattr(held_out, "explains", lambda *_: True)
     clock = clock_of(scene, OffsetsConfig(), initial=[0.0, *PLANTED[1:]])
     colours = CameraColours(ColoursConfig(camera_colours="learn"), len(scene.cameras), scene.test)
     synced = SyncedBackend(clock, WaveBackend(clock.range), colours)
     options = {"test_method": "adam", "test_adam_steps": 5, "test_pixels": 64}
     first = fit(scene, synced, **options).seconds
+    assert first != 0.0
     synced.colours.set_camera(0, torch.full((3,), 0.5), torch.full((3,), 0.3))
     synced.clock.set_camera(0, 0.0)
     assert fit(scene, synced, **options).seconds == first
@@ -178,7 +180,9 @@ def test_holdout_fit_never_looks_at_the_right_half(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["gauss-newton", "adam"])
-def test_nothing_but_the_one_entry_changes(scene, synced, method):
+def test_nothing_but_the_one_entry_changes(scene, synced, method, monkeypatch):
+    # Adam gets nowhere in five steps; what it finds is not asked here.
+    monkeypatch.setattr(held_out, "explains", lambda *_: True)
     synced.train()
     synced.backend.dropout.eval()
     synced.backend.gain.grad = torch.ones(3, dtype=torch.float64)
@@ -286,12 +290,13 @@ def test_a_fit_on_half_of_the_images_does_not_know_what_was_found_on_all(scene):
     assert len(found.grid) == 19
 
 
-def test_a_field_that_explains_nothing_gives_no_number(scene, caplog):
+@pytest.mark.parametrize("method", ["gauss-newton", "adam"])
+def test_a_field_that_explains_nothing_gives_no_number(scene, caplog, method):
     """Not a valley of noise with a small error, but the reason."""
     blind = synced_waves(scene, initial=[0.0, *PLANTED[1:]])
     with torch.no_grad():
         blind.backend.gain.fill_(0.0)
-    found = fit(scene, blind)
+    found = fit(scene, blind, test_method=method, test_adam_steps=5)
     assert "no better than a still picture" in found.reason
     assert found.stderr == float("inf")
     assert blind.clock.offsets()[0].item() == 0.0

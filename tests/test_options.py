@@ -175,6 +175,7 @@ def test_options_of_all_concerns_have_names_of_their_own():
         (["--offset-mode=off", "--offset-init=sync"], ["offset_init = sync", "offset_mode off"]),
         (["--importance=isg"], ["importance = isg", "dynamic_share is 0"]),
         (["--backend=mixvoxels", "--importance=ist", "--dynamic-share=1"], ["importance = ist", "mixvoxels"]),
+        (["--backend=mixvoxels", "--time-sampling=change"], ["time_sampling = change", "all are taken"]),
         (["--backend=gaussians", "--dynamic-share=0.5"], ["dynamic_share = 0.5", "gaussians", "whole views"]),
         (["--backend=gaussians", "--empty-share=0.1"], ["empty_share = 0.1", "gaussians", "whole views"]),
         (["--view-side=16"], ["view_side = 16", "kplanes", "single rays"]),

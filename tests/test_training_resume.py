@@ -129,6 +129,10 @@ def test_only_changes_that_matter_are_told(tiny_arguments):
     now = parse([*tiny_arguments, "--prefetch=3", "--log-every=7", "--save-every=9", "--steps=999", "--offset-l1=0.5"])
     stored = {"step": 5, "options": stored_options(begun)}
     assert changes(now, stored) == ["from step 5 on: offset_l1 = 0.5 instead of 0.0"]
+    smaller = parse([*tiny_arguments, "--downsample=2", "--camera-colours-lr=0.5"])
+    assert changes(smaller, stored) == [
+        "from step 5 on: camera_colours_lr = 0.5 instead of 0.001", "from step 5 on: downsample = 2.0 instead of 0.0",
+    ]  # fmt: skip
 
 
 def test_a_checkpoint_that_appears_while_a_run_waits_for_its_folder_is_not_written_over(tiny_arguments):

@@ -48,6 +48,7 @@ def load_run(folder: Path) -> FinishedRun:
     job = Job.of(config)
     job.scene.frame_cache.prepare(job.scene.cameras)
     job = job.with_checkpoint(choose_checkpoint("", folder / "checkpoints"))
+    job.check_scene()
     synced = assemble(job)
     restore_model(synced, job.checkpoint)
     return FinishedRun(job, synced)

@@ -70,6 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--to: names no format (known: {', '.join(NAMES)})")
     if (POSE2SIM in wanted) != (arguments.poses is not None):
         raise UserError("--to pose2sim and --poses go together: the keypoints lie in Pose2Sim's folder 'pose'")
+    if arguments.moments and arguments.splats is None:
+        raise UserError("--moments is for --splats: name the run with it")
+    if arguments.downsample and not {"transforms", "n3v"} & set(wanted):
+        raise UserError("--downsample is for --to transforms and --to n3v: the other formats hold no images")
     with atomic_folder(arguments.out) as folder:
         notes = _write_scene(arguments, wanted, folder) if wanted else []
         if arguments.splats is not None:

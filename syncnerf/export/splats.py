@@ -37,7 +37,8 @@ def write_splats(run: Path, datadir: Path, moments: int, folder: Path) -> list[s
         Notes, one line each.
 
     Raises:
-        UserError: there is no such run, its backend has no Gaussians, or the extra ``splats`` is missing.
+        UserError: there is no such run, it is of another scene, its backend has no Gaussians, or the extra ``splats``
+            is missing.
     """
     try:
         from safetensors.torch import save_file
@@ -70,7 +71,10 @@ def write_splats(run: Path, datadir: Path, moments: int, folder: Path) -> list[s
 
 
 def restored(run: Path, datadir: Path) -> tuple[Job, SyncedBackend]:
-    """A run's job and its model as the newest checkpoint has it, on the CPU; raises UserError."""
+    """A run's job and its model as the newest checkpoint has it, on the CPU; raises UserError.
+
+    The scene's frames are decoded, to see that it is the run's.
+    """
     described = run / "config.txt"
     if not described.is_file():
         raise UserError(f"{run}: holds no config.txt; --splats should name the folder of a run")
@@ -78,6 +82,8 @@ def restored(run: Path, datadir: Path) -> tuple[Job, SyncedBackend]:
     # What the run began with may have gone since; the checkpoint knows all that came of it.
     own = [f"--datadir={datadir}", "--device=cpu", "--offset-init=zero", f"--ckpt={checkpoint}"]
     job = Job.of(parse([f"--config={described}", *own])).begun()
+    job.scene.frame_cache.prepare(job.scene.cameras)
+    job.check_scene()
     synced = assemble(job)
     restore_model(synced, job.checkpoint)
     return job, synced

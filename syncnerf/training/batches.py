@@ -59,7 +59,8 @@ class BatchSupply:
         return self._state
 
     def restore(self, state: Tensor) -> None:
-        """Go on from a state; what was drawn ahead is forgotten."""
+        """Go on from a state; what was drawn ahead is forgotten. Raises TypeError or RuntimeError where it is none."""
+        torch.Generator().set_state(state)
         self._state = state
         self._restart()
 

@@ -3,6 +3,8 @@
 import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +91,25 @@ def load_checkpoint(path: Path, backend: str, cameras: list[str]) -> Checkpoint:
             f"{path}: was trained on other cameras ({_brief(record.get('cameras'))}) than this scene's "
             f"({_brief(cameras)}); give the scene's own checkpoint"
         )
+    if not isinstance(step := record.get("step"), int) or step < 0:
+        raise UserError(f"{path}: has {step!r} steps behind it, which is no number of steps; use another checkpoint")
     return Checkpoint(path, record)
+
+
+@contextmanager
+def taking_over(path: Path) -> Iterator[None]:
+    """While a checkpoint's contents are taken over, whatever these make go wrong is told of the checkpoint.
+
+    Raises:
+        UserError: its contents are not what they should be.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {one_line(error)}"[:LONGEST_REASON]
+        raise UserError(f"{path}: does not hold what a checkpoint should ({reason}); use an earlier one") from error
 
 
 def choose_checkpoint(requested: str, folder: Path) -> Path:

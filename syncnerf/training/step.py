@@ -50,7 +50,11 @@ class TrainingStep:
             self.scaler.load_state_dict(state)
 
     def make_optimizer(self, state: dict | None = None) -> None:
-        """Adam for the parameters that there are now; with the moments of a state where one is given."""
+        """Adam for the parameters that there are now; with the moments of a state where one is given.
+
+        Raises:
+            ValueError: the state is of other parameters.
+        """
         groups = self.synced.param_groups(self.config.lr)
         self.heights = {group["name"]: group["lr"] for group in groups}
         # Not for the optimizer, whose state goes into checkpoints.
@@ -61,6 +65,7 @@ class TrainingStep:
         self.optimizer = torch.optim.Adam(groups, lr=self.config.lr, eps=1e-15, fused=fused, capturable=cuda)
         if state:
             self.optimizer.load_state_dict(state)
+            _check_moments(self.optimizer)
         for group in self.optimizer.param_groups:
             # A tensor: a recorded step reads what it holds by then. CUDA's kernel reads 32 bits.
             kind = torch.float32 if cuda else torch.float64
@@ -121,6 +126,13 @@ class TrainingStep:
             self.scaler.update()
         error = (rendering.rgb.detach() - batch.rgb).square().mean()
         return {name: value.detach() for name, value in (losses | penalties).items()} | {SQUARED_ERROR: error}
+
+
+def _check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Raise ValueError where moments are not of their parameter's shape: the fused step would write beyond them."""
+    for parameter, moments in optimizer.state.items():
+        if any(value.ndim and value.shape != parameter.shape for value in moments.values()):
+            raise ValueError("moments of another shape than their parameter's")
 
 
 def _holds(parameters: list[Tensor], wanted: Tensor) -> bool:

@@ -15,7 +15,7 @@ from torch.profiler import record_function
 from syncnerf.errors import UserError
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.batches import Batches, BatchSupply
-from syncnerf.training.checkpoints import Checkpoint, save_checkpoint
+from syncnerf.training.checkpoints import Checkpoint, save_checkpoint, taking_over
 from syncnerf.training.interruption import Interruption
 from syncnerf.training.journal import Journal
 from syncnerf.training.plan import Plan
@@ -179,12 +179,12 @@ class Trainer:
             UserError: it is of another configuration.
         """
         record = checkpoint.record
-        restore_model(self.synced, checkpoint)
-        self.work.make_optimizer(record["optimizer"])
-        self.work.make_scaler(record.get("scaler"))
+        self.step = restore_model(self.synced, checkpoint)
+        with taking_over(checkpoint.path):
+            self.work.make_optimizer(record["optimizer"])
+            self.work.make_scaler(record.get("scaler"))
+            self.supply.restore(record["batch_generator"])
         self.recordings.forget()
-        self.supply.restore(record["batch_generator"])
-        self.step = record["step"]
         if self.ranks.largest(self.step) != self.step:
             raise UserError(
                 f"{checkpoint.path}: is older than another process's; the run's folder must be shared by all machines"
@@ -198,12 +198,15 @@ def restore_model(synced: SyncedBackend, checkpoint: Checkpoint) -> int:
         UserError: the parameters do not fit this configuration.
     """
     path, record = checkpoint.path, checkpoint.record
-    try:
-        synced.load_state_dict(record["model"])
-    except RuntimeError as error:
-        detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise UserError(f"{path}: does not fit this configuration ({detail}); use the run's own config.txt") from error
-    if not all(parameter.isfinite().all() for parameter in synced.parameters()):
+    with taking_over(path):
+        try:
+            synced.load_state_dict(record["model"])
+        except RuntimeError as error:
+            detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            raise UserError(
+                f"{path}: does not fit this configuration ({detail}); use the run's own config.txt"
+            ) from error
+    if not all(values.isfinite().all() for values in (*synced.parameters(), synced.clock.offsets())):
         raise UserError(f"{path}: holds numbers that are not finite; give an earlier checkpoint with --ckpt")
     synced.before_step(max(record["step"] - 1, 0))
     return record["step"]
