@@ -52,7 +52,7 @@ def assemble(job: Job) -> SyncedBackend:
                 raise ValueError("the clock's range is not finite")
     geometry = scene_geometry(scene, clock.frame_count(scene.frame_interval), config.training.steps, hull)
     if job.spec.starts_from_points and checkpoint is None:
-        geometry = replace(geometry, points=starting_points(scene, clock, hull))
+        geometry = replace(geometry, points=starting_points(scene, clock, hull, config.start))
     execution = Execution(
         engine=job.engine,
         fixed_shapes=job.device.type == "cuda",

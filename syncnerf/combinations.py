@@ -7,8 +7,9 @@ import logging
 from syncnerf.backend import BackendSpec
 from syncnerf.config import CONCERNS, Config, EvaluationConfig, OffsetsConfig, RunConfig
 from syncnerf.errors import UserError
-from syncnerf.option import idle_options
+from syncnerf.option import idle_options, option_values
 from syncnerf.sampling.options import SamplingConfig
+from syncnerf.starting.options import StartConfig
 from syncnerf.training.options import TrainingConfig
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ def check_combinations(config: Config, spec: BackendSpec) -> None:
         _offsets(config.offsets),
         _sampling(config.sampling, spec),
         _precision(config.training, spec),
+        _start(config.start, spec),
     ):
         if message:
             raise UserError(message)
@@ -112,4 +114,12 @@ def _sampling(sampling: SamplingConfig, spec: BackendSpec) -> str:
             f"importance = {sampling.importance} says how the dynamic share is drawn, and dynamic_share is 0; give one "
             "(N3V's is 1)"
         )
+    return ""
+
+
+def _start(start: StartConfig, spec: BackendSpec) -> str:
+    """What a field starts from, of a backend that starts from nothing."""
+    for name, value in option_values(start).items():
+        if not spec.starts_from_points and value != getattr(StartConfig, name):
+            return f"{name} = {value} is for backends that start from points; {spec.name} does not: leave it out"
     return ""

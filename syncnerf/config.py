@@ -1,6 +1,7 @@
 """Every option of `syncnerf train`, one dataclass per concern. The parser is built from these.
 
-Those of :mod:`syncnerf.sampling` and :mod:`syncnerf.training` are in these rooms' own ``options.py``.
+Those of :mod:`syncnerf.sampling`, :mod:`syncnerf.starting` and :mod:`syncnerf.training` are in these rooms' own
+``options.py``.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 from syncnerf.option import Range, check_values, count, option, option_values, share, weight
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.scene.read_options import DISTANCE, DOWNSAMPLE
+from syncnerf.starting.options import StartConfig
 from syncnerf.training.options import TrainingConfig
 
 LEARNED = {"offset_mode": ("learn",)}
@@ -187,6 +189,7 @@ class RunConfig:
 CONCERNS: dict[str, type] = {
     "run": RunConfig,
     "scene": SceneConfig,
+    "start": StartConfig,
     "offsets": OffsetsConfig,
     "colours": ColoursConfig,
     "sampling": SamplingConfig,
@@ -202,6 +205,7 @@ class Config:
 
     run: RunConfig
     scene: SceneConfig
+    start: StartConfig
     offsets: OffsetsConfig
     colours: ColoursConfig
     sampling: SamplingConfig

@@ -163,7 +163,9 @@ def choose_device(name: str) -> torch.device:
 
 
 def check_start(config: Config) -> None:
-    """Refuse an ``offset_init`` that is neither a known word nor a file, before anything costly happens."""
+    """Refuse an ``offset_init`` or ``tracks`` that are not there, before anything costly happens."""
     choice = config.offsets.offset_init
     if choice not in ("auto", "sync", "zero") and not Path(choice).is_file():
         raise UserError(f"offset_init = {choice}: no such file; give auto, sync, zero or an offsets.json")
+    if config.start.tracks and not Path(config.start.tracks).exists():
+        raise UserError(f"tracks = {config.start.tracks}: no such file or folder")

@@ -14,6 +14,7 @@ from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.points import ScenePoints
 from syncnerf.scene.visual_hull import visual_hull
+from syncnerf.starting.options import StartConfig
 from syncnerf.starting.space_tracks import SpaceTracks, camera_pairs, triangulated_tracks
 from syncnerf.starting.start import seen_points, starting_points
 from syncnerf.starting.surfaces import moment_surfaces
@@ -268,7 +269,7 @@ def test_a_start_has_surfaces_or_points_and_the_tracks_in_the_fields_time(balls,
     known(still_points(CORNER), tracks)
     hull = visual_hull(balls, 32) if carved else None
     with caplog.at_level(logging.WARNING, logger="syncnerf"):
-        points = starting_points(balls, CLOCK, hull)
+        points = starting_points(balls, CLOCK, hull, StartConfig())
     assert not caplog.records
     torch.testing.assert_close(points.paths.times, torch.linspace(-1, 1, 7, dtype=torch.float64))
     true = circling(middle, phase, torch.linspace(0.2, 0.8, 7, dtype=torch.float64)).float()
@@ -286,7 +287,7 @@ def test_a_start_has_surfaces_or_points_and_the_tracks_in_the_fields_time(balls,
 def test_without_any_points_one_line_says_so(balls, known, caplog):
     known(still_points(), no_tracks(balls))
     with caplog.at_level(logging.WARNING, logger="syncnerf"):
-        assert starting_points(balls, CLOCK, None) is None
+        assert starting_points(balls, CLOCK, None, StartConfig()) is None
     (record,) = caplog.records
     assert record.getMessage() == f"{balls.root}: no points to start from; the field starts anywhere in its box"
 
@@ -294,7 +295,7 @@ def test_without_any_points_one_line_says_so(balls, known, caplog):
 def test_of_a_scene_without_motion_one_line_says_so(balls, known, caplog):
     known(still_points(CORNER), no_tracks(balls))
     with caplog.at_level(logging.WARNING, logger="syncnerf"):
-        points = starting_points(balls, CLOCK, None)
+        points = starting_points(balls, CLOCK, None, StartConfig())
     assert points.times.isnan().all()
     (record,) = caplog.records
     assert record.getMessage().startswith(f"{balls.root}: nothing is found to move in it")

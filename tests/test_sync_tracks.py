@@ -17,7 +17,8 @@ from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene
 from syncnerf.sync import synchronize
 from syncnerf.sync.sampson import at_times, matched_energy, ray_tracks, squared_sampson, static_error
-from syncnerf.sync.tracks import Tracks, follow_points, read_tracks
+from syncnerf.sync.track_files import read_tracks
+from syncnerf.sync.tracks import Tracks, follow_points
 
 OFFSETS = [0.0, 0.12, -0.09, 0.21]
 
@@ -70,7 +71,7 @@ def test_tracks_in_other_pixels_are_scaled(tmp_path):
     scene, tracks = point_scene(tmp_path / "cache", 0.0)
     doubled = {name: replace(track, points=2 * track.points) for name, track in tracks.items()}
     folder = save(tmp_path / "tracks", doubled, size=np.array([640, 480]))
-    read = read_tracks(folder / "cam00.npz", scene.cameras[0])
+    read = read_tracks(folder, scene.cameras[0])
     torch.testing.assert_close(read.points, tracks["cam00"].points)
 
 
@@ -171,7 +172,7 @@ def test_unfit_track_files_are_named(tmp_path, arrays, message):
     scene, _ = point_scene(tmp_path / "cache", 0.0)
     np.savez(tmp_path / "cam00.npz", **arrays)
     with pytest.raises(UserError, match=message) as caught:
-        read_tracks(tmp_path / "cam00.npz", scene.cameras[0])
+        read_tracks(tmp_path, scene.cameras[0])
     assert "cam00.npz" in str(caught.value)
 
 
@@ -181,7 +182,7 @@ def test_missing_or_broken_track_files_are_named(tmp_path):
         synchronize(scene, tracks=tmp_path)
     (tmp_path / "cam00.npz").write_bytes(b"not an archive")
     with pytest.raises(UserError, match="cannot be read"):
-        read_tracks(tmp_path / "cam00.npz", scene.cameras[0])
+        read_tracks(tmp_path, scene.cameras[0])
     np.savez(tmp_path / "cam00.npz", points=np.array([{}], dtype=object), visibility=np.zeros(1))
     with pytest.raises(UserError, match="cannot be read"):
-        read_tracks(tmp_path / "cam00.npz", scene.cameras[0])
+        read_tracks(tmp_path, scene.cameras[0])

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from syncnerf.errors import UserError
 from syncnerf.scene import Scene
-from syncnerf.sync.sampson import LEAST_COMMON, RayTracks, at_times, match_energy, may_match
+from syncnerf.starting.matching import Matching, epipolar_matches, same_points
+from syncnerf.sync.sampson import RayTracks, at_times
 
 COMPANIONS = 5
 """Cameras, those standing nearest, that each camera's tracks are matched with."""
-LARGEST_ENERGY = 0.3
-"""Robust Sampson error of a match at most."""
 LEAST_ANGLE = 4.0
 """Degrees between two rays below which they do not tell the depth."""
 LARGEST_GAP = 1.5
 """Pixels that two rays may pass each other by."""
+LEAST_MEETING = 0.25
+"""Share of the rays of tracks with common ids that should meet, of those at an angle."""
 
 
 @dataclass(frozen=True)
@@ -44,30 +46,50 @@ class SpaceTracks:
         return SpaceTracks(self.times, self.places[:, kept], self.seen[:, kept])
 
 
-def triangulated_tracks(scene: Scene, tracks: dict[int, RayTracks], offsets: Tensor, times: Tensor) -> SpaceTracks:
-    """Match moving tracks between cameras by epipolar geometry at known offsets, and triangulate them.
+def triangulated_tracks(
+    scene: Scene,
+    tracks: dict[int, RayTracks],
+    offsets: Tensor,
+    times: Tensor,
+    matching: Matching = epipolar_matches,
+) -> SpaceTracks:
+    """Match moving tracks between cameras at known offsets, and triangulate them.
 
-    Tracks that are each other's best over all their common frames belong together; at each moment two rays make a
-    point, the middle of where they pass each other, if they do so closely enough and at an angle.
+    Tracks with one id belong together; where cameras have no ids, matching finds the pairs. At each moment two rays
+    make a point, the middle of where they pass each other, if they do so closely enough and at an angle.
 
     Args:
         scene: whose cameras they are.
         tracks: moving tracks by global camera index.
         offsets: what is added to a camera's own time, seconds, shape [C].
         times: scene times at which the points are wanted, seconds, float64, shape [T].
+        matching: of tracks without common ids.
+
+    Raises:
+        UserError: the rays of tracks with common ids do not meet.
     """
-    places, seen = [torch.empty(len(times), 0, 3)], [torch.empty(len(times), 0, dtype=torch.bool)]
+    none = torch.empty(len(times), 0, dtype=torch.bool)
+    places, seen, angled = [torch.empty(len(times), 0, 3)], [none], [none]
     for first, second in camera_pairs(scene, tuple(tracks)):
         one, two = tracks[first], tracks[second]
-        if min(one.rays.shape[1], two.rays.shape[1]) == 0:
+        if min(len(one), len(two)) == 0:
             continue
-        rows, columns = _matches(one, two, float(offsets[first] - offsets[second]))
+        common = one.ids is not None and two.ids is not None
+        rows, columns = same_points(one, two) if common else matching(one, two, float(offsets[first] - offsets[second]))
         found = _triangulated(
             one.chosen(rows), two.chosen(columns), times - float(offsets[first]), times - float(offsets[second])
         )
         places.append(found[0].float())
         seen.append(found[1])
-    return SpaceTracks(times, torch.cat(places, dim=1), torch.cat(seen, dim=1)).lasting()
+        angled.append(found[2] & common)
+    meeting, asked = torch.cat(seen, dim=1), torch.cat(angled, dim=1)
+    if bool(asked.any()) and float(meeting[asked].float().mean()) < LEAST_MEETING:
+        raise UserError(
+            f"{scene.root}: tracks do not fit the cameras: {float(meeting[asked].float().mean()):.0%} of the rays with "
+            "common ids meet; leave out the ids if they are each video's own, or see what syncnerf sync says of the "
+            "offsets"
+        )
+    return SpaceTracks(times, torch.cat(places, dim=1), meeting).lasting()
 
 
 def camera_pairs(scene: Scene, cameras: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -79,18 +101,8 @@ def camera_pairs(scene: Scene, cameras: tuple[int, ...]) -> list[tuple[int, int]
     return [(cameras[a], cameras[b]) for a, b in sorted(pairs)]
 
 
-def _matches(one: RayTracks, two: RayTracks, shift: float) -> tuple[Tensor, Tensor]:
-    """Tracks of two cameras that are each other's best partners."""
-    energy, common = match_energy(one, two, shift)
-    energy = torch.where(may_match(one, two) & (common >= LEAST_COMMON), energy, torch.ones(()))
-    partner = energy.argmin(dim=1)
-    mutual = energy.argmin(dim=0)[partner] == torch.arange(len(partner))
-    rows = (mutual & (energy.amin(dim=1) < LARGEST_ENERGY)).nonzero()[:, 0]
-    return rows, partner[rows]
-
-
-def _triangulated(one: RayTracks, two: RayTracks, own: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Middles of pairs of rays [T, K, 3] at times on either clock, and whether they are to be believed [T, K]."""
+def _triangulated(one: RayTracks, two: RayTracks, own: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Middles of pairs of rays [T, K, 3] at times on either clock, whether they are to be believed, and might be."""
     (start, ray, visible), (start_2, ray_2, visible_2) = at_times(one, own), at_times(two, others)
     between = (start_2 - start)[:, None]
     cosine = (ray * ray_2).sum(dim=-1)
@@ -101,6 +113,6 @@ def _triangulated(one: RayTracks, two: RayTracks, own: Tensor, others: Tensor) -
     point, point_2 = start[:, None] + distance[..., None] * ray, start_2[:, None] + distance_2[..., None] * ray_2
     gap = (point - point_2).norm(dim=-1)
     near = torch.minimum(distance / one.focal, distance_2 / two.focal)
-    fine = visible & visible_2 & (near > 0) & (gap < LARGEST_GAP * near)
-    fine &= cosine.abs() < math.cos(math.radians(LEAST_ANGLE))
-    return torch.where(fine[..., None], 0.5 * (point + point_2), 0.0), fine
+    angled = visible & visible_2 & (cosine.abs() < math.cos(math.radians(LEAST_ANGLE)))
+    fine = angled & (near > 0) & (gap < LARGEST_GAP * near)
+    return torch.where(fine[..., None], 0.5 * (point + point_2), 0.0), fine, angled

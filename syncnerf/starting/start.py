@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from syncnerf.clock import Clock
 from syncnerf.scene.geometry import StartingPaths, StartingPoints
 from syncnerf.scene.points import scene_points
 from syncnerf.scene.scene import Scene
+from syncnerf.starting.given_tracks import given_tracks
+from syncnerf.starting.matching import MATCHINGS
+from syncnerf.starting.options import StartConfig
 from syncnerf.starting.space_tracks import SpaceTracks, triangulated_tracks
 from syncnerf.starting.surfaces import ColouredPoints, moment_surfaces, nearest_frames
 from syncnerf.sync.sampson import RayTracks, ray_tracks
@@ -26,7 +30,7 @@ MOST_OBSERVATIONS = 50_000
 
 
 @torch.no_grad()
-def starting_points(scene: Scene, clock: Clock, hull: Tensor | None) -> StartingPoints | None:
+def starting_points(scene: Scene, clock: Clock, hull: Tensor | None, config: StartConfig) -> StartingPoints | None:
     """What a field may start from; None, with a warning, where nothing is known. Another says that nothing moves.
 
     With a known background, surfaces are carved moment by moment, as the clock has the frames by now. Without, there
@@ -36,12 +40,20 @@ def starting_points(scene: Scene, clock: Clock, hull: Tensor | None) -> Starting
         scene: the scene, its frames decoded.
         clock: what is known of its cameras' offsets.
         hull: cells that may hold something at some time, or None where that is not known.
+        config: tracks that are given, and how they are matched.
+
+    Raises:
+        UserError: tracks that are given cannot be used.
     """
     offsets = clock.offsets().detach().cpu()
     first, last = clock.first, clock.last
     frames = clock.frame_count(scene.frame_interval)
     times = torch.linspace(first, last, frames, dtype=torch.float64)
-    tracks = triangulated_tracks(scene, moving_tracks(scene), offsets, times)
+    matching = MATCHINGS[config.track_matching]
+    if config.tracks:
+        tracks = given_tracks(scene, Path(config.tracks), offsets, times, matching)
+    else:
+        tracks = triangulated_tracks(scene, moving_tracks(scene), offsets, times, matching)
     if hull is not None:
         points = moment_surfaces(scene, hull, times[:: -(-frames // MOST_MOMENTS)], offsets)
     else:

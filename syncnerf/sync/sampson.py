@@ -35,6 +35,8 @@ class RayTracks:
         colours: grey levels, float32, shape [N, 3], or None.
         times: of the frames on the camera's own clock, seconds, float64, shape [T].
         focal: focal length in pixels: turns angles into pixels.
+        ids: numbers that one point has in all cameras, int64, shape [N], or None.
+        features: what each point looks like, float32, shape [N, D], or None.
     """
 
     centres: Float64[Tensor, "T 3"]
@@ -43,6 +45,11 @@ class RayTracks:
     colours: Float32[Tensor, "N 3"] | None
     times: Float64[Tensor, " T"]
     focal: float
+    ids: Int64[Tensor, " N"] | None = None
+    features: Float32[Tensor, "N D"] | None = None
+
+    def __len__(self) -> int:
+        return self.rays.shape[1]
 
     @property
     def interval(self) -> float:
@@ -56,8 +63,9 @@ class RayTracks:
 
     def chosen(self, which: Bool[Tensor, " N"] | Int64[Tensor, " K"]) -> RayTracks:
         """Some of the tracks, by a mask or numbers."""
-        colours = None if self.colours is None else self.colours[which]
-        return replace(self, rays=self.rays[:, which], visible=self.visible[:, which], colours=colours)
+        each = {name: getattr(self, name) for name in ("colours", "ids", "features")}
+        known = {name: values[which] for name, values in each.items() if values is not None}
+        return replace(self, rays=self.rays[:, which], visible=self.visible[:, which], **known)
 
 
 def ray_tracks(tracks: Tracks, camera: Camera) -> RayTracks:
@@ -73,7 +81,8 @@ def all_rays(tracks: Tracks, camera: Camera) -> RayTracks:
     local = intrinsics.directions(points_at_frames(tracks.points.double(), tracks.visible, camera))
     rays = normalize(local @ poses[:, :3, :3].transpose(1, 2), dim=-1) * tracks.visible[..., None]
     focal = 0.5 * (intrinsics.focal_x + intrinsics.focal_y)
-    return RayTracks(poses[:, :3, 3], rays, tracks.visible, tracks.colours, camera.frame_times, focal)
+    known = {"colours": tracks.colours, "ids": tracks.ids, "features": tracks.features}
+    return RayTracks(poses[:, :3, 3], rays, tracks.visible, times=camera.frame_times, focal=focal, **known)
 
 
 def static_error(tracks: RayTracks) -> Float64[Tensor, " N"]:
@@ -203,5 +212,5 @@ def _robust_errors(
 def may_match(first: RayTracks, second: RayTracks) -> Bool[Tensor, "N M"]:
     """Which pairs of tracks are alike in colour, bool, shape [N, M]; all where colours are unknown."""
     if first.colours is None or second.colours is None:
-        return torch.ones(first.rays.shape[1], second.rays.shape[1], dtype=torch.bool)
+        return torch.ones(len(first), len(second), dtype=torch.bool)
     return torch.cdist(first.colours, second.colours) / math.sqrt(3) < COLOUR_DISTANCE

@@ -12,7 +12,8 @@ from syncnerf.scene import Camera, Scene
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.landscape import Landscape, Peak, stand_out
 from syncnerf.sync.sampson import LEAST_COMMON, RayTracks, match_energy, matched_energy, may_match, ray_tracks
-from syncnerf.sync.tracks import follow_points, read_tracks
+from syncnerf.sync.track_files import read_tracks
+from syncnerf.sync.tracks import follow_points
 from syncnerf.sync.uncertainty import Sensitivity
 from syncnerf.sync.workers import in_parallel
 
@@ -32,24 +33,21 @@ LEAST_SIGNIFICANCE, LEAST_LEAD = 3.0, 1.0
 """Smallest height and lead of an accepted peak; a track landscape has few independent shifts, so they are lower."""
 
 
-def prepare_tracks(scene: Scene, folder: Path | None) -> list[RayTracks]:
-    """Moving tracks of every camera, from ``folder/<camera>.npz`` or by Lucas-Kanade.
+def prepare_tracks(scene: Scene, path: Path | None) -> list[RayTracks]:
+    """Moving tracks of every camera, from files (:func:`read_tracks`) or by Lucas-Kanade.
 
     Raises:
         UserError: a file is missing or unfit, or no track moves in any video.
     """
 
     def moving_tracks(camera: Camera) -> RayTracks:
-        if folder is None:
-            found = follow_points(scene.frame_cache.open(camera))
-        else:
-            found = read_tracks(folder / f"{camera.name}.npz", camera)
+        found = follow_points(scene.frame_cache.open(camera)) if path is None else read_tracks(path, camera)
         moving = ray_tracks(found, camera)
-        logger.debug("%s: %d tracks, %d of them move", camera.name, found.points.shape[1], moving.rays.shape[1])
+        logger.debug("%s: %d tracks, %d of them move", camera.name, len(found), len(moving))
         return moving
 
     tracks = in_parallel(moving_tracks, scene.cameras, "tracks", "camera")
-    if not any(track.rays.shape[1] for track in tracks):
+    if not any(len(track) for track in tracks):
         raise UserError(f"{scene.root}: no track moves in any of the videos; synchronising them needs motion")
     return tracks
 
@@ -68,7 +66,7 @@ def compare_tracks(tracks: list[RayTracks], first: int, second: int, max_offset:
         max_offset: largest lag that is considered, seconds; None for two thirds of the shorter video.
     """
     one, two = tracks[first], tracks[second]
-    if min(one.rays.shape[1], two.rays.shape[1]) < LEAST_MATCHES:
+    if min(len(one), len(two)) < LEAST_MATCHES:
         return Comparison(first, second, None, None, "too few moving tracks")
     if float((one.centres[:, None] - two.centres[None]).norm(dim=-1).max()) < 1e-9:
         return Comparison(first, second, None, None, "no baseline (both cameras stand in the same place)")

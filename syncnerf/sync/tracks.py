@@ -1,17 +1,12 @@
-"""Point tracks of a video: read from a file of any tracker, or by pyramidal Lucas-Kanade."""
+"""Point tracks of a video, by pyramidal Lucas-Kanade."""
 
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from kornia.feature import gftt_response
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, max_pool2d
-
-from syncnerf.errors import UserError
-from syncnerf.scene import Camera
 
 LEVELS = 3
 """Images of the pyramid, each half the size of the one before."""
@@ -36,53 +31,22 @@ class Tracks:
     """Points followed through one camera's video.
 
     Attributes:
-        points: places in pixels (pixel centres at +0.5), float32, shape [T, N, 2].
+        points: places in pixels (pixel centres at +0.5), float32, shape [T, N, 2]; or in the world, shape [T, N, 3].
         visible: where they are known, bool, shape [T, N].
         colours: mean colour around each point where it was first seen, grey levels, float32, shape [N, 3]; None where
             a file brought no colours.
+        ids: numbers that tell which tracks of several cameras are of one point, int64, shape [N], or None.
+        features: what each point looks like, of any length but 0, float32, shape [N, D], or None.
     """
 
     points: Tensor
     visible: Tensor
     colours: Tensor | None
+    ids: Tensor | None = None
+    features: Tensor | None = None
 
-
-def read_tracks(path: Path, camera: Camera) -> Tracks:
-    """Tracks of any tracker from an ``.npz`` file.
-
-    The file holds ``points`` (or ``tracks``), float [T, N, 2] in pixels, ``visibility`` [T, N] (bool, or a confidence
-    that counts from 0.5 on), and optionally ``size`` = (width, height) of the images that were tracked, if that is not
-    the size at which the scene is read. The points should be those of undistorted images.
-
-    Raises:
-        UserError: the file is missing, is no npz, or its arrays do not fit the video.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; write one <camera>.npz of tracks per camera") from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(f"{path}: cannot be read as npz ({error}); save it with numpy.savez") from None
-    points = arrays.get("points", arrays.get("tracks"))
-    visibility = arrays.get("visibility")
-    if points is None or visibility is None:
-        raise UserError(f"{path}: holds {', '.join(arrays) or 'nothing'}; 'points' and 'visibility' are needed")
-    if points.ndim != 3 or points.shape[2] != 2 or visibility.shape != points.shape[:2]:
-        raise UserError(
-            f"{path}: points {points.shape} and visibility {visibility.shape} should be [T, N, 2] and [T, N]"
-        )
-    if len(points) != camera.frame_count:
-        raise UserError(f"{path}: tracks over {len(points)} frames, but the video has {camera.frame_count}")
-    if points.dtype.kind not in "fiu" or visibility.dtype.kind not in "fiub":
-        raise UserError(f"{path}: points and visibility should be numbers")
-    size = np.asarray(arrays.get("size", (camera.intrinsics.width, camera.intrinsics.height)), dtype=np.float64)
-    if size.shape != (2,) or not (size > 0).all():
-        raise UserError(f"{path}: 'size' should be the width and height in pixels")
-    scale = np.array([camera.intrinsics.width, camera.intrinsics.height]) / size
-    points = torch.from_numpy((points * scale).astype(np.float32))
-    visible = torch.from_numpy(visibility >= 0.5) & points.isfinite().all(-1)
-    return Tracks(points.nan_to_num(0.0), visible, None)
+    def __len__(self) -> int:
+        return self.points.shape[1]
 
 
 def follow_points(frames: np.ndarray) -> Tracks:
