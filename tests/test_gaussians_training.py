@@ -2,10 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
+import torch
 from test_training_resume import STEPS, assert_same, load, make_trainer
+from tiny_scene import BLOBS, FPS, FRAMES, TRUE_OFFSETS
+from torch.nn.functional import normalize
 
+from syncnerf.assembly import assemble
 from syncnerf.cli import main
+from syncnerf.job import Job
+from syncnerf.options import parse
 from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint
 
 SMALL = [
@@ -44,3 +51,31 @@ def test_it_trains_fits_and_renders_at_the_command_line(tiny_scene, tmp_path):
         path.unlink()
     assert main([*arguments, *short, "--render-only"]) == 0
     assert sorted(path.name for path in (tmp_path / "run" / "renders").glob("*.mp4")) == videos
+
+
+def test_nodes_follow_tracks_in_space_that_are_given(tiny_scene, tmp_path):
+    """Tracks on the first blob, by one camera's clock: nodes begin on it, and go as it goes."""
+    _, radius, orbit, speed, phase, height = BLOBS[0]
+    around = radius * normalize(torch.randn(60, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
+
+    def centres(times: torch.Tensor) -> torch.Tensor:
+        angle = speed * times + phase
+        return torch.stack([orbit * angle.cos(), orbit * angle.sin(), torch.full_like(angle, height)], dim=-1)
+
+    places = centres(torch.arange(FRAMES) / FPS + TRUE_OFFSETS[2])[:, None] + around
+    name = "cam02"
+    known = {f"{name}/points": places.numpy(), f"{name}/visibility": np.ones(places.shape[:2])}
+    np.savez(tmp_path / "tracks.npz", **known)
+    start = ["--nodes=100", f"--offset-init={tiny_scene / 'offsets.json'}", f"--tracks={tmp_path / 'tracks.npz'}"]
+    job = Job.of(parse([f"--datadir={tiny_scene}", f"--logdir={tmp_path}", *SMALL, *start]))
+    job.scene.frame_cache.prepare(job.scene.cameras)
+    field = assemble(job)
+    times = torch.linspace(0.2, 0.8, 6, dtype=torch.float64)
+    paths = field.backend.scaffold.poses(field.clock.moments(times)).positions.detach()
+    away = paths - centres(times).float()[:, None]
+    on_it = (away[3].norm(dim=-1) - radius).abs() < 0.01
+    assert int(on_it.sum()) >= 4
+    travelled = (centres(times) - centres(times[3:4])).norm(dim=-1)
+    left = (away[:, on_it] - away[3, on_it]).norm(dim=-1).median(dim=1).values
+    assert float(travelled.max()) > 0.4
+    assert (left <= 0.25 * travelled).all()

@@ -182,6 +182,7 @@ def test_options_of_all_concerns_have_names_of_their_own():
         (["--backend=gaussians", "--precision=bfloat16"], ["precision = bfloat16", "gaussians", "networks"]),
         (["--time-frames=5"], ["time_frames = 5", "single rays"]),
         (["--time-sampling=change"], ["time_sampling = change", "single rays"]),
+        (["--tracks=x.npz"], ["tracks = x.npz", "kplanes", "start from points"]),
         (["--ckpt=x.pt", "--resume"], ["resume", "ckpt = x.pt", "leave one out"]),
         (["--validate-only", "--resume"], ["resume", "validate_only", "leave one out"]),
         (["--render-only", "--validate-only"], ["validate_only", "render_only"]),

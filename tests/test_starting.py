@@ -244,11 +244,11 @@ def no_tracks(balls: Scene) -> dict[int, RayTracks]:
     return {index: one.chosen(torch.empty(0, dtype=torch.int64)) for index, one in tracks.items()}
 
 
-def test_points_have_the_colours_that_a_camera_sees_at_their_moment(balls, known):
-    known(still_points(CORNER, torch.tensor([0.0, 0.0, 50.0])), {})
+def test_points_have_the_colours_that_a_camera_sees_at_their_moment(balls):
+    still = torch.stack([CORNER, torch.tensor([0.0, 0.0, 50.0])]).double()
     times = torch.tensor([0.3, 0.5, 0.7], dtype=torch.float64)
     tracks = SpaceTracks(times, ball_place(times).float()[:, None], torch.tensor([[True], [False], [True]]))
-    points = seen_points(balls, tracks, OFFSETS)
+    points = seen_points(balls, tracks, OFFSETS, still)
     # No camera sees the second of those that stand still.
     torch.testing.assert_close(points.places, torch.stack([CORNER, *ball_place(times[[0, 2]]).float()]))
     assert points.times[0].isnan()
@@ -258,7 +258,7 @@ def test_points_have_the_colours_that_a_camera_sees_at_their_moment(balls, known
     # Seen across its way, the ball is there by the right clock alone.
     across = replace(balls, test=(0,))
     across._frames.update(balls._frames)
-    red = [seen_points(across, tracks, offsets).colours[1:] - true[1:] for offsets in (OFFSETS, OFFSETS + 0.3)]
+    red = [seen_points(across, tracks, offsets).colours - true[1:] for offsets in (OFFSETS, OFFSETS + 0.3)]
     assert float(red[0].abs().max()) < 1e-6
     assert float(red[1].abs().amax(dim=1).min()) > 0.3
 

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import sphere_scene
 
+from syncnerf.cli import main
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.starting.given_tracks import given_tracks
@@ -234,3 +235,15 @@ def test_a_file_without_tracks_of_any_camera_says_what_it_should_hold(scene, tmp
     np.save(tmp_path / "plain.npy", np.zeros(3))
     with pytest.raises(UserError, match="cannot be read as npz"):
         given_tracks(scene, tmp_path / "plain.npy", OFFSETS, TIMES, epipolar_matches)
+
+
+def test_a_file_that_is_not_there_is_refused_first(tiny_scene, tmp_path, capsys):
+    arguments = ["train", "--backend=gaussians", f"--datadir={tiny_scene}", f"--logdir={tmp_path}"]
+    assert main([*arguments, f"--tracks={tmp_path / 'none.npz'}"]) == 2
+    assert capsys.readouterr().err.strip().endswith("none.npz: no such file or folder")
+
+
+def test_without_pot_one_line_names_the_extra(scene, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ot.gromov", None)
+    with pytest.raises(UserError, match=r"needs POT: pip install 'syncnerf\[tracks\]'"):
+        transport_matches(*pair(scene, tmp_path), 0.0)

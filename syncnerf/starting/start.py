@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 MOST_MOMENTS = 120
 """Moments at which surfaces are carved at most: each of the tracks' moments, or every second, third one."""
+NONE = torch.empty(0, 3)
+"""No points."""
 MOST_OBSERVATIONS = 50_000
 """Points at most that are taken from tracks."""
 
@@ -54,10 +56,12 @@ def starting_points(scene: Scene, clock: Clock, hull: Tensor | None, config: Sta
         tracks = given_tracks(scene, Path(config.tracks), offsets, times, matching)
     else:
         tracks = triangulated_tracks(scene, moving_tracks(scene), offsets, times, matching)
-    if hull is not None:
-        points = moment_surfaces(scene, hull, times[:: -(-frames // MOST_MOMENTS)], offsets)
+    if hull is None:
+        points = seen_points(scene, tracks, offsets, scene_points(scene).places)
     else:
-        points = seen_points(scene, tracks, offsets)
+        points = moment_surfaces(scene, hull, times[:: -(-frames // MOST_MOMENTS)], offsets)
+        if config.tracks:  # who gives tracks vouches for where they are
+            points = points.and_also(seen_points(scene, tracks, offsets))
     if not len(points.places):
         logger.warning("%s: no points to start from; the field starts anywhere in its box", scene.root)
         return None
@@ -76,15 +80,14 @@ def moving_tracks(scene: Scene) -> dict[int, RayTracks]:
     return dict(zip(scene.train, in_parallel(of, scene.train, "tracks", "camera"), strict=True))
 
 
-def seen_points(scene: Scene, tracks: SpaceTracks, offsets: Tensor) -> ColouredPoints:
-    """Points of the still scene, and of tracks at the moments where they are known, in colours that a camera sees."""
-    still = scene_points(scene)
+def seen_points(scene: Scene, tracks: SpaceTracks, offsets: Tensor, still: Tensor = NONE) -> ColouredPoints:
+    """Points [P, 3] that stand still, and those of tracks where they are known, in colours that a camera sees."""
     when, which = tracks.seen.nonzero().unbind(-1)
     if len(when) > MOST_OBSERVATIONS:
         some = torch.randperm(len(when))[:MOST_OBSERVATIONS]
         when, which = when[some], which[some]
-    places = torch.cat([still.places.float(), tracks.places[when, which]])
-    times = torch.cat([torch.full((len(still.places),), torch.nan, dtype=torch.float64), tracks.times[when]])
+    places = torch.cat([still.float(), tracks.places[when, which]])
+    times = torch.cat([torch.full((len(still),), torch.nan, dtype=torch.float64), tracks.times[when]])
     colours = torch.full((len(places), 3), torch.nan)
     for index in scene.train:
         colours = torch.where(colours.isnan(), _colours(scene, index, places, times - offsets[index]), colours)

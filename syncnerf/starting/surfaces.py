@@ -49,6 +49,11 @@ class ColouredPoints:
         """Some of the points, by a mask or numbers."""
         return ColouredPoints(self.places[which], self.times[which], self.colours[which])
 
+    def and_also(self, others: ColouredPoints) -> ColouredPoints:
+        """These points and others."""
+        pairs = zip((self.places, self.times, self.colours), (others.places, others.times, others.colours), strict=True)
+        return ColouredPoints(*(torch.cat(pair) for pair in pairs))
+
 
 def moment_surfaces(
     scene: Scene, hull: Tensor, moments: Tensor, offsets: Tensor, tolerance: int = 10
