@@ -78,4 +78,4 @@ def test_nodes_follow_tracks_in_space_that_are_given(tiny_scene, tmp_path):
     travelled = (centres(times) - centres(times[3:4])).norm(dim=-1)
     left = (away[:, on_it] - away[3, on_it]).norm(dim=-1).median(dim=1).values
     assert float(travelled.max()) > 0.4
-    assert (left <= 0.25 * travelled).all()
+    assert (3.0 * left <= travelled).all()

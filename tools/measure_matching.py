@@ -4,7 +4,8 @@
 
 Scenes of textured spheres that tumble, filmed without noise; tracks are Lucas-Kanade's, and what each one follows is
 known from casting its rays. A match is right where both tracks follow one spot to within some pixels. Offsets are the
-true ones, or wrong by some frames. Features, where there are any, are of the true spot under noise.
+true ones, or wrong by some frames. Features, where there are any, are of the true spot under noise. Two ways know
+nothing of cameras and clocks: the nearest features (or colours), and transport by these alone, as in SyncTrack4D.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from moving_spheres import Spheres, sphere_scene
 
 from syncnerf.scene import Scene
-from syncnerf.starting.matching import MATCHINGS
+from syncnerf.starting.matching import MATCHINGS, Matches, mutual, transported
 from syncnerf.sync.sampson import RayTracks, ray_tracks
 from syncnerf.sync.tracks import follow_points
 
@@ -69,6 +70,25 @@ def featured(tracks: RayTracks, spot: tuple[Tensor, Tensor], generator: torch.Ge
     return replace(tracks, features=smooth + NOISE * torch.randn(smooth.shape, generator=generator))
 
 
+def by_looks(one: RayTracks, two: RayTracks, structure: bool) -> Matches:
+    """Matches without cameras and clocks: by features, else by colours, with the distances in each video or without."""
+    looks = [tracks.features if tracks.features is not None else tracks.colours for tracks in (one, two)]
+    if looks[0] is None:
+        cost = torch.zeros(len(one), len(two))
+    else:
+        cost = torch.cdist(*looks)
+        cost = cost / cost.median()
+    everything = torch.ones(cost.shape, dtype=torch.bool)
+    return mutual(-transported(cost, one, two) if structure else cost, everything)
+
+
+WAYS = MATCHINGS | {
+    "looks": lambda one, two, shift: by_looks(one, two, False),
+    "looks, transport": lambda one, two, shift: by_looks(one, two, True),
+}
+"""What is compared."""
+
+
 def judged(found: tuple[Tensor, Tensor], true: Tensor) -> np.ndarray:
     """Right matches, matches, and tracks that have a right one at all."""
     return np.array([int(true[found].sum()), len(found[0]), int(true.any(dim=1).sum())])
@@ -84,7 +104,7 @@ def measure(seed: int, cases: dict[str, tuple[float, bool, bool]]) -> dict[tuple
         tracks = [ray_tracks(follow_points(scene.frame_cache.open(camera)), camera) for camera in scene.cameras]
     known = [spots(one, spheres, offset) for one, offset in zip(tracks, OFFSETS, strict=True)]
     described = [featured(one, spot, generator) for one, spot in zip(tracks, known, strict=True)]
-    sums = {(case, way): np.zeros(3) for case in cases for way in MATCHINGS}
+    sums = {(case, way): np.zeros(3) for case in cases for way in WAYS}
     for a, b in itertools.combinations(range(len(tracks)), 2):
         (which, where), (which_2, where_2) = known[a], known[b]
         radii = torch.from_numpy(spheres.radii)[which.clamp_min(0)]
@@ -94,7 +114,7 @@ def measure(seed: int, cases: dict[str, tuple[float, bool, bool]]) -> dict[tuple
             one, two = ((described if features else tracks)[index] for index in (a, b))
             if not coloured:
                 one, two = replace(one, colours=None), replace(two, colours=None)
-            for way, match in MATCHINGS.items():
+            for way, match in WAYS.items():
                 found = match(one, two, OFFSETS[a] - OFFSETS[b] + late * one.interval)
                 sums[case, way] += judged(found, true)
     return sums
@@ -113,13 +133,13 @@ def main() -> None:
         "clocks half a frame off": (0.5, True, False),
         "clocks two frames off": (2.0, True, False),
     }
-    totals = {(case, way): np.zeros(3) for case in cases for way in MATCHINGS}
+    totals = {(case, way): np.zeros(3) for case in cases for way in WAYS}
     for seed in range(1 if arguments.quick else arguments.seeds):
         for key, counts in measure(seed, cases).items():
             totals[key] += counts
-    print(f"{'tracks with':26}{'matching':12}{'matches':>8}{'right':>8}{'found':>8}")
+    print(f"{'tracks with':26}{'matching':18}{'matches':>8}{'right':>8}{'found':>8}")
     for (case, way), (right, matches, possible) in totals.items():
-        print(f"{case:26}{way:12}{matches:8.0f}{right / max(matches, 1):8.1%}{right / max(possible, 1):8.1%}")
+        print(f"{case:26}{way:18}{matches:8.0f}{right / max(matches, 1):8.1%}{right / max(possible, 1):8.1%}")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def epipolar_matches(one: RayTracks, two: RayTracks, shift: float) -> Matches:
     Returns:
         Numbers of the ones and of the others, shape [K] each.
     """
-    return _mutual(*_compared(one, two, shift))
+    return mutual(*_compared(one, two, shift))
 
 
 def transport_matches(one: RayTracks, two: RayTracks, shift: float) -> Matches:
@@ -55,6 +55,16 @@ def transport_matches(one: RayTracks, two: RayTracks, shift: float) -> Matches:
     Raises:
         UserError: POT is not installed.
     """
+    cost, agreeing = _compared(one, two, shift)
+    return mutual(-transported(cost, one, two), agreeing)
+
+
+def transported(cost: Tensor, one: RayTracks, two: RayTracks) -> Float32[Tensor, "N M"]:
+    """How much of each track goes to each of another camera's, at costs [N, M]; sums to 1.
+
+    Raises:
+        UserError: POT is not installed.
+    """
     # Imported here: an extra.
     try:
         from ot.gromov import fused_gromov_wasserstein
@@ -62,10 +72,8 @@ def transport_matches(one: RayTracks, two: RayTracks, shift: float) -> Matches:
         raise UserError(
             "track_matching = transport needs POT: pip install 'syncnerf[tracks]', or leave track_matching at epipolar"
         ) from None
-    cost, agreeing = _compared(one, two, shift)
     apart = [spread(tracks).double().numpy() for tracks in (one, two)]
-    plan = fused_gromov_wasserstein(cost.double().numpy(), *apart, alpha=STRUCTURE)
-    return _mutual(-torch.from_numpy(plan).float(), agreeing)
+    return torch.from_numpy(fused_gromov_wasserstein(cost.double().numpy(), *apart, alpha=STRUCTURE)).float()
 
 
 MATCHINGS: dict[str, Matching] = {"epipolar": epipolar_matches, "transport": transport_matches}
@@ -101,8 +109,8 @@ def _compared(one: RayTracks, two: RayTracks, shift: float) -> tuple[Tensor, Ten
     return cost, possible & (energy < LARGEST_ENERGY)
 
 
-def _mutual(cost: Tensor, allowed: Tensor) -> Matches:
-    """Pairs that are each other's best, among those allowed; costs [N, M]."""
+def mutual(cost: Tensor, allowed: Tensor) -> Matches:
+    """Pairs of tracks that are each other's cheapest, and allowed; [N, M] both."""
     partner = cost.argmin(dim=1)
     rows = torch.arange(len(cost))
     kept = (cost.argmin(dim=0)[partner] == rows) & allowed[rows, partner]
