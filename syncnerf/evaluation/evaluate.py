@@ -118,9 +118,8 @@ def evaluate(
         renders: folder for ``test_<camera>.mp4`` and the pictures of some frames; None for none.
     """
     lpips = Lpips(synced.device)
-    scores: list[FrameScore] = []
-    for index in scene.test:
-        scores += _score_camera(synced, scene, protocol, index, test_frames, renders, lpips)
+    scoring = _Scoring(synced, scene, protocol, test_frames, renders, lpips)
+    scores = [score for index in scene.test for score in scoring.camera(index)]
     offsets = synced.clock.offsets()
     return Evaluation(
         protocol=protocol,
@@ -141,42 +140,53 @@ def write_metrics(path: Path, evaluation: Evaluation, before: Evaluation | None 
     write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
-def _score_camera(
-    synced: SyncedBackend,
-    scene: Scene,
-    protocol: Protocol,
-    index: int,
-    test_frames: int,
-    renders: Path | None,
-    lpips: Lpips,
-) -> list[FrameScore]:
-    """Score one camera's frames and write its video and pictures on the way."""
-    camera = scene.cameras[index]
-    frames = evaluated_frames(camera.frame_count, test_frames)
-    shot = Shot.of_camera(scene, index, frames, f"evaluating {camera.name} ({protocol.name})", protocol.fits)
-    seen = _seen(synced, scene, shot, protocol)
-    video = nullcontext()
-    if renders is not None:
-        pictured = frozenset(frames[(2 * i + 1) * len(frames) // (2 * PICTURED_FRAMES)] for i in range(PICTURED_FRAMES))
-        shot = replace(shot, detailed=pictured)
-        remove_pictures(renders, camera.name)
-        video = video_writer(renders / f"test_{camera.name}.mp4", own_pace(camera, frames))
-    scores = []
-    with video as writer:
-        for place, view in enumerate(render_shot(synced, shot)):
-            frame = frames[place]
-            truth = torch.from_numpy(scene.frames(index)[frame].copy()).float() / 255.0
-            metrics = _metrics(protocol.scored(view.rgb), protocol.scored(truth), lpips)
-            score = FrameScore(camera.name, frame, seen[place], **metrics)
-            if protocol.fits and synced.colours.learned:
-                own = synced.colours.recorded(index, view.rgb.to(synced.device)).detach().cpu().clamp(0.0, 1.0)
-                score = replace(score, psnr_colours=psnr(protocol.scored(own), protocol.scored(truth)))
-            scores.append(score)
-            if renders is not None:
-                writer.write(view.rgb)
-            if frame in shot.detailed:
-                write_pictures(renders, camera.name, frame, view, truth)
-    return scores
+@dataclass(frozen=True)
+class _Scoring:
+    """What every camera is scored with; see :func:`evaluate`."""
+
+    synced: SyncedBackend
+    scene: Scene
+    protocol: Protocol
+    test_frames: int
+    renders: Path | None
+    lpips: Lpips
+
+    def camera(self, index: int) -> list[FrameScore]:
+        """Score one camera's frames and write its video and pictures on the way."""
+        camera, protocol, renders = self.scene.cameras[index], self.protocol, self.renders
+        frames = evaluated_frames(camera.frame_count, self.test_frames)
+        name = f"evaluating {camera.name} ({protocol.name})"
+        shot = Shot.of_camera(self.scene, index, frames, name, protocol.fits)
+        seen = _seen(self.synced, self.scene, shot, protocol)
+        video = nullcontext()
+        if renders is not None:
+            places = [(2 * i + 1) * len(frames) // (2 * PICTURED_FRAMES) for i in range(PICTURED_FRAMES)]
+            shot = replace(shot, detailed=frozenset(frames[place] for place in places))
+            remove_pictures(renders, camera.name)
+            video = video_writer(renders / f"test_{camera.name}.mp4", own_pace(camera, frames))
+        scores = []
+        with video as writer:
+            for place, picture in enumerate(render_shot(self.synced, shot)):
+                frame = frames[place]
+                truth = torch.from_numpy(self.scene.frames(index)[frame].copy()).float() / 255.0
+                scores.append(FrameScore(camera.name, frame, seen[place], **self._metrics(index, picture.rgb, truth)))
+                if renders is not None:
+                    writer.write(picture.rgb)
+                if frame in shot.detailed:
+                    write_pictures(renders, camera.name, frame, picture, truth)
+        return scores
+
+    def _metrics(self, index: int, rgb: Tensor, truth: Tensor) -> dict[str, float | None]:
+        """Of a camera's picture and the frame that it should show, both [H, W, 3]."""
+        shown, expected = self.protocol.scored(rgb), self.protocol.scored(truth)
+        similarity = ssim(shown, expected)
+        values = {"psnr": psnr(shown, expected), "ssim": similarity, "dssim": dssim(similarity)}
+        values |= self.lpips(shown, expected)
+        colours = self.synced.colours
+        if self.protocol.fits and colours.learned:
+            own = colours.recorded(index, rgb.to(self.synced.device)).detach().cpu().clamp(0.0, 1.0)
+            values["psnr_colours"] = psnr(self.protocol.scored(own), expected)
+        return values
 
 
 def _seen(synced: SyncedBackend, scene: Scene, shot: Shot, protocol: Protocol) -> list[bool]:
@@ -197,9 +207,3 @@ def _seen(synced: SyncedBackend, scene: Scene, shot: Shot, protocol: Protocol) -
 
 def _means(scores: list[FrameScore]) -> dict[str, float | None]:
     return {name: mean_of(getattr(score, name) for score in scores) for name in METRICS}
-
-
-def _metrics(rendering: Tensor, truth: Tensor, lpips: Lpips) -> dict[str, float | None]:
-    similarity = ssim(rendering, truth)
-    values = {"psnr": psnr(rendering, truth), "ssim": similarity, "dssim": dssim(similarity)}
-    return values | lpips(rendering, truth)

@@ -1,4 +1,4 @@
-"""Pictures of a view: errors and depths in colour, and the PNG files of a test frame."""
+"""Pictures for people: errors and depths in colour, and the PNG files of a test frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.evaluation.videos import to_uint8
-from syncnerf.evaluation.views import RenderedView
+from syncnerf.evaluation.views import Picture
 
 ERROR_SCALE = 0.2
 """Absolute error of a colour in [0, 1], mean over channels, that is drawn in the brightest colour."""
@@ -27,36 +27,36 @@ def error_picture(rendering: Float[Tensor, "H W 3"], truth: Float[Tensor, "H W 3
     return _coloured((rendering - truth).abs().mean(-1) / ERROR_SCALE, "inferno")
 
 
-def depth_picture(view: RenderedView) -> Float[Tensor, "H W 3"]:
+def depth_picture(picture: Picture) -> Float[Tensor, "H W 3"]:
     """Depth in colour (blue: near, red: far), fading to white where nothing is, shape [H, W, 3].
 
     The colours span the 1st to the 99th percentile of the depths of opaque pixels.
     """
-    solid = view.depth[view.accumulation > 0.5]
+    solid = picture.depth[picture.accumulation > 0.5]
     # Quantiles of at most some hundred thousand numbers: torch refuses more than 2^24.
     solid = solid[:: max(1, len(solid) // 200_000)]
     near, far = torch.quantile(solid, torch.tensor([0.01, 0.99])) if len(solid) else (0.0, 1.0)
-    colours = _coloured((view.depth - near) / max(float(far - near), 1e-6), "turbo")
-    opacity = view.accumulation.clamp(0.0, 1.0)[..., None]
+    colours = _coloured((picture.depth - near) / max(float(far - near), 1e-6), "turbo")
+    opacity = picture.accumulation.clamp(0.0, 1.0)[..., None]
     return colours * opacity + (1.0 - opacity)
 
 
-def write_pictures(folder: Path, camera: str, frame: int, view: RenderedView, truth: Float[Tensor, "H W 3"]) -> None:
+def write_pictures(folder: Path, camera: str, frame: int, picture: Picture, truth: Float[Tensor, "H W 3"]) -> None:
     """Write ``test_<camera>_<frame>_<kind>.png``: truth, rendering, error, depth, and static and dynamic where known.
 
     Args:
         folder: where the pictures go; made if need be.
         camera: the camera's name.
         frame: number of the frame.
-        view: its rendering.
+        picture: its rendering.
         truth: the frame itself, colours in [0, 1], shape [H, W, 3].
     """
     images = {
         "truth": truth,
-        "rendering": view.rgb,
-        "error": error_picture(view.rgb, truth),
-        "depth": depth_picture(view),
-        **{name.removesuffix("_rgb"): image for name, image in view.extras.items()},
+        "rendering": picture.rgb,
+        "error": error_picture(picture.rgb, truth),
+        "depth": depth_picture(picture),
+        **{name.removesuffix("_rgb"): image for name, image in picture.extras.items()},
     }
     folder.mkdir(parents=True, exist_ok=True)
     for kind, image in images.items():

@@ -55,8 +55,8 @@ class Shot:
 
 
 @dataclass
-class RenderedView:
-    """One rendered image, on the CPU.
+class Picture:
+    """A view that was rendered, on the CPU.
 
     Attributes:
         rgb: colours in [0, 1], float32, shape [H, W, 3].
@@ -71,7 +71,7 @@ class RenderedView:
     extras: dict[str, Tensor] = field(default_factory=dict)
 
 
-def render_shot(synced: SyncedBackend, shot: Shot, progress: bool = True) -> Iterator[RenderedView]:
+def render_shot(synced: SyncedBackend, shot: Shot, progress: bool = True) -> Iterator[Picture]:
     """Render the images of a shot one after the other, without gradients and in evaluation mode.
 
     Where the backend likes several moments at once and the camera stands still, so many frames are rendered together;
@@ -94,7 +94,7 @@ def render_shot(synced: SyncedBackend, shot: Shot, progress: bool = True) -> Ite
             place = slice(start, start + block)
             rendering = _render_block(synced, shot, shot.frames[place], times[place])
             for index in range(len(times[place])):
-                yield _view(rendering, index)
+                yield _picture(rendering, index)
                 bar.update()
 
 
@@ -122,10 +122,10 @@ def own_pace(camera: Camera, frames: Sequence[int]) -> float:
     return camera.fps * len(frames) / camera.frame_count
 
 
-def _view(rendering: Rendering, index: int) -> RenderedView:
+def _picture(rendering: Rendering, index: int) -> Picture:
     """The picture of one of a rendering's moments."""
 
-    def picture(value: Tensor | None, channels: int = 0) -> Tensor | None:
+    def shown(value: Tensor | None, channels: int = 0) -> Tensor | None:
         if value is None:
             return None
         # A part that does not change (static_rgb) may come without the dimension of time.
@@ -133,6 +133,6 @@ def _view(rendering: Rendering, index: int) -> RenderedView:
         return (value[0, :, :, index] if moments else value[0]).float().cpu()
 
     names = [name for name in SHOWN_EXTRAS if name in rendering.extras]
-    parts = {name: picture(rendering.extras[name], 1).clamp(0.0, 1.0) for name in names}
-    rgb = picture(rendering.rgb, 1).clamp(0.0, 1.0)
-    return RenderedView(rgb, picture(rendering.depth), picture(rendering.accumulation), parts)
+    parts = {name: shown(rendering.extras[name], 1).clamp(0.0, 1.0) for name in names}
+    rgb = shown(rendering.rgb, 1).clamp(0.0, 1.0)
+    return Picture(rgb, shown(rendering.depth), shown(rendering.accumulation), parts)
