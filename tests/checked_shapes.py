@@ -5,7 +5,11 @@ Imported before any of these modules is: what is imported afterwards is checked.
 
 import sys
 
+from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
+
+checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
+"""A whole number will do for a float."""
 
 MODULES = (
     "syncnerf.batch",
@@ -33,9 +37,29 @@ MODULES = (
     "syncnerf.scene.points",
     "syncnerf.scene.rays",
     "syncnerf.scene.views",
+    "syncnerf.sync.cadence",
+    "syncnerf.sync.common_interval",
+    "syncnerf.sync.consistent",
+    "syncnerf.sync.correlation",
+    "syncnerf.sync.division",
+    "syncnerf.sync.drift",
+    "syncnerf.sync.energy",
+    "syncnerf.sync.epipolar",
+    "syncnerf.sync.frame_products",
+    "syncnerf.sync.frame_samples",
+    "syncnerf.sync.informative",
+    "syncnerf.sync.jumps",
+    "syncnerf.sync.landscape",
+    "syncnerf.sync.long",
     "syncnerf.sync.offsets",
+    "syncnerf.sync.pencils",
+    "syncnerf.sync.resampling",
+    "syncnerf.sync.result",
     "syncnerf.sync.sampson",
+    "syncnerf.sync.self_check",
     "syncnerf.sync.solve",
+    "syncnerf.sync.track_pairs",
+    "syncnerf.sync.tracks",
     "syncnerf.sync.uncertainty",
     "syncnerf_kplanes.plane_lookup",
     "syncnerf_kplanes.proposal",
@@ -44,4 +68,4 @@ MODULES = (
 )
 
 assert not any(name in sys.modules for name in MODULES), "imported too late"
-install_import_hook(MODULES, "beartype.beartype")
+install_import_hook(MODULES, "checked_shapes.checked")

@@ -41,7 +41,7 @@ def landscape(first: int, second: int, rivals: dict[int, float] | None = None, f
     for beside, height in {0: 1.0, **(rivals or {})}.items():
         place = float(TRUTH[first] - TRUTH[second]) / STEP + beside
         values += 0.6 * height * torch.exp(-(((shifts - place) / 1.5) ** 2))
-    return Landscape(first, second, shifts * STEP, values, frames - shifts.abs())
+    return Landscape(first, second, shifts.double() * STEP, values, frames - shifts.abs())
 
 
 def solved(pairs: list[PairLag], offsets: torch.Tensor = TRUTH) -> SyncResult:
@@ -195,9 +195,8 @@ def test_conventions_lead_back_to_the_pose(turn):
 
 
 def test_checks_of_undetermined_cameras():
-    result = SyncResult(
-        list("ab"), 0, "tracks", torch.tensor([0.0, torch.nan]), torch.ones(2), [], [], reasons={"b": "still"}
-    )
+    offsets, errors = torch.tensor([[0.0, torch.nan], [1.0, 1.0]], dtype=torch.float64)
+    result = SyncResult(list("ab"), 0, "tracks", offsets, errors, [], [], reasons={"b": "still"})
     checks = with_checks(result, [], [], STEP, "turn the poses").checks
     assert checks["b"] == Check("undetermined", reason="still", advice="turn the poses")
 

@@ -119,7 +119,7 @@ def result_of(offsets: list[float], reasons: dict[str, str]) -> tuple[Scene, Syn
     scene = Named()
     scene.names = names
     values = torch.tensor(offsets, dtype=torch.float64)
-    stderr = torch.where(values.isnan(), torch.nan, 0.001)
+    stderr = torch.where(values.isnan(), torch.nan, 0.001).double()
     return scene, SyncResult(names, 1, "epipolar", values, stderr, [], [], reasons=reasons)
 
 
@@ -146,7 +146,7 @@ def test_cameras_that_sound_places_have_rates_with_errors():
     nan = float("nan")
     scene, result = result_of([0.5, 0.0, nan, nan], {"cam2": "nothing moves", "cam3": "nothing moves"})
     rates = torch.tensor([2e-5, 0.0, nan, nan], dtype=torch.float64)
-    drifting = replace(result, rates=rates, rates_stderr=torch.where(rates.isnan(), nan, 1e-6))
+    drifting = replace(result, rates=rates, rates_stderr=torch.where(rates.isnan(), nan, 1e-6).double())
     lags = [PriorLag(0, 2, 0.2, 0.012, rate=-3e-5), PriorLag(1, 3, -1.0, 0.016)]
     filled = with_sound(scene, drifting, lags)
     assert filled.rates.tolist() == pytest.approx([2e-5, 0.0, 5e-5, 0.0])

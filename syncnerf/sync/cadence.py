@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from syncnerf.sync.division import divided
@@ -40,13 +41,15 @@ class Cadence:
         """Steps of the true clock in one interval of the file, on the average."""
         return (self.period + 1) / self.period
 
-    def steps(self, count: int) -> Tensor:
+    def steps(self, count: int) -> Int64[Tensor, " {count}+1"]:
         """Steps of the true clock at which the file's frames lie, int64, shape [count + 1]."""
         intervals = torch.arange(count + 1)
         passed = intervals - self.phase + self.period - 1
         return intervals + passed.div(self.period, rounding_mode="floor").clamp_min(0)
 
-    def spread(self, values: Tensor, informative: Tensor) -> tuple[Tensor, Tensor, float]:
+    def spread(
+        self, values: Float[Tensor, "P T"], informative: Bool[Tensor, " T"]
+    ) -> tuple[Float[Tensor, "P S"], Bool[Tensor, " S"], float]:
         """Values on the true clock: those of intervals that span two steps are divided between both.
 
         Args:
@@ -91,7 +94,7 @@ class Pulldown:
         """Steps of the film in one interval of the file, on the average."""
         return (self.period - 1) / self.period
 
-    def told(self, count: int) -> Tensor:
+    def told(self, count: int) -> Bool[Tensor, " {count}"]:
         """Which of ``count`` intervals lead from one picture of the film to the next, bool."""
         return torch.arange(count) % self.period != self.phase
 
@@ -101,7 +104,7 @@ class Pulldown:
         return float((torch.arange(len(shown)) - self.pace * shown).mean())
 
 
-def find_pulldown(totals: Tensor, moving: Tensor) -> Pulldown | None:
+def find_pulldown(totals: Float[Tensor, " I"], moving: Bool[Tensor, " I"]) -> Pulldown | None:
     """The pattern of repeated frames in a camera's motion, if there is one and no motion is lost by it.
 
     Args:
@@ -124,7 +127,7 @@ def find_pulldown(totals: Tensor, moving: Tensor) -> Pulldown | None:
     return None
 
 
-def find_cadence(totals: Tensor, informative: Tensor) -> Cadence | None:
+def find_cadence(totals: Float[Tensor, " I"], informative: Bool[Tensor, " I"]) -> Cadence | None:
     """The pattern of lost frames in a camera's motion, if there is one.
 
     Over a lost frame things move twice as far: if it is always the same place in a period of intervals that moves more

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.errors import UserError
@@ -57,7 +58,7 @@ def common_interval(scene: Scene, result: SyncResult) -> tuple[float, float]:
     return begin, end
 
 
-def scene_times(scene: Scene, result: SyncResult, camera: int) -> Tensor:
+def scene_times(scene: Scene, result: SyncResult, camera: int) -> Float64[Tensor, " T"]:
     """When each frame of a determined camera was exposed, in seconds of scene time, float64, shape [T]."""
     rate = 0.0 if result.rates is None else float(result.rates[camera])
     return (1 + rate) * scene.cameras[camera].frame_times + result.offsets[camera]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.sync.offsets import Offsets, fit_offsets
@@ -28,7 +29,9 @@ def connected_reference(lags: Lags, count: int, preferred: Sequence[int]) -> int
     return max(preferred, key=lambda camera: int(connected(lags.first, lags.second, count, camera).sum()))
 
 
-def fit_consistent(lags: Lags, spans: Tensor, reference: int, interval: float) -> tuple[Offsets, dict[int, str]]:
+def fit_consistent(
+    lags: Lags, spans: Float64[Tensor, "C 2"], reference: int, interval: float
+) -> tuple[Offsets, dict[int, str]]:
     """The solution without cameras that most of their pairs contradict, or that the reference never met.
 
     A robust solution lets a few lags outvote many where these disagree among themselves; then nothing says that the few

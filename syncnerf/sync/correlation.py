@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Complex, Float, Float64, Int64
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, conv1d, pad
 
@@ -39,9 +40,9 @@ class Correlations:
             [2 n + 1, S].
     """
 
-    shifts: Tensor
-    overlap: Tensor
-    values: Tensor
+    shifts: Int64[Tensor, " S"]
+    overlap: Int64[Tensor, " S"]
+    values: Float64[Tensor, "D S"]
 
     def within(self, most: int) -> "Correlations":
         """The shifts of at most ``most`` samples."""
@@ -49,7 +50,9 @@ class Correlations:
         return Correlations(self.shifts[near], self.overlap[near], self.values[:, near])
 
 
-def condition(signals: Tensor, coarse: bool = False, informative: Tensor | None = None) -> Tensor:
+def condition(
+    signals: Float[Tensor, "L T"], coarse: bool = False, informative: Bool[Tensor, " T"] | None = None
+) -> Float[Tensor, "M T"]:
     """Compress, detrend and weigh line signals so that sharp changes on any line count alike.
 
     Lines without motion stay, as zeros: neighbouring rows remain neighbouring lines. Samples that are not informative
@@ -83,7 +86,7 @@ def _smooth_where(signals: Tensor, weights: Tensor, deviation: float) -> Tensor:
     return smooth(signals * weights, deviation) / smooth(weights, deviation).clamp_min(1e-6)
 
 
-def smooth(signals: Tensor, deviation: float) -> Tensor:
+def smooth(signals: Float[Tensor, "L T"], deviation: float) -> Float[Tensor, "L T"]:
     """Gaussian smoothing along time, the ends repeated; shape [L, T]."""
     radius = math.ceil(3 * deviation)
     steps = torch.arange(-radius, radius + 1, dtype=signals.dtype, device=signals.device)
@@ -91,7 +94,9 @@ def smooth(signals: Tensor, deviation: float) -> Tensor:
     return conv1d(pad(signals[:, None], (radius, radius), mode="replicate"), (kernel / kernel.sum())[None, None])[:, 0]
 
 
-def correlate(first: Tensor, second: Tensor, informative: Informative | None = None) -> Correlations:
+def correlate(
+    first: Float[Tensor, "L T1"], second: Float[Tensor, "L T2"], informative: Informative | None = None
+) -> Correlations:
     """Correlation of two signal matrices, pooled over lines, at every whole shift with enough overlap.
 
     At shift s, ``first[:, t]`` is compared with ``second[:, t + s]`` where both are informative; means and variances
@@ -114,7 +119,7 @@ def correlate(first: Tensor, second: Tensor, informative: Informative | None = N
         return Correlations(shifts, shifts, torch.zeros(2 * widest + 1, len(shifts), dtype=torch.float64))
     size = 1 << (length + other - 1).bit_length()
 
-    def at_shifts(spectrum: Tensor) -> Tensor:
+    def at_shifts(spectrum: Complex[Tensor, "... F"]) -> Float64[Tensor, "... S"]:
         """The signal of a spectrum at every shift, float64."""
         return torch.fft.irfft(spectrum, size)[..., shifts % size].double()
 

@@ -1,6 +1,7 @@
 """Motion over two steps of time that was seen as one (a frame is lost, or shown twice): how much belongs to which."""
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 NEARER = 0.8
@@ -8,7 +9,9 @@ NEARER = 0.8
 is: cameras are then drawn to lags at which their lost frames coincide, and driven away from them by 1. Measured."""
 
 
-def divided(values: Tensor, places: Tensor, known: Tensor) -> Tensor:
+def divided(
+    values: Float[Tensor, "P S"], places: Int64[Tensor, " K"], known: Bool[Tensor, " S"]
+) -> Float[Tensor, "P S"]:
     """Energies of two steps whose sum alone is known, in the proportion that the steps before and after suggest.
 
     Args:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from syncnerf.sync.frame_products import FrameProducts
@@ -36,9 +37,9 @@ class WindowLags:
         length: samples in the whole video.
     """
 
-    times: Tensor
-    lags: Tensor
-    deviations: Tensor
+    times: Float64[Tensor, " W"]
+    lags: Float64[Tensor, " W"]
+    deviations: Float64[Tensor, " W"]
     samples: float
     length: int
 
@@ -81,15 +82,15 @@ class Clocks:
         rates_stderr: in the free gauge, likewise.
     """
 
-    known: Tensor
-    offsets: Tensor
-    offsets_stderr: Tensor
-    rates: Tensor
-    rates_stderr: Tensor
+    known: Bool[Tensor, " C"]
+    offsets: Float64[Tensor, " C"]
+    offsets_stderr: Float64[Tensor, " C"]
+    rates: Float64[Tensor, " C"]
+    rates_stderr: Float64[Tensor, " C"]
 
 
 def fit_clocks(
-    pairs: list[tuple[int, int, WindowLags]], offsets: Tensor, reference: int, locking: float = 0.0
+    pairs: list[tuple[int, int, WindowLags]], offsets: Float64[Tensor, " C"], reference: int, locking: float = 0.0
 ) -> Clocks | None:
     """Offsets and rates from all pairs' window lags, robustly.
 

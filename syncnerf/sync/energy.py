@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -45,18 +46,18 @@ class MotionEnergy:
         divided: share of the informative intervals that are parts of a longer one, divided by what is around it.
     """
 
-    values: Tensor
-    pixels: Tensor
+    values: Float[Tensor, "P I"]
+    pixels: Int64[Tensor, " P"]
     pool: int
     width: int
     height: int
-    informative: Tensor
+    informative: Bool[Tensor, " I"]
     pace: float = 1.0
     delay: float = 0.0
     divided: float = 0.0
 
     @property
-    def pixel_centres(self) -> Tensor:
+    def pixel_centres(self) -> Float64[Tensor, "P 2"]:
         """Where the kept pixels lie in the image: x and y in image pixels, float64, shape [P, 2]."""
         row = self.pixels.div(self.width, rounding_mode="floor").double()
         column = self.pixels.remainder(self.width).double()
@@ -165,7 +166,7 @@ def _difference(chunk: Tensor, gains: Tensor | None) -> Tensor:
     return change.abs_().masked_fill_(unknown, 0.0).sum(-1)
 
 
-def frame_gains(frames: np.ndarray, samples: int = 1500) -> Tensor | None:
+def frame_gains(frames: np.ndarray, samples: int = 1500) -> Float32[Tensor, " T"] | None:
     """Each frame's global brightness factor, relative to the video's median frame.
 
     The factor of a frame is the mode of the ratios of its (sub-sampled) pixels to their medians over time, found by a
@@ -196,7 +197,7 @@ def frame_gains(frames: np.ndarray, samples: int = 1500) -> Tensor | None:
     if len(regions) < 2 or count < 3:
         return None
 
-    def gains_in(region: Tensor) -> Tensor:
+    def gains_in(region: Bool[Tensor, "..."]) -> Float32[Tensor, " T"]:
         """Logarithms of the frames' gains by the pixels of a region, shape [T]."""
         usual = typical[region].clamp_min(1.0)
         return of_each_frame(pixels, lambda part: _mode(torch.log(part[:, region].clamp_min(1.0) / usual)))

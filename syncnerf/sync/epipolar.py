@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.errors import UserError
@@ -49,7 +50,9 @@ class EpipolarCameras:
     times: list[Tensor]
     least_baseline: float
 
-    def signals(self, first: int, second: int) -> tuple[tuple[Tensor, Tensor], Informative, float]:
+    def signals(
+        self, first: int, second: int
+    ) -> tuple[tuple[Float[Tensor, "L T1"], Float[Tensor, "L T2"]], Informative, float]:
         """Energy per line of two cameras on common time steps, shapes [L, T1] and [L, T2], and seconds per step.
 
         Sample m of either covers m to m + 1 steps from that camera's first frame on, by its own clock. In between:
@@ -152,9 +155,9 @@ def compare_pair(
         if found is None:
             return Comparison(first, second, None, None, "too few frames with motion in common")
         peak, values = found
-        landscape = Landscape(first, second, considered.shifts * step + lead, values, considered.overlap)
+        landscape = Landscape(first, second, considered.shifts.double() * step + lead, values, considered.overlap)
         at_lines = everything.values[peak.line_shift + len(everything.values) // 2]
-        whole = Landscape(first, second, everything.shifts * step + lead, at_lines, everything.overlap)
+        whole = Landscape(first, second, everything.shifts.double() * step + lead, at_lines, everything.overlap)
         reason = peak.reason_to_reject or better_beyond(whole, max_offset)
         tried.append(Comparison(first, second, landscape, replace(peak, lag=peak.lag + lead), reason, whole=whole))
         if not reason:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -30,19 +31,19 @@ class FrameProducts:
         interval: seconds per sample.
     """
 
-    values: Tensor
-    first_power: Tensor
-    second_power: Tensor
-    shared: Tensor
+    values: Float[Tensor, "T D"]
+    first_power: Float[Tensor, "T D"]
+    second_power: Float[Tensor, "T D"]
+    shared: Float[Tensor, "T D"]
     whole: int
     interval: float
 
     @property
-    def times(self) -> Tensor:
+    def times(self) -> Float64[Tensor, " T"]:
         """Middles of the samples on the first camera's clock, seconds, float64, shape [T]."""
         return (torch.arange(len(self.values), dtype=torch.float64) + 0.5) * self.interval
 
-    def pull(self, lags: Tensor) -> Sensitivity:
+    def pull(self, lags: Float64[Tensor, " T"]) -> Sensitivity:
         """How each frame pulls at a lag of its own.
 
         Args:
@@ -62,7 +63,9 @@ class FrameProducts:
             self.interval,
         )
 
-    def within(self, part: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def within(
+        self, part: Int64[Tensor, " T"], count: int
+    ) -> tuple[Float64[Tensor, "{count} S"], Float64[Tensor, "{count} S"]]:
         """Landscapes of parts of the video: correlation at every shift of -8 .. 8 about ``whole``.
 
         Args:
@@ -82,7 +85,11 @@ class FrameProducts:
 
 
 def frame_products(
-    first: Tensor, second: Tensor, lag: float, interval: float, informative: Informative | None = None
+    first: Float[Tensor, "L T1"],
+    second: Float[Tensor, "L T2"],
+    lag: float,
+    interval: float,
+    informative: Informative | None = None,
 ) -> FrameProducts:
     """The products of two signal matrices around a lag.
 

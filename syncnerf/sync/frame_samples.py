@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from syncnerf.scene.frame_cache import release_pages
@@ -12,7 +13,7 @@ PIECE_BYTES = 2 << 20
 """Frames are looked at in pieces of about this many bytes: what a processor's cache holds."""
 
 
-def sampled_pixels(frames: np.ndarray, samples: int) -> Tensor:
+def sampled_pixels(frames: np.ndarray, samples: int) -> UInt8[Tensor, "T rows columns 3"]:
     """Every so many pixels of all frames along both axes, uint8, shape [T, rows, columns, 3].
 
     Args:
@@ -29,7 +30,7 @@ def sampled_pixels(frames: np.ndarray, samples: int) -> Tensor:
     return torch.from_numpy(chosen)
 
 
-def of_each_frame(pixels: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
+def of_each_frame(pixels: UInt8[Tensor, "T ..."], work: Callable[[Tensor], Tensor]) -> Shaped[Tensor, "T ..."]:
     """What is computed of each frame by itself, from the pixels as floats.
 
     Args:

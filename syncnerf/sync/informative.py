@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -28,7 +29,7 @@ REPEATED_SHARE, REACH = 0.1, 4
 """Nor does one with less than this share of the median of as many intervals on either side: its frame is repeated."""
 
 
-def steady_frames(frames: np.ndarray) -> Tensor:
+def steady_frames(frames: np.ndarray) -> Bool[Tensor, " T"]:
     """Frames in which the whole image is as usual, but for what moves: no cut, flash, fade to black or covered lens.
 
     Pixels that hardly ever change show it: in such an event most of them change at once. A frame's global gain
@@ -49,11 +50,11 @@ def steady_frames(frames: np.ndarray) -> Tensor:
         return steady
     pixels, usual = pixels[:, inside], usual[inside]
 
-    def gain_of(part: Tensor) -> Tensor:
+    def gain_of(part: Float32[Tensor, "t N 3"]) -> Float32[Tensor, " t"]:
         """The frames' global gain, shape [t]."""
         return (part.sum(-1) / usual.sum(-1)).median(dim=1).values
 
-    def changes_of(part: Tensor) -> Tensor:
+    def changes_of(part: Float32[Tensor, "t N 3"]) -> Bool[Tensor, "t N"]:
         """Which pixels look unusual, bool, shape [t, N]."""
         return (part / gain_of(part).clamp_min(1e-3)[:, None, None] - usual).abs().sum(-1) > VISIBLE
 
@@ -66,14 +67,14 @@ def steady_frames(frames: np.ndarray) -> Tensor:
     return steady if float(odd.float().mean()) > MOST_UNSTEADY else ~odd
 
 
-def around(totals: Tensor) -> Tensor:
+def around(totals: Float[Tensor, " I"]) -> Float[Tensor, " I"]:
     """Median energy of the intervals around each, shape [T - 1]."""
     reach = min(REACH, len(totals) - 1)
     mirrored = pad(totals[None, None].float(), (reach, reach), mode="reflect")[0, 0]
     return mirrored.unfold(0, 2 * reach + 1, 1).median(dim=1).values
 
 
-def informative_intervals(totals: Tensor, steady: Tensor) -> Tensor:
+def informative_intervals(totals: Float[Tensor, " I"], steady: Bool[Tensor, " I+1"]) -> Bool[Tensor, " I"]:
     """Intervals between steady frames that hold motion, and do not follow on a standstill, be it one frame shown twice.
 
     A camera that hangs shows no motion, and then all of it at once; people who stand still show none. Neither says

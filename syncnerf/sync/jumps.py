@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.sync.drift import WindowLags
@@ -16,7 +17,12 @@ MANY = 0.25
 """If this share of the clocks jumps, the others' steadiness, which is judged against them, is not sure either."""
 
 
-def clock_wander(pairs: list[tuple[int, int, WindowLags]], offsets: Tensor, rates: Tensor, interval: float) -> Tensor:
+def clock_wander(
+    pairs: list[tuple[int, int, WindowLags]],
+    offsets: Float64[Tensor, " C"],
+    rates: Float64[Tensor, " C"],
+    interval: float,
+) -> Float64[Tensor, " C"]:
     """How far apart each camera's offset is in different windows of time, where that is sure.
 
     A clock that lost frames has no one offset. In each window the offsets are fitted to all pairs' lags anew, robustly,
@@ -49,7 +55,10 @@ def clock_wander(pairs: list[tuple[int, int, WindowLags]], offsets: Tensor, rate
 
 
 def window_lags_between(
-    pairs: Sequence[tuple[int, int, WindowLags]], index: int, offsets: Tensor, rates: Tensor
+    pairs: Sequence[tuple[int, int, WindowLags]],
+    index: int,
+    offsets: Float64[Tensor, " C"],
+    rates: Float64[Tensor, " C"],
 ) -> Lags:
     """What the pairs' lags of one window are more than the clocks say; the arguments as of :func:`clock_wander`."""
     rows = [
@@ -75,7 +84,7 @@ def _suspicious(lags: Lags, count: int, least: float) -> bool:
     return bool((off[total > 0] >= 0.5 * total[total > 0]).any())
 
 
-def window_offsets(lags: Lags, count: int) -> tuple[Tensor, Tensor]:
+def window_offsets(lags: Lags, count: int) -> tuple[Float64[Tensor, " {count}"], Float64[Tensor, " {count}"]]:
     """Offsets of the cameras in one window, from their median, and standard errors; 0 where not determined."""
     found, errors = torch.zeros(2, count, dtype=torch.float64)
     if len(lags.values) == 0:

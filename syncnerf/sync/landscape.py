@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float64, Shaped
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -35,9 +36,9 @@ class Landscape:
 
     first: int
     second: int
-    lags: Tensor
-    values: Tensor
-    overlap: Tensor
+    lags: Float64[Tensor, " S"]
+    values: Float64[Tensor, " S"]
+    overlap: Shaped[Tensor, " S"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Peak:
 
 def find_peak(
     correlations: Correlations, interval: float, expected: PriorLag | None = None
-) -> tuple[Peak, Tensor] | None:
+) -> tuple[Peak, Float64[Tensor, " S"]] | None:
     """The best shift, to a fraction of a sample, and how it stands out.
 
     Shifts with little overlap vary more, so :func:`heights` are compared. Between samples
@@ -110,7 +111,7 @@ def find_peak(
     return Peak(lag, deviation * interval, significance, lead, line_shift), values[row]
 
 
-def heights(values: Tensor, overlap: Tensor) -> Tensor:
+def heights(values: Float64[Tensor, "... S"], overlap: Shaped[Tensor, " S"]) -> Float64[Tensor, "... S"]:
     """Correlations in units of what they vary by chance, up to a factor: ``atanh(c) * sqrt(overlap - 3)``."""
     return torch.atanh(values.clamp(-0.999, 0.999)) * (overlap - 3).clamp_min(0).sqrt()
 
@@ -148,7 +149,9 @@ def _between_lines(values: Tensor, best: int, position: float, height: float) ->
     return position + share * slope + 0.5 * share**2 * turn
 
 
-def stand_out(score: Tensor, best: int, rivals: Tensor | None = None) -> tuple[float, float]:
+def stand_out(
+    score: Float64[Tensor, " S"], best: int, rivals: Bool[Tensor, " S"] | None = None
+) -> tuple[float, float]:
     """How far a peak rises above the rest of its landscape, and above the next separate peak.
 
     The peak's own slopes are not the rest: they reach down to where the curve rises again, and at least 4 samples.
@@ -180,7 +183,7 @@ def stand_out(score: Tensor, best: int, rivals: Tensor | None = None) -> tuple[f
     return float(score[best] - middle) / spread, (float(score[best]) - next_best) / spread
 
 
-def refine(values: Tensor, best: int, steps: int = 16, taps: int = 8) -> tuple[float, float, float]:
+def refine(values: Float64[Tensor, " S"], best: int, steps: int = 16, taps: int = 8) -> tuple[float, float, float]:
     """Maximum of a sampled curve near one of its samples.
 
     Args:
@@ -203,7 +206,7 @@ def refine(values: Tensor, best: int, steps: int = 16, taps: int = 8) -> tuple[f
     return best + float(offsets[top]) + shift / steps, at - 0.25 * (before - after) * shift, -bend * steps**2
 
 
-def interpolation(offsets: Tensor, taps: int) -> Tensor:
+def interpolation(offsets: Float64[Tensor, " K"], taps: int) -> Float64[Tensor, "K 2*{taps}+1"]:
     """Windowed-sinc weights of the samples -taps .. taps at offsets between -1 and 1, shape [K, 2 taps + 1]."""
     distance = offsets[:, None] - torch.arange(-taps, taps + 1, dtype=torch.float64)
     window = torch.cos(torch.pi * distance / (2 * (taps + 1))).square()

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from syncnerf.errors import UserError
@@ -308,7 +309,9 @@ def _remark(times: Tensor, values: Tensor, deviations: Tensor, kept: Tensor, dri
     return ""
 
 
-def fit_line(times: Tensor, values: Tensor, deviations: Tensor, sloped: bool) -> tuple[Tensor, Tensor, Tensor]:
+def fit_line(
+    times: Float64[Tensor, " W"], values: Float64[Tensor, " W"], deviations: Float64[Tensor, " W"], sloped: bool
+) -> tuple[Float64[Tensor, " P"], Float64[Tensor, "P P"], Bool[Tensor, " W"]]:
     """Weighted least squares of a line (or a constant), without values far off it.
 
     Args:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn.functional import embedding_bag, normalize
 
@@ -32,9 +33,9 @@ class PencilView:
         spacing: radians between neighbouring pixels of the energy map, at the image's middle.
     """
 
-    centre: Tensor
-    forward: Tensor
-    rays: Tensor
+    centre: Float32[Tensor, " 3"]
+    forward: Float32[Tensor, " 3"]
+    rays: Float32[Tensor, "P 3"]
     spacing: float
 
 
@@ -46,7 +47,7 @@ def pencil_view(camera: Camera, energy: MotionEnergy) -> PencilView:
     return PencilView(pose[:3, 3].float(), -pose[:3, 2].float(), rays.float(), spacing)
 
 
-def half_plane_angles(first: PencilView, second: PencilView) -> tuple[Tensor, Tensor]:
+def half_plane_angles(first: PencilView, second: PencilView) -> tuple[Float32[Tensor, " P1"], Float32[Tensor, " P2"]]:
     """For each pixel of both views the angle, about the baseline, of the half-plane that holds its ray.
 
     A point in space lies in one half-plane bounded by the line through both centres, so both of its images carry the
@@ -69,7 +70,7 @@ def half_plane_angles(first: PencilView, second: PencilView) -> tuple[Tensor, Te
 
 def line_signals(
     first: PencilView, second: PencilView, energies: tuple[MotionEnergy, MotionEnergy]
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Float[Tensor, "L I1"], Float[Tensor, "L I2"]]:
     """Energy along corresponding epipolar lines of two cameras.
 
     The angles that both cameras' moving pixels cover are cut into equal lines about a pixel wide; each pixel's energy

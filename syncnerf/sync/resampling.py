@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import torch
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -11,7 +12,7 @@ from syncnerf.scene import Camera
 from syncnerf.sync.energy import MotionEnergy
 
 
-def resample(signals: Tensor, times: Tensor, step: float) -> Tensor:
+def resample(signals: Float[Tensor, "L I"], times: Float64[Tensor, " I+1"], step: float) -> Float[Tensor, "L S"]:
     """Sum signals over even time steps, preserving their totals.
 
     Args:
@@ -52,7 +53,9 @@ def unrolled(energy: MotionEnergy, camera: Camera) -> MotionEnergy:
     return replace(energy, values=torch.lerp(energy.values, torch.where(late > 0, before, after), late.abs()))
 
 
-def points_at_frames(points: Tensor, visible: Tensor, camera: Camera) -> Tensor:
+def points_at_frames(
+    points: Float64[Tensor, "T N 2"], visible: Bool[Tensor, "T N"], camera: Camera
+) -> Float64[Tensor, "T N 2"]:
     """Tracked points where they were at the frames' own times, not when their rows were read.
 
     Each moves back by what its row is late, at the speed it has between that frame and the one before (or after, where

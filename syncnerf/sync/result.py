@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.sync.landscape import Landscape
@@ -104,17 +105,17 @@ class SyncResult:
     names: list[str]
     reference: int
     method: Method
-    offsets: Tensor
-    stderr: Tensor
+    offsets: Float64[Tensor, " C"]
+    stderr: Float64[Tensor, " C"]
     pairs: list[PairLag]
     landscapes: list[Landscape]
-    rates: Tensor | None = None
-    rates_stderr: Tensor | None = None
+    rates: Float64[Tensor, " C"] | None = None
+    rates_stderr: Float64[Tensor, " C"] | None = None
     reasons: dict[str, str] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
     locking: float = 0.0
     checks: dict[str, Check] = field(default_factory=dict)
-    correlations: Tensor | None = None
+    correlations: Float64[Tensor, "C C"] | None = None
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
@@ -122,7 +123,7 @@ class SyncResult:
         return {name: check.verdict for name, check in self.checks.items()}
 
     @property
-    def covariance(self) -> Tensor:
+    def covariance(self) -> Float64[Tensor, "C C"]:
         """Covariance of the offsets in the free gauge, seconds^2, float64, shape [C, C].
 
         Its diagonal is the square of ``stderr``; rows and columns of undetermined cameras are NaN.

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.sync.comparison import Comparison
@@ -158,7 +159,7 @@ def left_out_change(result: SyncResult, own: list[PairLag], camera: int) -> floa
     return float(change[change.abs().argmax()])
 
 
-def half_differences(result: SyncResult, windows: Windows) -> tuple[Tensor, Tensor]:
+def half_differences(result: SyncResult, windows: Windows) -> tuple[Float64[Tensor, " C"], Float64[Tensor, " C"]]:
     """What each camera's offset is in the second half of the time, less what it is in the first, and the error of that.
 
     Returns:

@@ -88,7 +88,9 @@ def _blocks_of(path: Path, begin: float) -> Iterator[tuple[float, np.ndarray]]:
 
 def _reaches(frame: av.AudioFrame, time: float) -> bool:
     """Whether a frame ends at a time of the file's clock, in seconds, or after it."""
-    return frame.pts is not None and float(frame.pts * frame.time_base) + frame.samples / frame.sample_rate >= time
+    if frame.pts is None:
+        return False
+    return bool(float(frame.pts * frame.time_base) + frame.samples / frame.sample_rate >= time)
 
 
 def soundtrack(video: Path, chapters: Sequence[Path] = ()) -> Soundtrack | None:
