@@ -302,7 +302,8 @@ def test_clock_rates_are_recovered_with_honest_errors():
 
 def test_no_windows_no_rates():
     empty, lost = torch.zeros(0, dtype=torch.float64), torch.full((8,), torch.nan, dtype=torch.float64)
-    for windows in (WindowLags(empty, empty, empty, 0.0, 2400), WindowLags(torch.arange(8.0).double(), lost, lost, 0.0, 2400)):
+    times = torch.arange(8, dtype=torch.float64)
+    for windows in (WindowLags(empty, empty, empty, 0.0, 2400), WindowLags(times, lost, lost, 0.0, 2400)):
         assert fit_clocks([(0, 1, windows)], torch.zeros(2, dtype=torch.float64), 0) is None
 
 
