@@ -68,6 +68,13 @@ def content(name: str, data: bytes | None, share: float = 1.0) -> Callable[[Path
     return spoil
 
 
+def flipped_bit(run: Path) -> None:
+    """A disk that has lost a bit in the middle of the newest checkpoint."""
+    data = bytearray(newest(run).read_bytes())
+    data[len(data) // 2] ^= 4
+    newest(run).write_bytes(data)
+
+
 def transforms(change: Callable[[dict], object]) -> Callable[[Path], None]:
     """Apply ``change(record)`` to the scene's json."""
     return lambda scene: edit_json(scene / "transforms.json", change)
@@ -228,6 +235,7 @@ DAMAGES: dict[str, Damage] = {
     "a checkpoint that is not there": Damage(("--ckpt=gone.pt",), "gone.pt: no such checkpoint"),
     "an empty checkpoint": Damage((VALIDATE,), "step_0000004.pt", content("newest", b"")),
     "half a checkpoint": Damage((RESUME,), "step_0000004.pt", content("newest", None, 0.5)),
+    "a bit lost in a checkpoint": Damage((VALIDATE,), "is damaged", flipped_bit),
     "a checkpoint of words": Damage((VALIDATE,), "step_0000004.pt", content("newest", b"see the other disk\n")),
     "a checkpoint that is a folder": Damage((VALIDATE,), "step_0000004.pt", lambda run: _folder(newest(run))),
     "a checkpoint of an older version": Damage((VALIDATE,), "version", checkpoint(lambda r: r.update(format=1))),
@@ -299,6 +307,47 @@ DAMAGES: dict[str, Damage] = {
     # Disks and signals.
     "a disk full at the checkpoint": Damage((), "step_000", during=lambda _: largest_file(100_000), fresh=True),
     "a disk full at once": Damage((), "", during=lambda _: largest_file(0), fresh=True),
+    "a signal": Damage((), "128", during=signalled, fresh=True),
+}
+
+GAUSSIANS_DAMAGES: dict[str, Damage] = {
+    "validate": Damage((VALIDATE,), None),
+    "render": Damage((RENDER,), None),
+    "more steps, asked for": Damage(LONGER, None),
+    "other batches of views": Damage((*LONGER, "--view-side=16", "--batch-size=512"), None),
+    "no Gaussian": Damage(("--gaussians=0",), "gaussians = 0", fresh=True),
+    "a spline of three knots": Damage(("--shade-knots=3",), "shade_knots = 3", fresh=True),
+    "pictures of four pixels": Damage(("--view-side=4",), "view_side = 4", fresh=True),
+    "another motion": Damage(("--motion=fast",), "motion = fast", fresh=True),
+    "single rays' importance": Damage(("--importance=isg", "--dynamic-share=1"), "whole views", fresh=True),
+    "other Gaussians to look at": Damage((VALIDATE, "--gaussians=300"), None),
+    "other Gaussians to train": Damage((RESUME, "--gaussians=300"), "gaussians = 400 instead of 300"),
+    "another motion to look at": Damage((VALIDATE, "--motion=free"), None),
+    "another motion to train": Damage((RESUME, "--motion=free"), "motion = scaffold instead of free"),
+    "options of another backend": Damage((VALIDATE, "--backend=kplanes"), "unknown option"),
+    "other footage": Damage((VALIDATE,), "other footage of camera 'cam02'", scene=other_footage),
+    "a moved camera": Damage(
+        (RENDER,),
+        "pose of camera 'cam02'",
+        scene=transforms(lambda d: d["frames"][2]["transform_matrix"][0].__setitem__(3, 1.0)),
+    ),
+    "a bit lost in a checkpoint": Damage((RESUME,), "is damaged", flipped_bit),
+    "a cloud of nan": Damage(
+        (VALIDATE,),
+        "not finite",
+        checkpoint(lambda r: r["model"]["backend.cloud.means"].fill_(float("nan"))),
+    ),
+    "a cloud cut short": Damage(
+        (VALIDATE,),
+        "does not fit",
+        checkpoint(lambda r: r["model"].update({"backend.cloud.means": r["model"]["backend.cloud.means"][:7]})),
+    ),
+    "moments of other shapes": Damage(
+        LONGER,
+        "moments of another shape",
+        checkpoint(lambda r: [state.update(exp_avg=torch.zeros(3)) for state in r["optimizer"]["state"].values()]),
+    ),
+    "a disk full at the checkpoint": Damage((), "step_000", during=lambda _: largest_file(20_000), fresh=True),
     "a signal": Damage((), "128", during=signalled, fresh=True),
 }
 

@@ -6,7 +6,8 @@ import shutil
 import signal
 
 import pytest
-from run_damages import DAMAGES, STEPS
+from run_damages import DAMAGES, GAUSSIANS_DAMAGES, STEPS, Damage
+from test_gaussians_training import SMALL as GAUSSIANS_OPTIONS
 from tiny_scene import FIELD_OPTIONS
 
 from syncnerf.cli import main
@@ -22,9 +23,9 @@ ENDS = (
 ENDS += ("--test-steps=1",)
 
 
-def command(scene, logs, *more: str) -> list[str]:
+def command(scene, logs, *more: str, field=FIELD_OPTIONS) -> list[str]:
     """`syncnerf train` on the tiny scene; later arguments win."""
-    options = [f"--datadir={scene}", f"--logdir={logs}", "--offset-init=zero", *FIELD_OPTIONS, *ENDS]
+    options = [f"--datadir={scene}", f"--logdir={logs}", "--offset-init=zero", *field, *ENDS]
     return ["train", *options, f"--steps={STEPS}", "--warmup-steps=0", *more]
 
 
@@ -36,6 +37,14 @@ def finished(tiny_scene, tmp_path_factory):
     return logs / "run"
 
 
+@pytest.fixture(scope="module")
+def finished_gaussians(tiny_scene, tmp_path_factory):
+    """Another one, of Gaussians."""
+    logs = tmp_path_factory.mktemp("gaussians")
+    assert main(command(tiny_scene, logs, field=GAUSSIANS_OPTIONS)) == 0
+    return logs / "run"
+
+
 def files(folder) -> dict:
     """What the run says of itself: its configuration and checkpoints, byte by byte."""
     kept = [*folder.glob("config.txt"), *folder.glob("checkpoints/*.pt")]
@@ -44,7 +53,16 @@ def files(folder) -> dict:
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage(finished, tiny_scene, tmp_path, capsys, name):
-    damage = DAMAGES[name]
+    meet(DAMAGES[name], finished, tiny_scene, tmp_path, capsys, FIELD_OPTIONS)
+
+
+@pytest.mark.parametrize("name", GAUSSIANS_DAMAGES)
+def test_damage_of_gaussians(finished_gaussians, tiny_scene, tmp_path, capsys, name):
+    meet(GAUSSIANS_DAMAGES[name], finished_gaussians, tiny_scene, tmp_path, capsys, GAUSSIANS_OPTIONS)
+
+
+def meet(damage: Damage, finished, tiny_scene, tmp_path, capsys, field) -> None:
+    """Spoil a copy of a finished run, give the command, and accept what the damage expects alone."""
     logs = tmp_path / "logs"
     logs.mkdir()
     run, scene = logs / "run", tiny_scene
@@ -58,7 +76,7 @@ def test_damage(finished, tiny_scene, tmp_path, capsys, name):
     arguments = [part.format(run=run, logs=logs) for part in damage.arguments]
     before = files(run) if run.is_dir() else {}
     with damage.during(run) if damage.during else contextlib.nullcontext():
-        code = main(command(scene, logs, *arguments))
+        code = main(command(scene, logs, *arguments, field=field))
     shown = capsys.readouterr().err
     errors = [line for line in shown.splitlines() if line.startswith("syncnerf: error:")]
     assert "Traceback" not in shown

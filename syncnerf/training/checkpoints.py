@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ def load_checkpoint(path: Path, backend: str, cameras: list[str]) -> Checkpoint:
         UserError: it cannot be read, or is of another format, backend or scene.
     """
     try:
+        _check_sums(path)
         record = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what is no checkpoint can trip the reader anywhere: IndexError, struct.error, ...
         reason = str(error).splitlines()[0][:LONGEST_REASON] if str(error) else type(error).__name__
@@ -94,6 +96,13 @@ def load_checkpoint(path: Path, backend: str, cameras: list[str]) -> Checkpoint:
     if not isinstance(step := record.get("step"), int) or step < 0:
         raise UserError(f"{path}: has {step!r} steps behind it, which is no number of steps; use another checkpoint")
     return Checkpoint(path, record)
+
+
+def _check_sums(path: Path) -> None:
+    """Raise ValueError where a part of a checkpoint is not what was written; torch's reader does not look."""
+    with zipfile.ZipFile(path) as archive:
+        if broken := archive.testzip():
+            raise ValueError(f"{broken} is damaged")
 
 
 @contextmanager
