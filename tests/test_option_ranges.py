@@ -7,18 +7,18 @@ import math
 import pytest
 import torch
 from test_backend_contract import SMALL
+from test_gaussians_training import SMALL as GAUSSIANS_OPTIONS
 from test_mixvoxels_training import OPTIONS as MIXVOXELS_OPTIONS
 from tiny_scene import FIELD_OPTIONS
 
-from syncnerf.batch import RayBatch
 from syncnerf.cli import _parser, main
+from syncnerf.combinations import OF_SOME_BATCHES
 from syncnerf.config import CONCERNS
 from syncnerf.errors import UserError
 from syncnerf.installed import discover_backends
-from syncnerf.option import Number, Range, configured, option_values, options_of, whole_numbers
+from syncnerf.option import Number, Range, configured, idle_options, option_values, options_of, whole_numbers
 from syncnerf.options import parse
-from syncnerf.questions import RayQuestion
-from syncnerf.testing.samples import RAYS, scene_geometry, some_rays
+from syncnerf.testing.samples import scene_geometry, some_batch, training_question
 
 WORDS = ("-1", "0", "1", "nan", "inf", "-inf", "9" * 20, "1e300")
 """What is tried with every option."""
@@ -32,6 +32,7 @@ TINY = {
 VARIANTS = {
     "kplanes": ({"field": "kplanes", "sampler": "proposal"}, {"field": "hash", "sampler": "occupancy"}),
     "mixvoxels": (TINY | {"shrink_step": 1, "upsample_steps": "1", "final_resolution": 14},),
+    "gaussians": ({"motion": "scaffold", "gaussians": 60}, {"motion": "free", "gaussians": 60}),
 }
 
 
@@ -140,7 +141,7 @@ def test_a_range_says_what_it_is():
 
 @pytest.mark.parametrize("backend", VARIANTS)
 def test_what_is_allowed_of_a_field_can_be_trained(backend):
-    """Every number of the backend at -1, 0, 1 and its least: refused in one line, or a step that runs."""
+    """Every number of the backend at 0, 1 and its least: refused in one line, without effect, or two steps that run."""
     spec = discover_backends()[backend]
     tried = 0
     for choice in VARIANTS[backend]:
@@ -151,7 +152,9 @@ def test_what_is_allowed_of_a_field_can_be_trained(backend):
                     config = configured(spec.config, {**sizes, item.name: value})
                 except UserError:
                     continue
-                one_step(spec.build(config, scene_geometry()), spec.trains_on == "time_series")
+                if any(item.name in names for names in idle_options(config).values()):
+                    continue
+                one_step(spec, spec.build(config, scene_geometry()))
                 tried += 1
     assert tried > 50
 
@@ -166,32 +169,26 @@ def small_values(item) -> list:
     return [type(item.default)(number) for number in sorted(numbers)]
 
 
-def one_step(backend, is_series: bool) -> None:
+def one_step(spec, backend) -> None:
     """Render, differentiate, look around, and render without gradients; all numbers stay finite."""
-    rays, generator = some_rays(), torch.Generator().manual_seed(0)
-    times = (
-        torch.linspace(-0.2, 1.3, 5, dtype=torch.float64).expand(RAYS, 5) if is_series else torch.rand(RAYS).double()
-    )
-    colours = torch.rand(*times.shape, 3)
-    statistics = {"mean": colours.mean(dim=1), "deviation": torch.rand(RAYS)} if is_series else {}
-    cameras, rows = torch.zeros(RAYS, dtype=torch.int64), torch.zeros(RAYS)
-    batch = RayBatch(rays, cameras, times, rows, colours, statistics)
+    question, batch, generator = training_question(spec), some_batch(spec), torch.Generator().manual_seed(0)
     backend.train()
     for step in range(2):
         backend.before_step(step)
-        rendering = backend(RayQuestion(rays, times), generator)
+        rendering = backend(question, generator)
         terms = {**backend.losses(rendering, batch, step), **backend.penalties(step)}
         loss = sum(term for term in terms.values())
         assert loss.isfinite(), terms
         loss.backward()
+        backend.after_backward(rendering, batch, step)
         backend.after_step(step)
     backend.eval()
     with torch.no_grad():
-        assert backend(RayQuestion(rays, times)).rgb.isfinite().all()
+        assert backend(question).rgb.isfinite().all()
 
 
 SHORT = ("--steps=2", "--render-frames=1", "--test-frames=1", "--image-every=0", "--test-optim")
-FIELDS = {"kplanes": FIELD_OPTIONS, "mixvoxels": MIXVOXELS_OPTIONS}
+FIELDS = {"kplanes": FIELD_OPTIONS, "mixvoxels": MIXVOXELS_OPTIONS, "gaussians": GAUSSIANS_OPTIONS}
 HELD = {"steps", "lr", "test_frames", "test_steps", "batch_size", "downsample", "render_chunk"}
 """Kept at a test's own size: at their least these take long, or nothing is left to see."""
 HELD |= {"time_frames", "view_side", "offset_start", "offset_refine_start", "near", "far"}
@@ -201,13 +198,16 @@ HELD |= {"time_frames", "view_side", "offset_start", "offset_refine_start", "nea
 @pytest.mark.parametrize("backend", FIELDS)
 @pytest.mark.parametrize("number", [0, 1], ids=["least", "one"])
 def test_a_run_with_every_number_at_its_least_or_at_one_ends_well(tiny_scene, tmp_path, backend, number):
+    spec = discover_backends()[backend]
     arguments = [f"--datadir={tiny_scene}", f"--logdir={tmp_path}", "--offset-init=zero", *FIELDS[backend], *SHORT]
+    arguments.append(f"--backend={backend}")
     given = {part.split("=")[0].lstrip("-").replace("-", "_") for part in arguments}
     for name in CONCERNS:
         for item in numeric(CONCERNS[name]):
             limits = item.metadata["range"]
             value = limits.least + (1e-3 if limits.above else 0) if number == 0 else 1
-            if item.name not in given | HELD and limits.admits(value):
+            suits = spec.trains_on in OF_SOME_BATCHES.get(item.name, (spec.trains_on,))
+            if suits and item.name not in given | HELD and limits.admits(value):
                 arguments.append(f"--{item.name}={value}")
     assert main(["train", *arguments]) == 0
     assert (tmp_path / "run" / "report.html").exists()

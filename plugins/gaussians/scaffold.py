@@ -125,13 +125,14 @@ class Scaffold(nn.Module):
         """How much neighbours move against each other from one moment to another, mean over pairs of moments [P].
 
         Sorkine and Alexa's measure as MoSca has it: changes of the distance, and of the neighbour's place as the node
-        sees it, in units of the nodes' spacing.
+        sees it, in units of the nodes' spacing. 0 of a single node, which has no neighbours.
         """
         before, after = self.poses(times), self.poses(later)
         views = [self._seen_by_nodes(poses) for poses in (before, after)]
         turned = (views[1] - views[0]).norm(dim=-1)
         stretched = (views[1].norm(dim=-1) - views[0].norm(dim=-1)).abs()
-        return (self.closeness * (turned + stretched)).mean() / self.spacing
+        moved = self.closeness * (turned + stretched)
+        return moved.sum() / max(moved.numel(), 1) / self.spacing
 
     def _seen_by_nodes(self, poses: Poses) -> Tensor:
         """Each node's neighbours from where and as it stands, shape [T, M, neighbours, 3]."""
