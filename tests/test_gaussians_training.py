@@ -1,12 +1,16 @@
 """Gaussians as the command line trains them: stopped and resumed, looked at and rendered from a checkpoint."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rank_recorder import record_steps
+from test_training_ranks import TORCHRUN
 from test_training_resume import STEPS, assert_same, load, make_trainer
-from tiny_scene import BLOBS, FPS, FRAMES, TRUE_OFFSETS
+from tiny_scene import BLOBS, FPS, FRAMES, SIDE, TRUE_OFFSETS, camera_poses, picture, write_video
 from torch.nn.functional import normalize
 
 from syncnerf.assembly import assemble
@@ -14,6 +18,7 @@ from syncnerf.cli import main
 from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint
+from syncnerf.training.ranks import Ranks
 
 SMALL = [
     "--backend=gaussians", "--gaussians=400", "--nodes=20", "--moments=3", "--batch-size=256", "--offset-init=zero",
@@ -40,6 +45,31 @@ def test_a_resumed_run_is_the_one_that_never_stopped(tiny_scene, tmp_path, motio
     assert_same(last[0].record, last[1].record)
 
 
+def test_two_processes_take_the_steps_of_one(tiny_scene, tmp_path):
+    """Three views, so that the parts are unequal; some Gaussians are relocated on the way."""
+    # Short steps: Adam makes whole ones of mere rounding, as of the turns of balls, or of rigid motion's rigidity.
+    short = ["--lr=1e-5", "--turn-rate=0", "--rigidity-weight=0", f"--batch-size={3 * SIDE * SIDE}"]
+    arguments = [f"--datadir={tiny_scene}", f"--logdir={tmp_path}", *SMALL, *short]
+    alone = record_steps(tmp_path / "alone", 6, arguments, Ranks())
+    script = str(Path(__file__).with_name("rank_recorder.py"))
+    done = subprocess.run([*TORCHRUN, script, str(tmp_path), "6", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"rank_{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert (alone["rays"], first["rays"], second["rays"]) == (3 * SIDE**2, 2 * SIDE**2, SIDE**2)
+    assert_same(first, second | {"rays": first["rays"]})
+    for found, expected in zip(first["gradients"], alone["gradients"], strict=True):
+        assert found.keys() == expected.keys()
+        for name, gradient in expected.items():
+            # The pictures' sums in another order.
+            atol = 1e-3 * float(gradient.abs().max()) + 1e-7
+            torch.testing.assert_close(found[name], gradient, atol=atol, rtol=0)
+    for name, value in alone["state"].items():
+        torch.testing.assert_close(first["state"][name], value, atol=1e-5, rtol=0, equal_nan=True)
+    start = make_trainer(arguments, tmp_path / "start").synced.state_dict()
+    moved = (alone["state"]["backend.cloud.means"] - start["backend.cloud.means"]).norm(dim=1) > 1e-2
+    assert bool(moved.any())
+
+
 def test_it_trains_fits_and_renders_at_the_command_line(tiny_scene, tmp_path):
     arguments = ["train", f"--datadir={tiny_scene}", f"--logdir={tmp_path}", "--expname=run", *SMALL]
     short = ["--steps=40", "--render-frames=2", "--test-optim", "--image-every=0", "--test-frames=3"]
@@ -51,6 +81,19 @@ def test_it_trains_fits_and_renders_at_the_command_line(tiny_scene, tmp_path):
         path.unlink()
     assert main([*arguments, *short, "--render-only"]) == 0
     assert sorted(path.name for path in (tmp_path / "run" / "renders").glob("*.mp4")) == videos
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_of_a_scene_without_motion_or_points_one_line_says_so(own_scene, tmp_path, caplog, seen):
+    """It trains all the same: on still points, or on what lies anywhere."""
+    for number, pose in enumerate(camera_poses()):
+        still = picture(pose.numpy(), 0.4)
+        write_video(own_scene / f"cam{number:02d}.mp4", [still if seen else np.full_like(still, 255)] * FRAMES)
+    arguments = ["train", f"--datadir={own_scene}", f"--logdir={tmp_path}", *SMALL, "--steps=8", "--render-frames=2"]
+    assert main([*arguments, "--image-every=0", "--test-frames=1"]) == 0
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "syncnerf.starting.start"]
+    words = "nothing is found to move in it" if seen else "no points to start from"
+    assert said.startswith(f"{own_scene}: {words}; the field starts")
 
 
 def test_nodes_follow_tracks_in_space_that_are_given(tiny_scene, tmp_path):
