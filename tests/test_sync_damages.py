@@ -45,14 +45,19 @@ def untouched(scene) -> SyncResult:
     ["one hangs", "all pause", "padded one", "padded all", "black start", "fade in", "cut", "lens cap", "flash"],
 )
 def test_stillness_and_events_move_no_offset(scene, untouched, kind):
-    odd = damaged(scene, kind, seed=1)
-    result = synchronize(odd, audio="off")
-    assert result.reasons == {}
-    assert set(result.verdicts.values()) == {"sure"}
-    error, plain = (align_gauge(r.offsets, s.true_offsets).abs() for r, s in ((result, odd), (untouched, scene)))
-    assert float(error.mean()) < float(plain.mean()) + 0.02 / 30
-    assert float(error.max()) < 0.12 / 30
-    assert (error < 4 * result.stderr).all()
+    means = []
+    plain = align_gauge(untouched.offsets, scene.true_offsets).abs().mean()
+    for seed in (1, 2):
+        odd = damaged(scene, kind, seed)
+        result = synchronize(odd, audio="off")
+        assert result.reasons == {}
+        assert set(result.verdicts.values()) == {"sure"}
+        error = align_gauge(result.offsets, odd.true_offsets).abs()
+        means.append(error.mean())
+        assert float(error.max()) < 0.12 / 30
+        assert (error < 4 * result.stderr).all()
+    # What one damage adds varies by chance: frames that are left out take good and bad ones along.
+    assert float(torch.stack(means).mean() - plain) < 0.02 / 30
 
 
 @pytest.mark.parametrize("kind", ["decimated", "decimated to 25", "cadence", "telecine"])

@@ -8,8 +8,9 @@ from jaxtyping import Bool, Complex, Float, Float64, Int64
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, conv1d, pad
 
-DETREND = 1.5
-"""Deviation, in samples, of the smooth trend that is taken out: what is left carries the timing."""
+DETREND, SHARP_DETREND = 1.5, 1.0
+"""Deviation, in samples, of the smooth trend that is taken out: what is left carries the timing. The second is for the
+last step, once a peak is found: faster changes tell the time more exactly, and a peak less surely."""
 COARSE_LINES, COARSE_BLUR, COARSE_DETREND = 3, 1.0, 4.0
 """The same for coarse signals: lines joined, and deviations of the smoothing and of the trend in samples."""
 SPREAD_POWER = 0.75
@@ -51,7 +52,10 @@ class Correlations:
 
 
 def condition(
-    signals: Float[Tensor, "L T"], coarse: bool = False, informative: Bool[Tensor, " T"] | None = None
+    signals: Float[Tensor, "L T"],
+    coarse: bool = False,
+    informative: Bool[Tensor, " T"] | None = None,
+    detrend: float = DETREND,
 ) -> Float[Tensor, "M T"]:
     """Compress, detrend and weigh line signals so that sharp changes on any line count alike.
 
@@ -62,6 +66,7 @@ def condition(
         signals: energy per line over time, shape [L, T].
         coarse: join lines and smooth over time first, against noise that differs from pixel to pixel.
         informative: which samples say something, bool, shape [T]; all if None.
+        detrend: deviation of the trend that is taken out of fine signals, samples.
 
     Returns:
         Signals without slow trends, in no unit, shape [L, T] (coarse: [L / 3, T]).
@@ -73,7 +78,7 @@ def condition(
         joined = avg_pool1d(signals.T[None], COARSE_LINES, ceil_mode=True)[0].T
         signals = _smooth_where(joined, weights, COARSE_BLUR)
     compressed = signals.clamp_min(0).sqrt()
-    trend = _smooth_where(compressed, weights, COARSE_DETREND if coarse else DETREND)
+    trend = _smooth_where(compressed, weights, COARSE_DETREND if coarse else detrend)
     detrended = (compressed - trend) * known
     deviation = detrended.std(dim=1, keepdim=True) * (len(known) / known.sum().clamp_min(1)).sqrt()
     return detrended / deviation.clamp_min(1e-6) ** SPREAD_POWER
@@ -95,7 +100,10 @@ def smooth(signals: Float[Tensor, "L T"], deviation: float) -> Float[Tensor, "L 
 
 
 def correlate(
-    first: Float[Tensor, "L T1"], second: Float[Tensor, "L T2"], informative: Informative | None = None
+    first: Float[Tensor, "L T1"],
+    second: Float[Tensor, "L T2"],
+    informative: Informative | None = None,
+    most_line_shift: int = MOST_LINE_SHIFT,
 ) -> Correlations:
     """Correlation of two signal matrices, pooled over lines, at every whole shift with enough overlap.
 
@@ -108,13 +116,14 @@ def correlate(
         first: shape [L, T1]; zero where not informative.
         second: shape [L, T2]; likewise.
         informative: which samples say something; all if None.
+        most_line_shift: lines by which the pencils may be misaligned; 0 where they are known not to be.
     """
     length, other = first.shape[1], second.shape[1]
     masks = informative or (torch.ones(length, dtype=torch.bool), torch.ones(other, dtype=torch.bool))
     needed = max(LEAST_OVERLAP, math.ceil(OVERLAP_SHARE * min(length, other)))
     shifts = torch.arange(needed - length, max(other - needed, needed - length - 1) + 1)
     # Few lines allow little shifting: most of them must stay in the comparison.
-    widest = min(MOST_LINE_SHIFT, len(first) // 8)
+    widest = min(most_line_shift, len(first) // 8)
     if len(shifts) == 0 or len(first) == 0:
         return Correlations(shifts, shifts, torch.zeros(2 * widest + 1, len(shifts), dtype=torch.float64))
     size = 1 << (length + other - 1).bit_length()

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from syncnerf.sync.frame_products import FrameProducts
-from syncnerf.sync.landscape import refine
+from syncnerf.sync.landscape import lag_deviation, refine
 from syncnerf.sync.offsets import locking_pull
 from syncnerf.sync.solve import Lags, connected, offset_design, robust_fit
 from syncnerf.sync.uncertainty import LEAST_BLOCKS, MOST_BLOCKS, SYSTEMATIC, blended
@@ -62,10 +62,8 @@ def window_lags(products: FrameProducts, samples: float = 0.0) -> WindowLags:
             rows.append((middle, math.nan, math.nan))
             continue
         place, height, bend = refine(values, best)
-        height = min(max(height, 1e-3), 0.999)
-        variance = (1 - height**2) / (height * max(bend, 1e-9)) / float(shared[best])
         lag = (products.whole + place - len(values) // 2) * interval
-        rows.append((middle, lag, variance**0.5 * interval))
+        rows.append((middle, lag, lag_deviation(height, bend, float(shared[best])) * interval))
     return WindowLags(*torch.tensor(rows, dtype=torch.float64).reshape(-1, 3).T, samples, length)
 
 

@@ -6,18 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Camera, Scene
 from syncnerf.sync.comparison import Comparison
-from syncnerf.sync.correlation import Informative, condition, correlate, line_slices
+from syncnerf.sync.correlation import (
+    MOST_LINE_SHIFT,
+    SHARP_DETREND,
+    Informative,
+    condition,
+    correlate,
+    line_slices,
+)
 from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import MotionEnergy, motion_energy
-from syncnerf.sync.frame_products import frame_products
+from syncnerf.sync.frame_products import FrameProducts, frame_products
 from syncnerf.sync.landscape import Landscape, better_beyond, find_peak
-from syncnerf.sync.pencils import LEAST_BASELINE, PencilView, line_signals, pencil_view
+from syncnerf.sync.pencils import FINE_LINE_WIDTH, LEAST_BASELINE, LINE_WIDTH, PencilView, line_signals, pencil_view
 from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.resampling import resample, unrolled
 from syncnerf.sync.workers import in_parallel
@@ -42,6 +49,8 @@ class EpipolarCameras:
         rates: intervals of its energy per second of each camera's own clock.
         times: where they begin, and the last ends, on that clock, seconds, float64, shape [T] each.
         least_baseline: cameras nearer to each other than this (scene units) share no epipolar planes.
+        aligned: whether the poses are so exact, and the videos so whole, that equal lines of two cameras may be
+            compared as they are.
     """
 
     energies: list[MotionEnergy]
@@ -49,9 +58,15 @@ class EpipolarCameras:
     rates: list[float]
     times: list[Tensor]
     least_baseline: float
+    aligned: bool = False
+
+    def informative(self, camera: int) -> Bool[Tensor, " I"]:
+        """Which intervals between a camera's frames say something about time, bool, shape [T - 1]."""
+        gaps = self.times[camera].diff() * self.rates[camera] > GAP
+        return self.energies[camera].informative & ~gaps
 
     def signals(
-        self, first: int, second: int
+        self, first: int, second: int, line_width: float = LINE_WIDTH
     ) -> tuple[tuple[Float[Tensor, "L T1"], Float[Tensor, "L T2"]], Informative, float]:
         """Energy per line of two cameras on common time steps, shapes [L, T1] and [L, T2], and seconds per step.
 
@@ -59,15 +74,13 @@ class EpipolarCameras:
         which samples say something; those in gaps between frames do not.
         """
         pair = (first, second)
-        lines = line_signals(*(self.views[camera] for camera in pair), tuple(self.energies[camera] for camera in pair))
+        energies = tuple(self.energies[camera] for camera in pair)
+        lines = line_signals(*(self.views[camera] for camera in pair), energies, line_width)
         step = 1 / min(self.rates[camera] for camera in pair)
         times = [self.times[camera] for camera in pair]
         signals = tuple(resample(signal, own, step) for signal, own in zip(lines, times, strict=True))
         # A step is informative where all of it is.
-        silent = [
-            (~self.energies[camera].informative | (own.diff() * self.rates[camera] > GAP)).float()[None]
-            for camera, own in zip(pair, times, strict=True)
-        ]
+        silent = [(~self.informative(camera)).float()[None] for camera in pair]
         lost = [resample(mask, own, step)[0] for mask, own in zip(silent, times, strict=True)]
         return signals, tuple(share < 1e-3 for share in lost), step
 
@@ -149,7 +162,7 @@ def compare_pair(
     tried = []
     for coarse in (False, True):
         signals = [condition(signal, coarse, known) for signal, known in zip(lines, informative, strict=True)]
-        everything = correlate(*signals, informative)
+        everything = correlate(*signals, informative, 0 if cameras.aligned else MOST_LINE_SHIFT)
         considered = everything if most is None else everything.within(most)
         found = find_peak(considered, step, said)
         if found is None:
@@ -164,8 +177,12 @@ def compare_pair(
             break
     else:
         return tried[0]
-    one, two = line_slices(len(signals[0]), peak.line_shift)
-    products = frame_products(signals[0][one], signals[1][two], peak.lag, step, informative)
+    if cameras.aligned and not coarse:
+        products = _sharp_products(cameras, first, second, peak.lag)
+        peak = products.refined(peak)
+    else:
+        one, two = line_slices(len(signals[0]), peak.line_shift)
+        products = frame_products(signals[0][one], signals[1][two], peak.lag, step, informative)
     pull = products.pull(torch.full((len(products.values),), peak.lag, dtype=torch.float64))
     # Coarse signals are smooth enough between samples; those of unequal or uneven rates never coincide for long.
     even = all(_is_even(cameras.times[camera], step) for camera in (first, second))
@@ -173,7 +190,21 @@ def compare_pair(
     samples = step if locked else 0.0
     windows = window_lags(products, samples)
     windows = replace(windows, times=windows.times + float(cameras.times[first][0]), lags=windows.lags + lead)
-    return replace(tried[-1], sensitivity=pull, windows=windows, samples=samples)
+    peak = replace(peak, lag=peak.lag + lead)
+    return replace(tried[-1], peak=peak, sensitivity=pull, windows=windows, samples=samples)
+
+
+def _sharp_products(cameras: EpipolarCameras, first: int, second: int, lag: float) -> FrameProducts:
+    """Products of finer lines, less faster trends, around a lag: less sure of the peak, but surer where exactly it is.
+
+    Only where equal lines may be compared.
+    """
+    lines, informative, step = cameras.signals(first, second, FINE_LINE_WIDTH)
+    signals = (
+        condition(signal, informative=known, detrend=SHARP_DETREND)
+        for signal, known in zip(lines, informative, strict=True)
+    )
+    return frame_products(*signals, lag, step, informative)
 
 
 def _is_even(times: Tensor, step: float) -> bool:

@@ -1,6 +1,6 @@
 """What each frame contributes to a pair's landscape near its peak: pulls, windows of time and clocks that drift."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -8,13 +8,15 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from syncnerf.sync.correlation import Informative
-from syncnerf.sync.landscape import interpolation
+from syncnerf.sync.landscape import Peak, interpolation, lag_deviation, refine
 from syncnerf.sync.uncertainty import Sensitivity
 
 TAPS = 8
 """Samples on either side that the interpolation between shifts uses, as in ``refine``."""
 REACH = 8
 """Samples on either side of the pair's lag in which lags of parts are sought."""
+NEAR = 2
+"""Samples on either side of it in which the lag of the whole is."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,14 @@ class FrameProducts:
             (high - 2 * middle + low) / (step * self.interval) ** 2,
             self.interval,
         )
+
+    def refined(self, peak: Peak) -> Peak:
+        """The peak with lag and deviation as these products have them, within 2 samples of where it was found."""
+        values, shared = (each[0] for each in self.within(torch.zeros(len(self.values), dtype=torch.int64), 1))
+        best = REACH - NEAR + int(values[REACH - NEAR : REACH + NEAR + 1].argmax())
+        place, height, bend = refine(values, best)
+        deviation = lag_deviation(height, bend, float(shared[best])) * self.interval
+        return replace(peak, lag=(self.whole + place - REACH) * self.interval, deviation=deviation)
 
     def within(
         self, part: Int64[Tensor, " T"], count: int

@@ -51,6 +51,7 @@ class Peak:
         significance: height in robust deviations of the rest of the landscape.
         lead: height above the next separate peak, in the same unit.
         line_shift: by how many lines the second pencil had to be moved against the first.
+        line_fraction: by how much more, of a line.
     """
 
     lag: float
@@ -58,6 +59,7 @@ class Peak:
     significance: float
     lead: float
     line_shift: int = 0
+    line_fraction: float = 0.0
 
     @property
     def reason_to_reject(self) -> str:
@@ -102,13 +104,24 @@ def find_peak(
             (row, best), rivals = chosen, near
     significance, lead = stand_out(score[row][telling], int(telling[:best].sum()), rivals[telling])
     position, height, curvature = refine(values[row], best)
-    height = min(max(height, 1e-6), 0.999)
-    deviation = math.sqrt((1 - height**2) / (height * max(curvature, 1e-9)) / max(float(overlap[best]), 1.0))
+    deviation, fraction = lag_deviation(height, curvature, float(overlap[best])), 0.0
     if 0 < row < len(values) - 1:
-        position = _between_lines(values[row - 1 : row + 2], best, position, height)
+        position, fraction = _between_lines(values[row - 1 : row + 2], best, position, height)
     line_shift = row - len(values) // 2
     lag = (float(correlations.shifts[0]) + position) * interval
-    return Peak(lag, deviation * interval, significance, lead, line_shift), values[row]
+    return Peak(lag, deviation * interval, significance, lead, line_shift, fraction), values[row]
+
+
+def lag_deviation(height: float, curvature: float, overlap: float) -> float:
+    """Standard error of a peak's place in samples, up to a factor common to all pairs.
+
+    Args:
+        height: correlation at the peak.
+        curvature: minus its second derivative there, per sample^2.
+        overlap: samples that were compared.
+    """
+    height = min(max(height, 1e-3), 0.999)
+    return math.sqrt((1 - height**2) / (height * max(curvature, 1e-9)) / max(overlap, 1.0))
 
 
 def heights(values: Float64[Tensor, "... S"], overlap: Shaped[Tensor, " S"]) -> Float64[Tensor, "... S"]:
@@ -136,17 +149,17 @@ def _expected_peak(score: Tensor, near: Tensor, share: float) -> tuple[int, int]
     return (row, best) if is_peak and float(score[row, best]) >= share * float(score.max()) else None
 
 
-def _between_lines(values: Tensor, best: int, position: float, height: float) -> float:
-    """The peak's place at the best fractional line shift, from three neighbouring ones (shape [3, S])."""
+def _between_lines(values: Tensor, best: int, position: float, height: float) -> tuple[float, float]:
+    """The peak's place at the best fractional line shift, and that fraction, from three neighbours (shape [3, S])."""
     low, high = max(0, best - 2), best + 3
     beside = [refine(row, low + int(row[low:high].argmax())) for row in (values[0], values[2])]
     places, heights = [peak[0] for peak in beside], [peak[1] for peak in beside]
     if max(abs(place - position) for place in places) > 2.0:
-        return position
+        return position, 0.0
     bend = heights[0] - 2 * height + heights[1]
     share = min(max(0.5 * (heights[0] - heights[1]) / bend, -0.5), 0.5) if bend < 0 else 0.0
     slope, turn = 0.5 * (places[1] - places[0]), places[0] - 2 * position + places[1]
-    return position + share * slope + 0.5 * share**2 * turn
+    return position + share * slope + 0.5 * share**2 * turn, share
 
 
 def stand_out(

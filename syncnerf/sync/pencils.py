@@ -10,8 +10,9 @@ from torch.nn.functional import embedding_bag, normalize
 from syncnerf.scene import Camera
 from syncnerf.sync.energy import MotionEnergy
 
-LINE_WIDTH = 0.85
-"""Distance between neighbouring lines where the median moving pixel is, in pixels of the finer energy map."""
+LINE_WIDTH, FINE_LINE_WIDTH = 0.85, 0.5
+"""Distance between neighbouring lines where the median moving pixel is, in pixels of the finer energy map; the second
+where the poses are exact enough for it."""
 MOST_LINES = 400
 """Upper bound on the lines of a pair."""
 WIDEST_PIXEL = 4.0
@@ -69,12 +70,21 @@ def half_plane_angles(first: PencilView, second: PencilView) -> tuple[Float32[Te
 
 
 def line_signals(
-    first: PencilView, second: PencilView, energies: tuple[MotionEnergy, MotionEnergy]
+    first: PencilView,
+    second: PencilView,
+    energies: tuple[MotionEnergy, MotionEnergy],
+    width: float = LINE_WIDTH,
 ) -> tuple[Float[Tensor, "L I1"], Float[Tensor, "L I2"]]:
     """Energy along corresponding epipolar lines of two cameras.
 
     The angles that both cameras' moving pixels cover are cut into equal lines about a pixel wide; each pixel's energy
     is shared between the two lines next to it. Pixels right at an epipole, which many lines cross, count for nothing.
+
+    Args:
+        first: the one camera.
+        second: the other.
+        energies: of both.
+        width: of a line, see :data:`LINE_WIDTH`.
 
     Returns:
         Two matrices with one row per line, float32, shapes [L, T1 - 1] and [L, T2 - 1]; L is 0 where the cameras
@@ -91,13 +101,13 @@ def line_signals(
     ]
     low = max(float(a.min()) for a in angles)
     high = min(float(a.max()) for a in angles)
-    count = int((high - low) / (LINE_WIDTH * min(float(extent.median()) for extent in extents)))
+    count = int((high - low) / (width * min(float(extent.median()) for extent in extents)))
     if count < LEAST_LINES:
         return tuple(energy.values.new_zeros(0, energy.values.shape[1], dtype=torch.float32) for energy in energies)
     count = min(count, MOST_LINES)
-    width = (high - low) / count
+    angle_width = (high - low) / count
     return tuple(
-        _splat((angle - low) / width - 0.5, extent < WIDEST_PIXEL * width, count, energy.values)
+        _splat((angle - low) / angle_width - 0.5, extent < WIDEST_PIXEL * angle_width, count, energy.values)
         for angle, extent, energy in zip(angles, extents, energies, strict=True)
     )
 

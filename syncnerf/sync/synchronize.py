@@ -12,6 +12,7 @@ from torch import Tensor
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
+from syncnerf.sync.alignment import are_aligned
 from syncnerf.sync.comparison import Comparison, compare_all
 from syncnerf.sync.consistent import connected_reference, fit_consistent
 from syncnerf.sync.conventions import convention_hint
@@ -108,6 +109,7 @@ def from_motion(
     hint, dropped = "", set()
     if method == "epipolar":
         prepared = prepare_cameras(scene)
+        prepared = replace(prepared, aligned=are_aligned(prepared))
         expected = {(prior.first, prior.second): prior for prior in priors}
         compare = partial(compare_pair, prepared, max_offset=max_offset, expected=expected)
     elif drift:

@@ -1,0 +1,59 @@
+"""Exact poses are told from wrong ones, and the last step towards a lag finds what was planted."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from measure_sync import perturbed
+from moving_spheres import Spheres, sphere_scene
+
+from syncnerf.scene import Scene
+from syncnerf.sync.alignment import are_aligned
+from syncnerf.sync.epipolar import prepare_cameras
+from syncnerf.sync.frame_products import frame_products
+from syncnerf.sync.landscape import Peak
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Scene:
+    folder = tmp_path_factory.mktemp("spheres")
+    made = sphere_scene(folder, [0.0, 0.1, -0.13, 0.05], frames=60, spheres=Spheres(6, 2), size=(84, 72))
+    made.frame_cache.prepare(made.cameras)
+    return made
+
+
+def test_true_poses_are_exact_and_turned_ones_are_not(scene):
+    prepared = prepare_cameras(scene)
+    assert are_aligned(prepared)
+    assert not are_aligned(prepare_cameras(perturbed(scene, 0, degrees=1.0)))
+    put_back = [replace(prepared.energies[0], pace=1.25), *prepared.energies[1:]]
+    assert not are_aligned(replace(prepared, energies=put_back))
+
+
+def test_two_cameras_are_too_few_to_tell(scene):
+    prepared = prepare_cameras(replace(scene, cameras=scene.cameras[:2]))
+    assert not are_aligned(prepared)
+
+
+@pytest.mark.parametrize("lag", [-0.3, 0.0, 0.45, 6.2])
+def test_refined_peak_is_where_the_signals_agree(lag):
+    generator = torch.Generator().manual_seed(0)
+    # Sums of slow waves: known between samples too.
+    frequency = torch.empty(40, 12).uniform_(0.05, 0.35, generator=generator)
+    phase = torch.empty(40, 12).uniform_(0, 6.28, generator=generator)
+
+    def signals(shift: float) -> torch.Tensor:
+        times = torch.arange(90) - shift
+        return torch.sin(6.2832 * frequency[..., None] * times + phase[..., None]).sum(1)
+
+    interval = 0.04
+    products = frame_products(signals(0.0), signals(lag), (lag + 0.8) * interval, interval)
+    start = Peak((lag + 0.8) * interval, 1.0, 9.0, 5.0)
+    refined = products.refined(start)
+    assert refined.lag == pytest.approx(lag * interval, abs=0.03 * interval)
+    assert 0 < refined.deviation < 0.1 * interval
+    assert (refined.significance, refined.lead) == (start.significance, start.lead)
