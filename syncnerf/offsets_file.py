@@ -94,11 +94,13 @@ def read_offsets(path: Path, names: Sequence[str]) -> Tensor:
 def read_rates(path: Path, names: Sequence[str]) -> Tensor:
     """Clock rates by camera name (1e-6: one part per million), float64, shape [C]; 0 where the file has none.
 
+    Both layouts are taken, as by :func:`read_offsets`.
+
     Raises:
         UserError: the file is missing or unreadable, or a rate is no number.
     """
     path = Path(path)
-    parts = [entry.get("rate_ppm", 0.0) for entry in _entries(path, names)]
+    parts = _true_rates(_record(path), names) or [entry.get("rate_ppm", 0.0) for entry in _entries(path, names)]
     for name, part in zip(names, parts, strict=True):
         if isinstance(part, bool) or not isinstance(part, int | float) or not math.isfinite(part):
             raise UserError(f"{path}: the rate of camera '{name}' should be a finite number, not {part!r}")
@@ -110,6 +112,14 @@ def read_errors(path: Path, names: Sequence[str]) -> Tensor:
     parts = [entry.get("stderr") for entry in _entries(path, names)]
     known = [isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part) for part in parts]
     return torch.tensor([part if fine else math.nan for part, fine in zip(parts, known, strict=True)]).double()
+
+
+def _true_rates(record: object, names: Sequence[str]) -> list | None:
+    """The ``rates_ppm`` of a scene folder's truth, in camera order or by name; None where there are none."""
+    rates = record.get("rates_ppm") if isinstance(record, dict) and "seconds" in record else None
+    if isinstance(rates, dict):
+        return [rates.get(name, 0.0) for name in names]
+    return rates if isinstance(rates, list) and len(rates) == len(names) else None
 
 
 def _entries(path: Path, names: Sequence[str]) -> list[dict]:

@@ -117,6 +117,20 @@ def test_offset_errors_leave_the_gauge_to_the_training_cameras(scene):
     assert record["test"]["cam_00"]["error_seconds"] == pytest.approx(9.0 - 0.23 + 0.1)
 
 
+def test_rates_and_readout_times_are_compared_with_the_truth(scene):
+    told = replace(
+        scene,
+        true_rates=torch.tensor([0.0, 1e-4, 2e-4, 1e-4], dtype=torch.float64),
+        true_row_times=torch.tensor([0.0, 0.01, 0.0, 0.015], dtype=torch.float64),
+    )
+    record = evaluate(synced_pattern(scene, TRUE_OFFSETS), told, FULL).offsets
+    # The clock knows of neither: against the reference (camera 1) the rates are 0, 1e-4 and 0.
+    assert record["rates_ppm"]["mae"] == pytest.approx(100 / 3, rel=1e-3)
+    assert record["rates_ppm"]["max"] == pytest.approx(100, rel=1e-3)
+    assert record["row_times_seconds"] == pytest.approx({"mae": 0.025 / 3, "max": 0.015})
+    assert not {"rates_ppm", "row_times_seconds"} & set(evaluate(synced_pattern(scene), scene, FULL).offsets)
+
+
 def test_no_ground_truth_no_offset_errors(tmp_path):
     scene = pattern_scene(tmp_path, None)
     assert "offsets" not in evaluate(synced_pattern(scene), scene, FULL).to_dict()

@@ -23,7 +23,7 @@ from syncnerf.errors import UserError
 from syncnerf.offsets_file import Estimates, read_offsets, read_rates, write_offsets
 from syncnerf.options import parse
 from syncnerf.scene import load_scene
-from syncnerf.scene.true_offsets import read_true_offsets
+from syncnerf.scene.true_offsets import read_true_clocks, read_true_offsets
 from syncnerf.sync import Check, SyncResult, command, synchronize
 from syncnerf.sync.command import add_parser
 from syncnerf.sync.plots import DOUBTFUL, timeline
@@ -207,6 +207,24 @@ def test_true_offsets_are_never_overwritten(folder, tmp_path, monkeypatch):
     assert read_true_offsets(tmp_path, names).tolist() == OFFSETS
     (tmp_path / "sync.json").replace(tmp_path / "offsets.json")
     assert read_true_offsets(tmp_path, names) is None
+
+
+def test_true_rates_and_readout_times_are_read(tmp_path):
+    path, names = tmp_path / "offsets.json", ["a", "b", "c"]
+    record = {"seconds": [0.0, 0.1, 0.2], "rates_ppm": [0.0, 250.0, -40.0]}
+    path.write_text(json.dumps(record))
+    truth = read_true_clocks(tmp_path, names, [0, 2])
+    assert truth["true_offsets"].tolist() == [0.0, 0.2]
+    assert truth["true_rates"].tolist() == pytest.approx([0.0, -4e-5])
+    assert truth["true_row_times"] is None
+    assert read_rates(path, names).tolist() == pytest.approx([0.0, 2.5e-4, -4e-5])
+    path.write_text(json.dumps(record | {"rates_ppm": [1.0], "row_times": {"c": 0.01, "a": 0.0, "b": 0.02}}))
+    with pytest.raises(UserError, match="'rates_ppm' should hold one number per camera"):
+        read_true_clocks(tmp_path, names, [0, 2])
+    path.write_text(json.dumps({"seconds": [0.0, 0.1, 0.2], "row_times": {"c": 0.01, "a": 0.0, "b": 0.02}}))
+    assert read_true_clocks(tmp_path, names, [1, 2])["true_row_times"].tolist() == [0.02, 0.01]
+    (tmp_path / "offsets.json").unlink()
+    assert set(read_true_clocks(tmp_path, names, [0]).values()) == {None}
 
 
 def test_nothing_determined_writes_nothing(folder, tmp_path):

@@ -4,7 +4,7 @@
 For each scene folder the error is taken after subtracting the median difference (a common shift is unobservable) and
 given in frames; ``within 1`` and ``within 3`` are the shares of cameras whose error is below one and three of their
 stated standard errors. With ``--drift`` clock rates are estimated and measured likewise, in parts per million; scene
-folders are taken to have been filmed at the nominal rate.
+folders that state no ``rates_ppm`` are taken to have been filmed at the nominal rate.
 
 examples:
   python tools/measure_sync.py scenes/demo scenes/dancer
@@ -206,6 +206,11 @@ def measure(
     return error / scene.frame_interval, ratio, rate_ratio
 
 
+def true_rates(scene: Scene) -> torch.Tensor:
+    """How much faster than nominal each clock runs, shape [C]; 0 where the scene does not say."""
+    return torch.zeros(len(scene.cameras), dtype=torch.float64) if scene.true_rates is None else scene.true_rates
+
+
 def honesty(ratios: Sequence[torch.Tensor]) -> str:
     """The shares of errors within one and three standard errors, in words."""
     ratio = torch.cat(list(ratios))
@@ -236,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--perturb-poses", type=int, default=0, metavar="N", help="instead: N times with wrong poses")
     parser.add_argument("--damage", choices=("repeat", "lose", "blur", "crf35"), help="instead: with damaged frames")
     parser.add_argument(
-        "--drift", action="store_true", help="estimate clock rates, too; those of scenes are taken as 0"
+        "--drift", action="store_true", help="estimate clock rates, too; 0 where a scene states none"
     )
     parser.add_argument(
         "--planted-rates", type=int, default=0, metavar="N", help="N scenes with other rates, with --drift"
@@ -254,7 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
             for variant in variants(scene, options):
                 if variant.true_offsets is None:
                     raise UserError(f"{folder}: has no offsets.json to compare with")
-                rates = torch.zeros(len(variant.cameras), dtype=torch.float64) if options.drift else None
+                rates = true_rates(variant) if options.drift else None
                 figures.append(measure(folder.name, variant, options.method, rates))
         for seed in range(options.planted_rates if options.drift else 0):
             with tempfile.TemporaryDirectory() as folder:

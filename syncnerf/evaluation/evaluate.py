@@ -14,7 +14,7 @@ from torch import Tensor
 
 from syncnerf.atomic import write_text
 from syncnerf.evaluation.metrics import Lpips, dssim, mean_of, psnr, ssim
-from syncnerf.evaluation.offset_errors import offset_errors, without_offset
+from syncnerf.evaluation.offset_errors import further_errors, offset_errors, without_offset
 from syncnerf.evaluation.pictures import remove_pictures, write_pictures
 from syncnerf.evaluation.protocols import Protocol
 from syncnerf.evaluation.videos import video_writer
@@ -61,7 +61,7 @@ class Evaluation:
         frames: score of each frame.
         mean: mean of each metric over the frames that were seen and where it is known; None if there is none.
         unseen: the same over frames at moments that no training camera saw, which count nowhere else.
-        offsets: errors against ground truth (:func:`syncnerf.evaluation.offset_errors.offset_errors`), or None.
+        offsets: errors of the clock against ground truth (:mod:`syncnerf.evaluation.offset_errors`), or None.
         notes: by metric, the reason why it is missing.
     """
 
@@ -121,13 +121,14 @@ def evaluate(
     scoring = _Scoring(synced, scene, protocol, test_frames, renders, lpips)
     scores = [score for index in scene.test for score in scoring.camera(index)]
     offsets = synced.clock.offsets()
+    wrong = offset_errors(offsets if protocol.fits else without_offset(offsets, scene.test), scene)
     return Evaluation(
         protocol=protocol,
         step=step,
         frames=scores,
         mean=_means([score for score in scores if score.seen]),
         unseen=_means([score for score in scores if not score.seen]),
-        offsets=offset_errors(offsets if protocol.fits else without_offset(offsets, scene.test), scene),
+        offsets=None if wrong is None else wrong | further_errors(synced.clock, scene),
         notes=lpips.missing,
     )
 

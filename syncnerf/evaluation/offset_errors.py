@@ -1,4 +1,4 @@
-"""Offsets against ground truth."""
+"""Clocks against ground truth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from syncnerf.camera_times import CameraTimes
 from syncnerf.scene.scene import Scene
+from syncnerf.scene.true_offsets import PARTS_PER_MILLION
 
 
 def align_gauge(offsets: Float[Tensor, " C"], truth: Float[Tensor, " C"]) -> Float[Tensor, " C"]:
@@ -67,6 +69,23 @@ def offset_errors(offsets: Float[Tensor, " C"], scene: Scene) -> dict[str, Any] 
         "cameras": signed(scene.train),
         "test": signed(scene.test),
     }
+
+
+def further_errors(times: CameraTimes, scene: Scene) -> dict[str, dict[str, float]]:
+    """Mean and largest absolute error of the training cameras' rates and readout times, each where its truth is known.
+
+    Rates are compared against the reference's (parts per million), readout times as they are (seconds), whether they
+    were learned, stated or left out.
+    """
+    training, errors = list(scene.train), {}
+    if scene.true_rates is not None:
+        pace = 1.0 + scene.true_rates
+        wrong = times.rates().detach().cpu() - (pace / pace[scene.reference] - 1.0)
+        errors["rates_ppm"] = wrong / PARTS_PER_MILLION
+    if scene.true_row_times is not None:
+        errors["row_times_seconds"] = times.row_times.detach().cpu() - scene.true_row_times
+    sizes = {name: values[training].abs() for name, values in errors.items()}
+    return {name: {"mae": size.mean().item(), "max": size.max().item()} for name, size in sizes.items()}
 
 
 def without_offset(offsets: Float[Tensor, " C"], cameras: tuple[int, ...]) -> Float[Tensor, " C"]:

@@ -79,6 +79,8 @@ def read_alignment(scene: Scene, path: Path) -> Alignment:
         # Some camera must be there to evaluate, and another to train on.
         test=test if 0 < len(test) < len(known) else (0,),
         true_offsets=None,
+        true_rates=None,
+        true_row_times=None,
         _frames={},
     )
     return Alignment(kept, offsets[known], rates[known], left_out)

@@ -10,7 +10,7 @@ from syncnerf.scene.origin import moved_box, near_origin
 from syncnerf.scene.placement import rig_placement, stated_placement
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.true_offsets import read_true_offsets
+from syncnerf.scene.true_offsets import read_true_clocks
 
 
 def footage_scene(
@@ -39,7 +39,7 @@ def footage_scene(
         UserError: split, bounds or true offsets are unfit, or what ``read`` raises.
     """
     kept, test = choose_cameras(names, options, path, own_test)
-    true_offsets = read_true_offsets(root, names)
+    truth = read_true_clocks(root, names, kept)
     pairs = [read(names[k]) for k in kept]
     cameras, origin = near_origin(tuple(camera for camera, _ in pairs))
     training = tuple(camera for index, camera in enumerate(cameras) if index not in test)
@@ -57,6 +57,6 @@ def footage_scene(
         far=place.far,
         space=place.space,
         background=None,
-        true_offsets=None if true_offsets is None else true_offsets[kept],
         origin=origin,
+        **truth,
     )

@@ -15,7 +15,7 @@ from syncnerf.scene.frame_cache import FrameCache, cache_directory
 from syncnerf.scene.placement import rig_placement
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.true_offsets import read_true_offsets
+from syncnerf.scene.true_offsets import read_true_clocks
 from syncnerf.scene.video import VideoSource, check_same_shape, probe_video
 from syncnerf.scene.video_files import VideoFiles, videos_of_poses
 
@@ -46,7 +46,7 @@ def read_llff_video(root: Path, options: ReadOptions) -> Scene:
     videos, options = videos_of_poses(path, len(poses), root, options, advice)
     names = [video.name for video in videos]
     kept, test = choose_cameras(names, options, path)
-    true_offsets = read_true_offsets(root, names)
+    truth = read_true_clocks(root, names, kept)
     poses, bounds = recentred(poses[kept]), bounds[kept]
     depth = nearest_depth(poses, bounds[:, 0])
     # A rig that looks inwards has content on all sides of its mean place: only the scale is needed then.
@@ -71,7 +71,7 @@ def read_llff_video(root: Path, options: ReadOptions) -> Scene:
         far=1.1 * scale * float(bounds[:, 1].max()),
         space="ndc" if forward else "contraction",
         background=None,
-        true_offsets=None if true_offsets is None else true_offsets[kept],
+        **truth,
     )
 
 

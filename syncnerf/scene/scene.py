@@ -33,6 +33,8 @@ class Scene:
         space: how a field should see the space: inside ``bounds``, contracted, or in normalised device coordinates.
         background: colour behind the scene in [0, 1] where it is known to be one colour, else None.
         true_offsets: ground truth in seconds, float64, shape [C], or None.
+        true_rates: how much faster than nominal each clock runs in truth, float64, shape [C], or None.
+        true_row_times: true seconds from each camera's first to its last row, float64, shape [C], or None.
         synchronised: the cameras' clocks agree by construction; offsets stay off.
         origin: where the origin of ``cameras`` and ``bounds`` lies in the files' world, float64, shape [3]; not zero
             where that world's is far away.
@@ -49,6 +51,8 @@ class Scene:
     space: Space = "bounded"
     background: tuple[float, float, float] | None = None
     true_offsets: Tensor | None = None
+    true_rates: Tensor | None = None
+    true_row_times: Tensor | None = None
     synchronised: bool = False
     origin: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
     _frames: dict[int, np.ndarray] = field(default_factory=dict, repr=False)

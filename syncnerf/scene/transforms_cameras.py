@@ -19,7 +19,7 @@ from syncnerf.scene.origin import moved_box, near_origin
 from syncnerf.scene.placement import Placement, rig_placement, stated_placement
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.true_offsets import read_true_offsets
+from syncnerf.scene.true_offsets import read_true_clocks
 from syncnerf.scene.video import VideoProperties, check_same_shape
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def transforms_scene(
     """
     path = root / "transforms.json"
     kept, test = choose_cameras(names, options, path)
-    true_offsets = read_true_offsets(root, names)
+    truth = read_true_clocks(root, names, kept)
     pairs = [read(index) for index in kept]
     cameras, sources = tuple(camera for camera, _ in pairs), {camera.name: source for camera, source in pairs}
     cameras, origin = near_origin(cameras)
@@ -199,6 +199,6 @@ def transforms_scene(
         far=place.far,
         space=place.space,
         background=WHITE if is_rendered(record) else None,
-        true_offsets=None if true_offsets is None else true_offsets[kept],
         origin=origin,
+        **truth,
     )

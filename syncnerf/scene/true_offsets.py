@@ -1,5 +1,8 @@
-"""The offsets that a scene folder says are true."""
+"""The offsets, clock rates and readout times that a scene folder says are true."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -8,6 +11,8 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.records import number, read_json_object
 
+PARTS_PER_MILLION = 1e-6
+
 
 def read_true_offsets(root: Path, names: list[str]) -> Tensor | None:
     """Ground-truth offsets of a scene folder's ``offsets.json``, seconds, float64, shape [C]; None if there is none.
@@ -15,18 +20,42 @@ def read_true_offsets(root: Path, names: list[str]) -> Tensor | None:
     ``{"seconds": [...]}`` in camera order, or ``{"seconds": {name: value}}``. A file that ``sync`` or a training wrote
     is no truth.
     """
+    return _read(root, "seconds", names)
+
+
+def read_true_clocks(root: Path, names: list[str], kept: Sequence[int]) -> dict[str, Tensor | None]:
+    """What a :class:`syncnerf.scene.Scene` has of its cameras' true clocks; None for what the file does not say.
+
+    That is ``true_offsets`` (``seconds`` in the file), ``true_rates`` (``rates_ppm``) and ``true_row_times``
+    (``row_times``, seconds), each of the layouts of :func:`read_true_offsets`.
+
+    Args:
+        root: the scene's folder.
+        names: all cameras of the folder in order.
+        kept: places among them of the cameras that the scene has.
+    """
+    factors = {"seconds": 1.0, "rates_ppm": PARTS_PER_MILLION, "row_times": 1.0}
+    values = [_read(root, key, names) for key in factors]
+    kept_values = [None if v is None else f * v[kept] for v, f in zip(values, factors.values(), strict=True)]
+    return dict(zip(("true_offsets", "true_rates", "true_row_times"), kept_values, strict=True))
+
+
+def _read(root: Path, key: str, names: list[str]) -> Tensor | None:
+    """One entry of the file, a number per camera, float64, shape [C]; None where that holds no truth of it."""
     path = root / "offsets.json"
     if not path.exists():
         return None
     record = read_json_object(path)
     if "seconds" not in record and {"cameras", "source"} <= record.keys():
         return None
-    values = record.get("seconds")
+    if key != "seconds" and key not in record:
+        return None
+    values = record.get(key)
     if isinstance(values, dict):
         missing = [name for name in names if name not in values]
         if missing:
-            raise UserError(f"{path}: has no offset for camera '{missing[0]}'; add it or remove the file")
+            raise UserError(f"{path}: '{key}' has nothing for camera '{missing[0]}'; add it or remove the file")
         values = [values[name] for name in names]
     if not isinstance(values, list) or len(values) != len(names):
-        raise UserError(f"{path}: 'seconds' should hold one number per camera ({len(names)})")
-    return torch.tensor([number({"seconds": v}, "seconds", str(path)) for v in values], dtype=torch.float64)
+        raise UserError(f"{path}: '{key}' should hold one number per camera ({len(names)})")
+    return torch.tensor([number({key: v}, key, str(path)) for v in values], dtype=torch.float64)
