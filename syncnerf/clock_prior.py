@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float64
 from torch import Tensor, nn
 
 LEAST_ERROR = 1e-6
@@ -25,12 +26,12 @@ class ClockStart:
         rates_stderr: standard errors of the rates, float64, shape [C]; None likewise.
     """
 
-    offsets: Tensor
-    rates: Tensor | None = None
-    covariance: Tensor | None = None
-    rates_stderr: Tensor | None = None
+    offsets: Float64[Tensor, " C"]
+    rates: Float64[Tensor, " C"] | None = None
+    covariance: Float64[Tensor, "C C"] | None = None
+    rates_stderr: Float64[Tensor, " C"] | None = None
 
-    def against(self, reference: int) -> tuple[Tensor, Tensor]:
+    def against(self, reference: int) -> tuple[Float64[Tensor, " C"], Float64[Tensor, " C"]]:
         """Offsets (seconds) and rates against the reference's clock, float64, shape [C] each; 0 where not known."""
         offsets = self.offsets.double()
         rates = torch.zeros_like(offsets) if self.rates is None else self.rates.double().nan_to_num(0.0)
@@ -54,7 +55,7 @@ class ClockPrior(nn.Module):
         halves: half of the seconds that each video lasts, float64, shape [C].
     """
 
-    def __init__(self, start: ClockStart | None, values: Tensor, halves: Tensor):
+    def __init__(self, start: ClockStart | None, values: Float64[Tensor, "C P"], halves: Float64[Tensor, " C"]):
         super().__init__()
         nothing = torch.full((len(values),), torch.inf, dtype=torch.float64)
         covariance, spreads = torch.diag(nothing), nothing
@@ -74,7 +75,7 @@ class ClockPrior(nn.Module):
         return bool(self.covariance.diagonal().isfinite().any())
 
     @property
-    def variances(self) -> Tensor:
+    def variances(self) -> Float64[Tensor, " C"]:
         """Variances of the shifts, seconds^2, infinite where nothing is known, float64, shape [C], on the CPU."""
         return self.covariance.diagonal().cpu()
 
@@ -89,7 +90,7 @@ class ClockPrior(nn.Module):
             return None
         return float(self.values[camera, 0]), math.sqrt(max(variance, 0.0))
 
-    def joint_covariance(self, unknown_count: int) -> Tensor:
+    def joint_covariance(self, unknown_count: int) -> Float64[Tensor, "C P C P"]:
         """Covariance of the shifts and, for 2 unknowns, the rates' shares, float64, shape [C, P, C, P]."""
         count = len(self.covariance)
         joint = torch.zeros(count, unknown_count, count, unknown_count, dtype=torch.float64)
@@ -98,7 +99,7 @@ class ClockPrior(nn.Module):
             joint[:, 1, :, 1] = torch.diag(self.skews_stderr.square())
         return joint
 
-    def precisions(self, trained: Tensor, unknown_count: int) -> list[Tensor]:
+    def precisions(self, trained: Bool[Tensor, " C"], unknown_count: int) -> list[Float64[Tensor, "C C"]]:
         """Inverse covariance [C, C] of the shifts and, for 2 unknowns, of the rates' shares; on the CPU.
 
         They say nothing of a common shift, of cameras that are not trained and of those of which nothing is known.

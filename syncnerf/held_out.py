@@ -6,6 +6,7 @@ import logging
 import math
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 from tqdm import tqdm
 
@@ -55,7 +56,7 @@ class HeldOutOptimizer:
         self.fits_rate = synced.clock.config.offset_rates == "learn"
         self.first_seen, self.last_seen = seen_span(synced.clock, scene)
 
-    def fit(self, camera: int, mask: Tensor) -> OffsetFit:
+    def fit(self, camera: int, mask: Bool[Tensor, "height width"]) -> OffsetFit:
         """Fit one camera's offset, and its rate where rates are learned, and store them in the clock.
 
         Args:

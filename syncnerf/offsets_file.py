@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.atomic import write_text
@@ -33,8 +34,8 @@ class Estimates:
 
     names: Sequence[str]
     reference: str
-    offsets: Tensor
-    stderr: Tensor
+    offsets: Float64[Tensor, " C"]
+    stderr: Float64[Tensor, " C"]
     source: Source
     reasons: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -67,7 +68,7 @@ def holds_truth(path: Path) -> bool:
     return isinstance(record, dict) and "seconds" in record
 
 
-def read_offsets(path: Path, names: Sequence[str]) -> Tensor:
+def read_offsets(path: Path, names: Sequence[str]) -> Float64[Tensor, " C"]:
     """Read offsets by camera name.
 
     Both layouts are taken: this package's own, and the ground truth of a scene folder (``{"seconds": [...]}`` in
@@ -91,7 +92,7 @@ def read_offsets(path: Path, names: Sequence[str]) -> Tensor:
     return torch.tensor([_seconds(path, name, values[name]) for name in names], dtype=torch.float64)
 
 
-def read_rates(path: Path, names: Sequence[str]) -> Tensor:
+def read_rates(path: Path, names: Sequence[str]) -> Float64[Tensor, " C"]:
     """Clock rates by camera name (1e-6: one part per million), float64, shape [C]; 0 where the file has none.
 
     Both layouts are taken, as by :func:`read_offsets`.
@@ -107,7 +108,7 @@ def read_rates(path: Path, names: Sequence[str]) -> Tensor:
     return 1e-6 * torch.tensor(parts, dtype=torch.float64)
 
 
-def read_errors(path: Path, names: Sequence[str]) -> Tensor:
+def read_errors(path: Path, names: Sequence[str]) -> Float64[Tensor, " C"]:
     """Standard errors by camera name, seconds, float64, shape [C]; NaN where none is written."""
     parts = [entry.get("stderr") for entry in _entries(path, names)]
     known = [isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part) for part in parts]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -60,9 +61,9 @@ class Evidence:
             pixels no better than their mean colours do, and for cameras that were not trained.
     """
 
-    values: Tensor
-    covariances: Tensor
-    readout_stderr: Tensor | None = None
+    values: Float64[Tensor, "C P"]
+    covariances: Float64[Tensor, "C P P"]
+    readout_stderr: Float64[Tensor, " C"] | None = None
 
 
 class Reckoner:
@@ -156,7 +157,7 @@ class Reckoner:
             )  # fmt: skip
 
 
-def loss_curvatures(synced: SyncedBackend, batches: Iterable[Batch], step: int, nudge: float) -> Tensor:
+def loss_curvatures(synced: SyncedBackend, batches: Iterable[Batch], step: int, nudge: float) -> Float64[Tensor, " C"]:
     """Second derivative of the loss of colours by each camera's shift, per second^2, float64, shape [C].
 
     From its gradients at times a little earlier and a little later, so that it holds for whatever loss a backend has.
@@ -191,7 +192,7 @@ def _slope_of_loss(synced: SyncedBackend, question: Question, batch: Batch, step
     return gradient.double().flatten(1).sum(dim=1) if gradient.ndim > 1 else gradient.double()
 
 
-def joint_covariance(clock: Clock, evidence: Evidence) -> Tensor:
+def joint_covariance(clock: Clock, evidence: Evidence) -> Float64[Tensor, "C P C P"]:
     """Covariance of shifts and rates' shares from the field's evidence and from what was known, shape [C, P, C, P].
 
     A common shift (and stretch) of what was known beforehand means nothing; the field's time decides it.

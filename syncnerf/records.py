@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.errors import UserError, one_line
@@ -32,7 +33,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return record
 
 
-def rigid_matrix(values: Any, where: str) -> Tensor:
+def rigid_matrix(values: Any, where: str) -> Float64[Tensor, "4 4"]:
     """Check a camera-to-world matrix, float64, shape [4, 4].
 
     Args:
@@ -59,7 +60,7 @@ def rigid_matrix(values: Any, where: str) -> Tensor:
     return matrix
 
 
-def quaternion_matrix(quaternion: Sequence[float], where: str) -> Tensor:
+def quaternion_matrix(quaternion: Sequence[float], where: str) -> Float64[Tensor, "3 3"]:
     """Rotation of a quaternion (w, x, y, z) of any length, float64, shape [3, 3]; raises UserError where it is 0."""
     numbers = torch.tensor(quaternion, dtype=torch.float64)
     length = float(numbers.norm())
@@ -70,7 +71,7 @@ def quaternion_matrix(quaternion: Sequence[float], where: str) -> Tensor:
     return torch.eye(3, dtype=torch.float64) + 2 * w * cross + 2 * cross @ cross
 
 
-def matrix_of(values: Any, where: str) -> Tensor:
+def matrix_of(values: Any, where: str) -> Float64[Tensor, "..."]:
     """Nested lists of finite numbers as a float64 tensor; raises UserError."""
     try:
         matrix = torch.tensor(values, dtype=torch.float64)

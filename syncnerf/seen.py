@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.clock import Clock
@@ -18,7 +19,7 @@ def seen_span(clock: Clock, scene: Scene) -> tuple[float, float]:
     return min(first for first, _ in ends), max(last for _, last in ends)
 
 
-def were_seen(clock: Clock, scene: Scene, moments: Tensor) -> list[bool]:
+def were_seen(clock: Clock, scene: Scene, moments: Float64[Tensor, " N"]) -> list[bool]:
     """Of each scene time (seconds, shape [N]) whether a training camera saw it, to half a frame."""
     first, last = seen_span(clock, scene)
     room = scene.frame_interval / 2

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 
@@ -22,11 +23,11 @@ class Splats:
             those of :func:`syncnerf.encodings.spherical_harmonics.spherical_harmonics` and of 3D Gaussian Splatting.
     """
 
-    means: Tensor
-    quaternions: Tensor
-    log_scales: Tensor
-    opacity_logits: Tensor
-    harmonics: Tensor
+    means: Float32[Tensor, "N 3"]
+    quaternions: Float32[Tensor, "N 4"]
+    log_scales: Float32[Tensor, "N 3"]
+    opacity_logits: Float32[Tensor, " N"]
+    harmonics: Float32[Tensor, "N K 3"]
 
     def __len__(self) -> int:
         return len(self.means)
@@ -42,7 +43,7 @@ class Splats:
             self.harmonics[kept],
         )  # fmt: skip
 
-    def moved(self, by: Tensor) -> Splats:
+    def moved(self, by: Float[Tensor, " 3"]) -> Splats:
         """The same elsewhere, ``by`` so much (shape [3])."""
         means = (self.means.double() + by.double()).float()
         return Splats(means, self.quaternions, self.log_scales, self.opacity_logits, self.harmonics)
@@ -52,5 +53,5 @@ class Splats:
 class HasSplats(Protocol):
     """A backend that is made of Gaussians."""
 
-    def splats(self, time: Tensor) -> Splats:
+    def splats(self, time: Float64[Tensor, ""]) -> Splats:
         """The Gaussians at a moment of the field's time (float64, no dimensions), in the world as the scene has it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor, nn
 
 from syncnerf.backend import Backend
@@ -45,7 +46,9 @@ class SyncedBackend(nn.Module):
         times = self.clock(batch.cameras, batch.frame_times)
         return ViewQuestion(batch.views, times, self.clock.readouts(batch.cameras))
 
-    def of_camera(self, camera: int, views: Views, frame_times: Tensor, wanted: Wanted = COLOURS) -> ViewQuestion:
+    def of_camera(
+        self, camera: int, views: Views, frame_times: Float64[Tensor, " B *T"], wanted: Wanted = COLOURS
+    ) -> ViewQuestion:
         """What a camera sees at times on its own clock, row after row.
 
         Args:
@@ -58,7 +61,11 @@ class SyncedBackend(nn.Module):
         return ViewQuestion(views, self.clock(cameras, frame_times), self.clock.readouts(cameras), wanted)
 
     def at_scene_time(
-        self, views: Views, times: Tensor, wanted: Wanted = COLOURS, readout: Tensor | float = 0.0
+        self,
+        views: Views,
+        times: Float64[Tensor, " B *T"],
+        wanted: Wanted = COLOURS,
+        readout: Float64[Tensor, ""] | float = 0.0,
     ) -> ViewQuestion:
         """What is seen at scene times: by a free camera, or by one at offset 0.
 

@@ -85,6 +85,10 @@ def test_a_common_shift_cannot_be_observed(tmp_path):
         assert loss < 1e-4
 
 
+def double(values: list[float]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
 def make_clock(
     config: OffsetsConfig | None = None,
     start: ClockStart | list[float] | None = None,
@@ -157,27 +161,28 @@ def test_time_is_rate_row_and_offset_in_one_formula(untrained):
 
 
 def test_the_fields_time_spans_every_corrected_frame_and_a_margin():
-    late = make_clock(start=ClockStart(torch.tensor([0.0, 3.0, -2.0]), covariance=1e-6 * torch.eye(3)))
+    late = make_clock(start=ClockStart(double([0.0, 3.0, -2.0]), covariance=1e-6 * torch.eye(3).double()))
     ends = late(torch.tensor([2, 1]), torch.tensor([0.0, 1.0], dtype=torch.float64))
     assert -1 < ends[0] < -0.9
     assert 0.9 < ends[1] < 1
     assert late.first == pytest.approx(-2.2)  # two frames, far more than five standard errors
     assert late.last == pytest.approx(4.2)
     assert late.frame_count(0.1) == 65
-    rough = make_clock(start=ClockStart(torch.tensor([0.0, 3.0, -2.0]), covariance=0.01 * torch.eye(3)))
+    rough = make_clock(start=ClockStart(double([0.0, 3.0, -2.0]), covariance=0.01 * torch.eye(3).double()))
     assert rough.first == pytest.approx(-2.5)
     assert make_clock().first == pytest.approx(-0.125)
     off = make_clock(OffsetsConfig(offset_mode="off"), [0.0, 3.0, -2.0])
     assert (off.first, off.last) == pytest.approx((-0.05, 1.05))
     # A test camera that is known counts, one that is not does not.
-    known = ClockStart(torch.tensor([0.0, 1.0, 9.0]), covariance=torch.zeros(3, 3))
+    known = ClockStart(double([0.0, 1.0, 9.0]), covariance=torch.zeros(3, 3, dtype=torch.float64))
     assert make_clock(start=known, untrained=(2,)).last == pytest.approx(10.2)
-    unknown = ClockStart(torch.tensor([0.0, 1.0, torch.nan]), covariance=torch.zeros(3, 3))
+    unknown = ClockStart(double([0.0, 1.0, torch.nan]), covariance=torch.zeros(3, 3, dtype=torch.float64))
     assert make_clock(start=unknown, untrained=(2,)).last == pytest.approx(2.2)
 
 
 def test_what_leaves_the_fields_time_is_told():
-    clock = make_clock(start=ClockStart(torch.zeros(3), covariance=torch.zeros(3, 3)), untrained=(2,))
+    known = ClockStart(double([0.0, 0.0, 0.0]), covariance=torch.zeros(3, 3, dtype=torch.float64))
+    clock = make_clock(start=known, untrained=(2,))
     assert clock.overrun().tolist() == [0.0, 0.0, 0.0]
     with torch.no_grad():
         clock.shifts[1] -= 0.5
@@ -186,7 +191,7 @@ def test_what_leaves_the_fields_time_is_told():
 
 
 def test_the_fields_time_is_in_the_checkpoint():
-    first = make_clock(start=ClockStart(torch.tensor([0.0, 3.0, -2.0]), covariance=torch.eye(3)))
+    first = make_clock(start=ClockStart(double([0.0, 3.0, -2.0]), covariance=torch.eye(3, dtype=torch.float64)))
     second = make_clock()
     second.load_state_dict(first.state_dict())
     times = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)

@@ -98,8 +98,8 @@ def test_batches_of_few_pictures_weigh_the_same_as_rays_of_all_cameras(tmp_path)
     scene = wave_scene(tmp_path, PLANTED, frame_count=30, side=16, noise=0.1)
     pulls = []
     for field, supply in ((WaveBackend, RayBatches), (WaveViews, ViewBatches)):
-        synced = SyncedBackend(clock_of(scene, OffsetsConfig(), STEPS, PLANTED, 0.05), None)
-        synced.backend = field(synced.clock.range)
+        clock = clock_of(scene, OffsetsConfig(), STEPS, PLANTED, 0.05)
+        synced = SyncedBackend(clock, field(clock.range))
         reckoner = Reckoner(synced, scene, supply(scene, SamplingConfig(batch_size=256)), STEPS)
         evidence = Evidence(torch.tensor(PLANTED).double()[:, None], torch.full((5, 1, 1), 1e-6).double())
         pulls.append(reckoner._pull(evidence, 10))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 Region = Literal["nothing", "everything", "left", "right"]
@@ -32,13 +33,13 @@ class Protocol:
         """Whether the camera's offset is fitted; it is exactly 0 otherwise."""
         return self.fit_region != "nothing"
 
-    def fit_mask(self, height: int, width: int) -> Tensor:
+    def fit_mask(self, height: int, width: int) -> Bool[Tensor, "{height} {width}"]:
         """Pixels that the fit may see, bool, shape [height, width]."""
         mask = torch.zeros(height, width, dtype=torch.bool)
         mask[:, _columns(self.fit_region, width)] = True
         return mask
 
-    def scored(self, image: Tensor) -> Tensor:
+    def scored(self, image: Shaped[Tensor, "H W ..."]) -> Shaped[Tensor, "H V ..."]:
         """The scored part of an image [H, W, ...], cropped, so that no SSIM window reaches into unscored pixels."""
         return image[:, _columns(self.score_region, image.shape[1])]
 

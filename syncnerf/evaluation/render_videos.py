@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.evaluation.camera_paths import smooth_path
@@ -65,7 +66,7 @@ def render_test_videos(synced: SyncedBackend, scene: Scene, renders: Path, test_
     return videos
 
 
-def common_moments(offsets: Tensor, scene: Scene) -> tuple[float, float]:
+def common_moments(offsets: Float64[Tensor, " C"], scene: Scene) -> tuple[float, float]:
     """First and last scene time in seconds that every training camera has seen.
 
     Where there is none, or little, it is what the reference camera has seen.

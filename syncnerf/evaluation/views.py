@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 from tqdm import tqdm
 
@@ -39,7 +40,7 @@ class Shot:
     name: str
     camera: Camera
     frames: Sequence[int]
-    times: Tensor
+    times: Float64[Tensor, " F"]
     near: float
     far: float
     clock: int | None = None
@@ -65,9 +66,9 @@ class Picture:
         extras: ``static_rgb`` and ``dynamic_rgb`` [H, W, 3], where the backend gives them.
     """
 
-    rgb: Tensor
-    depth: Tensor | None = None
-    accumulation: Tensor | None = None
+    rgb: Float32[Tensor, "H W 3"]
+    depth: Float32[Tensor, "H W"] | None = None
+    accumulation: Float32[Tensor, "H W"] | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -125,7 +126,7 @@ def own_pace(camera: Camera, frames: Sequence[int]) -> float:
 def _picture(rendering: Rendering, index: int) -> Picture:
     """The picture of one of a rendering's moments."""
 
-    def shown(value: Tensor | None, channels: int = 0) -> Tensor | None:
+    def shown(value: Float[Tensor, "*pixels"] | None, channels: int = 0) -> Float32[Tensor, "*picture"] | None:
         if value is None:
             return None
         # A part that does not change (static_rgb) may come without the dimension of time.

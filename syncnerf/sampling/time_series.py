@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.batch import RayBatch
@@ -79,7 +80,7 @@ class TimeSeriesBatches:
         rgb = np.empty((count, self.length, 3), dtype=np.uint8)
         times = torch.empty(count, self.length, dtype=torch.float64)
         mean, deviation = np.empty((count, 3), dtype=np.float32), np.empty(count, dtype=np.float32)
-        for camera in np.unique(local):
+        for camera in np.unique(local).tolist():
             mine = np.flatnonzero(local == camera)
             chosen = frames[camera]
             rgb[mine] = self._read(camera, chosen.numpy(), pixels[mine])
@@ -119,7 +120,7 @@ def nearby_maximum(values: np.ndarray, reach: int) -> np.ndarray:
     return image[0, 0].numpy()
 
 
-def frame_changes(frames: np.ndarray) -> Tensor:
+def frame_changes(frames: np.ndarray) -> Float64[Tensor, " T"]:
     """How much each frame differs from the one before, as weights to draw frames by: float64, shape [T]."""
     differences = np.zeros(len(frames))
     before = None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.errors import UserError, one_line
@@ -75,7 +76,9 @@ def read_llff_video(root: Path, options: ReadOptions) -> Scene:
     )
 
 
-def read_poses_bounds(path: Path) -> tuple[Tensor, Tensor, Tensor]:
+def read_poses_bounds(
+    path: Path,
+) -> tuple[Float64[Tensor, "C 4 4"], Float64[Tensor, "C 3"], Float64[Tensor, "C 2"]]:
     """Read LLFF's table: each row a 3x5 matrix (axes down, right, back; centre; height, width, focal), near, far.
 
     Returns:

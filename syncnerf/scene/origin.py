@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.scene.camera import Camera
@@ -13,7 +14,7 @@ FAR_AWAY = 100.0
 width."""
 
 
-def near_origin(cameras: tuple[Camera, ...]) -> tuple[tuple[Camera, ...], Tensor]:
+def near_origin(cameras: tuple[Camera, ...]) -> tuple[tuple[Camera, ...], Float64[Tensor, " 3"]]:
     """The cameras, moved to around the origin where they are far from it, and where their middle was.
 
     Returns:
@@ -30,14 +31,14 @@ def near_origin(cameras: tuple[Camera, ...]) -> tuple[tuple[Camera, ...], Tensor
     return tuple(moved(camera, -origin) for camera in cameras), origin
 
 
-def moved(camera: Camera, shift: Tensor) -> Camera:
+def moved(camera: Camera, shift: Float64[Tensor, " 3"]) -> Camera:
     """A camera ``shift`` (float64, shape [3]) farther on."""
     poses = camera.camera_to_world.clone()
     poses[..., :3, 3] += shift
     return replace(camera, camera_to_world=poses)
 
 
-def moved_box(record: dict[str, Any], origin: Tensor) -> dict[str, Any]:
+def moved_box(record: dict[str, Any], origin: Float64[Tensor, " 3"]) -> dict[str, Any]:
     """A scene's json whose box of numbers, if it has one, is given from another origin."""
     if not origin.any():
         return record

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
 from syncnerf.errors import UserError
@@ -34,7 +35,7 @@ class Placement:
         space: ``bounded`` where the box holds everything there is, ``contraction`` where more lies beyond it.
     """
 
-    bounds: Tensor
+    bounds: Float32[Tensor, "2 3"]
     near: float
     far: float
     space: Literal["bounded", "contraction"]
@@ -81,7 +82,7 @@ def shared_distance(cameras: tuple[Camera, ...], radius: float, steps: int = 48)
     return float(torch.cat(first).quantile(NEAR_SHARE))
 
 
-def camera_counts(points: Tensor, cameras: tuple[Camera, ...]) -> Tensor:
+def camera_counts(points: Float64[Tensor, "N 3"], cameras: tuple[Camera, ...]) -> Int64[Tensor, " N"]:
     """How many of the cameras (at their first frame) see points, float64 [N, 3]; int64, shape [N]."""
     counts = torch.zeros(len(points), dtype=torch.int64)
     for camera in cameras:
@@ -89,7 +90,7 @@ def camera_counts(points: Tensor, cameras: tuple[Camera, ...]) -> Tensor:
     return counts
 
 
-def seen_shares(bounds: Tensor, cameras: tuple[Camera, ...], resolution: int = 24) -> dict[str, float]:
+def seen_shares(bounds: Float32[Tensor, "2 3"], cameras: tuple[Camera, ...], resolution: int = 24) -> dict[str, float]:
     """Shares of a box, float32 [2, 3], that no camera, one, two or three, and four or more of them see."""
     ticks = (torch.arange(resolution, dtype=torch.float64) + 0.5) / resolution
     low, high = bounds.double()
@@ -126,7 +127,7 @@ def placed(scene: Scene, options: ReadOptions) -> Scene:
     return replace(scene, bounds=bounds, near=near, far=far)
 
 
-def box_of(corners: Tensor, where: str) -> Tensor:
+def box_of(corners: Float64[Tensor, "*shape"], where: str) -> Float32[Tensor, "2 3"]:
     """Two corners, the lower one first, as float32 [2, 3]; raises UserError where they are none."""
     if corners.shape != (2, 3) or not (corners[0] < corners[1]).all():
         raise UserError(f"{where} should be two corners of three numbers, the lower one first")
@@ -139,7 +140,7 @@ def check_order(near: float, far: float, where: str) -> None:
         raise UserError(f"{where}: 'near' = {near:g} should be less than 'far' = {far:g}")
 
 
-def looked_at_point(poses: Tensor) -> Tensor:
+def looked_at_point(poses: Float64[Tensor, "P 4 4"]) -> Float64[Tensor, " 3"]:
     """The point nearest to all optical axes (least squares), float64, shape [3], from poses [P, 4, 4]."""
     normal, right = torch.zeros(3, 3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     for pose in poses:

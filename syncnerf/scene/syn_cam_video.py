@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.errors import UserError
@@ -66,7 +67,7 @@ def read_syn_cam_video(root: Path, options: ReadOptions) -> Scene:
     return footage_scene(path, root, "syncam", names, read, options)
 
 
-def read_extrinsics(path: Path) -> tuple[list[str], Tensor]:
+def read_extrinsics(path: Path) -> tuple[list[str], Float64[Tensor, "C 4 4"]]:
     """Names and poses of the cameras in ``camera_extrinsics.json``.
 
     Returns:

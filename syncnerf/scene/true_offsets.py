@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.errors import UserError
@@ -14,7 +15,7 @@ from syncnerf.records import number, read_json_object
 PARTS_PER_MILLION = 1e-6
 
 
-def read_true_offsets(root: Path, names: list[str]) -> Tensor | None:
+def read_true_offsets(root: Path, names: list[str]) -> Float64[Tensor, " C"] | None:
     """Ground-truth offsets of a scene folder's ``offsets.json``, seconds, float64, shape [C]; None if there is none.
 
     ``{"seconds": [...]}`` in camera order, or ``{"seconds": {name: value}}``. A file that ``sync`` or a training wrote

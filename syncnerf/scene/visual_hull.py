@@ -1,13 +1,16 @@
 """Which part of space can hold anything at all: carved from plain backgrounds, over all frames at once."""
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 from tqdm import tqdm
 
 from syncnerf.scene.scene import Scene
 
 
-def visual_hull(scene: Scene, resolution: int = 96, tolerance: int = 10, chunk: int = 32) -> Tensor | None:
+def visual_hull(
+    scene: Scene, resolution: int = 96, tolerance: int = 10, chunk: int = 32
+) -> Bool[Tensor, "X Y Z"] | None:
     """Cells of the scene's box that no training camera sees as background in all of its frames.
 
     Frames are joined over the whole video, so the cameras' clocks do not matter.
@@ -47,7 +50,7 @@ def can_be_carved(scene: Scene) -> bool:
     return scene.background is not None and scene.space == "bounded" and not moving
 
 
-def foreground_mask(scene: Scene, camera: int, tolerance: int = 10, chunk: int = 32) -> Tensor:
+def foreground_mask(scene: Scene, camera: int, tolerance: int = 10, chunk: int = 32) -> Bool[Tensor, "height width"]:
     """Pixels that differ from the background in some frame, bool, shape [height, width]."""
     frames = scene.frames(camera)
     background = torch.tensor(scene.background) * 255.0

@@ -162,9 +162,7 @@ def _between_lines(values: Tensor, best: int, position: float, height: float) ->
     return position + share * slope + 0.5 * share**2 * turn, share
 
 
-def stand_out(
-    score: Float64[Tensor, " S"], best: int, rivals: Bool[Tensor, " S"] | None = None
-) -> tuple[float, float]:
+def stand_out(score: Float64[Tensor, " S"], best: int, rivals: Bool[Tensor, " S"] | None = None) -> tuple[float, float]:
     """How far a peak rises above the rest of its landscape, and above the next separate peak.
 
     The peak's own slopes are not the rest: they reach down to where the curve rises again, and at least 4 samples.
