@@ -30,6 +30,12 @@ def clean_environment(monkeypatch):
     monkeypatch.setenv("SYNCNERF_COMPILE", "off")
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Charts are laid out and not drawn: that takes longer than everything else of a tiny run."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
+
+
 @pytest.fixture(scope="session")
 def tiny_scene(tmp_path_factory) -> Path:
     """The folder of the tiny scene; shared, so it must not be changed (see :func:`own_scene`)."""

@@ -195,6 +195,7 @@ HELD |= {"time_frames", "view_side", "offset_start", "offset_refine_start", "nea
 """At 1 these are refused together with others, or by the backend."""
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("backend", FIELDS)
 @pytest.mark.parametrize("number", [0, 1], ids=["least", "one"])
 def test_a_run_with_every_number_at_its_least_or_at_one_ends_well(tiny_scene, tmp_path, backend, number):

@@ -12,6 +12,8 @@ from tiny_scene import FIELD_OPTIONS
 
 from syncnerf.cli import main
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ENDS = (
     "--render-frames=1",
     "--test-frames=2",
