@@ -147,18 +147,21 @@ class HeldOutOptimizer:
         if self.synced.colours.learned:
             self._fit_colours(seen, seen.moments(start))
         fit = gauss_newton(self.synced, seen, start, spacing, self.config.test_steps)
-        reason = self._why_undetermined(fit, seen, grid, spacing) or self._rival(fit, pixels, grid, errors)
+        reason = self._why_undetermined(fit, seen, (middle - reach, middle + reach)) or self._rival(
+            fit, pixels, grid, errors
+        )
         if reason:
             return self._undetermined(index, known, grid, errors, reason)
         if known is not None:
             fit = combined(fit, *known, camera.name)
         return OffsetFit.of(index, fit, camera.frame_times, grid, errors)
 
-    def _why_undetermined(self, fit: ClockFit, pixels: CameraPixels, grid: Tensor, spacing: float) -> str:
-        """Why a fit should not be believed; empty if it may be."""
+    def _why_undetermined(self, fit: ClockFit, pixels: CameraPixels, limits: tuple[float, float]) -> str:
+        """Why a fit should not be believed; empty if it may be. Its own error counts where it ends at a limit."""
         if reason := self._unexplained(fit, pixels):
             return reason
-        if not grid[0] - spacing <= float(fit.unknowns[0]) <= grid[-1] + spacing:
+        room = min(LEAST_LEAD * float(fit.covariance[0, 0].sqrt()), 0.5 * self.scene.frame_interval)
+        if not limits[0] - room <= float(fit.unknowns[0]) <= limits[1] + room:
             return "the best offset lies beyond what was searched; raise --test-range"
         return ""
 

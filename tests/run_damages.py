@@ -90,6 +90,12 @@ def shorter_video(scene: Path) -> None:
     write_video(scene / "cam02.mp4", [torch.zeros(32, 32, 3, dtype=torch.uint8).numpy()] * 5)
 
 
+def one_frame(scene: Path) -> None:
+    """Every video has a single frame."""
+    for video in scene.glob("*.mp4"):
+        write_video(video, [torch.full((32, 32, 3), 90, dtype=torch.uint8).numpy()])
+
+
 def folder_for_file(name: str) -> Callable[[Path], None]:
     """A folder lies where a file should be."""
 
@@ -157,6 +163,7 @@ DAMAGES: dict[str, Damage] = {
     ),
     "train anew": Damage((), None, fresh=True),
     "resume where nothing is yet": Damage((RESUME,), None, fresh=True),
+    "videos of one frame": Damage((), None, scene=one_frame, fresh=True),
     # Numbers and words.
     "no steps": Damage(("--steps=-5",), "steps = -5", fresh=True),
     "a learning rate of nan": Damage(("--lr=nan",), "lr = nan", fresh=True),

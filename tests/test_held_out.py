@@ -327,10 +327,15 @@ def test_what_motion_told_is_kept_where_colours_tell_nothing(scene):
 
 
 def test_the_searched_range_is_a_limit(tmp_path):
-    """The truth lies three frames beyond."""
+    """The truth lies three frames beyond; and less than one beyond a range that holds no candidate but 0."""
     scene = wave_scene(tmp_path, [0.6, 0.0, 0.3], frame_count=30)
     found = fit(scene, synced_waves(scene, initial=[0.0, 0.0, 0.3]), test_range=0.2, test_steps=20)
     assert "raise --test-range" in found.reason or "still picture" in found.reason
+    scene = wave_scene(tmp_path / "near", [0.07, 0.0, 0.3], frame_count=30)
+    found = fit(scene, synced_waves(scene, initial=[0.0, 0.0, 0.3]), test_range=0.01, test_steps=20)
+    assert "raise --test-range" in found.reason
+    found = fit(scene, synced_waves(scene, initial=[0.0, 0.0, 0.3]), test_range=0.07, test_steps=20)
+    assert found.seconds == pytest.approx(0.07, abs=3e-4)
 
 
 def test_a_video_that_no_training_camera_saw_is_told(tmp_path):
@@ -340,6 +345,16 @@ def test_a_video_that_no_training_camera_saw_is_told(tmp_path):
     assert found.reason == ""
     assert found.seconds == pytest.approx(5.0)
     assert found.errors.isnan().all()
+
+
+def test_where_no_candidate_can_be_judged_the_first_is_not_the_best(scene, synced, monkeypatch):
+    """As of a test video much longer than the training cameras'."""
+    monkeypatch.setattr(held_out, "LEAST_SHARE", 1.01)
+    found = fit(scene, synced)
+    assert "no candidate leaves" in found.reason
+    assert found.stderr == float("inf")
+    assert found.errors.isnan().all()
+    assert synced.clock.offsets()[0].item() == 0.0
 
 
 def known_clock_at(scene, offsets):

@@ -111,6 +111,15 @@ def test_a_longer_training_goes_on_without_a_jump(tiny_scene, tmp_path):
     assert "# from step 8 on: lr = 0.001 instead of 0.01" in text
 
 
+def test_rates_of_the_start_are_kept_where_none_are_learned(tiny_scene, tmp_path):
+    cameras = {f"cam0{k}": {"offset": 0.01 * k, "rate_ppm": 100.0 * k} for k in range(4)}
+    (tmp_path / "start.json").write_text(json.dumps({"cameras": cameras}))
+    assert main(command(tiny_scene, tmp_path, f"--offset-init={tmp_path / 'start.json'}", "--offset-freeze=0")) == 0
+    found = json.loads((tmp_path / "run" / "offsets.json").read_text())["cameras"]
+    assert found["cam03"]["rate_ppm"] == pytest.approx(200.0, rel=1e-3)
+    assert found["cam03"]["offset"] == pytest.approx(0.02, rel=1e-3)
+
+
 def test_one_estimate_of_a_test_camera_is_used_everywhere(tiny_scene, tmp_path, caplog, monkeypatch):
     # A field of so few steps tells nothing of the camera; what is asked here is where its word is used.
     monkeypatch.setattr("syncnerf.held_out.explains", lambda *_: True)
