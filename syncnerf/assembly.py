@@ -24,6 +24,7 @@ from syncnerf.sampling.time_series import TimeSeriesBatches
 from syncnerf.sampling.views import ViewBatches
 from syncnerf.scene import Scene
 from syncnerf.scene.geometry import NormalizedDeviceCoordinates, SceneGeometry
+from syncnerf.scene.stereo import can_be_compared, still_views
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
 from syncnerf.starting.start import starting_points
 from syncnerf.sync import SyncResult, only_sure, synchronize
@@ -149,8 +150,10 @@ def _synchronized(scene: Scene, with_rates: bool) -> SyncResult:
 def make_batches(job: Job) -> RayBatches | TimeSeriesBatches | ViewBatches:
     """The batch supply that the backend's spec asks for."""
     scene, settings = job.scene, job.config.sampling
+    stereo = settings.stereo == "auto" and job.spec.learns_distances and can_be_compared(scene)
+    still = still_views(scene) if stereo else None
     if job.spec.trains_on == "views":
         return ViewBatches(scene, settings)
     if job.spec.trains_on == "time_series":
-        return TimeSeriesBatches(scene, settings)
-    return RayBatches(scene, settings, job.config.training.steps)
+        return TimeSeriesBatches(scene, settings, still)
+    return RayBatches(scene, settings, job.config.training.steps, still)

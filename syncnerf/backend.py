@@ -32,6 +32,7 @@ class BackendSpec:
         config: a dataclass of the backend's options, each field made by :func:`syncnerf.option.option`.
         adapter: ``module:callable``; called as ``adapter(config, geometry, execution)``, returns a :class:`Backend`.
         trains_on: ``rays`` at one time each, a ``time_series`` of all frames of a pixel at once, or whole ``views``.
+        learns_distances: whether it learns from a ``distance`` among a batch's statistics.
         starts_from_points: whether :attr:`SceneGeometry.points` should be sought before a training.
         has_networks: whether any of it may compute in 16 bits, as the option ``precision`` has it (torch's autocast).
         unfit: called as ``unfit(config, space)``, says why a configuration cannot train in a space (``bounded``,
@@ -43,6 +44,7 @@ class BackendSpec:
     config: type
     adapter: str
     trains_on: TrainsOn
+    learns_distances: bool = False
     starts_from_points: bool = False
     has_networks: bool = True
     unfit: Callable[[Any, str], str] | None = None

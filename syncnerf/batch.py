@@ -24,7 +24,8 @@ class Batch:
         frame_times: seconds on the camera's own clock, float64, shape [B] or [B, T].
         rgb: true colours in [0, 1], float32, one for each pixel as in a :class:`Rendering`, shape [B, ..., 3].
         statistics: facts of each pixel over the video that a backend may supervise with: ``mean`` and ``deviation``
-            of its colours.
+            of its colours; ``distance`` along its ray to the still scene, in the world, where the batch shows that and
+            it is known, else NaN.
     """
 
     cameras: Tensor
@@ -67,7 +68,7 @@ class RayBatch(Batch):
         frame_times: shape [N] or [N, T].
         rows: each ray's row in its image, from -1/2 at the top to 1/2 at the bottom, float32, shape [N].
         rgb: shape [N, 3] or [N, T, 3].
-        statistics: ``mean`` [N, 3] and ``deviation`` [N], for series of times.
+        statistics: ``distance`` [N]; ``mean`` [N, 3] and ``deviation`` [N] for series of times.
     """
 
     rays: Rays

@@ -140,6 +140,13 @@ def gradient_radius_option(default: float) -> Any:
     )
 
 
+def distance_weight_option(default: float) -> Any:
+    """The option of several backends how much known distances count (:func:`syncnerf.rendering.ray_ends.end_loss`)."""
+    return option(
+        default, "weight at the start of distances that stereo tells (see stereo); it falls to 0 by the end", weight()
+    )
+
+
 def part(kind: type, only: Only | None = None) -> Any:
     """A dataclass field that holds options of its own: one part of a configuration, for the code that it belongs to.
 

@@ -75,7 +75,7 @@ def test_the_median_picture_has_nothing_that_moves():
     frames = torch.full((9, 6, 8, 3), 100, dtype=torch.uint8).numpy()
     for frame in range(8):
         frames[frame, :, frame] = 255
-    assert torch.allclose(median_picture(frames), torch.full((6, 8), 100 / 255))
+    assert torch.allclose(median_picture(frames), torch.full((6, 8, 3), 100 / 255))
 
 
 def test_points_place_the_box_and_report_the_cameras(tiny_scene):

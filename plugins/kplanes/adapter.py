@@ -15,6 +15,7 @@ from syncnerf.compilation import compiled
 from syncnerf.questions import RayQuestion, Rendering
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
+from syncnerf.rendering.ray_ends import fading
 from syncnerf.rendering.ray_samples import RaySamples, uniform_samples
 from syncnerf.rendering.selection import SampleBudget, Selection
 from syncnerf.rendering.space import FieldSpace
@@ -29,7 +30,7 @@ from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.rays import Rays, clip_to_box
 from syncnerf_kplanes.construction import make_field, make_proposals
 from syncnerf_kplanes.field import DensityField
-from syncnerf_kplanes.losses import feature_penalties, ray_losses
+from syncnerf_kplanes.losses import ends_loss, feature_penalties, ray_losses
 from syncnerf_kplanes.proposal import ProposalResampler
 from syncnerf_kplanes.shading import Shader, sample_points
 from syncnerf_kplanes.spec import KPlanesConfig
@@ -137,7 +138,13 @@ class KPlanesBackend(Backend):
         proposes = self.config.sampler == "proposal"
         # Steps through occupied cells end where the batch's longest ray does: not a measure of anything.
         longest = None if proposes else self.march_step * self.march_count
-        return ray_losses(self.config.losses, rendering, batch.rgb, proposes and self.resampler.trains, longest)
+        config, trains_proposals = self.config.losses, proposes and self.resampler.trains
+        terms = ray_losses(config, rendering, batch.rgb, trains_proposals, longest)
+        if config.distance_weight and "distance" in batch.statistics:
+            distances = batch.statistics["distance"] / self.space.unit
+            weight = config.distance_weight * fading(step, self.geometry.steps)
+            terms["distance"] = weight * ends_loss(rendering, distances, trains_proposals)
+        return terms
 
     def penalties(self, step: int) -> dict[str, Tensor]:
         """Regularisers of the features, weighted, of those kinds that the field's features have."""

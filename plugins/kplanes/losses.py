@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from syncnerf.questions import Rendering
+from syncnerf.rendering.ray_ends import end_loss, end_shares
+from syncnerf.rendering.ray_samples import RaySamples
 from syncnerf_kplanes.field import Features
 from syncnerf_kplanes.options import LossesConfig, PenaltiesConfig
 from syncnerf_kplanes.proposal import distortion_loss, histogram_loss
@@ -31,6 +33,24 @@ def ray_losses(
     if config.density_weight:
         terms["density"] = config.density_weight * (weights * (1.0 - weights)).sum(dim=-1).mean()
     return terms
+
+
+def ends_loss(rendering: Rendering, distances: Tensor, trains_proposals: bool) -> Tensor:
+    """How far the field, and the proposals where they are trained, are from ending rays where these are known to end.
+
+    Args:
+        rendering: as for :func:`ray_losses`.
+        distances: at which the rays end, in the units of the samples, NaN where that is not known, shape [N].
+        trains_proposals: as for :func:`ray_losses`.
+    """
+    extras = rendering.extras
+
+    def of(samples: RaySamples, weights: Tensor) -> Tensor:
+        shares = end_shares(samples.edges[:, :-1], samples.edges[:, 1:], distances[:, None])
+        return end_loss((weights * shares).sum(dim=-1))
+
+    levels = extras["levels"] if trains_proposals else []
+    return of(extras["samples"], extras["weights"]) + sum(of(*level) for level in levels)
 
 
 def feature_penalties(config: PenaltiesConfig, features: Features, proposals: Sequence[Features]) -> dict[str, Tensor]:

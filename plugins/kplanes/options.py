@@ -8,6 +8,7 @@ from syncnerf.option import (
     check_values,
     colour_threshold_option,
     count,
+    distance_weight_option,
     gradient_radius_option,
     option,
     share,
@@ -180,6 +181,7 @@ class LossesConfig:
     histogram_weight: float = option(1.0, "weight of the proposal networks' loss", weight(), PROPOSALS)
     distortion_weight: float = option(0.0, "weight of mip-NeRF 360's distortion loss", weight())
     density_weight: float = option(0.0, "weight of the mean density in empty-looking space", weight())
+    distance_weight: float = distance_weight_option(1e-2)
 
     __post_init__ = check_values
 

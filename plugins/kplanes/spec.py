@@ -64,5 +64,6 @@ SPEC = BackendSpec(
     config=KPlanesConfig,
     adapter="syncnerf_kplanes.adapter:KPlanesBackend",
     trains_on="rays",
+    learns_distances=True,
     unfit=unfit,
 )

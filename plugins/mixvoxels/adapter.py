@@ -11,13 +11,14 @@ from syncnerf.batch import RayBatch
 from syncnerf.questions import RayQuestion, Rendering
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
+from syncnerf.rendering.ray_ends import fading
 from syncnerf.rendering.ray_samples import uniform_samples
 from syncnerf.rendering.space import FieldSpace
 from syncnerf.rendering.starting import near_radius, starting_density
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.rays import Rays
 from syncnerf_mixvoxels.field import DynamicField, StaticField, VariationField
-from syncnerf_mixvoxels.losses import grid_losses, variation_loss
+from syncnerf_mixvoxels.losses import ends_loss, grid_losses, variation_loss
 from syncnerf_mixvoxels.mixing import Mixer
 from syncnerf_mixvoxels.series import PackedSamples
 from syncnerf_mixvoxels.spec import MixVoxelsConfig
@@ -107,8 +108,8 @@ class MixVoxelsBackend(Backend):
         # Where nothing changes, the colours still are a (constant) function of the times.
         rgb = mixture.rgb + 0.0 * series.queries.sum()
         extras: dict[str, Any] = {
-            "static_rgb": mixture.static_rgb, "change": change, "samples": len(samples),
-            "dynamic_samples": mixture.dynamic_samples,
+            "static_rgb": mixture.static_rgb, "change": change, "samples": len(samples), "packed": samples,
+            "static_weights": mixture.static_weights, "dynamic_samples": mixture.dynamic_samples,
         }  # fmt: skip
         rendering = Rendering(rgb, self.space.unit * (mixture.depth + far), mixture.accumulation, extras)
         if wanted.parts:
@@ -136,12 +137,17 @@ class MixVoxelsBackend(Backend):
         statistics = batch.statistics
         target = statistics["mean"] if config.static_target == "mean" else batch.rgb.median(dim=1).values
         changes = statistics["deviation"] > config.variation_deviation
-        return {
+        terms = {
             "photometric": (rendering.rgb - batch.rgb).square().mean(),
             "static": config.static_weight * (extras["static_rgb"] - target).square().mean(),
             "variation": config.variation_weight
             * variation_loss(extras["change"], changes, config.variation_still_weight),
         }
+        if config.distance_weight and "distance" in statistics:
+            weight = config.distance_weight * fading(step, self.geometry.steps)
+            distances = statistics["distance"] / self.space.unit
+            terms["distance"] = weight * ends_loss(extras["packed"], extras["static_weights"], distances)
+        return terms
 
     def penalties(self, step: int) -> dict[str, Tensor]:
         """Total variation and sparsity of the grids, weighted."""

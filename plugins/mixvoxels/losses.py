@@ -4,8 +4,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from syncnerf.rendering.ray_ends import end_loss, end_shares
 from syncnerf_mixvoxels.field import DynamicField, StaticField, VariationField
 from syncnerf_mixvoxels.options import PenaltiesConfig
+from syncnerf_mixvoxels.series import PackedSamples
 
 
 def variation_loss(logits: Float[Tensor, " N"], changes: Bool[Tensor, " N"], still_weight: float) -> Float[Tensor, ""]:
@@ -18,6 +20,22 @@ def variation_loss(logits: Float[Tensor, " N"], changes: Bool[Tensor, " N"], sti
     """
     weights = torch.where(changes, 1.0, still_weight).to(logits.dtype)
     return torch.nn.functional.binary_cross_entropy_with_logits(logits, changes.to(logits.dtype), weights)
+
+
+def ends_loss(
+    samples: PackedSamples, weights: Float[Tensor, " M"], distances: Float[Tensor, " N"]
+) -> Float[Tensor, ""]:
+    """How far the static field is from ending rays where these are known to end.
+
+    Args:
+        samples: M of N rays.
+        weights: the static field's, shape [M].
+        distances: at which the rays end, in the units of the samples, NaN where that is not known, shape [N].
+    """
+    half = 0.5 * samples.lengths
+    own = distances.index_select(0, samples.rays)
+    ends = samples.add_up(weights * end_shares(samples.distances - half, samples.distances + half, own))
+    return end_loss(torch.where(distances.isfinite(), ends, torch.nan))
 
 
 def grid_losses(

@@ -17,6 +17,7 @@ class Mixture:
 
     Attributes:
         static_rgb: colours of the static field alone, shape [N, 3].
+        static_weights: of its samples, shape [M].
         rgb: colours, shape [N, T, 3].
         dynamic_rgb: what the dynamic field adds to them, before the background, the same shape.
         accumulation: opacity, shape [N, T].
@@ -26,6 +27,7 @@ class Mixture:
     """
 
     static_rgb: Tensor
+    static_weights: Tensor
     rgb: Tensor
     dynamic_rgb: Tensor
     accumulation: Tensor
@@ -101,6 +103,7 @@ class Mixer:
         rgb = at_all_moments(static_rgb, dynamic_rgb + still_rgb)
         return Mixture(
             static_rgb=static_rgb + (1.0 - static_sum)[:, None] * self.background,
+            static_weights=static_weights,
             rgb=rgb + (1.0 - accumulation)[..., None] * self.background[:, None],
             dynamic_rgb=dynamic_rgb,
             accumulation=accumulation,

@@ -8,6 +8,7 @@ from syncnerf.option import (
     check_values,
     colour_threshold_option,
     count,
+    distance_weight_option,
     gradient_radius_option,
     option,
     share,
@@ -169,6 +170,7 @@ class LossesConfig:
     )
     static_target: str = option("mean", "what the static field alone should show", ("mean", "median"))
     static_weight: float = option(1.0, "weight of that loss", weight())
+    distance_weight: float = distance_weight_option(1e-2)
 
     __post_init__ = check_values
 

@@ -41,4 +41,5 @@ SPEC = BackendSpec(
     config=MixVoxelsConfig,
     adapter="syncnerf_mixvoxels.adapter:MixVoxelsBackend",
     trains_on="time_series",
+    learns_distances=True,
 )

@@ -43,6 +43,12 @@ class SamplingConfig:
         "a pixel counts as changing for a time-series backend if one within so many pixels changes",
         count(0, "a distance in pixels", 4096),
     )
+    stereo: str = option(
+        "auto",
+        "find where the still scene is by comparing the cameras' median pictures, and tell the field; auto where "
+        "cameras stand before an unknown background",
+        ("auto", "off"),
+    )
     view_side: int = option(
         0,
         "largest side of the views in a step, in pixels, for a backend of views; 0 for whole pictures",

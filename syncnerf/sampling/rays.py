@@ -17,6 +17,7 @@ from syncnerf.sampling.pixel_choice import NOTHING_CHANGES, classify_pixels, thi
 from syncnerf.sampling.pixel_reader import PixelReader, read_pixels
 from syncnerf.scene.camera import intrinsics_table, pixel_rays, pixel_rows
 from syncnerf.scene.scene import Scene
+from syncnerf.scene.stereo import StillDistances, StillView
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +42,12 @@ class RayBatches:
         scene: the scene.
         config: batch size, shares, importance.
         steps: length of the training, which decides when ISG gives way to IST.
+        still: what the training cameras see of the still scene, by global index; None for unknown.
     """
 
-    def __init__(self, scene: Scene, config: SamplingConfig, steps: int = 1):
+    def __init__(
+        self, scene: Scene, config: SamplingConfig, steps: int = 1, still: dict[int, StillView] | None = None
+    ):
         self.scene, self.config = scene, config
         self.switch_step = round(config.importance_switch * steps)
         self.cameras = torch.tensor(scene.train)
@@ -61,6 +65,7 @@ class RayBatches:
         self.frame_counts = np.array([len(video) for video in self.frames])
         self.first_frames = _starts(self.frame_counts)
         self.pixel_counts = np.array([video.shape[1] * video.shape[2] for video in self.frames])
+        self.still = None if still is None else StillDistances([still[i] for i in scene.train])
         self.uniform: list[np.ndarray | None] = [None] * len(self.frames)
         self.dynamic: list[np.ndarray] = []
         self.importance = self._prepare_importance()
@@ -187,7 +192,9 @@ class RayBatches:
         cameras, pixels = torch.from_numpy(local), torch.from_numpy(pixels)
         rays = pixel_rays(self.intrinsics, poses, cameras, pixels, self.scene.near, self.scene.far)
         rows = pixel_rows(self.intrinsics, cameras, pixels)
-        return RayBatch(rays, self.cameras[cameras], times, rows, torch.from_numpy(rgb).float() / 255.0)
+        colours = torch.from_numpy(rgb).float() / 255.0
+        statistics = {} if self.still is None else {"distance": self.still.where_shown(cameras, pixels, colours)}
+        return RayBatch(rays, self.cameras[cameras], times, rows, colours, statistics)
 
 
 def _starts(counts: list[int] | np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.camera import intrinsics_table, pixel_rays, pixel_rows
 from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.scene import Scene
+from syncnerf.scene.stereo import StillDistances, StillView
 
 CHANGE_STRIDE = 4
 """A frame's change is measured on every so many pixels of a row and rows of the image."""
@@ -32,12 +33,13 @@ class TimeSeriesBatches:
     Args:
         scene: the scene.
         config: batch size, shares, number of frames and how they are chosen.
+        still: what the training cameras see of the still scene, by global index; None for unknown.
 
     Raises:
         UserError: a camera moves, so that a pixel is not the same ray in all of its frames.
     """
 
-    def __init__(self, scene: Scene, config: SamplingConfig):
+    def __init__(self, scene: Scene, config: SamplingConfig, still: dict[int, StillView] | None = None):
         moving = [scene.names[i] for i in scene.train if scene.cameras[i].is_moving]
         if moving:
             raise UserError(
@@ -56,6 +58,7 @@ class TimeSeriesBatches:
         if sum(video.nbytes for video in self.videos) > RESIDENT_BYTES:
             paths = [scene.frame_cache.path_of(camera) for camera in cameras]
             self.readers = [PixelReader(path, video) for path, video in zip(paths, self.videos, strict=True)]
+        self.still = None if still is None else StillDistances([still[i] for i in scene.train])
         shortest = min(camera.frame_count for camera in cameras)
         self.length = min(config.time_frames or shortest, shortest)
         statistics = [pixel_statistics(scene, i) for i in scene.train]
@@ -89,6 +92,8 @@ class TimeSeriesBatches:
         cameras, place = torch.from_numpy(local), torch.from_numpy(pixels)
         rays = pixel_rays(self.intrinsics, self.poses[cameras], cameras, place, self.scene.near, self.scene.far)
         statistics = {"mean": torch.from_numpy(mean), "deviation": torch.from_numpy(deviation)}
+        if self.still is not None:
+            statistics["distance"] = self.still.of(cameras, place)
         rows = pixel_rows(self.intrinsics, cameras, place)
         return RayBatch(rays, self.cameras[cameras], times, rows, torch.from_numpy(rgb).float() / 255.0, statistics)
 

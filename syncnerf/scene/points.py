@@ -71,7 +71,7 @@ def scene_points(scene: Scene) -> ScenePoints:
     cameras = [index for index in scene.train if not scene.cameras[index].is_moving]
     pixels, descriptors = {}, {}
     for index in tqdm(cameras, desc="features", unit="camera", leave=False):
-        pixels[index], descriptors[index] = picture_features(median_picture(scene.frames(index)))
+        pixels[index], descriptors[index] = picture_features(median_picture(scene.frames(index)).mean(dim=-1))
     projections = {index: scene.cameras[index].projection() for index in cameras}
     first = dict(zip(cameras, np.cumsum([0, *(len(pixels[index]) for index in cameras)]), strict=False))
     links = []
@@ -85,10 +85,10 @@ def scene_points(scene: Scene) -> ScenePoints:
     return triangulated(torch.cat(links), owner, where, projections)
 
 
-def median_picture(frames: np.ndarray) -> Float32[Tensor, "H W"]:
-    """The median of evenly spaced frames uint8 [T, H, W, 3], grey in [0, 1], float32, shape [H, W]."""
+def median_picture(frames: np.ndarray) -> Float32[Tensor, "H W 3"]:
+    """The median of evenly spaced frames uint8 [T, H, W, 3], colours in [0, 1], float32, shape [H, W, 3]."""
     chosen = np.linspace(0, len(frames) - 1, min(MEDIAN_FRAMES, len(frames))).round().astype(int)
-    return torch.from_numpy(np.median(frames[chosen], axis=0)).float().mean(dim=-1) / 255.0
+    return torch.from_numpy(np.median(frames[chosen], axis=0)).float() / 255.0
 
 
 @torch.no_grad()

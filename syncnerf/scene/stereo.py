@@ -1,0 +1,151 @@
+"""Where the still scene is along every pixel's ray: stereo of the cameras' median pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float32, Float64, Int64
+from torch import Tensor
+from tqdm import tqdm
+
+from syncnerf.scene.camera import Camera
+from syncnerf.scene.plane_sweep import best_distances, matching_costs, smoothed_costs
+from syncnerf.scene.points import median_picture, point_placement, scene_points
+from syncnerf.scene.scene import Scene
+
+SIDE = 160
+"""Longer side in pixels at which pictures are compared."""
+NEIGHBOURS = 4
+"""Cameras that a picture is compared with."""
+WITNESSES, AGREEING = 6, 2
+"""Neighbours whose own distances may confirm one, and how many have to."""
+TOLERANCE = 1.5
+"""Pixels of the comparison between two distances that agree."""
+LEAST_FACING = 0.3
+"""Cosine between two viewing directions below which cameras hardly see the same surfaces."""
+STILL = 0.08
+"""Difference of colours in [0, 1] from the median picture's below which a pixel shows the still scene."""
+MOST_DISTANCES = 192
+"""Distances that are tried at most; fewer where a pixel between neighbours is more than that."""
+
+
+@dataclass(frozen=True)
+class StillView:
+    """What a camera sees when nothing that moves is in its way.
+
+    Attributes:
+        colours: its median picture, in [0, 1], float32, shape [height, width, 3].
+        distances: along each pixel's ray to what is seen there, NaN where that is not known, float32, shape
+            [height, width].
+    """
+
+    colours: Float32[Tensor, "H W 3"]
+    distances: Float32[Tensor, "H W"]
+
+
+class StillDistances:
+    """Distances of pixels of several cameras, looked up.
+
+    Args:
+        views: of the cameras, in their order.
+    """
+
+    def __init__(self, views: list[StillView]):
+        self.distances = torch.cat([view.distances.reshape(-1) for view in views])
+        self.colours = torch.cat([view.colours.reshape(-1, 3) for view in views])
+        sizes = torch.tensor([view.distances.numel() for view in views])
+        self.first = sizes.cumsum(0) - sizes
+
+    def of(self, cameras: Int64[Tensor, " N"], pixels: Int64[Tensor, " N"]) -> Float32[Tensor, " N"]:
+        """Distances [N] at pixels (row * width + column, int64 [N]) of cameras (their place among the views)."""
+        return self.distances[self.first[cameras] + pixels]
+
+    def where_shown(
+        self, cameras: Int64[Tensor, " N"], pixels: Int64[Tensor, " N"], rgb: Float[Tensor, "N 3"]
+    ) -> Float32[Tensor, " N"]:
+        """The same; NaN where a pixel's colour in its frame, shape [N, 3], is not that of the still scene."""
+        apart = (rgb - self.colours[self.first[cameras] + pixels]).abs().amax(dim=-1)
+        return torch.where(apart < STILL, self.of(cameras, pixels), torch.nan)
+
+
+def can_be_compared(scene: Scene) -> bool:
+    """Whether :func:`still_distances` has an answer that helps: cameras that stand before an unknown background."""
+    moving = any(scene.cameras[index].is_moving for index in scene.train)
+    return scene.background is None and scene.space != "ndc" and not moving and len(scene.train) > AGREEING
+
+
+@torch.no_grad()
+def still_views(scene: Scene) -> dict[int, StillView]:
+    """The still scene in the eyes of its training cameras (which do not move), by global index.
+
+    Each median picture is compared with those of the nearest cameras that look the same way
+    (:mod:`syncnerf.scene.plane_sweep`), and a distance is kept where several cameras' own agree with it.
+    """
+    colours = {index: median_picture(scene.frames(index)) for index in scene.train}
+    small = {index: _small(scene.cameras[index], colours[index].mean(dim=-1)) for index in scene.train}
+    placement = point_placement(scene, scene_points(scene))
+    near = max(scene.near, placement[1]) if placement else scene.near
+    found = {}
+    for index in tqdm(scene.train, desc="stereo", unit="camera", leave=False):
+        camera, picture = small[index]
+        neighbours = [small[other] for other in _neighbours(scene, index)[:NEIGHBOURS]]
+        if neighbours:
+            tried = _tried_distances(camera, [other for other, _ in neighbours], near, scene.far)
+            costs = smoothed_costs(matching_costs(camera, picture, neighbours, tried), picture)
+            found[index] = best_distances(costs, tried), float(tried.reciprocal().diff().abs().mean())
+    return {index: StillView(colours[index], _confirmed(scene, small, found, index)) for index in scene.train}
+
+
+def _small(camera: Camera, picture: Tensor) -> tuple[Camera, Tensor]:
+    """A camera and its grey picture [H, W] at the size of the comparison."""
+    size = camera.intrinsics
+    scale = min(1.0, SIDE / max(size.width, size.height))
+    camera = camera.resized(round(scale * size.width), round(scale * size.height))
+    size = (camera.intrinsics.height, camera.intrinsics.width)
+    return camera, torch.nn.functional.interpolate(picture[None, None], size, mode="area")[0, 0]
+
+
+def _neighbours(scene: Scene, index: int) -> list[int]:
+    """Other training cameras that look the same way, the nearest first."""
+    own = scene.cameras[index].pose(0)
+    poses = {other: scene.cameras[other].pose(0) for other in scene.train if other != index}
+    facing = [other for other, pose in poses.items() if float(own[:3, 2] @ pose[:3, 2]) > LEAST_FACING]
+    return sorted(facing, key=lambda other: float((poses[other][:3, 3] - own[:3, 3]).norm()))
+
+
+def _tried_distances(camera: Camera, neighbours: list[Camera], near: float, far: float) -> Float64[Tensor, " D"]:
+    """Distances from near to far, evenly spaced in their inverse: a pixel apart in the farthest neighbour's picture."""
+    centre = camera.pose(0)[:3, 3]
+    farthest = max(float((other.pose(0)[:3, 3] - centre).norm()) for other in neighbours)
+    pixels = camera.intrinsics.focal_x * farthest * (1.0 / near - 1.0 / far)
+    count = min(MOST_DISTANCES, max(3, round(pixels) + 1))
+    return torch.linspace(1.0 / near, 1.0 / far, count, dtype=torch.float64).reciprocal()
+
+
+def _confirmed(
+    scene: Scene, small: dict[int, tuple[Camera, Tensor]], found: dict[int, tuple[Tensor, float]], index: int
+) -> Float32[Tensor, "H W"]:
+    """A camera's distances at its own size, NaN where too few others agree with them.
+
+    Args:
+        scene: the scene.
+        small: cameras and pictures as they were compared.
+        found: distances, and the inverse distance that a pixel of the comparison is.
+        index: of the camera.
+    """
+    size = scene.cameras[index].intrinsics
+    if index not in found:
+        return torch.full((size.height, size.width), torch.nan)
+    (camera, _), (distances, step) = small[index], found[index]
+    rays = camera.all_rays(0.0, 1.0)
+    places = rays.origins + distances.reshape(-1, 1).double() * rays.directions
+    agreeing = torch.zeros(len(places), dtype=torch.int64)
+    for other in _neighbours(scene, index)[:WITNESSES]:
+        if other in found:
+            pixel, _, inside = small[other][0].pixels_of(places)
+            expected = (places - small[other][0].pose(0)[:3, 3]).norm(dim=-1)
+            apart = (found[other][0].reshape(-1)[pixel].reciprocal() - expected.reciprocal()).abs()
+            agreeing += inside & (apart < TOLERANCE * max(step, found[other][1]))
+    kept = torch.where(agreeing.reshape(distances.shape) >= AGREEING, distances, torch.nan)
+    return torch.nn.functional.interpolate(kept[None, None], (size.height, size.width), mode="nearest")[0, 0]
