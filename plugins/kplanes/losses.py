@@ -47,7 +47,7 @@ def ends_loss(rendering: Rendering, distances: Tensor, trains_proposals: bool) -
 
     def of(samples: RaySamples, weights: Tensor) -> Tensor:
         shares = end_shares(samples.edges[:, :-1], samples.edges[:, 1:], distances[:, None])
-        return end_loss((weights * shares).sum(dim=-1))
+        return end_loss((weights * shares).sum(dim=-1), distances)
 
     levels = extras["levels"] if trains_proposals else []
     return of(extras["samples"], extras["weights"]) + sum(of(*level) for level in levels)

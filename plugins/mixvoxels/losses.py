@@ -35,7 +35,7 @@ def ends_loss(
     half = 0.5 * samples.lengths
     own = distances.index_select(0, samples.rays)
     ends = samples.add_up(weights * end_shares(samples.distances - half, samples.distances + half, own))
-    return end_loss(torch.where(distances.isfinite(), ends, torch.nan))
+    return end_loss(ends, distances)
 
 
 def grid_losses(

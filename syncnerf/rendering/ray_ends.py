@@ -17,7 +17,7 @@ DOUBT = 0.01
 def end_shares(
     starts: Float[Tensor, "*samples"], stops: Float[Tensor, "*samples"], distances: Float[Tensor, "*#samples"]
 ) -> Float[Tensor, "*samples"]:
-    """Which share of a sample's interval lies where its ray is known to end; NaN where that is not known.
+    """Which share of a sample's interval lies where its ray is known to end; 0 where that is not known.
 
     Args:
         starts: distances at which the samples' intervals begin, shape [...].
@@ -26,20 +26,21 @@ def end_shares(
     """
     first, last = (1.0 - REACH) * distances, (1.0 + REACH) * distances
     common = torch.minimum(stops, last) - torch.maximum(starts, first)
-    return common.clamp_min(0.0) / (stops - starts).clamp_min(1e-9)
+    # A NaN here would be one in the gradients, whatever becomes of the sum.
+    return common.nan_to_num(0.0).clamp_min(0.0) / (stops - starts).clamp_min(1e-9)
 
 
-def end_loss(ends: Float[Tensor, " N"]) -> Float[Tensor, ""]:
+def end_loss(ends: Float[Tensor, " N"], distances: Float[Tensor, " N"]) -> Float[Tensor, ""]:
     """Mean negative logarithm of rays' weights where they are known to end, 0 for rays of which it is not.
 
     The likelihood of a ray's depth, as in DS-NeRF (Deng et al., CVPR 2022, section 3.2), with a window instead of a
     normal distribution. It makes what lies before clear too, and asks nothing of what lies behind.
 
     Args:
-        ends: sums of a ray's weights times :func:`end_shares`, shape [N]; NaN where nothing is known.
+        ends: sums of a ray's weights times :func:`end_shares`, shape [N].
+        distances: at which the rays end, NaN where that is not known, shape [N].
     """
-    known = ends.isfinite()
-    likelihood = (1.0 - DOUBT) * torch.where(known, ends, 1.0) + DOUBT
+    likelihood = (1.0 - DOUBT) * torch.where(distances.isfinite(), ends, 1.0) + DOUBT
     return -likelihood.log().sum() / max(len(ends), 1)
 
 
