@@ -88,6 +88,10 @@ def cut(path):
     whole.unlink()
 
 
+def interlaced(path):
+    write_timed(path, GREYS, EVEN, rate=10, **{"x264-params": "tff=1"})
+
+
 def late(path):
     write_timed(path, GREYS, EVEN + 0.7, rate=10)
 
@@ -108,6 +112,7 @@ SURPRISES = {
     "uneven": (uneven, "cam02: the rate varies: 90.4 to 109.4 ms from frame to frame, usually 98.0"),
     "turned": (turned, f"cam02: stored turned or mirrored, read upright: {WIDTH}x{HEIGHT}"),
     "cut": (cut, "cam02: cut without being encoded again: 2 frames before its beginning are skipped"),
+    "interlaced": (interlaced, "cam02: interlaced: each frame shows two moments"),
     "late": (late, "cam02: its picture begins at 0.700 s of the file's clock"),
     "late, with sound": (late_with_sound, "cam02: its picture begins 0.700 s after its sound"),
     "with sound": (late_with_sound, "cam02: has sound: aac, 44100 Hz"),

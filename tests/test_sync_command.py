@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import shutil
 import sys
 from dataclasses import replace
 from fractions import Fraction
@@ -16,6 +17,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from matplotlib.colors import to_hex
 from moving_spheres import FIELD_OF_VIEW, Spheres, sphere_scene
+from odd_videos import write_timed
 
 from syncnerf import assembly
 from syncnerf.assembly import starting_clock
@@ -191,6 +193,27 @@ def test_doubts_are_in_the_timeline(folder):
 def bar_colours(figure) -> set[str]:
     """Of the bars after synchronisation."""
     return {to_hex(bar.get_facecolor()) for bar in figure.axes[1].patches}
+
+
+def test_an_interlaced_video_among_others_is_in_doubt(folder, tmp_path):
+    """Rows of two moments in one frame: motion may be seen a quarter of a frame late, and sync says so."""
+    scene = tmp_path / "scene"
+    shutil.copytree(folder, scene)
+    frames = decoded(folder / "cam03.mp4")
+    woven = frames[::2].copy()
+    woven[:, 1::2] = frames[1::2, 1::2]
+    times = [k / 15 for k in range(len(woven))]
+    write_timed(scene / "cam03.mp4", woven, times, rate=15, **{"x264-params": "tff=1"})
+    result = synchronize(load_scene(scene))
+    error = result.offsets - torch.tensor(OFFSETS, dtype=torch.float64) + OFFSETS[1]
+    assert abs(float(error[3])) < 1.5 * float(result.stderr[3])
+    assert float(result.stderr[3]) > 0.25 / 15 > float(result.stderr[:3].max())
+    assert [name for name, verdict in result.verdicts.items() if verdict != "sure"] == ["cam03"]
+    assert "interlaced" in result.checks["cam03"].reason
+    for name in ("cam00", "cam01", "cam02"):
+        frames = decoded(folder / f"{name}.mp4")
+        write_timed(scene / f"{name}.mp4", frames, [k / 30 for k in range(len(frames))], **{"x264-params": "tff=1"})
+    assert set(synchronize(load_scene(scene)).verdicts.values()) == {"sure"}
 
 
 def test_true_offsets_are_never_overwritten(folder, tmp_path, monkeypatch):

@@ -17,13 +17,15 @@ from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.sync import SyncResult, synchronize
-from syncnerf.sync.cadence import find_cadence, find_pulldown
+from syncnerf.sync.blending import RATES, Film, find_blending
+from syncnerf.sync.cadence import find_cadence
 from syncnerf.sync.correlation import condition, correlate, line_slices
 from syncnerf.sync.division import divided
 from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import motion_energy
 from syncnerf.sync.frame_products import frame_products
 from syncnerf.sync.informative import informative_intervals, steady_frames
+from syncnerf.sync.pulldown import find_pulldown
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]
 
@@ -60,15 +62,22 @@ def test_stillness_and_events_move_no_offset(scene, untouched, kind):
     assert float(torch.stack(means).mean() - plain) < 0.02 / 30
 
 
-@pytest.mark.parametrize("kind", ["decimated", "decimated to 25", "cadence", "telecine"])
-def test_frames_dropped_or_repeated_at_equal_places(scene, kind):
+KINDS_OF_RATE = [
+    "decimated", "decimated to 25", "cadence", "telecine", "24 at 60", "blended to 60", "blended to 30"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_RATE)
+def test_videos_of_another_rate_than_they_were_filmed_at(scene, kind):
     odd = damaged(scene, kind, seed=1)
     result = synchronize(odd, audio="off")
-    error = (align_gauge(result.offsets, odd.true_offsets) / odd.frame_interval).abs()
+    # Frames of the recording, or of the file where it has fewer.
+    frame = max(odd.frame_interval, scene.frame_interval)
+    error = align_gauge(result.offsets, odd.true_offsets).abs() / frame
     sure = torch.tensor([verdict == "sure" for verdict in result.verdicts.values()])
     assert float(error[sure].max() if sure.any() else 0) < 0.25
     assert float(error.mean()) < 0.1
-    assert (error < 3 * result.stderr / odd.frame_interval).all()
+    assert (error < 3 * result.stderr / frame).all()
 
 
 def test_timestamps_go_before_what_motion_says_of_dropped_frames(scene):
@@ -85,17 +94,64 @@ def test_film_shown_at_a_higher_rate_is_seen(scene):
     """Counted by hand: of five frames the fifth repeats the fourth, so that intervals 3, 8, ... show nothing."""
     amounts = 5 + torch.linspace(0, 8, 60).sin()
     totals = torch.where(torch.arange(60) % 5 == 3, 0.01, amounts)
-    moving = torch.ones(60, dtype=torch.bool)
-    found = find_pulldown(totals, moving)
-    assert (found.period, found.phase, found.pace) == (5, 3, 0.8)
-    assert found.told(10).nonzero()[:, 0].tolist() == [0, 1, 2, 4, 5, 6, 7, 9]
+    found = find_pulldown(totals)
+    assert found.told.tolist() == [True, True, True, False, True]
+    assert found.pace == pytest.approx(0.8)
+    assert found.shown(10).tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 10]
+    assert found.film(totals[None, :10])[0].tolist() == totals[[0, 1, 2, 4, 5, 6, 7, 9]].tolist()
     # Shown first at frames 0 1 2 3 5 6 7 8 10, when 0.8 0 1 2 3 .. of the film's frames have passed.
     assert found.delay(10) == pytest.approx(np.mean([k - 0.8 * n for k, n in enumerate((0, 1, 2, 3, 5, 6, 7, 8, 10))]))
     # Twice as much after each repeat: frames were lost, not shown twice.
-    assert find_pulldown(torch.where(torch.arange(60) % 5 == 4, 2 * totals, totals), moving) is None
-    assert find_pulldown(amounts, moving) is None
+    assert find_pulldown(torch.where(torch.arange(60) % 5 == 4, 2 * totals, totals)) is None
+    assert find_pulldown(amounts) is None
     film = damaged(scene, "telecine", seed=1)
-    assert all(motion_energy(film.frame_cache.open(camera)).pace == 0.8 for camera in film.cameras)
+    assert all(motion_energy(film.frame_cache.open(camera)).pace == pytest.approx(0.8) for camera in film.cameras)
+
+
+def test_frames_that_are_held_for_two_and_three_are_film():
+    """A A A B B C C C D D ...: of five intervals the third and the fifth lead to another picture."""
+    amounts = 5 + torch.linspace(0, 8, 60).sin()
+    told = torch.tensor([False, False, True, False, True])
+    found = find_pulldown(torch.where(told.repeat(12), amounts, 0.01))
+    assert found.told.tolist() == told.tolist()
+    assert found.shown(10).tolist() == [0, 3, 5, 8, 10]
+    assert find_pulldown(torch.where(torch.arange(60) % 2 == 1, amounts, 0.01)).told.tolist() == [False, True]
+    assert find_pulldown(torch.where(torch.arange(60) % 4 == 2, amounts, 0.01)).pace == 0.25
+    # More motion after a frame that is held longer: what was filmed in real time.
+    lengths = torch.tensor([0.0, 0.0, 3.0, 0.0, 2.0]).repeat(12)
+    assert find_pulldown(lengths * amounts + 0.01) is None
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("begin", [0, 1, 4])
+def test_blended_frames_are_told_from_others(rate, begin):
+    film = moving_square(60).astype(float)
+    places = np.arange(begin, int(58 * rate)) / float(rate)
+    before, share = places.astype(int), (places % 1.0)[:, None, None, None]
+    frames = ((1 - share) * film[before] + share * film[before + 1]).round().astype(np.uint8)
+    found = find_blending(frames)
+    assert (found.rate, found.phase) == (rate, begin * rate.denominator % rate.numerator)
+    np.testing.assert_allclose(found.places(len(frames) - 1) % 1.0, places % 1.0, atol=1e-9)
+    # The film's frames come back to within what rounding leaves, and are counted from the right one on.
+    first, whole = int(np.ceil(places[0])), Film(frames, found)
+    assert whole.shape == (int(places[-1]) - first + 1, *film.shape[1:])
+    for part in (slice(0, 7), slice(11, 12), slice(30, 99)):
+        wanted = film[first : first + len(whole)][part, ::2, 1:40]
+        np.testing.assert_allclose(whole[part, ::2, 1:40], wanted, atol=3)
+    assert whole[20:23].dtype == np.uint8
+    # Step 0 of the film lies where its first whole frame does, on the file's clock.
+    assert -found.delay / found.pace == pytest.approx((first - places[0]) * float(rate))
+
+
+def test_what_is_not_blended_is_left_alone(scene):
+    assert all(find_blending(scene.frames(camera)) is None for camera in range(len(scene.cameras)))
+    for kind in ("one hangs", "black start", "lens cap", "flash", "cut", "cadence", "decimated", "telecine"):
+        odd = damaged(scene, kind, seed=1)
+        assert all(find_blending(odd.frame_cache.open(camera)) is None for camera in odd.cameras)
+    noise = np.random.default_rng(0).integers(0, 255, (80, 24, 32, 3), dtype=np.uint8)
+    assert find_blending(noise) is None
+    assert find_blending(np.repeat(moving_square(40), 2, axis=0)) is None
+    assert find_blending(np.zeros((80, 24, 32, 3), np.uint8)) is None
 
 
 @pytest.fixture(scope="module")

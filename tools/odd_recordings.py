@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -155,10 +157,35 @@ def _decimated(period: int) -> Callable:
     return damage
 
 
-def _telecine(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
-    """Each fourth frame is shown twice, in all cameras at equal places of the files: 24 become 30."""
-    counts = [camera.frame_count * 5 // 4 for camera in scene.cameras]
-    return {c.name: Odd(np.arange(n) * 4 // 5, rate=1.25) for c, n in zip(scene.cameras, counts, strict=True)}
+def _telecine(rate: Fraction) -> Callable:
+    """Frames are shown again at equal places of all files: at 5/4 each fourth one twice, so that 24 become 30."""
+
+    def damage(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+        counts = [math.floor(camera.frame_count * rate) for camera in scene.cameras]
+        shown = [np.arange(count) * rate.denominator // rate.numerator for count in counts]
+        return {c.name: Odd(own, rate=float(rate)) for c, own in zip(scene.cameras, shown, strict=True)}
+
+    return damage
+
+
+def _blended(rate: Fraction) -> Callable:
+    """All cameras' frames are blended from the two that they lie between, to reach a higher rate."""
+
+    def damage(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+        odds = {}
+        for camera in scene.cameras:
+            places = np.arange(int((camera.frame_count - 1) * rate)) / float(rate)
+            share = places % 1.0
+
+            def pixels(frames: np.ndarray, own: Camera = camera, share: np.ndarray = share) -> np.ndarray:
+                whole = scene.frames(scene.index_of(own.name))
+                before, share = (np.arange(len(frames)) / float(rate)).astype(int), share[:, None, None, None]
+                return ((1 - share) * whole[before] + share * whole[before + 1]).round().astype(np.uint8)
+
+            odds[camera.name] = Odd(places.astype(int), rate=float(rate), pixels=pixels)
+        return odds
+
+    return damage
 
 
 def _changed(change: Callable[[np.ndarray, np.random.Generator], None], most: int = 2) -> Callable:
@@ -218,7 +245,10 @@ DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
     "cadence": _cadence,
     "decimated": _decimated(5),
     "decimated to 25": _decimated(6),
-    "telecine": _telecine,
+    "telecine": _telecine(Fraction(5, 4)),
+    "24 at 60": _telecine(Fraction(5, 2)),
+    "blended to 60": _blended(Fraction(2)),
+    "blended to 30": _blended(Fraction(5, 4)),
     "black start": _changed(_black),
     "fade in": _changed(_fade),
     "cut": _changed(_cut),

@@ -1,4 +1,4 @@
-"""Frames dropped or shown twice at equal places (30 frames per second made into 24, or of 24), seen in the motion."""
+"""Frames dropped at equal places (30 frames per second made into 24), seen in the motion."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from syncnerf.sync.division import divided
-from syncnerf.sync.informative import REPEATED_SHARE, around
 
 PERIODS = range(2, 7)
 """Intervals after which a pattern may repeat."""
@@ -20,8 +19,6 @@ SURE = 6.0
 """Standard errors by which that must be sure."""
 LEAST_PERIODS = 5
 """Times that a pattern must be seen."""
-REGULAR = 0.9
-"""Share of the places of a pattern that must be repeats, and of the others that must be none."""
 
 
 @dataclass(frozen=True)
@@ -75,56 +72,6 @@ class Cadence:
         known[double] = known[double + 1] = informative[~single]
         file = torch.arange(len(begins), dtype=torch.float64) * self.pace
         return spread, known, float((begins - file).mean())
-
-
-@dataclass(frozen=True)
-class Pulldown:
-    """A pattern of repeated frames between which time goes on evenly: film of 24 frames per second shown at 30.
-
-    Attributes:
-        period: intervals of the file after which the pattern repeats.
-        phase: index of the first interval whose frames are the same.
-    """
-
-    period: int
-    phase: int
-
-    @property
-    def pace(self) -> float:
-        """Steps of the film in one interval of the file, on the average."""
-        return (self.period - 1) / self.period
-
-    def told(self, count: int) -> Bool[Tensor, " {count}"]:
-        """Which of ``count`` intervals lead from one picture of the film to the next, bool."""
-        return torch.arange(count) % self.period != self.phase
-
-    def delay(self, count: int) -> float:
-        """Steps by which the film's frames lie later, on the average, than the file shows them first."""
-        shown = torch.cat([torch.zeros(1, dtype=torch.int64), self.told(count).nonzero()[:, 0] + 1])
-        return float((torch.arange(len(shown)) - self.pace * shown).mean())
-
-
-def find_pulldown(totals: Float[Tensor, " I"], moving: Bool[Tensor, " I"]) -> Pulldown | None:
-    """The pattern of repeated frames in a camera's motion, if there is one and no motion is lost by it.
-
-    Args:
-        totals: energy of all pixels in each interval, shape [T - 1].
-        moving: intervals around which things move, bool, shape [T - 1].
-    """
-    usual = around(totals).clamp_min(1e-9)
-    repeats = totals < REPEATED_SHARE * usual
-    for period in range(3, max(PERIODS) + 1):
-        phases = torch.arange(len(totals)) % period
-        counts = torch.stack([(moving & (phases == phase)).sum() for phase in range(period)])
-        found = torch.stack([(repeats & moving & (phases == phase)).sum() for phase in range(period)])
-        phase = int(found.argmax())
-        others = int(found.sum() - found[phase]), int(counts.sum() - counts[phase])
-        regular = int(found[phase]) >= max(LEAST_PERIODS, REGULAR * int(counts[phase]))
-        after = ((repeats & moving & (phases == phase)).nonzero()[:, 0] + 1).clamp_max(len(totals) - 1)
-        if regular and others[0] <= (1 - REGULAR) * others[1]:
-            lost = float((totals[after] / usual[after]).median()) > LEAST_EXCESS
-            return None if lost else Pulldown(period, phase)
-    return None
 
 
 def find_cadence(totals: Float[Tensor, " I"], informative: Bool[Tensor, " I"]) -> Cadence | None:

@@ -1,6 +1,6 @@
 """Motion energy: how much each pixel changes between frames, with flicker and noise taken out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from syncnerf.scene.frame_cache import release_pages
-from syncnerf.sync.cadence import find_cadence, find_pulldown
+from syncnerf.sync.blending import Film, find_blending
+from syncnerf.sync.cadence import find_cadence
 from syncnerf.sync.division import divided
 from syncnerf.sync.frame_samples import PIECE_BYTES, of_each_frame, sampled_pixels
-from syncnerf.sync.informative import STILL_SHARE, around, informative_intervals, steady_frames
+from syncnerf.sync.informative import around, informative_intervals, steady_frames
+from syncnerf.sync.pulldown import find_pulldown
 
 LARGEST_SIDE = 200
 """Energy maps are averaged down until neither side exceeds this many pixels."""
@@ -41,7 +43,7 @@ class MotionEnergy:
         height: rows of it.
         informative: which intervals say something about time, bool, shape [T - 1]; values are zero in the others.
         pace: intervals here for one of the file; above 1 where frames were dropped at equal places, which are put back,
-            below 1 where frames were repeated to reach a higher rate.
+            below 1 where frames were repeated or blended to reach a higher rate, which is undone.
         delay: intervals by which frames lie later here, on the average, than at their index times ``pace``.
         divided: share of the informative intervals that are parts of a longer one, divided by what is around it.
     """
@@ -77,6 +79,10 @@ def motion_energy(frames: np.ndarray, even: bool = True) -> MotionEnergy:
         even: the file has one interval between all frames: where motion says that some lack or are shown twice at equal
             places, that is undone. Timestamps that differ say such things themselves.
     """
+    blending = find_blending(frames) if even else None
+    if blending is not None:
+        film = motion_energy(Film(frames, blending), even=False)
+        return replace(film, pace=blending.pace, delay=blending.delay)
     count, height, width, _ = frames.shape
     gains, steady = frame_gains(frames), steady_frames(frames)
     pool = max(1, -(-max(height, width) // LARGEST_SIDE))
@@ -105,14 +111,14 @@ def motion_energy(frames: np.ndarray, even: bool = True) -> MotionEnergy:
     )
     totals = values.sum(0, dtype=torch.float32)
     informative = informative_intervals(totals, steady)
-    pulldown = find_pulldown(totals, around(totals) > STILL_SHARE * totals.max()) if even else None
-    if pulldown is not None:
-        told = pulldown.told(len(totals))
-        values, totals = values[:, told], totals[told]
-        informative = informative_intervals(totals, steady[torch.cat([torch.ones(1, dtype=torch.bool), told])])
+    film = find_pulldown(totals) if even else None
+    if film is not None:
+        shown, delay = film.shown(len(totals)), film.delay(len(totals))
+        values = film.film(values)
+        totals = values.sum(0, dtype=torch.float32)
+        informative = informative_intervals(totals, steady[shown])
         values = _without_jumps(values * informative, totals)
-        delay = pulldown.delay(len(told))
-        return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, pulldown.pace, delay)
+        return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, film.pace, delay)
     cadence = find_cadence(totals, informative) if even else None
     seen = informative
     values, informative = _without_repeats(values, totals, informative)

@@ -20,6 +20,7 @@ from syncnerf.sync.creation_time import creation_lags
 from syncnerf.sync.drift import WindowLags, fit_clocks
 from syncnerf.sync.energy import MotionEnergy
 from syncnerf.sync.epipolar import compare_pair, prepare_cameras
+from syncnerf.sync.interlacing import with_interlacing
 from syncnerf.sync.jumps import clock_wander
 from syncnerf.sync.long import is_long, synchronize_long
 from syncnerf.sync.prior import PriorLag
@@ -84,7 +85,7 @@ def synchronize(
     if result.reference != scene.reference:
         names = scene.names[result.reference], scene.names[scene.reference]
         logger.warning("%s: offsets are against %s; %s shares no motion with most cameras", scene.root, *names)
-    return reviewed(with_sound(scene, result, sounds))
+    return reviewed(with_interlacing(scene, with_sound(scene, result, sounds)))
 
 
 def from_motion(
