@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64
 from torch import Tensor
 
-from syncnerf.sync.frame_samples import sampled_pixels
+from syncnerf.sync.frame_samples import Frames, sampled_pixels
 
 RATES = tuple(Fraction(rate) for rate in ("2", "3", "4", "5/2", "12/5", "5/3", "5/4", "6/5"))
 """A file's frames for one of the film that are known: 30 shown at 60, 24 at 60, 25 at 60, 30 at 50, 24 at 30, ..."""
@@ -61,7 +61,7 @@ class Film:
         blending: of these.
     """
 
-    def __init__(self, frames: UInt8[np.ndarray, "T height width 3"], blending: Blending):
+    def __init__(self, frames: Frames, blending: Blending):
         self._frames, self._places = frames, blending.places(len(frames) - 1)
         self._first = int(np.ceil(self._places[0] - 1e-9))
         self.shape = (int(np.floor(self._places[-1] + 1e-9)) - self._first + 1, *frames.shape[1:])
@@ -81,7 +81,7 @@ class Film:
         return film.round().clip(0, 255).astype(np.uint8)
 
 
-def find_blending(frames: UInt8[np.ndarray, "T height width 3"]) -> Blending | None:
+def find_blending(frames: Frames) -> Blending | None:
     """How a video's frames are blended from those of a film; None where they are not.
 
     Between the same two frames of a film all frames lie on one line. What the nearest such lines leave of the pixels'

@@ -13,7 +13,7 @@ from syncnerf.scene.frame_cache import release_pages
 from syncnerf.sync.blending import Film, find_blending
 from syncnerf.sync.cadence import find_cadence
 from syncnerf.sync.division import divided
-from syncnerf.sync.frame_samples import PIECE_BYTES, of_each_frame, sampled_pixels
+from syncnerf.sync.frame_samples import PIECE_BYTES, Frames, of_each_frame, sampled_pixels
 from syncnerf.sync.informative import around, informative_intervals, steady_frames
 from syncnerf.sync.pulldown import find_pulldown
 
@@ -66,7 +66,7 @@ class MotionEnergy:
         return (torch.stack([column, row], dim=-1) + 0.5) * self.pool
 
 
-def motion_energy(frames: np.ndarray, even: bool = True) -> MotionEnergy:
+def motion_energy(frames: Frames, even: bool = True) -> MotionEnergy:
     """Absolute differences of consecutive frames, summed over channels, less a noise floor.
 
     Each frame's global gain (flicker, exposure) is divided out first; a clipped value counts as any brighter one. The
@@ -172,7 +172,7 @@ def _difference(chunk: Tensor, gains: Tensor | None) -> Tensor:
     return change.abs_().masked_fill_(unknown, 0.0).sum(-1)
 
 
-def frame_gains(frames: np.ndarray, samples: int = 1500) -> Float32[Tensor, " T"] | None:
+def frame_gains(frames: Frames, samples: int = 1500) -> Float32[Tensor, " T"] | None:
     """Each frame's global brightness factor, relative to the video's median frame.
 
     The factor of a frame is the mode of the ratios of its (sub-sampled) pixels to their medians over time, found by a

@@ -1,6 +1,7 @@
 """Some pixels of every frame, looked at frame by frame, in memory that does not grow with what is computed of them."""
 
 from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,7 +14,18 @@ PIECE_BYTES = 2 << 20
 """Frames are looked at in pieces of about this many bytes: what a processor's cache holds."""
 
 
-def sampled_pixels(frames: np.ndarray, samples: int) -> UInt8[Tensor, "T rows columns 3"]:
+@runtime_checkable
+class Frames(Protocol):
+    """Frames, uint8 RGB, shape [T, height, width, 3]: an array, or what makes slices of one when they are asked for."""
+
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any) -> Any: ...
+
+
+def sampled_pixels(frames: Frames, samples: int) -> UInt8[Tensor, "T rows columns 3"]:
     """Every so many pixels of all frames along both axes, uint8, shape [T, rows, columns, 3].
 
     Args:

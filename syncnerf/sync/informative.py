@@ -1,12 +1,11 @@
 """Which frame intervals of a video say something about time: those in which things move, and the camera films them."""
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 from torch.nn.functional import pad
 
-from syncnerf.sync.frame_samples import of_each_frame, sampled_pixels
+from syncnerf.sync.frame_samples import Frames, of_each_frame, sampled_pixels
 
 SAMPLES = 2000
 """About how many pixels are looked at."""
@@ -29,7 +28,7 @@ REPEATED_SHARE, REACH = 0.1, 4
 """Nor does one with less than this share of the median of as many intervals on either side: its frame is repeated."""
 
 
-def steady_frames(frames: np.ndarray) -> Bool[Tensor, " T"]:
+def steady_frames(frames: Frames) -> Bool[Tensor, " T"]:
     """Frames in which the whole image is as usual, but for what moves: no cut, flash, fade to black or covered lens.
 
     Pixels that hardly ever change show it: in such an event most of them change at once. A frame's global gain
