@@ -96,3 +96,27 @@ def test_those_that_show_nothing_join_one_where_pictures_are_wrong(idle):
     assert replacements
     assert all(torch.equal(one.rows, rows) and one.old is one.new for one in replacements)
     assert not field.shown.any()
+
+
+def test_those_outside_the_hull_move_into_it():
+    """Whatever they show: the cameras' silhouettes say that nothing is there; a cell beside the hull is not outside."""
+    occupied = torch.zeros(32, 32, 32, dtype=torch.bool)
+    occupied[:, :, :20] = True
+    torch.manual_seed(0)
+    geometry = scene_geometry(background=(1.0, 1.0, 1.0), occupied=occupied)
+    density = DensityConfig(relocate_every=10, relocate_start=0)
+    config = GaussiansConfig("scaffold", CloudConfig(60), ScaffoldConfig(nodes=8, moments=3), density)
+    field = SPEC.build(config, geometry)
+    low, high = geometry.bounds
+    outside = torch.tensor([3, 20, 41])
+    with torch.no_grad():
+        field.shown.fill_(1.0)
+        field.cloud.means.copy_(low + (high - low) * torch.tensor([0.5, 0.5, 0.2]))
+        field.cloud.means[outside] = low + (high - low) * torch.tensor([0.5, 0.5, 0.8])
+        field.cloud.means[7] = low + (high - low) * torch.tensor([0.5, 0.5, 20.5 / 32])
+        field.cloud.means[8] = low - 0.1
+    before = field.cloud.means.detach().clone()
+    field.after_step(9)
+    moved = (field.cloud.means != before).any(dim=1).nonzero()[:, 0]
+    assert moved.tolist() == [3, 8, 20, 41]
+    assert field.hull.contains(field.cloud.means, torch.zeros(60)).all()

@@ -15,6 +15,7 @@ from syncnerf.backend import Backend, Execution, Replacement
 from syncnerf.batch import ViewBatch
 from syncnerf.questions import RayQuestion, Rendering, ViewQuestion
 from syncnerf.rendering.backdrop import Backdrop
+from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.views import Views
 from syncnerf.splats import Splats
@@ -39,6 +40,8 @@ from syncnerf_gaussians.scaffold import Scaffold
 from syncnerf_gaussians.spec import GaussiansConfig
 from syncnerf_gaussians.start import begin
 
+HULL_CELLS = 64
+"""Cells per side of the hull that Gaussians should lie in."""
 MOMENT_PAIRS = 4
 """Pairs of moments between which the scaffold's rigidity is measured at once."""
 
@@ -63,6 +66,11 @@ class GaussiansBackend(Backend):
             levels, spacing = config.scaffold.knot_levels, config.scaffold.knot_spacing
             segments = max(1, round(geometry.frame_count / spacing / 2 ** (levels - 1)))
             self.scaffold = Scaffold(torch.zeros(config.scaffold.nodes, 3), segments, levels, 1.0)
+        self.hull: OccupancyGrid | None = None
+        if geometry.occupied is not None:
+            # Grown by a cell: what is on the surface reaches beyond it.
+            cells = torch.nn.functional.max_pool3d(geometry.occupied.float()[None], 3, stride=1, padding=1)[0] > 0
+            self.hull = OccupancyGrid(geometry.bounds.float(), HULL_CELLS, 1, cells)
         self.backdrop = Backdrop(geometry.background)
         self.register_buffer("shown", torch.zeros(2, config.cloud.gaussians))
         self.seen_now: Tensor | None = None
@@ -254,7 +262,7 @@ class GaussiansBackend(Backend):
         return (sums,)
 
     def after_step(self, step: int) -> Sequence[Replacement]:
-        """Take note of what was looked at, and relocate what shows nothing."""
+        """Take note of what was looked at, and relocate what shows nothing, or lies where nothing can be."""
         config, cloud = self.config.density, self.cloud
         if self.seen_now is not None:
             self.shown += self.seen_now
@@ -264,6 +272,8 @@ class GaussiansBackend(Backend):
         shown, wrong = self.shown
         idle = torch.sigmoid(cloud.opacity_logits) < config.idle_opacity
         idle |= shown < config.idle_share * shown.mean()
+        if self.hull is not None:
+            idle |= ~self.hull.contains(cloud.means, torch.zeros_like(shown))
         # Seeded by the step, so that a resumed run takes the same draws.
         moving, joined = relocation(idle, wrong, torch.Generator().manual_seed(step))
         cloud.relocate(moving, joined)
