@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from syncnerf.batch import Batch
+from syncnerf.encodings.engines import ENGINES
 from syncnerf.errors import UserError, one_line
 from syncnerf.questions import Question, RayQuestion, Rendering, ViewQuestion
 from syncnerf.scene.geometry import SceneGeometry
@@ -35,6 +36,7 @@ class BackendSpec:
         learns_distances: whether it learns from a ``distance`` among a batch's statistics.
         starts_from_points: whether :attr:`SceneGeometry.points` should be sought before a training.
         has_networks: whether any of it may compute in 16 bits, as the option ``precision`` has it (torch's autocast).
+        engines: what its kernels can run on, in the order in which ``auto`` tries them on a GPU; ``torch`` always.
         unfit: called as ``unfit(config, space)``, says why a configuration cannot train in a space (``bounded``,
             ``contraction`` or ``ndc``) and what to do; empty if it can. None where every one can.
     """
@@ -47,6 +49,7 @@ class BackendSpec:
     learns_distances: bool = False
     starts_from_points: bool = False
     has_networks: bool = True
+    engines: tuple[str, ...] = ENGINES
     unfit: Callable[[Any, str], str] | None = None
 
     def build(self, config: Any, geometry: SceneGeometry, execution: Execution | None = None) -> Backend:
@@ -69,7 +72,7 @@ class Execution:
     """How a backend computes: what it runs on and in which portions. The answers are the same whatever it holds.
 
     Attributes:
-        engine: what the field's kernels run on, one of :data:`syncnerf.encodings.engines.ENGINES`.
+        engine: what the field's kernels run on, one of the spec's.
         fixed_shapes: in training, the device should not be waited for: no shape may depend on a tensor's numbers,
             where the backend can help it.
         compiled: ``torch.compile`` what gains by it.

@@ -64,7 +64,8 @@ class Job:
         """
         scene = scene or open_scene(config.scene)
         device = choose_device(config.training.device)
-        engine, spec = choose_engine(config.training.engine, device), find_backend(config.run.backend)
+        spec = find_backend(config.run.backend)
+        engine = choose_engine(config.training.engine, device, spec.engines)
         check_start(config)
         check_space(config, spec, scene.space)
         warn_of_blind(scene)

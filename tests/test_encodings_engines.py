@@ -10,13 +10,14 @@ import torch
 
 from syncnerf.assembly import assemble, make_batches
 from syncnerf.encodings import engines
-from syncnerf.encodings.engines import ENGINES, choose_engine
+from syncnerf.encodings.engines import ENGINES, PACKAGES, choose_engine
 from syncnerf.errors import UserError
 from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.train import plan_of
 from syncnerf.training.options import TrainingConfig
 from syncnerf.training.trainer import Trainer
+from syncnerf_gaussians.spec import SPEC as GAUSSIANS
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -28,7 +29,7 @@ def installed(monkeypatch):
     find = importlib.util.find_spec
 
     def find_spec(name: str):
-        if name not in ("triton", "tinycudann"):
+        if name not in ("triton", "tinycudann", "gsplat"):
             return find(name)
         return object() if name in there else None
 
@@ -40,7 +41,7 @@ def installed(monkeypatch):
 
 def test_the_option_offers_every_engine():
     choices = TrainingConfig.__dataclass_fields__["engine"].metadata["choices"]
-    assert set(choices) == {"auto", *ENGINES}
+    assert set(choices) == {"auto", *ENGINES, *PACKAGES, *GAUSSIANS.engines}
 
 
 def test_auto_takes_the_best_that_is_there(installed, monkeypatch):
@@ -68,7 +69,8 @@ def test_tinycudann_that_does_not_import_is_passed_over(installed, monkeypatch):
         ("triton", CUDA, ["triton is missing", "syncnerf[triton]", "--engine auto"]),
         ("tcnn", CUDA, ["tinycudann is missing", "syncnerf[tcnn]", "--engine auto"]),
         ("tcnn", CPU, ["need a CUDA device", "cpu"]),
-        ("cutlass", CPU, ["no such engine"]),
+        ("cutlass", CPU, ["no such engine, but tcnn, triton, torch"]),
+        ("gsplat", CUDA, ["no such engine"]),
     ],
 )
 def test_what_is_missing_is_said_in_one_line(installed, name, device, words):
@@ -76,6 +78,23 @@ def test_what_is_missing_is_said_in_one_line(installed, name, device, words):
         choose_engine(name, device)
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words)
+
+
+def test_a_backend_knows_its_own_engines(installed, monkeypatch):
+    known = GAUSSIANS.engines
+    assert choose_engine("auto", CUDA, known) == "torch"
+    with pytest.raises(UserError, match=r"gsplat is missing; pip install 'syncnerf\[gsplat\]'"):
+        choose_engine("gsplat", CUDA, known)
+    with pytest.raises(UserError, match="no such engine, but triton, gsplat, torch"):
+        choose_engine("tcnn", CUDA, known)
+    installed.append("gsplat")
+    for compiled, name in ((None, "torch"), (object(), "gsplat")):
+        for module, contents in (("gsplat", {}), ("gsplat.cuda", {}), ("gsplat.cuda._backend", {"_C": compiled})):
+            monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
+            vars(sys.modules[module]).update(contents)
+        assert choose_engine("auto", CUDA, known) == name
+    with pytest.raises(UserError, match="need a CUDA device"):
+        choose_engine("gsplat", CPU, known)
 
 
 def test_triton_on_a_cpu_is_for_its_interpreter_alone(installed, monkeypatch):

@@ -94,12 +94,12 @@ class GaussiansBackend(Backend):
         for own in each:
             pictures, times = at_moments(own)
             gaussians, motion = self.cloud.at(times, self.scaffold)
-            raster = rasterise(gaussians, pictures, motion, with_depth=question.wanted.depth)
+            raster = rasterise(gaussians, pictures, motion, question.wanted.depth, self.execution.engine)
             part = self._picture(raster, own.views)
             if question.wanted.parts:
                 part.extras |= self._parts(gaussians, motion, pictures, own.views)
             parts.append(part)
-            influences.append(partial(influence, gaussians, pictures, motion))
+            influences.append(partial(influence, gaussians, pictures, motion, engine=self.execution.engine))
         return Rendering.of(parts, torch.cat, {"influences": influences})
 
     def render_rays(self, question: RayQuestion, generator: torch.Generator | None = None) -> Rendering:
@@ -123,7 +123,7 @@ class GaussiansBackend(Backend):
                 own = question[index : index + 1]
                 pictures, times = at_moments(own)
                 gaussians, motion = self.cloud.at(times, self.scaffold, with_rates=True)
-                draw = partial(rasterise_rates, views=pictures, motion=motion)
+                draw = partial(rasterise_rates, views=pictures, motion=motion, engine=self.execution.engine)
                 raster, slopes = before_slopes(gaussians, draw, self._background(own.views))
                 part = self._picture(raster, own.views)
                 part.slopes = slopes.reshape(part.rgb.shape)
@@ -162,7 +162,7 @@ class GaussiansBackend(Backend):
         found = {}
         for name, shown in (("static_rgb", rests), ("dynamic_rgb", ~rests)):
             some = replace(gaussians, opacity_logits=torch.where(shown, gaussians.opacity_logits, nothing))
-            found[name] = self._picture(rasterise(some, pictures, motion, with_depth=False), view).rgb
+            found[name] = self._picture(rasterise(some, pictures, motion, False, self.execution.engine), view).rgb
         return found
 
     def _picture(self, raster: Raster, view: Views) -> Rendering:

@@ -10,8 +10,13 @@ from torch import Tensor
 
 from syncnerf.scene.rays import Rays
 from syncnerf_gaussians import cast as rays_kernel
-from syncnerf_gaussians import kernel, reference
+from syncnerf_gaussians import kernel, projection, reference, tiles_gsplat
 from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture
+
+DRAWERS = {"torch": reference.pictures, "triton": projection.pictures, "gsplat": tiles_gsplat.pictures}
+"""What draws views, by engine, where no kernel in C does."""
+FORWARD = DRAWERS | {"gsplat": projection.pictures}
+"""The same for derivatives in forward mode, which gsplat has not."""
 
 
 class Raster(NamedTuple):
@@ -40,30 +45,39 @@ class Influence(NamedTuple):
     errors: Tensor
 
 
-def rasterise(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, with_depth: bool = True) -> Raster:
+def rasterise(
+    gaussians: Gaussians,
+    views: Sequence[PinholePicture],
+    motion: Motion,
+    with_depth: bool = True,
+    engine: str = "torch",
+) -> Raster:
     """Draw views, each at its own moment of ``motion``; differentiable in all tensors of both.
 
-    Numbers of 32 bits on a CPU are drawn by a kernel in C, all others in plain torch.
+    Numbers of 32 bits on a CPU are drawn by a kernel in C, all others in plain torch, unless ``engine`` names another
+    one (:mod:`syncnerf.encodings.engines`).
 
     Raises:
         ValueError: the shapes do not belong together.
     """
     check_shapes(gaussians, motion, len(views))
-    if kernel.runs_here(gaussians):
+    if engine == "torch" and kernel.runs_here(gaussians):
         return Raster(*kernel.draw(gaussians, views, motion, with_depth))
-    return _raster(reference.pictures(gaussians, views, motion))
+    return _raster(DRAWERS[engine](gaussians, views, motion))
 
 
-def rasterise_rates(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion) -> tuple[Raster, Tensor]:
+def rasterise_rates(
+    gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, engine: str = "torch"
+) -> tuple[Raster, Tensor]:
     """Views and the derivatives of their colours by time, shape [P, 3]; neither has a gradient.
 
     The derivative counts what moves and fades, with ``motion.skinning.rates`` for the nodes, not the background.
     """
     check_shapes(gaussians, motion, len(views))
-    if kernel.runs_here(gaussians):
+    if engine == "torch" and kernel.runs_here(gaussians):
         rgb, accumulation, rates = kernel.draw_rates(gaussians, views, motion)
         return Raster(rgb, accumulation, None), rates
-    values, rates = reference.with_rates(motion, lambda dual: reference.pictures(gaussians, views, dual))
+    values, rates = reference.with_rates(motion, lambda dual: FORWARD[engine](gaussians, views, dual))
     return _raster(values), rates[:, :3]
 
 
@@ -98,12 +112,14 @@ def cast_rates(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion
 
 
 @torch.no_grad()
-def influence(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, errors: Tensor) -> Influence:
+def influence(
+    gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, errors: Tensor, engine: str = "torch"
+) -> Influence:
     """What each Gaussian has to do with the views' pixels, whose errors have the shape [P]; no gradient."""
     check_shapes(gaussians, motion, len(views))
-    if kernel.runs_here(gaussians):
+    if engine == "torch" and kernel.runs_here(gaussians):
         return Influence(*kernel.find_influence(gaussians, views, motion, errors))
-    return Influence(*reference.influence(gaussians, lambda grey: reference.pictures(grey, views, motion), errors))
+    return Influence(*reference.influence(gaussians, lambda grey: DRAWERS[engine](grey, views, motion), errors))
 
 
 @torch.no_grad()

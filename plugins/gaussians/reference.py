@@ -44,7 +44,7 @@ def bundle(gaussians: Gaussians, at: Moved, origin: Tensor, directions: Tensor, 
         far: distance of each ray, shape [R].
     """
     away = (at.means.double() - origin).to(at.means.dtype)
-    seen = _order(gaussians, at, away)
+    seen = seen_from(gaussians, at, away)
     rows = max(PAIRS // max(len(seen), 1), 1)
     chosen = [
         tensor[seen] for tensor in (away, at.quaternions, at.opacities, gaussians.log_scales, gaussians.harmonics)
@@ -59,8 +59,8 @@ def bundle(gaussians: Gaussians, at: Moved, origin: Tensor, directions: Tensor, 
 
 
 @torch.no_grad()
-def _order(gaussians: Gaussians, at: Moved, away: Tensor) -> Tensor:
-    """Gaussians that may be seen from the origin, near to far; shape [S]."""
+def seen_from(gaussians: Gaussians, at: Moved, away: Tensor) -> Tensor:
+    """Gaussians that may be seen from an origin, near to far, shape [S]; ``away`` [N, 3] leads from there to them."""
     scales = torch.exp(gaussians.log_scales)
     numbers = (at.means, at.quaternions, at.opacities[:, None], scales, gaussians.harmonics.flatten(1))
     sound = torch.cat(numbers, dim=-1).isfinite().all(dim=-1) & (scales > 0.0).all(dim=-1)

@@ -39,5 +39,6 @@ SPEC = BackendSpec(
     adapter="syncnerf_gaussians.adapter:GaussiansBackend",
     trains_on="views",
     starts_from_points=True,
+    engines=("triton", "gsplat", "torch"),
     has_networks=False,
 )

@@ -1,4 +1,4 @@
-"""What encodings and small networks run on: torch anywhere, Triton's or tiny-cuda-nn's kernels where they can be had.
+"""What fields run on: torch anywhere, Triton's, tiny-cuda-nn's or gsplat's kernels where they can be had.
 
 All engines compute the same function of the same flat parameters, so a checkpoint trained with one runs with another.
 """
@@ -15,19 +15,24 @@ import torch
 from syncnerf.errors import UserError
 
 ENGINES = ("tcnn", "triton", "torch")
-"""In the order in which ``auto`` tries them."""
+"""Those of encodings and small networks, in the order in which ``auto`` tries them."""
+PACKAGES = {
+    "tcnn": ("tiny-cuda-nn", "tinycudann"),
+    "gsplat": ("gsplat", "gsplat"),
+}
+"""Whose kernels an engine's are, and the package that brings them."""
 
 
-def choose_engine(name: str, device: torch.device) -> str:
-    """The engine of a name on a device; ``auto`` is the first of :data:`ENGINES` that runs there.
+def choose_engine(name: str, device: torch.device, known: tuple[str, ...] = ENGINES) -> str:
+    """The engine of a name on a device; ``auto`` is the first of those ``known`` to a backend that runs there.
 
     Raises:
         UserError: it cannot run there; the message says what is missing and what brings it.
     """
     if name == "auto":
-        usable = [engine for engine in ENGINES if missing(engine, device) is None]
+        usable = [engine for engine in known if missing(engine, device) is None]
         return usable[0] if device.type == "cuda" else "torch"
-    reason = missing(name, device) if name in ENGINES else "there is no such engine"
+    reason = missing(name, device) if name in known else f"there is no such engine, but {', '.join(known)}"
     if reason is not None:
         raise UserError(f"engine = {name}: {reason}; or use --engine auto")
     return name
@@ -43,9 +48,10 @@ def missing(engine: str, device: torch.device) -> str | None:
         if device.type != "cuda" and not interpreted():
             return f"Triton's kernels need a CUDA device, this run is on {device.type}"
         return None
+    owner, package = PACKAGES[engine]
     if device.type != "cuda":
-        return f"tiny-cuda-nn's kernels need a CUDA device, this run is on {device.type}"
-    return _import_failure("tinycudann")
+        return f"{owner}'s kernels need a CUDA device, this run is on {device.type}"
+    return _import_failure(package, engine)
 
 
 def interpreted() -> bool:
@@ -54,14 +60,17 @@ def interpreted() -> bool:
 
 
 @cache
-def _import_failure(module: str) -> str | None:
-    """Why tiny-cuda-nn's bindings cannot be imported: they are absent, or were built for another device."""
-    if importlib.util.find_spec(module) is None:
-        return f"the package {module} is missing; pip install 'syncnerf[tcnn]' (needs the CUDA toolkit)"
+def _import_failure(package: str, extra: str) -> str | None:
+    """Why a package's kernels cannot be imported: they are absent, or were built for another device."""
+    if importlib.util.find_spec(package) is None:
+        return f"the package {package} is missing; pip install 'syncnerf[{extra}]' (needs the CUDA toolkit)"
     try:
-        importlib.import_module(module)
+        importlib.import_module(package)
+        # gsplat compiles its kernels here, and has none where it could not.
+        if package == "gsplat" and importlib.import_module("gsplat.cuda._backend")._C is None:
+            return "the package gsplat is there but finds no CUDA toolkit to compile its kernels with"
     except Exception as error:  # it raises what it likes where no kernel fits the device
-        return f"the package {module} is there but does not import ({error})"
+        return f"the package {package} is there but does not import ({error})"
     return None
 
 

@@ -34,8 +34,9 @@ class TrainingConfig:
     )
     engine: str = option(
         "auto",
-        "kernels of the field: torch (anywhere), triton or tcnn (on CUDA); auto is the best that is installed",
-        ("auto", "torch", "triton", "tcnn"),
+        "kernels of the field: torch (anywhere), triton, tcnn (networks) or gsplat (Gaussians), on CUDA; auto is the "
+        "best that is installed",
+        ("auto", "torch", "triton", "tcnn", "gsplat"),
     )
     compile: str = option(
         "auto",
