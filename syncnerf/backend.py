@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from syncnerf.batch import Batch
-from syncnerf.encodings.engines import ENGINES
 from syncnerf.errors import UserError, one_line
 from syncnerf.questions import Question, RayQuestion, Rendering, ViewQuestion
 from syncnerf.scene.geometry import SceneGeometry
@@ -36,7 +35,8 @@ class BackendSpec:
         learns_distances: whether it learns from a ``distance`` among a batch's statistics.
         starts_from_points: whether :attr:`SceneGeometry.points` should be sought before a training.
         has_networks: whether any of it may compute in 16 bits, as the option ``precision`` has it (torch's autocast).
-        engines: what its kernels can run on, in the order in which ``auto`` tries them on a GPU; ``torch`` always.
+        engines: what its kernels can run on, in the order in which ``auto`` tries them on a GPU, ``torch`` last; empty
+            for a backend that is made of :mod:`syncnerf.encodings`, whose engines are its own.
         unfit: called as ``unfit(config, space)``, says why a configuration cannot train in a space (``bounded``,
             ``contraction`` or ``ndc``) and what to do; empty if it can. None where every one can.
     """
@@ -49,7 +49,7 @@ class BackendSpec:
     learns_distances: bool = False
     starts_from_points: bool = False
     has_networks: bool = True
-    engines: tuple[str, ...] = ENGINES
+    engines: tuple[str, ...] = ()
     unfit: Callable[[Any, str], str] | None = None
 
     def build(self, config: Any, geometry: SceneGeometry, execution: Execution | None = None) -> Backend:

@@ -11,7 +11,7 @@ import torch
 from syncnerf.backend import BackendSpec
 from syncnerf.combinations import check_space
 from syncnerf.config import Config, SceneConfig
-from syncnerf.encodings.engines import choose_engine
+from syncnerf.encodings.engines import ENGINES, choose_engine
 from syncnerf.errors import UserError
 from syncnerf.installed import find_backend
 from syncnerf.provenance import check_scene
@@ -65,7 +65,7 @@ class Job:
         scene = scene or open_scene(config.scene)
         device = choose_device(config.training.device)
         spec = find_backend(config.run.backend)
-        engine = choose_engine(config.training.engine, device, spec.engines)
+        engine = choose_engine(config.training.engine, device, spec.engines or ENGINES)
         check_start(config)
         check_space(config, spec, scene.space)
         warn_of_blind(scene)

@@ -183,6 +183,7 @@ class TritonTiles(torch.autograd.Function):
 
     @staticmethod
     def forward(numbers: Tensor, pixels: int, lists: Lists) -> Tensor:
+        """Draw the tiles."""
         numbers = numbers.contiguous()
         values = numbers.new_zeros(pixels, 5)
         if len(lists.tiles):
@@ -193,12 +194,14 @@ class TritonTiles(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        """Keep what both ways back need."""
         numbers, ctx.pixels, ctx.lists = inputs
         ctx.save_for_backward(numbers, output)
         ctx.save_for_forward(numbers)
 
     @staticmethod
     def backward(ctx, upstream: Tensor):
+        """Gradients by the numbers, summed splat by splat in their order."""
         numbers, values = ctx.saved_tensors
         lists, numbers = ctx.lists, numbers.contiguous()
         sums = numbers.new_zeros(len(lists.splats), NUMBERS)
@@ -210,6 +213,7 @@ class TritonTiles(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx, rates: Tensor, _pixels: None, _lists: None) -> Tensor:
+        """Derivatives of the colours, for those of the numbers."""
         (numbers,) = ctx.saved_tensors
         lists, numbers = ctx.lists, numbers.contiguous()
         values, slopes = numbers.new_zeros(ctx.pixels, 5), numbers.new_zeros(ctx.pixels, 3)
