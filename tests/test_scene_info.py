@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 from dataclasses import replace
@@ -141,6 +142,15 @@ def test_what_is_true_of_all_is_said_once(tmp_path):
         "all cameras: rolling shutter: 15 ms from the first row to the last",
         "all cameras: exposed for 4 ms; half of it is added to the frames' times",
     ]
+
+
+def test_cameras_that_have_the_same_recording_are_named(tmp_path, caplog):
+    FORMATS["blender-video"](tmp_path)
+    load_scene(tmp_path)
+    assert "same recording" not in caplog.text
+    shutil.copy(tmp_path / "cam01.mp4", tmp_path / "cam03.mp4")
+    load_scene(tmp_path)
+    assert "cam01, cam03 have the same recording" in caplog.text
 
 
 def test_a_file_that_is_spoilt_meanwhile_is_named(tmp_path):

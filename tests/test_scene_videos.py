@@ -74,6 +74,32 @@ def test_sound_alone_is_no_video(tmp_path):
         probe_video(tmp_path / "sound.mp4")
 
 
+def test_a_video_that_changes_its_shape_is_refused(tmp_path):
+    """A larger version of the same picture goes on; another shape would show everything elsewhere."""
+    parts = {}
+    for name, width, height in (("first", 32, 24), ("larger", 64, 48), ("wider", 64, 24)):
+        begin = 0 if name == "first" else 8
+        images = [grey(20 + 5 * k, width, height) for k in range(begin, begin + 8)]
+        parts[name] = write_timed(tmp_path / f"{name}.ts", images, TIMES[begin : begin + 8], bf="0").read_bytes()
+    (tmp_path / "zoomed.ts").write_bytes(parts["first"] + parts["larger"])
+    assert numbers(tmp_path / "zoomed.ts") == list(range(16))
+    (tmp_path / "changed.ts").write_bytes(parts["first"] + parts["wider"])
+    with pytest.raises(UserError, match=r"changed\.ts: changes from 32x24 to 64x24 pixels at frame 8"):
+        numbers(tmp_path / "changed.ts")
+
+
+def test_damaged_frames_are_told(tmp_path, caplog):
+    images = np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), dtype=np.uint8)
+    path = write_timed(tmp_path / "a.mp4", images, TIMES[:12], bf="0")
+    assert len(decoded(path, 64, 48)) == 12
+    assert "damaged" not in caplog.text
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 60] = bytes(60)
+    path.write_bytes(data)
+    assert len(decoded(path, 64, 48)) == 12
+    assert "a.mp4: 1 of its frames are damaged" in caplog.text
+
+
 MATRICES = {
     "a quarter clockwise": ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
     "a quarter counterclockwise": ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),

@@ -26,6 +26,14 @@ def test_still_video_has_no_energy():
     assert energy.values.shape == (0, 9)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_videos_of_a_few_frames_have_the_energy_they_can(count):
+    energy = motion_energy(textured_video(count))
+    assert energy.values.shape == (len(energy.pixels), count - 1)
+    assert energy.informative.shape == (count - 1,)
+    assert (len(energy.pixels) > 0) == (count > 1)
+
+
 def test_energy_is_the_absolute_difference_less_a_floor():
     video = textured_video()
     energy = motion_energy(video)

@@ -15,7 +15,7 @@ from syncnerf.scene.panoptic import is_panoptic, read_panoptic
 from syncnerf.scene.placement import placed
 from syncnerf.scene.posed_images import is_posed_images, read_posed_images
 from syncnerf.scene.read_options import ReadOptions
-from syncnerf.scene.remarks import warn_of_untimed
+from syncnerf.scene.remarks import warn_of_copies, warn_of_untimed
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.syn_cam_video import is_syn_cam_video, read_syn_cam_video
 from syncnerf.scene.technicolor import is_technicolor, read_technicolor
@@ -66,4 +66,5 @@ def load_scene(root: Path | str, options: ReadOptions | None = None, dataset: st
         raise UserError(f"no dataset format '{dataset}'{did_you_mean(dataset, READERS)} (known: {', '.join(READERS)})")
     scene = with_numbered_times(READERS[dataset].read(root, options or ReadOptions()))
     warn_of_untimed(scene)
+    warn_of_copies(scene)
     return placed(scene, options or ReadOptions())

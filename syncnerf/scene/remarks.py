@@ -1,7 +1,9 @@
 """What about a scene's files could surprise: said while they are read, and by ``syncnerf info``."""
 
+import hashlib
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import av
 import numpy as np
@@ -41,6 +43,24 @@ def warn_of_untimed(scene: Scene) -> None:
                 found.setdefault(reason, []).append(source.path.name)
     for reason, names in found.items():
         logger.warning("%s: %s; a constant frame rate is taken for granted", ", ".join(names), reason)
+
+
+def warn_of_copies(scene: Scene) -> None:
+    """One warning for each recording that several cameras have: all but one of them are somewhere else."""
+    found: dict[tuple, list[str]] = {}
+    for camera in scene.cameras:
+        source = scene.frame_cache.sources[camera.name]
+        if isinstance(source, VideoSource):
+            found.setdefault((source.path.stat().st_size, _beginning(source.path)), []).append(camera.name)
+    for names in found.values():
+        if len(names) > 1:
+            logger.warning("%s: %s have the same recording; is one of them misnamed?", scene.root, ", ".join(names))
+
+
+def _beginning(path: Path) -> bytes:
+    """A digest of a file's first million bytes."""
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(1 << 20)).digest()
 
 
 def blind_cameras(scene: Scene) -> list[str]:

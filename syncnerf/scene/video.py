@@ -1,6 +1,7 @@
 """Video files as streams of frames."""
 
 import functools
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.lens import Lens, Undistorter
 from syncnerf.scene.packets import read_packets
 from syncnerf.scene.rgb_frames import FrameTraits, RgbConverter, first_traits
+
+logger = logging.getLogger(__name__)
 
 LARGEST_SIDE = 16384
 """Frames larger than this, per side in pixels, are taken for a damaged header."""
@@ -202,12 +205,26 @@ class VideoSource:
 def _decoded(path: Path, width: int, height: int) -> Iterator[np.ndarray]:
     """A file's frames in order, upright and resampled."""
     properties = probe_video(path)
-    to_rgb = RgbConverter(width, height, properties.traits)
+    to_rgb, first, damaged = RgbConverter(width, height, properties.traits), None, 0
     try:
         with av.open(str(path)) as container:
             stream = container.streams[properties.stream]
             # Several videos are decoded at once: a decoder of one thread is then the most economical.
             stream.codec_context.thread_count = 1
-            yield from map(to_rgb, container.decode(stream))
+            for number, frame in enumerate(container.decode(stream)):
+                first = first or (frame.width, frame.height)
+                _check_aspect(path, number, first, (frame.width, frame.height))
+                damaged += frame.is_corrupt
+                yield to_rgb(frame)
     except (av.error.FFmpegError, ValueError) as error:
         raise UserError(f"{path}: decoding failed ({one_line(error)}); copy or encode it again") from error
+    if damaged:
+        logger.warning("%s: %d of its frames are damaged; copy it again", path, damaged)
+
+
+def _check_aspect(path: Path, number: int, first: tuple[int, int], size: tuple[int, int]) -> None:
+    """Raise UserError where a frame is no smaller or larger version of the first: its pixels lie elsewhere."""
+    if abs(first[0] * size[1] - first[1] * size[0]) > max(*first, *size):
+        raise UserError(
+            f"{path}: changes from {first[0]}x{first[1]} to {size[0]}x{size[1]} pixels at frame {number}; cut it there"
+        )

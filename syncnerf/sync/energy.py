@@ -84,31 +84,18 @@ def motion_energy(frames: Frames, even: bool = True) -> MotionEnergy:
         film = motion_energy(Film(frames, blending), even=False)
         return replace(film, pace=blending.pace, delay=blending.delay)
     count, height, width, _ = frames.shape
-    gains, steady = frame_gains(frames), steady_frames(frames)
     pool = max(1, -(-max(height, width) // LARGEST_SIDE))
-    step = max(2, PIECE_BYTES // (height * width * 3))
-    pieces = []
-    for first in range(0, count - 1, step):
-        chunk = torch.from_numpy(np.array(frames[first : first + step + 1]))
-        release_pages(frames)
-        difference = _difference(chunk, None if gains is None else gains[first : first + step + 1])
-        floor = FLOOR_FACTOR * difference[:, ::4, ::4].flatten(1).median(dim=1).values
-        difference -= floor.clamp(LEAST_FLOOR, LARGEST_FLOOR)[:, None, None]
-        energy = difference.clamp_min_(0)
-        energy[~(steady[1:] & steady[:-1])[first : first + len(energy)]] = 0
-        if pool > 1:
-            energy = avg_pool2d(energy[:, None], pool)[:, 0]
-        pieces.append(energy.half())
     shape = (height // pool, width // pool)
+    if count < 2:
+        nothing = torch.zeros(0, dtype=torch.int64)
+        return MotionEnergy(torch.zeros(0, 0).half(), nothing, pool, shape[1], shape[0], torch.zeros(0).bool())
+    steady = steady_frames(frames)
+    pieces = _pieces(frames, steady, pool)
     moving = torch.zeros(shape, dtype=torch.bool)
     for piece in pieces:
         moving |= (piece > 0).any(0)
     pixels = moving.flatten().nonzero()[:, 0]
-    values = (
-        torch.cat([piece.flatten(1)[:, pixels].T for piece in pieces], dim=1)
-        if pieces
-        else torch.zeros(0, max(count - 1, 0))
-    )
+    values = torch.cat([piece.flatten(1)[:, pixels].T for piece in pieces], dim=1)
     totals = values.sum(0, dtype=torch.float32)
     informative = informative_intervals(totals, steady)
     film = find_pulldown(totals) if even else None
@@ -130,6 +117,26 @@ def motion_energy(frames: Frames, even: bool = True) -> MotionEnergy:
     values, informative, delay = cadence.spread(values, informative)
     share = 2 / (cadence.period + 1)
     return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, cadence.pace, delay, share)
+
+
+def _pieces(frames: Frames, steady: Tensor, pool: int) -> list[Tensor]:
+    """Energy maps of consecutive frames in pieces of time, float16, shape [t, rows, columns]; 0 where unsteady."""
+    count, height, width, _ = frames.shape
+    gains = frame_gains(frames)
+    step = max(2, PIECE_BYTES // (height * width * 3))
+    pieces = []
+    for first in range(0, count - 1, step):
+        chunk = torch.from_numpy(np.array(frames[first : first + step + 1]))
+        release_pages(frames)
+        difference = _difference(chunk, None if gains is None else gains[first : first + step + 1])
+        floor = FLOOR_FACTOR * difference[:, ::4, ::4].flatten(1).median(dim=1).values
+        difference -= floor.clamp(LEAST_FLOOR, LARGEST_FLOOR)[:, None, None]
+        energy = difference.clamp_min_(0)
+        energy[~(steady[1:] & steady[:-1])[first : first + len(energy)]] = 0
+        if pool > 1:
+            energy = avg_pool2d(energy[:, None], pool)[:, 0]
+        pieces.append(energy.half())
+    return pieces
 
 
 def _without_repeats(values: Tensor, totals: Tensor, informative: Tensor) -> tuple[Tensor, Tensor]:
