@@ -9,6 +9,7 @@ import pytest
 from syncnerf.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
+DEMOS = ROOT / "configs"
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_means_and_worst_of_scenes_and_seeds(compare, monkeypatch, capsys, tmp_p
     configs = [str(ROOT / "configs" / "kplanes" / f"{name}.txt") for name in ("demo", "demo_hash")]
     scenes = [f"--datadir={tmp_path / name}" for name in ("still", "fast")]
     head, rule, *rows = table(compare, monkeypatch, capsys, measured, *scenes, "--seeds=2", *configs)
-    assert head[:4] == ["scene", "configuration", "PSNR", "SSIM"]
+    assert head[:5] == ["scene", "configuration", "PSNR", "with fitted colours", "SSIM"]
     assert len(rule) == len(head)
     assert [row[:3] for row in rows] == [
         ["still", "kplanes / demo", "30.50 (30.00)"],
@@ -64,7 +65,32 @@ def test_means_and_worst_of_scenes_and_seeds(compare, monkeypatch, capsys, tmp_p
 def test_one_run_has_neither_brackets_nor_a_last_row(compare, monkeypatch, capsys, tmp_path):
     config = str(ROOT / "configs" / "mixvoxels" / "demo.txt")
     rows = table(compare, monkeypatch, capsys, lambda *run: {"psnr": 29.0}, f"--datadir={tmp_path}", config)
-    assert rows[2:] == [[tmp_path.name, "mixvoxels / demo", "29.00", *["-"] * 7]]
+    assert rows[2:] == [[tmp_path.name, "mixvoxels / demo", "29.00", *["-"] * 8]]
+
+
+def test_rigs_take_the_configuration_beside_and_quick_runs_are_short(compare, monkeypatch, capsys, tmp_path):
+    asked = {}
+
+    def measure(options):
+        config = compare.parse(options)
+        asked[options[options.index("--config") + 1]] = config
+        return {"psnr": 25.0, "psnr_colours": 26.5}
+
+    monkeypatch.setattr(compare, "measure", measure)
+    scenes = [f"--datadir={tmp_path / 'toys'}", f"--rig={tmp_path / 'hall'}", f"--rig={tmp_path / 'garden'}"]
+    demos = [str(DEMOS / name / "demo.txt") for name in ("gaussians", "kplanes")]
+    monkeypatch.setattr(sys, "argv", ["compare_backends.py", "--quick", "--seeds=2", *scenes, *demos])
+    assert compare.main() == 0
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()[2:]]
+    labels = ["gaussians / demo", "kplanes / demo", *["gaussians / rig", "kplanes / rig"] * 3]
+    assert [row[1] for row in rows] == labels
+    assert [row[0] for row in rows] == ["toys"] * 2 + ["hall"] * 2 + ["garden"] * 2 + ["all"] * 2
+    assert {tuple(row[2:4]) for row in rows[:6]} == {("25.00", "26.50")}
+    whole = compare.parse(["--config", str(DEMOS / "gaussians" / "rig.txt")]).training.steps
+    quick = asked[str(DEMOS / "gaussians" / "rig.txt")]
+    assert (quick.training.steps, quick.training.seed, quick.evaluation.test_frames) == (whole // 10, 0, 4)
+    with pytest.raises(UserError, match=r"rig_llff[.]txt: no such file"):
+        table(compare, monkeypatch, capsys, pytest.fail, f"--rig={tmp_path}", str(DEMOS / "kplanes" / "demo_llff.txt"))
 
 
 def test_a_wrong_option_is_told_before_anything_runs(compare, monkeypatch, capsys, tmp_path):

@@ -1,9 +1,14 @@
 """Train configurations on scenes, each run in a process of its own, and print them side by side as a Markdown table.
 
     python tools/compare_backends.py --datadir scenes/toys --datadir scenes/flight --seeds 2 configs/*/demo.txt
+    python tools/compare_backends.py --quick --datadir syncnerf/data/demo --rig scenes/hall configs/*/demo.txt
+
+Scenes given by ``--rig`` are trained with the configuration for rigs beside each (``rig.txt`` for ``demo.txt``).
+``--quick`` takes a tenth of the steps, one seed and few test frames: whether everything runs, no figures to quote.
 
 A row is a scene and a configuration: the mean over the seeds, and where there are several the worst of them in
-brackets. With several scenes each configuration has a last row: mean and worst of all. Offset errors are those of the
+brackets. With several scenes each configuration has a last row: mean and worst of all. PSNR is given as rendered, and
+with the test camera's fitted colours where its own are unknown. Offset errors are those of the
 training cameras (their mean, and the largest of any camera) and of the first test camera, in frames. Minutes cover
 everything from decoding to the report, memory is the process's largest, rendering is that of a test frame as evaluation
 does it. A run of the same name in ``--logdir`` is replaced.
@@ -39,6 +44,7 @@ class Column:
 
 COLUMNS = (
     Column("PSNR", "psnr", 2, min),
+    Column("with fitted colours", "psnr_colours", 2, min),
     Column("SSIM", "ssim", 3, min),
     Column("offset error (frames)", "offset", 3),
     Column("largest", "largest_offset", 3),
@@ -53,35 +59,53 @@ def main() -> int:
     """Train, measure and print; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", nargs="+", type=Path, help="configurations to compare")
-    parser.add_argument("--datadir", required=True, action="append", type=Path, help="folder of a scene; repeat it")
+    parser.add_argument("--datadir", default=[], action="append", type=Path, help="folder of a scene; repeat it")
+    parser.add_argument("--rig", default=[], action="append", type=Path, help="folder of a rig's scene; repeat it")
     parser.add_argument("--seeds", type=int, default=1, help="train with seeds 0 to this less 1 (default: 1)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the steps, one seed, few test frames")
     parser.add_argument("--logdir", type=Path, default=Path("runs/compare"), help="folder of the runs")
     parser.add_argument(
         "--option", action="append", default=[], help="an option for all of them, as --option=--steps=9"
     )
     arguments = parser.parse_args()
-    if arguments.seeds < 1:
+    if not arguments.datadir and not arguments.rig:
+        parser.error("give a scene: --datadir or --rig")
+    seeds = range(1 if arguments.quick else arguments.seeds)
+    if not seeds:
         parser.error("--seeds must be at least 1")
-    runs = {
-        (scene, config, seed): run_options(config, scene, arguments.logdir, seed, arguments.option)
-        for scene in arguments.datadir
-        for config in arguments.configs
-        for seed in range(arguments.seeds)
-    }
-    for options in runs.values():
-        parse(options)  # a wrong option is told before anything runs
+    rows = [(scene, config) for scene in arguments.datadir for config in arguments.configs]
+    rows += [(scene, for_rigs(config)) for scene in arguments.rig for config in arguments.configs]
+    runs = {}
+    for scene, config in rows:
+        for seed in seeds:
+            options = run_options(config, scene, arguments.logdir, seed, arguments.option)
+            # A wrong option is told before anything runs.
+            steps = parse(options).training.steps
+            runs[scene, config, seed] = [*options, *shortened(steps)] if arguments.quick else options
     print(markdown("scene", "configuration", *(column.heading for column in COLUMNS)))
     print("|---" * (len(COLUMNS) + 2) + "|")
-    measured: dict[Path, list[dict]] = {config: [] for config in arguments.configs}
-    for scene in arguments.datadir:
-        for config in arguments.configs:
-            figures = [measure(runs[scene, config, seed]) for seed in range(arguments.seeds)]
-            measured[config] += figures
-            print(markdown(scene.name, label(config), *summary(figures)), flush=True)
-    if len(arguments.datadir) > 1:
-        for config, figures in measured.items():
-            print(markdown("all", label(config), *summary(figures)))
+    measured: dict[Path, list[list[dict]]] = {config: [] for _, config in rows}
+    for scene, config in rows:
+        figures = [measure(runs[scene, config, seed]) for seed in seeds]
+        measured[config].append(figures)
+        print(markdown(scene.name, label(config), *summary(figures)), flush=True)
+    for config, scenes in measured.items():
+        if len(scenes) > 1:
+            print(markdown("all", label(config), *summary([record for figures in scenes for record in figures])))
     return 0
+
+
+def for_rigs(config: Path) -> Path:
+    """The configuration for rigs beside another; raises UserError where there is none."""
+    found = config.with_name(config.name.replace("demo", "rig"))
+    if not found.is_file():
+        raise UserError(f"{found}: no such file; --rig takes the configuration for rigs beside {config}")
+    return found
+
+
+def shortened(steps: int) -> list[str]:
+    """Options that make a quick run of one of so many steps."""
+    return [f"--steps={max(1, steps // 10)}", "--test-frames=4", "--render-frames=2", "--image-every=0"]
 
 
 def markdown(*cells: str) -> str:
@@ -125,7 +149,8 @@ def measure(options: list[str]) -> dict[str, float]:
     if os.waitstatus_to_exitcode(status) != 0:
         raise UserError(f"{folder.name}: training failed")
     metrics = json.loads((folder / "metrics.json").read_text())
-    figures = {name: metrics["mean"][name] for name in ("psnr", "ssim")}
+    known = {name: metrics["mean"].get(name) for name in ("psnr", "psnr_colours", "ssim")}
+    figures = {name: value for name, value in known.items() if value is not None}
     figures |= {"minutes": seconds / 60, "memory": usage.ru_maxrss / 1024}
     if "offsets" in metrics:
         figures |= {"offset": metrics["offsets"]["mae_frames"], "largest_offset": metrics["offsets"]["max_frames"]}
