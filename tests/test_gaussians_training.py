@@ -76,6 +76,9 @@ def test_it_trains_fits_and_renders_at_the_command_line(tiny_scene, tmp_path):
     assert main([*arguments, *short]) == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert 5.0 < metrics["mean"]["psnr"] < 60.0
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert "gaussians" in report
+    assert f"{metrics['mean']['psnr']:.2f}" in report
     videos = sorted(path.name for path in (tmp_path / "run" / "renders").glob("*.mp4"))
     for path in (tmp_path / "run" / "renders").glob("*.mp4"):
         path.unlink()

@@ -19,6 +19,7 @@ from syncnerf.starting.given_tracks import given_tracks
 from syncnerf.starting.matching import epipolar_matches, spread, transport_matches
 from syncnerf.sync.sampson import RayTracks, ray_tracks
 from syncnerf.sync.track_files import read_tracks
+from syncnerf.sync.track_pairs import prepare_tracks
 
 OFFSETS = torch.tensor([0.0, 0.12, -0.09, 0.21], dtype=torch.float64)
 COUNT, MOVING, FRAMES = 40, 30, 40
@@ -111,6 +112,13 @@ def test_a_folder_of_files_holds_the_same(scene, tmp_path):
     parts = given_tracks(scene, tmp_path, OFFSETS, TIMES, epipolar_matches)
     torch.testing.assert_close(parts.places, whole.places)
     assert (parts.seen == whole.seen).all()
+
+
+def test_synchronisation_reads_the_same_files(scene, tmp_path):
+    path = written(tmp_path / "all.npz", arrays(scene, (0, 1, 2, 3)))
+    assert [len(tracks) for tracks in prepare_tracks(scene, path)] == [MOVING] * 4
+    with pytest.raises(UserError, match=r"should be \[T, N, 2\] and"):
+        prepare_tracks(scene, written(tmp_path / "space.npz", arrays(scene, (0, 1, 2, 3), space=True)))
 
 
 # -- matching -----------------------------------------------------------------------------------------------------
@@ -241,6 +249,16 @@ def test_a_file_that_is_not_there_is_refused_first(tiny_scene, tmp_path, capsys)
     arguments = ["train", "--backend=gaussians", f"--datadir={tiny_scene}", f"--logdir={tmp_path}"]
     assert main([*arguments, f"--tracks={tmp_path / 'none.npz'}"]) == 2
     assert capsys.readouterr().err.strip().endswith("none.npz: no such file or folder")
+
+
+def test_tracks_that_do_not_fit_end_a_training_in_one_line(tiny_scene, tmp_path, capsys):
+    own = {"cam02/points": np.full((12, 4, 3), 50.0), "cam02/visibility": np.ones((12, 4))}
+    path = written(tmp_path / "tracks.npz", own)
+    options = [f"--logdir={tmp_path / 'runs'}", "--offset-init=zero", f"--tracks={path}"]
+    assert main(["train", "--backend=gaussians", f"--datadir={tiny_scene}", *options]) == 2
+    said = capsys.readouterr().err.strip().replace("\r", "\n").splitlines()[-1]
+    assert f"{path} (cam02): does not fit the camera: 0% of its points lie in the picture" in said
+    assert not list((tmp_path / "runs").rglob("*.pt"))
 
 
 def test_without_pot_one_line_names_the_extra(scene, tmp_path, monkeypatch):

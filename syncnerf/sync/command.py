@@ -35,7 +35,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     add("--drift", action="store_true", help="give each camera's clock a rate (parts per million) as well")
     add("--audio", choices=AUDIO, default="auto", help="the videos' sound as a coarse second opinion, or off")
-    add("--tracks", type=Path, metavar="DIR", help="point tracks of any tracker, <camera>.npz each; implies tracks")
+    add(
+        "--tracks", type=Path, metavar="PATH",
+        help="point tracks of any tracker, one .npz or a folder of <camera>.npz; implies --method tracks",
+    )  # fmt: skip
     add("--plots", type=Path, metavar="DIR", help="write pictures: landscapes, timeline, simultaneous frames")
     add("--export", type=Path, metavar="DIR", help="write copies of the videos, trimmed to what all cameras filmed")
     add("--strict", action="store_true", help="fail (exit code 2) where a camera is not sure, after writing everything")

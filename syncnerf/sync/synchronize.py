@@ -59,8 +59,8 @@ def synchronize(
             stand still.
         max_offset: largest lag between two cameras that is considered, seconds; None for what the videos allow.
         drift: give each clock a rate as well as an offset; cameras that move need recordings of over four minutes.
-        tracks: folder of ``<camera>.npz`` files for the method ``tracks`` (see :func:`read_tracks`); None for
-            Lucas-Kanade tracks of the frames.
+        tracks: file, or folder of ``<camera>.npz`` files, for the method ``tracks`` (see :func:`read_tracks`); None
+            for Lucas-Kanade tracks of the frames.
         audio: ``auto``: the videos' sound, where they have any, places cameras that motion does not, and is compared
             with what motion says; ``off``: motion alone.
 
