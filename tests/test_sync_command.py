@@ -140,6 +140,11 @@ def test_too_short_for_drift(folder, tmp_path):
     assert not (tmp_path / "o.json").exists()
 
 
+def test_tracks_that_would_not_be_looked_at_are_refused(tmp_path):
+    with pytest.raises(UserError, match="looks at no tracks"):
+        run(f"--datadir={tmp_path}", "--method=epipolar", f"--tracks={tmp_path}")
+
+
 def test_strict_fails_where_a_camera_is_not_sure(folder, tmp_path, capsys, monkeypatch):
     out = tmp_path / "o.json"
     assert run(f"--datadir={folder}", f"--out={out}", "--strict") == 0

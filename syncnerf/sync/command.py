@@ -47,6 +47,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``syncnerf sync``; returns the exit code."""
+    if arguments.tracks is not None and arguments.method == "epipolar":
+        raise UserError("--method epipolar looks at no tracks: leave it out, or --tracks")
     # Tracks are in the pixels of the full images; without any, small frames are all that is needed.
     scene = named_scene(arguments, max_side=WORKING_SIDE if arguments.tracks is None else None)
     result = synchronize(
