@@ -131,11 +131,10 @@ class HeldOutOptimizer:
 
     def _grid_then_gauss_newton(self, index: int, pixels: CameraPixels, known: tuple[float, float] | None) -> OffsetFit:
         camera = self.scene.cameras[index]
-        reach, spacing = self.config.test_range or camera.duration / 2, 1.0 / camera.fps
-        middle, error = known or (0.0, math.inf)
-        reach = min(reach, max(KNOWN_ERRORS * error, KNOWN_FRAMES * spacing))
-        count = int(reach / spacing + 1e-6)  # 0.6 s are 6 frames of 0.1 s, whatever floats say
-        grid = middle + torch.arange(-count, count + 1, dtype=torch.float64) * spacing
+        spacing, (middle, first, last) = 1.0 / camera.fps, self._searched(index, known)
+        # 0.6 s are 6 frames of 0.1 s, whatever floats say.
+        before, after = (int((end - middle) / spacing + math.copysign(1e-6, end - middle)) for end in (first, last))
+        grid = middle + torch.arange(before, after + 1, dtype=torch.float64) * spacing
         coarse = pixels.fewer(self.config.test_pixels)
         blocks = tqdm(grid.split(self.synced.backend.times_at_once), desc="searching offset", leave=False)
         errors = torch.cat([self._errors(coarse, block) for block in blocks])
@@ -147,14 +146,26 @@ class HeldOutOptimizer:
         if self.synced.colours.learned:
             self._fit_colours(seen, seen.moments(start))
         fit = gauss_newton(self.synced, seen, start, spacing, self.config.test_steps)
-        reason = self._why_undetermined(fit, seen, (middle - reach, middle + reach)) or self._rival(
-            fit, pixels, grid, errors
-        )
+        reason = self._why_undetermined(fit, seen, (first, last)) or self._rival(fit, pixels, grid, errors)
         if reason:
             return self._undetermined(index, known, grid, errors, reason)
         if known is not None:
             fit = combined(fit, *known, camera.name)
         return OffsetFit.of(index, fit, camera.frame_times, grid, errors)
+
+    def _searched(self, index: int, known: tuple[float, float] | None) -> tuple[float, float, float]:
+        """Where a camera's offset is sought: a candidate, the first offset and the last, seconds."""
+        camera = self.scene.cameras[index]
+        reach = self.config.test_range or camera.duration / 2
+        if known is not None:
+            middle, error = known
+            reach = min(reach, max(KNOWN_ERRORS * error, KNOWN_FRAMES / camera.fps))
+            return middle, middle - reach, middle + reach
+        prior, start = self.synced.clock.prior, 0.0
+        # A start without errors, as of a file, may lie further away than half the video.
+        if not self.config.test_range and prior.offset_of(index, self.synced.clock.reference) is None:
+            start = float(prior.values[index, 0])
+        return 0.0, min(0.0, start) - reach, max(0.0, start) + reach
 
     def _why_undetermined(self, fit: ClockFit, pixels: CameraPixels, limits: tuple[float, float]) -> str:
         """Why a fit should not be believed; empty if it may be. Its own error counts where it ends at a limit."""

@@ -67,6 +67,16 @@ def test_a_start_ten_frames_away_does_not_matter(tmp_path):
         assert found.seconds == pytest.approx(1.04, abs=3e-4)
 
 
+def test_a_start_beyond_half_the_video_is_searched_too(tmp_path):
+    """As a file of offsets has it for a late camera; it need not be right."""
+    scene = wave_scene(tmp_path, [1.23, 0.0, 0.9], frame_count=20)
+    found = fit(scene, synced_waves(scene, initial=[0.0, 0.0, 0.9]))
+    assert "raise --test-range" in found.reason or found.stderr == float("inf")
+    found = fit(scene, synced_waves(scene, initial=[1.5, 0.0, 0.9]))
+    assert found.seconds == pytest.approx(1.23, abs=3e-4)
+    assert (found.grid.min(), found.grid.max()) == pytest.approx((-0.9, 2.4))
+
+
 def test_range_option_bounds_the_search_and_includes_its_end(tmp_path):
     scene = wave_scene(tmp_path, [0.6, 0.0, 0.3], frame_count=20)
     found = fit(scene, synced_waves(scene, initial=[0.0, 0.0, 0.3]), test_range=0.6)
