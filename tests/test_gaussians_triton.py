@@ -9,6 +9,8 @@ import pytest
 import torch
 from gaussian_scenes import MOMENTS, assert_alike, leaves, single, some_gaussians, some_motion, view
 from test_gaussians_backend import asked, backend
+from test_gaussians_training import SMALL
+from test_training_resume import make_trainer
 
 from syncnerf.backend import Execution
 from syncnerf.encodings.engines import missing
@@ -84,6 +86,19 @@ def test_a_backend_answers_alike_with_either_engine():
     for plain, fast in zip(*answers, strict=True):
         assert float(plain.abs().max()) > 0.0
         torch.testing.assert_close(fast, plain, rtol=0, atol=1e-4 * float(plain.abs().max()))
+
+
+@pytest.mark.slow
+def test_a_training_step_is_the_same_on_either_engine(tiny_scene, tmp_path):
+    """From the option to the kernels, and through the relocation."""
+    losses = {}
+    for engine in ("torch", "triton"):
+        arguments = [f"--datadir={tiny_scene}", *SMALL, "--gaussians=40", "--lr=1e-3", f"--engine={engine}"]
+        trainer = make_trainer([*arguments, f"--device={DEVICE}", "--batch-size=1024"], tmp_path / engine)
+        assert trainer.synced.backend.execution.engine == engine
+        losses[engine] = [trainer.train_step()[0]["photometric"].item() for _ in range(6)]
+    assert losses["triton"] == pytest.approx(losses["torch"], rel=1e-3)
+    assert len(set(losses["torch"])) == 6
 
 
 @pytest.mark.skipif(missing("gsplat", torch.device(DEVICE)) is not None, reason="gsplat's kernels are not here")
