@@ -1,10 +1,11 @@
 """Time the rasteriser of Gaussians: frames, and forward with backward passes, of a scaffold's moving Gaussians.
 
     python tools/benchmark_gaussians.py
+    python tools/benchmark_gaussians.py --engine triton --gaussians 200000 --sizes 512 1024
 
-Prints a table of milliseconds, the least and the median over repetitions, as processor time of one thread. The scene is
-made up: an ellipsoid's surface that fills two fifths of the picture, covered with ellipsoids of many sizes and
-opacities, each carried by four of 200 nodes.
+Prints a table of milliseconds, the least and the median over repetitions, as processor time of one thread; of other
+engines than torch, as time until the GPU is done. The scene is made up: an ellipsoid's surface that fills two fifths of
+the picture, covered with ellipsoids of many sizes and opacities, each carried by four of 200 nodes.
 """
 
 import argparse
@@ -17,10 +18,14 @@ from dataclasses import replace
 
 import torch
 
+from syncnerf.cli import report_user_errors
+from syncnerf.encodings.engines import choose_engine
+from syncnerf.job import choose_device
 from syncnerf.processor import settle_processor
 from syncnerf.scene.camera import Intrinsics
 from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture, Poses, Skinning
 from syncnerf_gaussians.raster import rasterise, rasterise_rates
+from syncnerf_gaussians.spec import SPEC
 
 NODES, RESTS = 200, 12
 
@@ -33,32 +38,46 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--degree", type=int, default=1, help="of the spherical harmonics (default 1)")
     parser.add_argument("--scale", type=float, default=0.02, help="median standard deviation, radius 1 (default 0.02)")
     parser.add_argument("--repetitions", type=int, default=50, help="of each measurement (default 50)")
+    parser.add_argument("--engine", default="torch", help="what draws: torch (default), triton or gsplat")
     own = parser.parse_args(arguments)
+    device = choose_device("cpu" if own.engine == "torch" else "auto")
+    choose_engine(own.engine, device, SPEC.engines)
     settle_processor()
     torch.set_num_threads(1)
     gaussians = shell(own.gaussians, own.scale, own.degree)
-    motion = carried(gaussians)
+    motion = moved_to(device, carried(gaussians))
+    gaussians = moved_to(device, gaussians)
     print(f"{own.gaussians} Gaussians, {NODES} nodes, harmonics of degree {own.degree}; milliseconds, least (median)")
     print(f"{'pixels':>8} {'frame':>16} {'with slopes':>16} {'forward':>16} {'and backward':>16}")
     for size in own.sizes:
-        columns = measure(gaussians, motion, view(size), own.repetitions)
+        columns = measure(gaussians, motion, view(size), own.repetitions, own.engine)
         print(f"{size:>8} " + " ".join(f"{min(c):7.2f} ({statistics.median(c):6.2f})" for c in columns))
     return 0
 
 
-def measure(gaussians: Gaussians, motion: Motion, seen: PinholePicture, repetitions: int) -> list[list[float]]:
+def measure(
+    gaussians: Gaussians, motion: Motion, seen: PinholePicture, repetitions: int, engine: str
+) -> list[list[float]]:
     """Milliseconds of frames with depth, frames with derivatives by time, forward passes, and both passes."""
+    device = gaussians.means.device
 
     def step() -> list[float]:
-        start = time.process_time()
-        rgb = rasterise(gaussians, [seen], motion, with_depth=False).rgb
-        middle = time.process_time()
+        start = now(device)
+        rgb = rasterise(gaussians, [seen], motion, False, engine).rgb
+        middle = now(device)
         rgb.backward(torch.ones_like(rgb))
-        return [1e3 * (middle - start), 1e3 * (time.process_time() - start)]
+        return [middle - start, now(device) - start]
+
+    def timed(action: Callable, *more) -> list[float]:
+        moments = []
+        for _ in range(repetitions):
+            start = now(device)
+            action(gaussians, [seen], motion, *more)
+            moments.append(now(device) - start)
+        return moments
 
     with torch.no_grad():
-        frames = [timed(lambda: rasterise(gaussians, [seen], motion)) for _ in range(repetitions)]
-        slopes = [timed(lambda: rasterise_rates(gaussians, [seen], motion)) for _ in range(repetitions)]
+        frames, slopes = timed(rasterise, True, engine), timed(rasterise_rates, engine)
     leaves = [*vars(gaussians).values(), motion.skinning.poses.positions, motion.skinning.poses.quaternions]
     for tensor in leaves:
         tensor.requires_grad_()
@@ -66,11 +85,19 @@ def measure(gaussians: Gaussians, motion: Motion, seen: PinholePicture, repetiti
     return [frames, slopes, list(forward), list(both)]
 
 
-def timed(action: Callable[[], object]) -> float:
-    """Milliseconds of processor time that something takes."""
-    start = time.process_time()
-    action()
-    return 1e3 * (time.process_time() - start)
+def now(device: torch.device) -> float:
+    """Milliseconds of this process's own time, or of the clock when a GPU has done what it was asked for."""
+    if device.type == "cpu":
+        return 1e3 * time.process_time()
+    torch.cuda.synchronize()
+    return 1e3 * time.perf_counter()
+
+
+def moved_to(device: torch.device, thing):
+    """A dataclass with all its tensors on a device."""
+    if isinstance(thing, torch.Tensor):
+        return thing.to(device)
+    return None if thing is None else type(thing)(*(moved_to(device, value) for value in vars(thing).values()))
 
 
 def shell(count: int, scale: float, degree: int) -> Gaussians:
@@ -117,4 +144,4 @@ def view(size: int) -> PinholePicture:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report_user_errors(main))
