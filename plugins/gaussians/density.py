@@ -8,13 +8,16 @@ from __future__ import annotations
 from math import comb
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 MOST_COPIES = 51
 """Gaussians that one is split into at most."""
 
 
-def shared(opacities: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
+def shared(
+    opacities: Float[Tensor, " K"], copies: Int64[Tensor, " K"]
+) -> tuple[Float[Tensor, " K"], Float[Tensor, " K"]]:
     """Opacities and factors on the scales with which ``copies`` Gaussians in one place look like one (equation 9).
 
     Args:
@@ -32,7 +35,9 @@ def shared(opacities: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
     return each.to(opacities.dtype), (opacities / sums).to(opacities.dtype)
 
 
-def relocation(idle: Tensor, wanted: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def relocation(
+    idle: Bool[Tensor, " N"], wanted: Float[Tensor, " N"], generator: torch.Generator
+) -> tuple[Int64[Tensor, " K"], Int64[Tensor, " K"]]:
     """Which Gaussians move, and to which others.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from syncnerf_gaussians.gaussians import Drift
@@ -30,7 +31,7 @@ class Lives(nn.Module):
         self.register_buffer("rests", torch.zeros(count, dtype=torch.bool))
 
     @torch.no_grad()
-    def put(self, times: Tensor, velocities: Tensor) -> None:
+    def put(self, times: Float64[Tensor, " N"], velocities: Float[Tensor, "N 3"]) -> None:
         """Begin at times (float64 [N], NaN for what rests and is always there) with velocities [N, 3]."""
         self.rests.copy_(times.isnan())
         self.centres.copy_(times.nan_to_num(0.0))

@@ -1,6 +1,7 @@
 """What pictures are compared by."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -12,7 +13,7 @@ LIGHT, CONTRAST = 0.01**2, 0.03**2
 """Constants of the structural similarity, of colours in [0, 1]."""
 
 
-def dissimilarity(rendered: Tensor, truth: Tensor) -> Tensor:
+def dissimilarity(rendered: Float[Tensor, "B H W 3"], truth: Float[Tensor, "B H W 3"]) -> Float[Tensor, ""]:
     """One minus the mean structural similarity (Wang et al. 2004) of pictures [B, H, W, 3].
 
     Windows are flat and lie within the pictures; they overlap by half.

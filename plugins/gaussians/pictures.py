@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from syncnerf.questions import Rendering, ViewQuestion
@@ -15,7 +16,7 @@ from syncnerf_gaussians.gaussians import Gaussians, PinholePicture
 from syncnerf_gaussians.raster import Raster
 
 
-def at_moments(question: ViewQuestion) -> tuple[list[PinholePicture], Tensor]:
+def at_moments(question: ViewQuestion) -> tuple[list[PinholePicture], Float64[Tensor, " V"]]:
     """One view as pictures that are each taken at one moment: itself, or its rows; and their moments [V]."""
     views = question.views
     size = views.intrinsics[0].tolist()
@@ -30,7 +31,7 @@ def at_moments(question: ViewQuestion) -> tuple[list[PinholePicture], Tensor]:
     return whole.bands(1), question.row_times()[0]
 
 
-def before(raster: Raster, background: Tensor, far: Tensor | float) -> Rendering:
+def before(raster: Raster, background: Float[Tensor, "*P 3"], far: Float[Tensor, "*P"] | float) -> Rendering:
     """P pixels before a background [P, 3] or [3], which is ``far`` away (a number, or of each pixel [P])."""
     behind = 1.0 - raster.accumulation
     depth = None if raster.depth is None else raster.depth + behind * far
@@ -43,8 +44,8 @@ def as_views(rendering: Rendering, views: Views) -> Rendering:
 
 
 def before_slopes(
-    gaussians: Gaussians, draw: Callable[[Gaussians], tuple[Raster, Tensor]], background: Tensor
-) -> tuple[Raster, Tensor]:
+    gaussians: Gaussians, draw: Callable[[Gaussians], tuple[Raster, Tensor]], background: Float[Tensor, "*P 3"]
+) -> tuple[Raster, Float[Tensor, "N 3"]]:
     """What is drawn of Gaussians, and the derivatives by time of colours before a background.
 
     Args:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.scene.rays import Rays
@@ -28,9 +29,9 @@ class Raster(NamedTuple):
         depth: sum of weight times distance along the ray, no gradient, shape [P]; None where it was not asked for.
     """
 
-    rgb: Tensor
-    accumulation: Tensor
-    depth: Tensor | None
+    rgb: Float[Tensor, "P 3"]
+    accumulation: Float[Tensor, " P"]
+    depth: Float[Tensor, " P"] | None
 
 
 class Influence(NamedTuple):
@@ -41,8 +42,8 @@ class Influence(NamedTuple):
         errors: the same, each pixel counted with its error, shape [N].
     """
 
-    weights: Tensor
-    errors: Tensor
+    weights: Float[Tensor, " N"]
+    errors: Float[Tensor, " N"]
 
 
 def rasterise(

@@ -1,10 +1,11 @@
 """Quaternions (w, x, y, z) as rotations."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
-def rotation_matrices(quaternions: Tensor) -> Tensor:
+def rotation_matrices(quaternions: Float[Tensor, "*N 4"]) -> Float[Tensor, "*N 3 3"]:
     """Rotation matrices [..., 3, 3] of unit quaternions [..., 4]."""
     w, x, y, z = quaternions.unbind(-1)
     rows = [
@@ -15,7 +16,7 @@ def rotation_matrices(quaternions: Tensor) -> Tensor:
     return torch.stack(rows, dim=-1).reshape(*quaternions.shape[:-1], 3, 3)
 
 
-def product(first: Tensor, second: Tensor) -> Tensor:
+def product(first: Float[Tensor, "*#N 4"], second: Float[Tensor, "*#N 4"]) -> Float[Tensor, "*M 4"]:
     """The rotation ``second`` followed by ``first``, quaternions [..., 4]."""
     a, b, c, d = first.unbind(-1)
     e, f, g, h = second.unbind(-1)
@@ -24,6 +25,6 @@ def product(first: Tensor, second: Tensor) -> Tensor:
     return torch.stack(parts, dim=-1)
 
 
-def inverse(quaternions: Tensor) -> Tensor:
+def inverse(quaternions: Float[Tensor, "*N 4"]) -> Float[Tensor, "*N 4"]:
     """The opposite rotations of unit quaternions [..., 4]."""
     return quaternions * quaternions.new_tensor([1.0, -1.0, -1.0, -1.0])

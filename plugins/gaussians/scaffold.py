@@ -7,6 +7,7 @@ al., CVPR 2025), in continuous time: the cameras' offsets get their gradients th
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from syncnerf_gaussians import splines
@@ -37,7 +38,7 @@ class Scaffold(nn.Module):
         spacing: distance between neighbouring nodes: the reach at first of what each carries.
     """
 
-    def __init__(self, places: Tensor, segments: int, levels: int, spacing: float):
+    def __init__(self, places: Float[Tensor, "M 3"], segments: int, levels: int, spacing: float):
         super().__init__()
         count, knots = len(places), segments + splines.DEGREE
         still = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(knots, count, 4)
@@ -55,17 +56,17 @@ class Scaffold(nn.Module):
     def __len__(self) -> int:
         return self.places[0].shape[1]
 
-    def knots(self) -> tuple[Tensor, Tensor]:
+    def knots(self) -> tuple[Float[Tensor, "K M 3"], Float[Tensor, "K M 4"]]:
         """Control values of the paths on the finest knots: places [K, M, 3], quaternions [K, M, 4] of any length."""
         return _summed(self.places), _summed(self.turns)
 
-    def poses(self, times: Tensor) -> Poses:
+    def poses(self, times: Float64[Tensor, " T"]) -> Poses:
         """Where the nodes are at times (float64, shape [T]), which gradients reach."""
         places, turns = self.knots()
         turns = torch.nn.functional.normalize(splines.evaluate(turns, times), dim=-1)
         return Poses(splines.evaluate(places, times), turns)
 
-    def slopes(self, times: Tensor) -> Poses:
+    def slopes(self, times: Float64[Tensor, " T"]) -> Poses:
         """How fast the places and the unit quaternions change with time at times (float64, shape [T])."""
         places, turns = self.knots()
         raw, slope = splines.evaluate(turns, times), splines.slopes(turns, times)
@@ -93,7 +94,9 @@ class Scaffold(nn.Module):
         self.closeness.copy_(torch.exp(-0.5 * (nearest.values / (2.0 * self.spacing)).square()))
 
     @torch.no_grad()
-    def carriers(self, places: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+    def carriers(
+        self, places: Float[Tensor, "N 3"], times: Float64[Tensor, " N"]
+    ) -> tuple[Int64[Tensor, "N 4"], Float[Tensor, "N 4"]]:
         """Who should carry points, as if each were fixed to the node nearest to it.
 
         Args:
@@ -121,7 +124,7 @@ class Scaffold(nn.Module):
 
     # -- what holds the motion back ------------------------------------------------------------------------------
 
-    def rigidity(self, times: Tensor, later: Tensor) -> Tensor:
+    def rigidity(self, times: Float64[Tensor, " P"], later: Float64[Tensor, " P"]) -> Float[Tensor, ""]:
         """How much neighbours move against each other from one moment to another, mean over pairs of moments [P].
 
         Sorkine and Alexa's measure as MoSca has it: changes of the distance, and of the neighbour's place as the node
@@ -139,21 +142,23 @@ class Scaffold(nn.Module):
         apart = poses.positions[:, self.neighbours] - poses.positions[:, :, None]
         return torch.einsum("tmji,tmnj->tmni", rotation_matrices(poses.quaternions), apart)
 
-    def acceleration(self) -> Tensor:
+    def acceleration(self) -> Float[Tensor, ""]:
         """Mean square of the paths' second difference over the finest knots, in units of the nodes' spacing."""
         places, turns = self.knots()
         bends = [values[:-2] - 2.0 * values[1:-1] + values[2:] for values in (places / self.spacing, turns)]
         return sum(bend.square().sum(dim=-1).mean() for bend in bends)
 
 
-def carried(places: Tensor, node: Tensor, now: Poses, later: Poses) -> Tensor:
+def carried(
+    places: Float[Tensor, "N 3"], node: Int64[Tensor, " N"], now: Poses, later: Poses
+) -> Float[Tensor, "T N 3"]:
     """Where points [N, 3] at a moment (``now``, T = 1) are at T moments if one node [N] each moves them, [T, N, 3]."""
     local = places - now.positions[0, node]
     local = torch.einsum("nji,nj->ni", rotation_matrices(now.quaternions[0, node]), local)
     return later.positions[:, node] + torch.einsum("tnij,nj->tni", rotation_matrices(later.quaternions[:, node]), local)
 
 
-def spread_out(points: Tensor, count: int, first: int = 0) -> Tensor:
+def spread_out(points: Float[Tensor, "N 3"], count: int, first: int = 0) -> Int64[Tensor, " K"]:
     """Numbers of ``count`` of the points [N, 3] that lie far from each other (farthest-point sampling), int64."""
     chosen = torch.empty(min(count, len(points)), dtype=torch.int64)
     nearest = torch.full((len(points),), torch.inf, dtype=points.dtype)

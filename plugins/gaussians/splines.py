@@ -1,12 +1,13 @@
 """Uniform cubic B-splines over the field's time: smooth to the second derivative, and refined without a change."""
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 DEGREE = 3
 
 
-def evaluate(knots: Tensor, times: Tensor) -> Tensor:
+def evaluate(knots: Float[Tensor, " K *values"], times: Float64[Tensor, " T"]) -> Float[Tensor, " T *values"]:
     """Values of a spline that spans [-1, 1], continued along its tangents beyond.
 
     Its first derivative by the times is continuous, also where they leave the span; gradients reach them there too.
@@ -21,12 +22,12 @@ def evaluate(knots: Tensor, times: Tensor) -> Tensor:
     return _combined(knots, *_basis(len(knots), times, 0))
 
 
-def slopes(knots: Tensor, times: Tensor) -> Tensor:
+def slopes(knots: Float[Tensor, " K *values"], times: Float64[Tensor, " T"]) -> Float[Tensor, " T *values"]:
     """Derivatives by time of the spline that :func:`evaluate` evaluates, same arguments and shape."""
     return _combined(knots, *_basis(len(knots), times, 1))
 
 
-def refined(knots: Tensor) -> Tensor:
+def refined(knots: Float[Tensor, " K *values"]) -> Float[Tensor, " 2*K-3 *values"]:
     """The same curve with its segments halved: control values [2 K - 3, ...] (Boehm's knot insertion at every middle).
 
     Even ones are (1, 6, 1) / 8 of their neighbours, odd ones the means of two.

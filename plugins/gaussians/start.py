@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from syncnerf.scene.geometry import SceneGeometry, StartingPaths, StartingPoints
@@ -83,7 +84,9 @@ def _drawn(
     return whole, torch.cat(sizes)
 
 
-def velocities(places: Tensor, times: Tensor, paths: StartingPaths) -> Tensor:
+def velocities(
+    places: Float[Tensor, "N 3"], times: Float64[Tensor, " N"], paths: StartingPaths
+) -> Float[Tensor, "N 3"]:
     """Velocities [N, 3] of points at times, those of the tracks that pass nearest then; 0 where none is near."""
     found = torch.zeros_like(places)
     lengths = paths.times.diff()
@@ -102,7 +105,9 @@ def velocities(places: Tensor, times: Tensor, paths: StartingPaths) -> Tensor:
     return found
 
 
-def first_paths(points: StartingPoints, paths: StartingPaths, homes: Tensor, count: int) -> tuple[Poses, float]:
+def first_paths(
+    points: StartingPoints, paths: StartingPaths, homes: Float64[Tensor, " H"], count: int
+) -> tuple[Poses, float]:
     """Nodes on moving points, and the paths that tracks give them.
 
     They are spread over the points of the middlemost moment first, then, moment by moment away from it, over those

@@ -1,9 +1,10 @@
 """The field: density and colour of a space-time point, from features of planes or hash grids."""
 
 from collections.abc import Callable, Hashable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from syncnerf.encodings.fused_mlp import FusedMLP
@@ -32,16 +33,16 @@ class HybridDecoder(nn.Module):
         self.harmonics = SphericalHarmonics(engine)
         self.colour_network = FusedMLP(GEOMETRY_FEATURES + WIDTH, 3, width, 2, engine)
 
-    def density(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def density(self, features: Float[Tensor, "N F"]) -> tuple[Float[Tensor, " N"], Float[Tensor, "N G"]]:
         """Densities [N] and what the colour needs, [N, 15]."""
         output = self.density_network(features)
         return self.start * truncated_exponential(output[:, 0]), output[:, 1:]
 
-    def view(self, directions: Tensor) -> Tensor:
+    def view(self, directions: Float[Tensor, "R 3"]) -> Float[Tensor, "R V"]:
         """What a ray's colours need of its unit direction [R, 3]: spherical harmonics, [R, 16]."""
         return self.harmonics(directions)
 
-    def colour(self, geometry: Tensor, view: Tensor) -> Tensor:
+    def colour(self, geometry: Float[Tensor, "N G"], view: Float[Tensor, "N V"]) -> Float[Tensor, "N 3"]:
         """Colours in [0, 1], shape [N, 3], from geometry features [N, 15] and each sample's :meth:`view` [N, 16]."""
         return torch.sigmoid(self.colour_network(torch.cat([geometry, view], dim=-1)).float())
 
@@ -61,19 +62,20 @@ class ExplicitDecoder(nn.Module):
         self.density_weights = nn.Linear(features, 1, bias=False)
         self.basis_network = mlp(3, 3 * features, width, hidden_layers=2, bias=True)
 
-    def density(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def density(self, features: Float[Tensor, "N F"]) -> tuple[Float[Tensor, " N"], Float[Tensor, "N G"]]:
         """Densities [N] and what the colour needs, the features themselves."""
         return self.start * truncated_exponential(self.density_weights(features)[:, 0]), features
 
-    def view(self, directions: Tensor) -> Tensor:
+    def view(self, directions: Float[Tensor, "R 3"]) -> Float[Tensor, "R V"]:
         """What a ray's colours need of its unit direction [R, 3]: the colour basis, [R, 3 * features]."""
         return self.basis_network(directions)
 
-    def colour(self, geometry: Tensor, view: Tensor) -> Tensor:
+    def colour(self, geometry: Float[Tensor, "N G"], view: Float[Tensor, "N V"]) -> Float[Tensor, "N 3"]:
         """Colours in [0, 1], shape [N, 3], from features [N, F] and each sample's :meth:`view` [N, 3 F]."""
         return torch.sigmoid((view.reshape(len(view), 3, -1) * geometry[:, None]).sum(dim=-1))
 
 
+@runtime_checkable
 class Features(Protocol):
     """What a field looks points up in: :class:`PlaneGrid` or :class:`MaskedHashGrid`, which say more."""
 
@@ -98,11 +100,15 @@ class Field(nn.Module):
         self.features = features
         self.decoder = decoder
 
-    def density(self, points: Tensor, times: Tensor, static: bool = False) -> tuple[Tensor, Tensor]:
+    def density(
+        self, points: Float[Tensor, "N 3"], times: Float[Tensor, " N"], static: bool = False
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N G"]]:
         """Densities [N] and what the colour needs, at points in [-1, 1]^3 [N, 3] and times in [-1, 1] [N]."""
         return self.decoder.density(self.features(points, times, static))
 
-    def colour(self, geometry: Tensor, directions: Tensor, selection: Selection) -> Tensor:
+    def colour(
+        self, geometry: Float[Tensor, "M G"], directions: Float[Tensor, "N 3"], selection: Selection
+    ) -> Float[Tensor, "M 3"]:
         """Colours in [0, 1], shape [M, 3].
 
         Args:
@@ -121,6 +127,6 @@ class DensityField(nn.Module):
         self.features, self.start = features, start
         self.network = FusedMLP(features.width, 1, 64, 1, engine)
 
-    def forward(self, points: Tensor, times: Tensor) -> Tensor:
+    def forward(self, points: Float[Tensor, "N 3"], times: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
         """Densities, shape [N], at points in [-1, 1]^3 [N, 3] and times in [-1, 1] [N]."""
         return self.start * truncated_exponential(self.network(self.features(points, times))[:, 0])

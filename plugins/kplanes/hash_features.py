@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from syncnerf.encodings.hash_grid import HashGrid
@@ -79,7 +80,9 @@ class MaskedHashGrid(nn.Module):
         self.register_buffer("level_weights", torch.ones(self.width), persistent=False)
         self.blurred = False
 
-    def forward(self, points: Tensor, times: Tensor, static: bool = False) -> Tensor:
+    def forward(
+        self, points: Float[Tensor, "N 3"], times: Float[Tensor, " N"], static: bool = False
+    ) -> Float[Tensor, "N width"]:
         """Features of points, shape [N, width].
 
         Args:
@@ -119,11 +122,11 @@ class MaskedHashGrid(nn.Module):
         """Losses of the grids by the name of their weight."""
         return {"static": self.distance_from_static, "decay": self.mean_square}
 
-    def distance_from_static(self) -> Tensor:
+    def distance_from_static(self) -> Float[Tensor, ""]:
         """Mean of ``-log m`` over the mask's entries, each alone: 0 where all is static."""
         return torch.nn.functional.softplus(-self.mask.table).mean()
 
-    def mean_square(self) -> Tensor:
+    def mean_square(self) -> Float[Tensor, ""]:
         """Mean square of each level's entries, summed over levels, static and dynamic (Zip-NeRF, section 4.3)."""
         total = self.static.table.new_zeros(())
         for grid in (self.static, self.dynamic):

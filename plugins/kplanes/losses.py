@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.questions import Rendering
@@ -13,7 +14,11 @@ from syncnerf_kplanes.proposal import distortion_loss, histogram_loss
 
 
 def ray_losses(
-    config: LossesConfig, rendering: Rendering, truth: Tensor, trains_proposals: bool, longest: float | None
+    config: LossesConfig,
+    rendering: Rendering,
+    truth: Float[Tensor, "N 3"],
+    trains_proposals: bool,
+    longest: float | None,
 ) -> dict[str, Tensor]:
     """Photometric loss and those of the samples along rays, weighted (K-Planes, section 3.4 and appendix).
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.rendering.compositing import composite, render_weights
@@ -20,8 +21,8 @@ STEPS_AT_ONCE = 16
 
 
 def sample_points(
-    space: FieldSpace, rays: Rays, native: Tensor, samples: RaySamples, selection: Selection
-) -> tuple[Tensor, Tensor]:
+    space: FieldSpace, rays: Rays, native: Float[Tensor, " N"], samples: RaySamples, selection: Selection
+) -> tuple[Float[Tensor, "M 3"], Float[Tensor, " M"]]:
     """Field coordinates [M, 3] and times [M] of the selected samples of N rays at the times ``native`` [N]."""
     along = selection.take(samples.middles)[:, None] * selection.of_rays(rays.directions)
     return space.normalize(selection.of_rays(rays.origins) + along), selection.of_rays(native)
@@ -42,9 +43,9 @@ class Shader:
         self.near_radius = near_radius
 
     def shade(
-        self, rays: Rays, warped: Rays, native: Tensor, samples: RaySamples, selection: Selection | None,
-        background: Tensor, static: bool = False,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        self, rays: Rays, warped: Rays, native: Float[Tensor, " N"], samples: RaySamples, selection: Selection | None,
+        background: Float[Tensor, "N 3"], static: bool = False,
+    ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, " N"], Float[Tensor, "N S"]]:  # fmt: skip
         """Colours [N, 3], depths [N] and weights [N, S].
 
         Args:

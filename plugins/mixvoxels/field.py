@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from syncnerf.encodings.mlp import mlp
@@ -33,11 +34,11 @@ class VoxelField(nn.Module):
         relative = start / self.scale
         self.shift = relative + math.log(-math.expm1(-relative))
 
-    def activate(self, raw: Tensor) -> Tensor:
+    def activate(self, raw: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Densities from raw values: a shifted softplus (TensoRF, section 5)."""
         return self.scale * nn.functional.softplus(raw + self.shift)
 
-    def appearance(self, points: Tensor, directions: Tensor) -> Tensor:
+    def appearance(self, points: Float[Tensor, "M 3"], directions: Float[Tensor, "M 3"]) -> Float[Tensor, "M F"]:
         """Input of the colour decoder at points [M, 3] seen along unit directions [M, 3]."""
         return torch.cat([self.basis(self.appearance_grid(points)), spherical_harmonics(directions)], dim=-1)
 
@@ -50,11 +51,11 @@ class StaticField(VoxelField):
         inputs = config.appearance_features + WIDTH
         self.colour_decoder = mlp(inputs, 3, config.hidden_width, hidden_layers=2, bias=True)
 
-    def density(self, points: Tensor) -> Tensor:
+    def density(self, points: Float[Tensor, "M 3"]) -> Float[Tensor, " M"]:
         """Densities [M] at points [M, 3] in [-1, 1]^3."""
         return self.activate(self.density_grid(points).sum(dim=-1))
 
-    def colour(self, points: Tensor, directions: Tensor) -> Tensor:
+    def colour(self, points: Float[Tensor, "M 3"], directions: Float[Tensor, "M 3"]) -> Float[Tensor, "M 3"]:
         """Colours [M, 3] in [0, 1] at points seen along unit directions [M, 3]."""
         return torch.sigmoid(self.colour_decoder(self.appearance(points, directions)))
 
@@ -73,12 +74,20 @@ class DynamicField(VoxelField):
         inputs = config.appearance_features + WIDTH
         self.colour_decoder = mlp(inputs, 3 * self.width, hidden, hidden_layers=1, bias=True)
 
-    def density(self, points: Tensor, rays: Tensor, series: TimeSeries) -> Tensor:
+    def density(
+        self, points: Float[Tensor, "M 3"], rays: Int64[Tensor, " M"], series: TimeSeries
+    ) -> Float[Tensor, "M T"]:
         """Densities [M, T] of points [M, 3] of rays [M] at the moments of the series."""
         vectors = self.density_decoder(self.density_grid(points))
         return self.activate(series.products(vectors[:, None], rays)[:, 0])
 
-    def colour(self, points: Tensor, directions: Tensor, rays: Tensor, series: TimeSeries) -> Tensor:
+    def colour(
+        self,
+        points: Float[Tensor, "M 3"],
+        directions: Float[Tensor, "M 3"],
+        rays: Int64[Tensor, " M"],
+        series: TimeSeries,
+    ) -> Float[Tensor, "M 3 T"]:
         """Colours [M, 3, T] in [0, 1] of points seen along unit directions [M, 3] at the moments of the series."""
         vectors = self.colour_decoder(self.appearance(points, directions))
         return torch.sigmoid(series.products(vectors.reshape(-1, 3, self.width), rays))
@@ -92,6 +101,6 @@ class VariationField(nn.Module):
         self.grid = VMGrid(resolution, whole_numbers(config, "variation_ranks"))
         self.bias = nn.Parameter(torch.tensor(4.0))
 
-    def forward(self, points: Tensor) -> Tensor:
+    def forward(self, points: Float[Tensor, "M 3"]) -> Float[Tensor, " M"]:
         """Logits [M] of the chance, at points [M, 3] in [-1, 1]^3."""
         return self.grid(points).sum(dim=-1) + self.bias

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.rendering.starting import near_factors, scale_gradient
@@ -26,13 +27,13 @@ class Mixture:
         dynamic_samples: number of samples at which the dynamic field was asked.
     """
 
-    static_rgb: Tensor
-    static_weights: Tensor
-    rgb: Tensor
-    dynamic_rgb: Tensor
-    accumulation: Tensor
-    dynamic_accumulation: Tensor
-    depth: Tensor
+    static_rgb: Float[Tensor, "N 3"]
+    static_weights: Float[Tensor, " M"]
+    rgb: Float[Tensor, "N T 3"]
+    dynamic_rgb: Float[Tensor, "N T 3"]
+    accumulation: Float[Tensor, "N T"]
+    dynamic_accumulation: Float[Tensor, "N T"]
+    depth: Float[Tensor, "N T"]
     dynamic_samples: int
 
 
@@ -48,7 +49,7 @@ class Mixer:
     """
 
     def __init__(
-        self, static: StaticField, dynamic: DynamicField, background: Tensor, colour_threshold: float,
+        self, static: StaticField, dynamic: DynamicField, background: Float[Tensor, "*N 3"], colour_threshold: float,
         near_radius: float = 0.0,
     ):  # fmt: skip
         self.static, self.dynamic, self.background = static, dynamic, background
@@ -95,7 +96,9 @@ class Mixer:
         still_rgb = shown.add_up(weights.index_select(0, still)[:, None] * behind[..., None]).transpose(1, 2)
         rays = chosen_rays.nonzero()[:, 0]
 
-        def at_all_moments(constant: Tensor, changing: Tensor) -> Tensor:
+        def at_all_moments(
+            constant: Float[Tensor, " N *C"], changing: Float[Tensor, "N T *C"]
+        ) -> Float[Tensor, "N T *C"]:
             everywhere = constant[:, None].expand(-1, series.length, *constant.shape[1:])
             return everywhere.index_copy(0, rays, changing.index_select(0, rays))
 

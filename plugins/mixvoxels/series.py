@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 
@@ -18,10 +19,10 @@ class PackedSamples:
         ray_count: N.
     """
 
-    rays: Tensor
-    points: Tensor
-    distances: Tensor
-    lengths: Tensor
+    rays: Int64[Tensor, " M"]
+    points: Float[Tensor, "M 3"]
+    distances: Float[Tensor, " M"]
+    lengths: Float[Tensor, " M"]
     ray_count: int
 
     def __len__(self) -> int:
@@ -32,7 +33,7 @@ class PackedSamples:
         parts = (value.index_select(0, chosen) for value in (self.rays, self.points, self.distances, self.lengths))
         return PackedSamples(*parts, self.ray_count)
 
-    def weights(self, densities: Tensor) -> Tensor:
+    def weights(self, densities: Float[Tensor, "M T"]) -> Float[Tensor, "M T"]:
         """Rendering weights (NeRF, equation 3) at T moments.
 
         Args:
@@ -50,6 +51,6 @@ class PackedSamples:
         light = torch.exp(-(before - before.index_select(0, first)).float())
         return light * -torch.expm1(-depth)
 
-    def add_up(self, values: Tensor) -> Tensor:
+    def add_up(self, values: Float[Tensor, " M *values"]) -> Float[Tensor, " N *values"]:
         """Sums over the samples of each ray: values [M, ...] to [N, ...]."""
         return values.new_zeros(self.ray_count, *values.shape[1:]).index_add(0, self.rays, values)

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from syncnerf.encodings.mlp import mlp
@@ -31,7 +32,7 @@ class TimeNetwork(nn.Module):
         """
         self.sharpness = octaves
 
-    def forward(self, times: Tensor) -> Tensor:
+    def forward(self, times: Float64[Tensor, "*T"]) -> Float[Tensor, "*T width"]:
         """Queries of unit length, float32, shape [..., width], of times in [0, 1] over the video, float64 [...].
 
         Times outside are answered as well: the encoding goes on beyond both ends.
@@ -61,7 +62,7 @@ class TimeLatents(nn.Module):
     def set_sharpness(self, octaves: float) -> None:
         """Nothing to sharpen: every frame has a vector of its own."""
 
-    def forward(self, times: Tensor) -> Tensor:
+    def forward(self, times: Float64[Tensor, "*T"]) -> Float[Tensor, "*T width"]:
         """Queries of unit length, float32, shape [..., width], of times in [0, 1] over the video, float64 [...]."""
         last = len(self.latents) - 1
         place = (times * last).clamp(0.0, float(last))
@@ -85,7 +86,7 @@ class TimeSeries:
         times: moments in [0, 1] over the video, float64, shape [N, T].
     """
 
-    def __init__(self, query: TimeNetwork | TimeLatents, times: Tensor):
+    def __init__(self, query: TimeNetwork | TimeLatents, times: Float64[Tensor, "*T"]):
         self.length = times.shape[1]
         if self.length == 1 and times.requires_grad:
             self.row_of_ray = torch.arange(len(times), device=times.device)
@@ -98,7 +99,7 @@ class TimeSeries:
             rows = mean + (shared - mean.detach())
         self.queries = query(rows)
 
-    def products(self, vectors: Tensor, rays: Tensor) -> Tensor:
+    def products(self, vectors: Float[Tensor, "M C width"], rays: Int64[Tensor, " M"]) -> Float[Tensor, "M C T"]:
         """Inner products of points' vectors with the queries of their rays.
 
         Args:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from syncnerf.encodings.plane_samples import plane_samples
@@ -31,12 +32,12 @@ class VMGrid(nn.Module):
         )
         self.width = sum(ranks)
 
-    def forward(self, points: Tensor) -> Tensor:
+    def forward(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N width"]:
         """Features [N, width] of points in [-1, 1]^3, shape [N, 3]."""
         return vm_features(points, list(self.planes), list(self.lines))
 
     @torch.no_grad()
-    def resample(self, resolution: Sequence[int], box: Tensor | None = None) -> None:
+    def resample(self, resolution: Sequence[int], box: Float[Tensor, "2 3"] | None = None) -> None:
         """Replace the grids by linear samples of themselves; the parameters are new ones.
 
         Args:
@@ -54,13 +55,13 @@ class VMGrid(nn.Module):
             at = torch.stack([torch.zeros_like(ticks[axis]), ticks[axis]], dim=-1)[:, None]
             self.lines[index] = nn.Parameter(_resampled(self.lines[index][:, None], at)[:, 0])
 
-    def total_variation(self) -> Tensor:
+    def total_variation(self) -> Float[Tensor, ""]:
         """Mean squared difference of neighbours, over planes and lines (TensoRF, section 4.4)."""
         terms = [(plane[1:] - plane[:-1]).square().mean() for plane in (*self.planes, *self.lines)]
         terms += [(plane[:, 1:] - plane[:, :-1]).square().mean() for plane in self.planes]
         return torch.stack(terms).sum()
 
-    def magnitude(self) -> Tensor:
+    def magnitude(self) -> Float[Tensor, ""]:
         """Mean absolute value, over planes and lines: the L1 loss that makes a field sparse (TensoRF, equation 11)."""
         return torch.stack([grid.abs().mean() for grid in (*self.planes, *self.lines)]).sum()
 
