@@ -40,7 +40,7 @@ def ray_losses(
     return terms
 
 
-def ends_loss(rendering: Rendering, distances: Tensor, trains_proposals: bool) -> Tensor:
+def ends_loss(rendering: Rendering, distances: Float[Tensor, " N"], trains_proposals: bool) -> Float[Tensor, ""]:
     """How far the field, and the proposals where they are trained, are from ending rays where these are known to end.
 
     Args:
@@ -50,7 +50,7 @@ def ends_loss(rendering: Rendering, distances: Tensor, trains_proposals: bool) -
     """
     extras = rendering.extras
 
-    def of(samples: RaySamples, weights: Tensor) -> Tensor:
+    def of(samples: RaySamples, weights: Float[Tensor, "N S"]) -> Float[Tensor, ""]:
         shares = end_shares(samples.edges[:, :-1], samples.edges[:, 1:], distances[:, None])
         return end_loss((weights * shares).sum(dim=-1), distances)
 
