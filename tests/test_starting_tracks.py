@@ -20,6 +20,7 @@ from syncnerf.starting.matching import epipolar_matches, spread, transport_match
 from syncnerf.sync.sampson import RayTracks, ray_tracks
 from syncnerf.sync.track_files import read_tracks
 from syncnerf.sync.track_pairs import prepare_tracks
+from syncnerf.sync.tracks import Tracks, first_colours
 
 OFFSETS = torch.tensor([0.0, 0.12, -0.09, 0.21], dtype=torch.float64)
 COUNT, MOVING, FRAMES = 40, 30, 40
@@ -37,7 +38,10 @@ def places(times: torch.Tensor) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory) -> Scene:
-    return sphere_scene(tmp_path_factory.mktemp("cache"), OFFSETS.tolist(), frames=FRAMES, size=(320, 240))
+    made = sphere_scene(tmp_path_factory.mktemp("cache"), OFFSETS.tolist(), frames=FRAMES, size=(320, 240))
+    for index in range(len(OFFSETS)):
+        made._frames[index] = np.broadcast_to(np.uint8(128), (FRAMES, 240, 320, 3))
+    return made
 
 
 def in_pictures(scene: Scene, index: int) -> np.ndarray:
@@ -99,6 +103,23 @@ def test_ids_decide_which_tracks_belong_together(scene, tmp_path):
     path = written(tmp_path / "tracks.npz", arrays(scene, (1, 2, 3), **confused))
     with pytest.raises(UserError, match=r"tracks do not fit the cameras: [0-9]+% of the rays with common ids meet"):
         given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)
+
+
+def test_tracks_of_other_colours_are_of_other_points(scene, tmp_path, monkeypatch):
+    path = written(tmp_path / "tracks.npz", arrays(scene, (1, 2)))
+    assert len(given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)) > 0.8 * MOVING
+    monkeypatch.setitem(scene._frames, 2, np.broadcast_to(np.uint8(200), (FRAMES, 240, 320, 3)))
+    with pytest.raises(UserError, match="none that moves"):
+        given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)
+
+
+def test_colours_are_those_around_a_point_where_it_is_first_seen():
+    frames = np.zeros((3, 40, 60, 3), dtype=np.uint8)
+    frames[0, 5:14, 10:19], frames[1, 20:29, 30:39], frames[2] = (10, 20, 30), (40, 50, 60), 255
+    points = torch.tensor([[14.5, 9.5], [34.5, 24.5], [14.5, 9.5], [14.5, 9.5]]).expand(3, 4, 2)
+    visible = torch.tensor([[True, False, False, False], [True, True, False, False], [True, True, True, False]])
+    found = first_colours(frames, Tracks(points, visible, None))
+    torch.testing.assert_close(found, torch.tensor([[10.0, 20, 30], [40, 50, 60], [255, 255, 255], [0, 0, 0]]))
 
 
 def test_a_folder_of_files_holds_the_same(scene, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from syncnerf.starting.matching import Matching
 from syncnerf.starting.space_tracks import SpaceTracks, triangulated_tracks
 from syncnerf.sync.sampson import STATIC_ERROR, RayTracks, ray_tracks
 from syncnerf.sync.track_files import read_tracks, tracked_cameras
-from syncnerf.sync.tracks import Tracks
+from syncnerf.sync.tracks import Tracks, first_colours
 
 
 def given_tracks(scene: Scene, path: Path, offsets: Tensor, times: Tensor, matching: Matching) -> SpaceTracks:
@@ -22,7 +23,7 @@ def given_tracks(scene: Scene, path: Path, offsets: Tensor, times: Tensor, match
     Tracks of test cameras are left out: nothing is known of these cameras' clocks.
 
     Args:
-        scene: whose cameras they are.
+        scene: whose cameras they are, its frames decoded.
         path: folder or file.
         offsets: what is added to a camera's own time, seconds, shape [C].
         times: scene times at which the points are wanted, seconds, float64, shape [T].
@@ -40,6 +41,8 @@ def given_tracks(scene: Scene, path: Path, offsets: Tensor, times: Tensor, match
             continue
         tracks = read_tracks(path, camera, (2, 3))
         if tracks.points.shape[2] == 2:
+            # One point has about one colour in all cameras, which tells many tracks apart.
+            tracks = replace(tracks, colours=first_colours(scene.frames(index), tracks))
             flat[index] = ray_tracks(tracks, camera)
         else:
             found.append(in_space(tracks, camera, times - float(offsets[index]), times))

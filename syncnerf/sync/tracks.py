@@ -119,6 +119,21 @@ def _corners(image: Tensor, taken: Tensor) -> Tensor:
     return candidates[:room]
 
 
+def first_colours(frames: np.ndarray, tracks: Tracks) -> Tensor:
+    """Mean colour around each track's point where it is first seen, grey levels, shape [N, 3]; 0 where it never is.
+
+    Args:
+        frames: uint8 RGB, shape [T, height, width, 3].
+        tracks: of these frames, in their pixels.
+    """
+    colours = torch.zeros(len(tracks), 3)
+    first = tracks.visible.int().argmax(dim=0)
+    for frame in first.unique().tolist():
+        mine = ((first == frame) & tracks.visible[frame]).nonzero()[:, 0]
+        colours[mine] = _colours(frames[frame], tracks.points[frame, mine])
+    return colours
+
+
 def _colours(frame: np.ndarray, points: Tensor) -> Tensor:
     """Mean colours of 5x5 pixels around points, shape [N, 3]."""
     image = torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None].float()
