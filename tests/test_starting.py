@@ -263,6 +263,20 @@ def test_points_have_the_colours_that_a_camera_sees_at_their_moment(balls):
     assert float(red[1].abs().amax(dim=1).min()) > 0.3
 
 
+def test_a_camera_that_moves_sees_colours_from_where_it_is_then(balls):
+    """The first camera stands still for half of its frames, and looks away then."""
+    view = balls.cameras[0]
+    poses = view.camera_to_world.repeat(FRAMES, 1, 1)
+    poses[FRAMES // 2 :, :3, [0, 2]] *= -1
+    moving = replace(balls, cameras=(replace(view, camera_to_world=poses), *balls.cameras[1:]), test=(1, 2, 3, 4, 5))
+    moving._frames.update(balls._frames)
+    times = view.frame_times[[1, FRAMES - 2]] + OFFSETS[0]
+    tracks = SpaceTracks(times, ball_place(times).float()[:, None], torch.ones(2, 1, dtype=torch.bool))
+    points = seen_points(moving, tracks, OFFSETS)
+    assert points.times.tolist() == times[:1].tolist()
+    torch.testing.assert_close(points.colours, torch.tensor([[200.0, 30.0, 30.0]]) / 255)
+
+
 @pytest.mark.parametrize("carved", [True, False])
 def test_a_start_has_surfaces_or_points_and_the_tracks_in_the_fields_time(balls, known, carved, caplog):
     tracks, middle, phase = planted(balls)

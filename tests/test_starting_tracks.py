@@ -197,6 +197,20 @@ def both(one: RayTracks, two: RayTracks) -> RayTracks:
     return replace(one, rays=rays, visible=visible, ids=torch.cat([one.ids, two.ids]), features=features)
 
 
+def test_many_tracks_are_compared_part_by_part_and_some_are_taken(scene, tmp_path, monkeypatch):
+    one, two = pair(scene, tmp_path)
+    shift = float(OFFSETS[1] - OFFSETS[2])
+    whole = epipolar_matches(one, two, shift)
+    monkeypatch.setattr("syncnerf.starting.matching.AT_ONCE", 7 * FRAMES * len(two))
+    assert all(torch.equal(*columns) for columns in zip(epipolar_matches(one, two, shift), whole, strict=True))
+    monkeypatch.setattr("syncnerf.starting.given_tracks.MOST_TRACKS", 20)
+    path = written(tmp_path / "tracks.npz", arrays(scene, (1, 2, 3)))
+    assert len(given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)) <= 3 * 20
+    monkeypatch.setattr("syncnerf.starting.given_tracks.MOST_PATHS", 25)
+    path = written(tmp_path / "tracks.npz", arrays(scene, (1, 2), space=True))
+    assert len(given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)) == 25
+
+
 def test_how_far_apart_tracks_are_is_the_largest_angle_in_common_moments(scene, tmp_path):
     one, _ = pair(scene, tmp_path)
     hidden = one.visible.clone()

@@ -16,6 +16,9 @@ from syncnerf.sync.sampson import STATIC_ERROR, RayTracks, ray_tracks
 from syncnerf.sync.track_files import read_tracks, tracked_cameras
 from syncnerf.sync.tracks import Tracks, first_colours
 
+MOST_TRACKS, MOST_PATHS = 600, 4000
+"""Moving tracks without ids of each camera that are matched, and ways through space that are kept, at most."""
+
 
 def given_tracks(scene: Scene, path: Path, offsets: Tensor, times: Tensor, matching: Matching) -> SpaceTracks:
     """What moves, from files of tracks (:func:`read_tracks`), those in pictures triangulated.
@@ -43,7 +46,8 @@ def given_tracks(scene: Scene, path: Path, offsets: Tensor, times: Tensor, match
         if tracks.points.shape[2] == 2:
             # One point has about one colour in all cameras, which tells many tracks apart.
             tracks = replace(tracks, colours=first_colours(scene.frames(index), tracks))
-            flat[index] = ray_tracks(tracks, camera)
+            moving = ray_tracks(tracks, camera)
+            flat[index] = moving.chosen(_some(len(moving), len(moving) if tracks.ids is not None else MOST_TRACKS))
         else:
             found.append(in_space(tracks, camera, times - float(offsets[index]), times))
     if len(flat) > 1:
@@ -55,7 +59,13 @@ def given_tracks(scene: Scene, path: Path, offsets: Tensor, times: Tensor, match
             f"{path}: tracks do not fit the cameras: none that moves is seen by two of them in one place "
             f"({counts or 'none'} move); see what syncnerf info --points says of the cameras, and sync of the offsets"
         )
-    return SpaceTracks(times, places, seen)
+    kept = _some(places.shape[1], MOST_PATHS)
+    return SpaceTracks(times, places[:, kept], seen[:, kept])
+
+
+def _some(count: int, most: int) -> Tensor:
+    """Numbers of at most so many things, evenly spread: neighbours in a file are often neighbours in the picture."""
+    return torch.linspace(0, count - 1, min(count, most)).round().long()
 
 
 def in_space(tracks: Tracks, camera: Camera, own: Tensor, times: Tensor) -> SpaceTracks:

@@ -18,6 +18,8 @@ FEATURE_WEIGHT = 0.3
 """What tracks count as apart by whose features are at right angles; Sampson errors are in [0, 1]."""
 STRUCTURE = 0.5
 """Weight of the distances within a video against what tells single tracks apart, in :func:`transport_matches`."""
+AT_ONCE = 2**23
+"""Pairs of tracks, times frames, that are compared at once."""
 MOST_MOMENTS = 24
 """Moments at which distances within a video are measured."""
 
@@ -101,7 +103,9 @@ def _compared(one: RayTracks, two: RayTracks, shift: float) -> tuple[Tensor, Ten
 
     Sampson errors in [0, 1], more where features differ, and 1 more where two tracks cannot be of one point.
     """
-    energy, common = match_energy(one, two, shift)
+    rows = max(1, AT_ONCE // (len(one.times) * max(len(two), 1)))
+    parts = torch.arange(len(one)).split(rows)
+    energy, common = map(torch.cat, zip(*(match_energy(one.chosen(part), two, shift) for part in parts), strict=True))
     possible = may_match(one, two) & (common >= LEAST_COMMON)
     cost = energy + (~possible).float()
     if one.features is not None and two.features is not None:

@@ -99,14 +99,12 @@ def _colours(scene: Scene, index: int, places: Tensor, times: Tensor) -> Tensor:
     """Colours [P, 3] in a camera's picture of points at times on its own clock (NaN: its middle frame); NaN if none."""
     camera, frames = scene.cameras[index], scene.frames(index)
     colours = torch.full((len(places), 3), torch.nan)
-    if camera.is_moving:
-        return colours
     own = camera.frame_times
     nearest, filmed = nearest_frames(own, times.nan_to_num(float(own[len(own) // 2])))
-    pixel, _, inside = camera.pixels_of(places.double())
-    inside &= filmed
-    for frame in nearest[inside].unique().tolist():
-        chosen = inside & (nearest == frame)
-        picture = torch.from_numpy(frames[frame].copy())
-        colours[chosen] = picture.reshape(-1, 3)[pixel[chosen]].float() / 255.0
+    for frame in nearest[filmed].unique().tolist():
+        shown = (filmed & (nearest == frame)).nonzero()[:, 0]
+        pixel, _, inside = camera.pixels_of(places[shown].double(), frame)
+        if bool(inside.any()):
+            picture = torch.from_numpy(frames[frame].copy())
+            colours[shown[inside]] = picture.reshape(-1, 3)[pixel[inside]].float() / 255.0
     return colours
