@@ -80,6 +80,12 @@ def test_videos_of_another_rate_than_they_were_filmed_at(scene, kind):
     assert (error < 3 * result.stderr / frame).all()
 
 
+def test_a_loop_is_never_sure(scene):
+    result = synchronize(damaged(scene, "looped", seed=1), audio="off")
+    assert "sure" not in result.verdicts.values()
+    assert any("repeats" in check.reason for check in result.checks.values())
+
+
 def test_timestamps_go_before_what_motion_says_of_dropped_frames(scene):
     odd = damaged(scene, "decimated", seed=1)
     shown = [torch.from_numpy(odd.frame_cache.odd[c.name].shown).double() / 30 for c in odd.cameras]

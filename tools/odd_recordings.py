@@ -188,6 +188,16 @@ def _blended(rate: Fraction) -> Callable:
     return damage
 
 
+def _looped(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """The same 20 frames' time again and again, in all cameras."""
+    begin, odds = float(scene.true_offsets.max()), {}
+    for offset, camera in zip(scene.true_offsets.tolist(), scene.cameras, strict=True):
+        frames = np.arange(camera.frame_count)
+        rounds = np.floor((frames - (begin - offset) * camera.fps) / 20).astype(int)
+        odds[camera.name] = Odd((frames - 20 * rounds).clip(0, camera.frame_count - 1))
+    return odds
+
+
 def _changed(change: Callable[[np.ndarray, np.random.Generator], None], most: int = 2) -> Callable:
     """Apply ``change(frames, generator)``, in place, to some cameras' frames."""
 
@@ -249,6 +259,7 @@ DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
     "24 at 60": _telecine(Fraction(5, 2)),
     "blended to 60": _blended(Fraction(2)),
     "blended to 30": _blended(Fraction(5, 4)),
+    "looped": _looped,
     "black start": _changed(_black),
     "fade in": _changed(_fade),
     "cut": _changed(_cut),
