@@ -199,6 +199,8 @@ def test_checks_of_undetermined_cameras():
     result = SyncResult(list("ab"), 0, "tracks", offsets, errors, [], [], reasons={"b": "still"})
     checks = with_checks(result, [], [], STEP, "turn the poses").checks
     assert checks["b"] == Check("undetermined", reason="still", advice="turn the poses")
+    # A reference that nothing is placed against is as little determined as they.
+    assert set(reviewed(replace(result, checks=checks)).verdicts.values()) == {"undetermined"}
 
 
 def test_warnings_and_what_sound_places_are_not_sure():

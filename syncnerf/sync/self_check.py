@@ -83,11 +83,12 @@ def with_checks(
 
 def reviewed(result: SyncResult) -> SyncResult:
     """The result with checks that know of its warnings, and of cameras that other things than motion determined."""
-    checks = {}
+    checks, alone = {}, len(result.reasons) == len(result.names) - 1
     for name in result.names:
         check = result.checks.get(name, Check("sure"))
-        if name in result.reasons:
-            check = Check("undetermined", reason=result.reasons[name], advice=check.advice)
+        if name in result.reasons or alone:
+            reason = result.reasons.get(name, "no other camera's offset is determined")
+            check = Check("undetermined", reason=reason, advice=check.advice)
         elif check.verdict == "undetermined":
             check = Check("sure")
         warning = result.warnings.get(name)
