@@ -18,6 +18,7 @@ from syncnerf.train import plan_of
 from syncnerf.training.options import TrainingConfig
 from syncnerf.training.trainer import Trainer
 from syncnerf_gaussians.spec import SPEC as GAUSSIANS
+from syncnerf_mixvoxels.spec import SPEC as MIXVOXELS
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -78,6 +79,13 @@ def test_what_is_missing_is_said_in_one_line(installed, name, device, words):
         choose_engine(name, device)
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words)
+
+
+def test_a_backend_without_kernels_runs_on_torch_alone(installed):
+    installed.append("triton")
+    assert choose_engine("auto", CUDA, MIXVOXELS.engines) == "torch"
+    with pytest.raises(UserError, match="no such engine, but torch"):
+        choose_engine("triton", CUDA, MIXVOXELS.engines)
 
 
 def test_a_backend_knows_its_own_engines(installed, monkeypatch):

@@ -42,4 +42,5 @@ SPEC = BackendSpec(
     adapter="syncnerf_mixvoxels.adapter:MixVoxelsBackend",
     trains_on="time_series",
     learns_distances=True,
+    engines=("torch",),
 )

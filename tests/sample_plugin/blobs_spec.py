@@ -25,4 +25,5 @@ SPEC = BackendSpec(
     adapter="blobs_adapter:BlobsBackend",
     trains_on="views",
     has_networks=False,
+    engines=("torch",),
 )
