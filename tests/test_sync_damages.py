@@ -19,11 +19,11 @@ from syncnerf.scene.read_options import ReadOptions
 from syncnerf.sync import SyncResult, synchronize
 from syncnerf.sync.blending import RATES, Film, find_blending
 from syncnerf.sync.cadence import find_cadence
-from syncnerf.sync.correlation import condition, correlate, line_slices
+from syncnerf.sync.correlation import condition, correlate, line_slices, smooth
 from syncnerf.sync.division import divided
 from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import motion_energy
-from syncnerf.sync.frame_products import frame_products
+from syncnerf.sync.frame_products import frame_products, told_by_both
 from syncnerf.sync.informative import informative_intervals, steady_frames
 from syncnerf.sync.pulldown import find_pulldown
 
@@ -268,6 +268,23 @@ def test_parts_count_what_both_tell():
         expected = float((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt())
         assert float(values[part, shift + 8]) == pytest.approx(expected, abs=1e-5)
         assert int(shared[part, shift + 8]) == len(both)
+
+
+@pytest.mark.parametrize("whole", [0, 3, -5])
+def test_what_one_lacks_draws_no_lag(whole):
+    """Signals that are the same but for samples left out: as much at shifts before the lag as after it."""
+    generator = torch.Generator().manual_seed(2)
+    signal = smooth(torch.randn(30, 80, generator=generator), 0.8)
+    masks = [torch.rand(80, generator=generator) > 0.1 for _ in range(2)]
+    moved, told = signal.roll(whole, 1), told_by_both(tuple(masks), whole)
+    inside = torch.arange(8, 72)
+    assert torch.equal(told[0][inside], masks[0][inside] & masks[1][inside + whole])
+    assert torch.equal(told[1][inside], masks[1][inside] & masks[0][inside - whole])
+    # Beyond the ends nothing has a counterpart.
+    told[0][:8] = told[0][72:] = told[1][: 8 + whole] = told[1][72 + whole :] = False
+    products = frame_products(signal * told[0], moved * told[1], float(whole), 1.0, told)
+    values, _ = products.within(torch.zeros(80, dtype=torch.int64), 1)
+    torch.testing.assert_close(values, values.flip(1), atol=1e-6, rtol=0)
 
 
 def test_stillness_leaves_no_edge():

@@ -69,6 +69,7 @@ class Damaged:
 
     ``repeat``: a tenth of the frames show the one before again. ``lose``: a tenth are missing, and what follows moves
     up. ``blur``: each frame is the mean of two. ``crf35``: compressed by x264 at that quality.
+    (``gaps``, a twentieth missing and the timestamps telling so, is :func:`with_gaps`.)
     """
 
     scene: Scene
@@ -95,6 +96,32 @@ class Damaged:
             return frames[shown]
         kept = np.delete(np.arange(count), chosen)
         return frames[np.concatenate([kept, np.full(count - len(kept), kept[-1])])]
+
+
+@dataclass
+class Kept:
+    """A frame cache that lacks some frames: ``kept`` are those that are left, by camera name."""
+
+    scene: Scene
+    kept: dict[str, np.ndarray]
+
+    def prepare(self, cameras: tuple[Camera, ...]) -> None:
+        """Nothing to do: the whole scene's frames are decoded."""
+
+    def open(self, camera: Camera) -> np.ndarray:
+        """The frames that are left, uint8, shape [T, height, width, 3]."""
+        return self.scene.frames(self.scene.index_of(camera.name))[self.kept[camera.name]]
+
+
+def with_gaps(scene: Scene, seed: int = 0) -> Scene:
+    """The scene with a twentieth of each video's frames missing, whose own times say so."""
+    generator, kept, cameras = np.random.default_rng(seed), {}, []
+    for camera in scene.cameras:
+        lost = generator.choice(np.arange(1, camera.frame_count - 1), round(0.05 * camera.frame_count), replace=False)
+        kept[camera.name] = own = np.delete(np.arange(camera.frame_count), lost)
+        times = camera.frame_times[torch.from_numpy(own)]
+        cameras.append(replace(camera, frame_count=len(own), given_times=times))
+    return replace(scene, cameras=tuple(cameras), frame_cache=Kept(scene, kept), _frames={})
 
 
 def compressed(frames: np.ndarray, crf: int) -> np.ndarray:
@@ -223,6 +250,8 @@ def variants(scene: Scene, options: argparse.Namespace) -> Iterator[Scene]:
     """What is measured of a scene: itself, random crops, or perturbed poses."""
     if options.crops:
         yield from random_crops(scene, options.keep, options.crops)
+    elif options.damage == "gaps":
+        yield with_gaps(scene)
     elif options.damage:
         yield replace(scene, frame_cache=Damaged(scene, options.damage), _frames={})
     elif options.perturb_poses:
@@ -239,10 +268,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--crops", type=int, default=0, help="instead: this many random crops of synchronised videos")
     parser.add_argument("--keep", type=int, default=70, help="frames that a crop keeps (default: 70)")
     parser.add_argument("--perturb-poses", type=int, default=0, metavar="N", help="instead: N times with wrong poses")
-    parser.add_argument("--damage", choices=("repeat", "lose", "blur", "crf35"), help="instead: with damaged frames")
-    parser.add_argument(
-        "--drift", action="store_true", help="estimate clock rates, too; 0 where a scene states none"
-    )
+    parser.add_argument("--damage", choices=("repeat", "lose", "blur", "crf35", "gaps"), help="instead: damaged")
+    parser.add_argument("--drift", action="store_true", help="estimate clock rates, too; 0 where a scene states none")
     parser.add_argument(
         "--planted-rates", type=int, default=0, metavar="N", help="N scenes with other rates, with --drift"
     )

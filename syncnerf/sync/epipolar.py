@@ -22,7 +22,7 @@ from syncnerf.sync.correlation import (
 )
 from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import MotionEnergy, motion_energy
-from syncnerf.sync.frame_products import FrameProducts, frame_products
+from syncnerf.sync.frame_products import FrameProducts, frame_products, told_by_both
 from syncnerf.sync.landscape import Landscape, better_beyond, find_peak
 from syncnerf.sync.pencils import FINE_LINE_WIDTH, LEAST_BASELINE, LINE_WIDTH, PencilView, line_signals, pencil_view
 from syncnerf.sync.prior import PriorLag
@@ -185,8 +185,8 @@ def compare_pair(
         products = frame_products(signals[0][one], signals[1][two], peak.lag, step, informative)
     pull = products.pull(torch.full((len(products.values),), peak.lag, dtype=torch.float64))
     # Coarse signals are smooth enough between samples; those of unequal or uneven rates never coincide for long.
-    even = all(_is_even(cameras.times[camera], step) for camera in (first, second))
-    locked = not coarse and even and abs(lead) < 1e-2 * step
+    in_step = all(_is_in_step(cameras.times[camera], step) for camera in (first, second))
+    locked = not coarse and in_step and abs(lead) < 1e-2 * step
     samples = step if locked else 0.0
     windows = window_lags(products, samples)
     windows = replace(windows, times=windows.times + float(cameras.times[first][0]), lags=windows.lags + lead)
@@ -200,13 +200,20 @@ def _sharp_products(cameras: EpipolarCameras, first: int, second: int, lag: floa
     Only where equal lines may be compared.
     """
     lines, informative, step = cameras.signals(first, second, FINE_LINE_WIDTH)
+    told = told_by_both(informative, round(lag / step))
     signals = (
-        condition(signal, informative=known, detrend=SHARP_DETREND)
-        for signal, known in zip(lines, informative, strict=True)
+        condition(signal, informative=known, detrend=SHARP_DETREND) * both
+        for signal, known, both in zip(lines, informative, told, strict=True)
     )
-    return frame_products(*signals, lag, step, informative)
+    return frame_products(*signals, lag, step, told)
 
 
 def _is_even(times: Tensor, step: float) -> bool:
     """Whether frames follow each other by one step."""
     return bool(((times.diff() - step).abs() < 1e-2 * step).all())
+
+
+def _is_in_step(times: Tensor, step: float) -> bool:
+    """Whether frames are whole steps apart, gaps included."""
+    places = (times - times[0]) / step
+    return bool(((places - places.round()).abs() < 1e-2).all())

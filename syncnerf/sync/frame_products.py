@@ -121,3 +121,21 @@ def frame_products(
     other, power = (each.unfold(0, length, 1)[: 2 * widest + 1].T for each in (other, shifted.square().sum(0)))
     first_power = first.square().sum(0)[:, None] * other
     return FrameProducts(torch.stack(columns, dim=1), first_power, power * own, own * other, whole, interval)
+
+
+def told_by_both(informative: Informative, whole: int) -> Informative:
+    """Samples that say something in both signals at a lag, or in one of them beyond the other's ends.
+
+    A sample that one of them lacks is left out of the other as well, for the products at other shifts: what its
+    neighbours add to a shift before the lag would lack its counterpart after it, and draw the lag.
+
+    Args:
+        informative: of each.
+        whole: the lag in samples.
+    """
+    first, second = (mask.clone() for mask in informative)
+    begin, end = max(0, -whole), min(len(first), len(second) - whole)
+    if begin < end:
+        both = first[begin:end] & second[begin + whole : end + whole]
+        first[begin:end] = second[begin + whole : end + whole] = both
+    return first, second
