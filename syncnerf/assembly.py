@@ -24,7 +24,8 @@ from syncnerf.sampling.time_series import TimeSeriesBatches
 from syncnerf.sampling.views import ViewBatches
 from syncnerf.scene import Scene
 from syncnerf.scene.geometry import NormalizedDeviceCoordinates, SceneGeometry
-from syncnerf.scene.stereo import can_be_compared, still_views
+from syncnerf.scene.stereo import can_be_compared
+from syncnerf.scene.still_views import still_views
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
 from syncnerf.starting.start import starting_points
 from syncnerf.sync import SyncResult, only_sure, synchronize

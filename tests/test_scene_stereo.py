@@ -1,6 +1,8 @@
 """Stereo of median pictures: a planted room's distances come back, whatever the cameras' colours and what moves."""
 
 import itertools
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +20,8 @@ from syncnerf.scene.plane_sweep import (
     matching_costs,
     smoothed_costs,
 )
-from syncnerf.scene.stereo import StillDistances, StillView, can_be_compared, still_views
+from syncnerf.scene.stereo import can_be_compared
+from syncnerf.scene.still_views import StillDistances, StillView, still_views
 
 WIDTH, HEIGHT, FRAMES = 80, 60, 9
 WAVES = 14.0 * torch.randn(24, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
@@ -51,13 +54,13 @@ TRIED = torch.linspace(1 / 1.0, 1 / 6.0, 60, dtype=torch.float64).reciprocal()
 def scene(tmp_path_factory) -> Scene:
     folder = tmp_path_factory.mktemp("room")
     bounds = torch.tensor([[-3.0, -5.0, -1.0], [3.0, 2.0, 3.0]])
-    made = Scene(folder, "room", CAMERAS, FrameCache(folder, {}), (), bounds, 0.3, 8.0)
+    sources = {view.name: SimpleNamespace(fingerprint=lambda: "one", path=folder) for view in CAMERAS}
+    made = Scene(folder, "room", CAMERAS, FrameCache(folder / "cache", sources), (), bounds, 0.3, 8.0)
     for index, view in enumerate(CAMERAS):
         frames = (room(view)[0] * 200 * GAINS[index]).clamp(0, 255).byte()[None, ..., None].repeat(FRAMES, 1, 1, 3)
         for frame in range(FRAMES):
             frames[frame, 20:40, 8 * frame : 8 * frame + 16] = 255
         made._frames[index] = frames.numpy()
-        (folder / view.name).mkdir()
     return made
 
 
@@ -77,8 +80,8 @@ def test_distances_of_a_planted_room_come_back(views):
 
 
 def test_what_moves_is_not_in_the_still_scene(views):
-    expected = (room(CAMERAS[0])[0] * 200).byte() / 255.0
-    assert torch.allclose(views[0].colours, expected[..., None].expand(-1, -1, 3), atol=1e-6)
+    expected = (room(CAMERAS[0])[0] * 200).byte()
+    assert torch.equal(views[0].colours, expected[..., None].expand(-1, -1, 3))
 
 
 def test_a_camera_that_shares_its_view_with_none_knows_no_distance(views):
@@ -138,13 +141,35 @@ def test_batches_tell_distances_where_a_frame_shows_the_still_scene(scene, views
 
 
 def test_still_distances_are_those_of_the_asked_cameras():
-    views = [StillView(torch.zeros(2, 3, 3), torch.arange(6.0).reshape(2, 3) + 10 * index) for index in range(2)]
-    table = StillDistances(views)
-    cameras, pixels = torch.tensor([1, 0, 1]), torch.tensor([0, 5, 4])
+    picture = torch.zeros(4, 6, 3, dtype=torch.uint8)
+    table = StillDistances([StillView(picture, torch.arange(6.0).reshape(2, 3) + 10 * index) for index in range(2)])
+    # Of 6 x 4 pixels, each of 3 x 2 is four.
+    cameras, pixels = torch.tensor([1, 0, 1]), torch.tensor([7, 23, 15])
     assert table.of(cameras, pixels).tolist() == [10.0, 5.0, 14.0]
     shown = table.where_shown(cameras, pixels, torch.tensor([[0.0] * 3, [0.5] * 3, [0.01] * 3]))
     assert shown.isnan().tolist() == [False, True, False]
     assert shown[[0, 2]].tolist() == [10.0, 14.0]
+
+
+def test_distances_are_computed_once(scene, views, monkeypatch):
+    calls = []
+
+    def computed(_, pictures):
+        calls.append(len(pictures))
+        return {index: torch.ones_like(picture) for index, picture in pictures.items()}
+
+    monkeypatch.setattr("syncnerf.scene.still_views.still_distances", computed)
+    again = still_views(scene)
+    assert not calls
+    assert all(torch.equal(again[index].distances.nan_to_num(), views[index].distances.nan_to_num()) for index in views)
+    pose = CAMERAS[0].camera_to_world.clone()
+    pose[0, 3] += 0.01
+    still_views(replace(scene, cameras=(replace(CAMERAS[0], camera_to_world=pose), *CAMERAS[1:])))
+    assert calls == [6], "another calibration has distances of its own"
+    for cached in scene.frame_cache.directory.glob("stereo-*.npz"):
+        cached.write_bytes(b"damaged")
+    still_views(scene)
+    assert calls == [6, 6]
 
 
 def test_stereo_is_for_cameras_that_stand_before_an_unknown_background(scene):

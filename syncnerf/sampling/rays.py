@@ -17,7 +17,7 @@ from syncnerf.sampling.pixel_choice import NOTHING_CHANGES, classify_pixels, thi
 from syncnerf.sampling.pixel_reader import PixelReader, read_pixels
 from syncnerf.scene.camera import intrinsics_table, pixel_rays, pixel_rows
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.stereo import StillDistances, StillView
+from syncnerf.scene.still_views import StillDistances, StillView
 
 logger = logging.getLogger(__name__)
 

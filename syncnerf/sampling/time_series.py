@@ -17,7 +17,7 @@ from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.camera import intrinsics_table, pixel_rays, pixel_rows
 from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.stereo import StillDistances, StillView
+from syncnerf.scene.still_views import StillDistances, StillView
 
 CHANGE_STRIDE = 4
 """A frame's change is measured on every so many pixels of a row and rows of the image."""

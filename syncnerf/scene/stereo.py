@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 from tqdm import tqdm
 
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.plane_sweep import best_distances, matching_costs, smoothed_costs
-from syncnerf.scene.points import median_picture, point_placement, scene_points
+from syncnerf.scene.points import point_placement, scene_points
 from syncnerf.scene.scene import Scene
 
 SIDE = 160
@@ -24,49 +22,8 @@ TOLERANCE = 1.5
 """Pixels of the comparison between two distances that agree."""
 LEAST_FACING = 0.3
 """Cosine between two viewing directions below which cameras hardly see the same surfaces."""
-STILL = 0.08
-"""Difference of colours in [0, 1] from the median picture's below which a pixel shows the still scene."""
 MOST_DISTANCES = 192
 """Distances that are tried at most; fewer where a pixel between neighbours is more than that."""
-
-
-@dataclass(frozen=True)
-class StillView:
-    """What a camera sees when nothing that moves is in its way.
-
-    Attributes:
-        colours: its median picture, in [0, 1], float32, shape [height, width, 3].
-        distances: along each pixel's ray to what is seen there, NaN where that is not known, float32, shape
-            [height, width].
-    """
-
-    colours: Float32[Tensor, "H W 3"]
-    distances: Float32[Tensor, "H W"]
-
-
-class StillDistances:
-    """Distances of pixels of several cameras, looked up.
-
-    Args:
-        views: of the cameras, in their order.
-    """
-
-    def __init__(self, views: list[StillView]):
-        self.distances = torch.cat([view.distances.reshape(-1) for view in views])
-        self.colours = torch.cat([view.colours.reshape(-1, 3) for view in views])
-        sizes = torch.tensor([view.distances.numel() for view in views])
-        self.first = sizes.cumsum(0) - sizes
-
-    def of(self, cameras: Int64[Tensor, " N"], pixels: Int64[Tensor, " N"]) -> Float32[Tensor, " N"]:
-        """Distances [N] at pixels (row * width + column, int64 [N]) of cameras (their place among the views)."""
-        return self.distances[self.first[cameras] + pixels]
-
-    def where_shown(
-        self, cameras: Int64[Tensor, " N"], pixels: Int64[Tensor, " N"], rgb: Float[Tensor, "N 3"]
-    ) -> Float32[Tensor, " N"]:
-        """The same; NaN where a pixel's colour in its frame, shape [N, 3], is not that of the still scene."""
-        apart = (rgb - self.colours[self.first[cameras] + pixels]).abs().amax(dim=-1)
-        return torch.where(apart < STILL, self.of(cameras, pixels), torch.nan)
 
 
 def can_be_compared(scene: Scene) -> bool:
@@ -76,25 +33,30 @@ def can_be_compared(scene: Scene) -> bool:
 
 
 @torch.no_grad()
-def still_views(scene: Scene) -> dict[int, StillView]:
-    """The still scene in the eyes of its training cameras (which do not move), by global index.
+def still_distances(scene: Scene, pictures: dict[int, Float[Tensor, "H W"]]) -> dict[int, Float32[Tensor, "h w"]]:
+    """How far along its rays each training camera sees the still scene; NaN where that is not known.
 
-    Each median picture is compared with those of the nearest cameras that look the same way
+    Each picture is compared with those of the nearest cameras that look the same way
     (:mod:`syncnerf.scene.plane_sweep`), and a distance is kept where several cameras' own agree with it.
+
+    Args:
+        scene: the scene.
+        pictures: what the training cameras, which do not move, see of it: grey in [0, 1], by global index.
+
+    Returns:
+        Distances at the size of the comparison, :data:`SIDE` pixels at most, by global index.
     """
-    colours = {index: median_picture(scene.frames(index)) for index in scene.train}
-    small = {index: _small(scene.cameras[index], colours[index].mean(dim=-1)) for index in scene.train}
+    small = {index: _small(scene.cameras[index], picture) for index, picture in pictures.items()}
     placement = point_placement(scene, scene_points(scene))
     near = max(scene.near, placement[1]) if placement else scene.near
     found = {}
-    for index in tqdm(scene.train, desc="stereo", unit="camera", leave=False):
-        camera, picture = small[index]
+    for index, (camera, picture) in tqdm(small.items(), desc="stereo", unit="camera", leave=False):
         neighbours = [small[other] for other in _neighbours(scene, index)[:NEIGHBOURS]]
         if neighbours:
             tried = _tried_distances(camera, [other for other, _ in neighbours], near, scene.far)
             costs = smoothed_costs(matching_costs(camera, picture, neighbours, tried), picture)
             found[index] = best_distances(costs, tried), float(tried.reciprocal().diff().abs().mean())
-    return {index: StillView(colours[index], _confirmed(scene, small, found, index)) for index in scene.train}
+    return {index: _confirmed(scene, small, found, index) for index in small}
 
 
 def _small(camera: Camera, picture: Tensor) -> tuple[Camera, Tensor]:
@@ -126,7 +88,7 @@ def _tried_distances(camera: Camera, neighbours: list[Camera], near: float, far:
 def _confirmed(
     scene: Scene, small: dict[int, tuple[Camera, Tensor]], found: dict[int, tuple[Tensor, float]], index: int
 ) -> Float32[Tensor, "H W"]:
-    """A camera's distances at its own size, NaN where too few others agree with them.
+    """A camera's distances, NaN where too few others agree with them.
 
     Args:
         scene: the scene.
@@ -134,10 +96,10 @@ def _confirmed(
         found: distances, and the inverse distance that a pixel of the comparison is.
         index: of the camera.
     """
-    size = scene.cameras[index].intrinsics
+    camera, picture = small[index]
     if index not in found:
-        return torch.full((size.height, size.width), torch.nan)
-    (camera, _), (distances, step) = small[index], found[index]
+        return torch.full_like(picture, torch.nan)
+    distances, step = found[index]
     rays = camera.all_rays(0.0, 1.0)
     places = rays.origins + distances.reshape(-1, 1).double() * rays.directions
     agreeing = torch.zeros(len(places), dtype=torch.int64)
@@ -147,5 +109,4 @@ def _confirmed(
             expected = (places - small[other][0].pose(0)[:3, 3]).norm(dim=-1)
             apart = (found[other][0].reshape(-1)[pixel].reciprocal() - expected.reciprocal()).abs()
             agreeing += inside & (apart < TOLERANCE * max(step, found[other][1]))
-    kept = torch.where(agreeing.reshape(distances.shape) >= AGREEING, distances, torch.nan)
-    return torch.nn.functional.interpolate(kept[None, None], (size.height, size.width), mode="nearest")[0, 0]
+    return torch.where(agreeing.reshape(distances.shape) >= AGREEING, distances, torch.nan)

@@ -1,0 +1,108 @@
+"""What cameras see of the still scene, and how far away: computed once, and cached beside the frames."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64, UInt8
+from torch import Tensor
+
+from syncnerf.atomic import atomic_file
+from syncnerf.errors import UserError
+from syncnerf.scene.points import median_picture
+from syncnerf.scene.scene import Scene
+from syncnerf.scene.stereo import still_distances
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+"""Of the way that distances are found: those of another are computed anew."""
+STILL = 0.08
+"""Difference of colours in [0, 1] from the median picture's below which a pixel shows the still scene."""
+
+
+@dataclass(frozen=True)
+class StillView:
+    """What a camera sees when nothing that moves is in its way.
+
+    Attributes:
+        colours: its median picture, uint8, shape [height, width, 3].
+        distances: along each pixel's ray to what is seen there, NaN where that is not known, float32, of the same
+            picture in fewer pixels, shape [h, w].
+    """
+
+    colours: UInt8[Tensor, "H W 3"]
+    distances: Float32[Tensor, "h w"]
+
+
+def still_views(scene: Scene) -> dict[int, StillView]:
+    """The still scene in the eyes of its training cameras (which do not move), by global index."""
+    medians = {index: median_picture(scene.frames(index)) for index in scene.train}
+    path = _path(scene)
+    distances = _load(path, scene.train)
+    if distances is None:
+        distances = still_distances(scene, {index: median.mean(dim=-1) for index, median in medians.items()})
+        _save(path, distances)
+    return {index: StillView((255.0 * medians[index]).round().byte(), distances[index]) for index in scene.train}
+
+
+class StillDistances:
+    """Distances of pixels of several cameras, looked up.
+
+    Args:
+        views: of the cameras, in their order.
+    """
+
+    def __init__(self, views: list[StillView]):
+        self.colours = torch.cat([view.colours.reshape(-1, 3) for view in views])
+        self.distances = torch.cat([view.distances.reshape(-1) for view in views])
+        self.sizes = torch.tensor([view.colours.shape[:2] for view in views])
+        self.small = torch.tensor([view.distances.shape for view in views])
+        counts, small = self.sizes.prod(dim=1), self.small.prod(dim=1)
+        self.first, self.first_small = counts.cumsum(0) - counts, small.cumsum(0) - small
+
+    def of(self, cameras: Int64[Tensor, " N"], pixels: Int64[Tensor, " N"]) -> Float32[Tensor, " N"]:
+        """Distances [N] at pixels (row * width + column, int64 [N]) of cameras (their place among the views)."""
+        (height, width), (rows, columns) = self.sizes[cameras].unbind(-1), self.small[cameras].unbind(-1)
+        row = pixels.div(width, rounding_mode="floor") * rows // height
+        column = pixels.remainder(width) * columns // width
+        return self.distances[self.first_small[cameras] + row * columns + column]
+
+    def where_shown(
+        self, cameras: Int64[Tensor, " N"], pixels: Int64[Tensor, " N"], rgb: Float[Tensor, "N 3"]
+    ) -> Float32[Tensor, " N"]:
+        """The same; NaN where a pixel's colour in its frame, shape [N, 3], is not that of the still scene."""
+        apart = (rgb - self.colours[self.first[cameras] + pixels] / 255.0).abs().amax(dim=-1)
+        return torch.where(apart < STILL, self.of(cameras, pixels), torch.nan)
+
+
+def _path(scene: Scene) -> Path:
+    """Where the distances are, or will be, cached: a name for all that they depend on."""
+    key = hashlib.sha256(f"{VERSION}|{scene.near:g}|{scene.far:g}|{scene.bounds.tolist()}".encode())
+    for index in scene.train:
+        camera = scene.cameras[index]
+        key.update(f"{scene.frame_cache.path_of(camera).name}|{camera.intrinsics}|{camera.pose(0).tolist()}".encode())
+    return scene.frame_cache.directory / f"stereo-{key.hexdigest()[:16]}.npz"
+
+
+def _load(path: Path, cameras: tuple[int, ...]) -> dict[int, Tensor] | None:
+    try:
+        with np.load(path, allow_pickle=False) as record:
+            return {index: torch.from_numpy(record[str(index)]) for index in cameras}
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _save(path: Path, distances: dict[int, Tensor]) -> None:
+    """Keep the distances for the next run; where that fails it computes them again."""
+    try:
+        with atomic_file(path, "it is computed again next time") as partial, partial.open("wb") as file:
+            np.savez(file, **{str(index): one.numpy() for index, one in distances.items()})
+    except UserError as error:
+        logger.warning("%s", error)
