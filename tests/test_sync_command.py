@@ -264,7 +264,7 @@ def test_nothing_determined_writes_nothing(folder, tmp_path):
 def test_offsets_file_keeps_what_is_written(tmp_path):
     path = tmp_path / "offsets.json"
     names, offsets = ["a", "b", "c"], torch.tensor([0.0, -0.25, math.nan], dtype=torch.float64)
-    errors = torch.tensor([0.001, 0.002, math.nan])
+    errors = torch.tensor([0.001, 0.002, math.nan], dtype=torch.float64)
     reasons, rates = {"c": "nothing moves"}, {"b": {"rate_ppm": 120.0}}
     write_offsets(path, Estimates(names, "a", offsets, errors, "joint", reasons, rates))
     record = json.loads(path.read_text())
