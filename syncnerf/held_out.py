@@ -240,7 +240,10 @@ class HeldOutOptimizer:
             optimizer.step()
         unknowns = unknowns.detach()
         covariance = clustered_covariance(
-            *photometric_residuals(self.synced, pixels, unknowns), pixels.basis.flatten(0, 1), pixels.groups()
+            *photometric_residuals(self.synced, pixels, unknowns),
+            pixels.basis.flatten(0, 1),
+            pixels.groups(),
+            pixels.regions(),
         )
         nothing = torch.empty(0, dtype=torch.float64)
         fit = ClockFit(unknowns, covariance, self.config.test_adam_steps)

@@ -24,6 +24,8 @@ UNKNOWNS = ("shift", "rate", "readout")
 """A camera's shift at the middle of its video; the share of it that its rate has made at the ends; its readout time."""
 MOST_STEP = 1.0
 """Frames by which a Gauss-Newton step moves a frame's moment at most."""
+REGIONS, STRETCHES = 4, 6
+"""Parts of a picture per side, and of a video, in which a field that is unfinished errs alike."""
 CONVERGED = 1e-4
 """A step of fewer frames ends the fit."""
 
@@ -81,6 +83,14 @@ class CameraPixels:
     def groups(self) -> Int64[Tensor, " N"]:
         """The frame of each of the N pixels, int64, shape [N]."""
         return self.frames.repeat_interleave(self.places.shape[1])
+
+    def regions(self) -> Int64[Tensor, " N"]:
+        """The part of the picture and the stretch of the video of each of the N pixels, int64, shape [N]."""
+        width, height = self.views.width, self.views.height
+        row, column = self.places // width, self.places % width
+        stretch = self.frames * STRETCHES // (int(self.frames.max()) + 1)
+        part = row * REGIONS // height * REGIONS + column * REGIONS // width
+        return (stretch[:, None] * REGIONS**2 + part).flatten()
 
     def moments(self, unknowns: Float64[Tensor, " P"]) -> Float64[Tensor, " F"]:
         """Scene times in seconds of the frames' middle rows, float64, shape [F], for unknowns [P] in seconds."""
@@ -226,7 +236,7 @@ def gauss_newton(
         most_steps: steps at most.
     """
     damping, unknowns, steps = 0.0, start, 0
-    basis, groups = pixels.basis.flatten(0, 1), pixels.groups()
+    basis = pixels.basis.flatten(0, 1)
     values, slopes = residuals(synced, pixels, unknowns)
     while steps < most_steps:
         steps += 1
@@ -240,7 +250,9 @@ def gauss_newton(
             damping = max(1.0, 4.0 * damping)
         if float(step.abs().max()) < CONVERGED * interval:
             break
-    return ClockFit(unknowns, clustered_covariance(values, slopes, basis, groups), steps)
+    # What a field has not learned yet of a thing is wrong in all frames that show it there, alike.
+    covariance = clustered_covariance(values, slopes, basis, pixels.groups(), pixels.regions())
+    return ClockFit(unknowns, covariance, steps)
 
 
 def _step(normal: Tensor, pull: Tensor, interval: float) -> Tensor:
@@ -257,28 +269,33 @@ def _normal_equations(values: Tensor, slopes: Tensor, basis: Tensor) -> tuple[Te
 
 
 def clustered_covariance(
-    values: Float[Tensor, "N 3"], slopes: Float[Tensor, "N 3"], basis: Float[Tensor, "N P"], groups: Int64[Tensor, " N"]
+    values: Float[Tensor, "N 3"],
+    slopes: Float[Tensor, "N 3"],
+    basis: Float[Tensor, "N P"],
+    *groupings: Int64[Tensor, " N"],
 ) -> Float[Tensor, "P P"]:
     """Covariance of least-squares unknowns, in the unit of time of the slopes squared, float64, shape [P, P].
 
     The curvature alone, ``sigma^2 / sum(slope^2)``, takes every pixel for independent; a field's errors are shared by
-    neighbouring pixels of a frame. So the larger, by each unknown's variance, of that and of the cluster-robust
-    (sandwich) estimate is taken.
+    neighbouring pixels of a frame. So the largest, by each unknown's variance, of that and of the cluster-robust
+    (sandwich) estimates is taken, with the correlations of the last of these.
 
     Args:
         values: residuals, shape [N, 3].
         slopes: their derivatives by time, shape [N, 3].
         basis: derivatives of each pixel's time by the unknowns, shape [N, P].
-        groups: frame of each pixel, int64, shape [N].
+        groupings: of the pixels whose errors may be shared, the number of each one's group, int64, shape [N]: one or
+            more such.
     """
     normal, _ = _normal_equations(values, slopes, basis)
     if float(torch.linalg.det(normal)) <= 0.0:
         return torch.full_like(normal, torch.inf)
     inverse = torch.linalg.inv(normal)
     plain = values.square().mean() * inverse
-    scores = (values * slopes).sum(dim=-1)[:, None] * basis
-    by_group = torch.zeros(int(groups.max()) + 1, basis.shape[1]).to(scores).index_add(0, groups, scores)
-    robust = inverse @ (by_group.T @ by_group) @ inverse
-    larger = torch.maximum(plain.diagonal(), robust.diagonal()) / robust.diagonal().clamp_min(1e-300)
-    scale = larger.sqrt()
+    scores, largest = (values * slopes).sum(dim=-1)[:, None] * basis, plain.diagonal()
+    for groups in groupings:
+        by_group = torch.zeros(int(groups.max()) + 1, basis.shape[1]).to(scores).index_add(0, groups, scores)
+        robust = inverse @ (by_group.T @ by_group) @ inverse
+        largest = torch.maximum(largest, robust.diagonal())
+    scale = (largest / robust.diagonal().clamp_min(1e-300)).sqrt()
     return scale[:, None] * robust * scale

@@ -108,8 +108,11 @@ def test_fit_is_scipys_least_squares_on_noisy_frames(tmp_path, monkeypatch):
     curvature = np.sum(expected.jac**2)
     classical = np.sqrt(np.mean(expected.fun**2) / curvature)
     scores = (expected.fun * expected.jac[:, 0]).reshape(-1, 3).sum(axis=1)
-    clustered = np.sqrt(np.sum(np.bincount(pixels.groups().numpy(), scores) ** 2)) / curvature
-    assert found.stderr == pytest.approx(max(classical, clustered), rel=1e-3)
+    row, column = (values.numpy().ravel() for values in (pixels.places // 16, pixels.places % 16))
+    frame = pixels.groups().numpy()
+    region = 100 * (6 * frame // (frame.max() + 1)) + 4 * (row // 4) + column // 4
+    by_group = [np.sqrt(np.sum(np.bincount(group, scores) ** 2)) / curvature for group in (frame, region)]
+    assert found.stderr == pytest.approx(max(classical, *by_group), rel=1e-3)
     assert abs(found.seconds - PLANTED[0]) < 4 * found.stderr
 
 
@@ -242,22 +245,24 @@ def test_fits_are_repeatable(scene):
     assert first.stderr == second.stderr
 
 
-@pytest.mark.parametrize("shared", [0.0, 0.2])
-def test_standard_error_is_the_scatter_of_repeated_fits(shared):
-    """Monte Carlo of the linear problem: noise of each pixel, and a part that all pixels of a frame share."""
+@pytest.mark.parametrize(("shared", "lasting"), [(0.0, 0.0), (0.2, 0.0), (0.0, 0.2)])
+def test_standard_error_is_the_scatter_of_repeated_fits(shared, lasting):
+    """Monte Carlo of the linear problem: noise of each pixel, and parts that frames or regions share."""
     generator = np.random.default_rng(0)
     frames, per_frame, truth = 40, 25, 0.4
     groups = np.repeat(np.arange(frames), per_frame)
+    regions = groups // 8 * 5 + np.tile(np.arange(per_frame) // 5, frames)
     slopes = generator.normal(1.0, 0.4, (frames * per_frame, 3))
     estimates, claimed = [], []
     for _ in range(400):
         common = shared * generator.standard_normal((frames, 1))[groups]
+        common += lasting * generator.standard_normal((25, 1))[regions]
         noise = 0.3 * generator.standard_normal(slopes.shape) + common
         values = slopes * -truth + noise  # residuals at offset 0
         offset = -(slopes * values).sum() / (slopes**2).sum()
         residuals = values + slopes * offset
         estimates.append(offset)
-        parts = [torch.from_numpy(part) for part in (residuals, slopes, np.ones((len(groups), 1)), groups)]
+        parts = [torch.from_numpy(part) for part in (residuals, slopes, np.ones((len(groups), 1)), groups, regions)]
         claimed.append(clustered_covariance(*parts).item() ** 0.5)
     assert np.mean(claimed) == pytest.approx(np.std(estimates), rel=0.15)
 
