@@ -84,6 +84,16 @@ def test_leaving_one_out_matches_a_loop():
     assert left_out_change(solved(pairs), pairs, 1) == pytest.approx(max(changes, key=abs))
 
 
+@pytest.mark.parametrize(("height", "verdict"), [(0.3, "check"), (0.6, "sure")])
+def test_a_camera_whose_motion_hardly_agrees_is_to_be_checked(height, verdict):
+    """Correlations of 0.6 between the others, of 0.18 (9% of the motion) or 0.36 (36%) with it."""
+    lands = [landscape(i, j, {0: height} if j == 3 else None) for i in range(4) for j in range(i + 1, 4)]
+    pairs = [Comparison(land.first, land.second, land, None, "", whole=land) for land in lands]
+    checks = with_checks(solved([]), pairs, [], STEP).checks
+    assert [checks[name].verdict for name in "abcd"] == ["sure", "sure", "sure", verdict]
+    assert ("pose" in checks["d"].advice) == (verdict == "check")
+
+
 def test_halves_of_the_time_are_compared():
     times = torch.arange(6, dtype=torch.float64)
     late = torch.where(times < 3, 0.0, 0.05)

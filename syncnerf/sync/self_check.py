@@ -23,6 +23,8 @@ MOST_ALTERNATIVES = 4
 """Alternatives listed for a camera."""
 LEAST_AGREEING = 2 / 3
 """Share of a camera's pairs with a distinct lag that must agree with the solution."""
+LEAST_EXPLAINED = 0.2
+"""Share of what is usual among the cameras that a camera's explained motion must reach, for its pose to fit."""
 LARGEST_ERROR = 0.3
 """Frames of standard error beyond which an offset is not sure."""
 LARGEST_CADENCE_ERROR = 0.25
@@ -56,6 +58,8 @@ def with_checks(
     """
     halves, halves_error = half_differences(result, windows)
     checks = {}
+    shares = [explained_share(result, comparisons, camera) for camera in range(len(result.names))]
+    usual = float(torch.tensor(shares).nanmedian())
     for camera, name in enumerate(result.names):
         if name in result.reasons:
             checks[name] = Check("undetermined", reason=result.reasons[name], advice=hint)
@@ -63,13 +67,16 @@ def with_checks(
         own = [pair for pair in result.pairs if camera in (pair.first, pair.second)]
         check = Check(
             "sure",
-            explained=explained_share(result, comparisons, camera),
+            explained=shares[camera],
             agreeing=_agreeing(own),
             left_out=left_out_change(result, own, camera),
             halves=float(halves[camera]),
             alternatives=tuple(alternatives(result, comparisons, camera)),
         )
         doubts = list(_doubts(result, check, own, camera, frame_interval, float(halves_error[camera])))
+        if shares[camera] < LEAST_EXPLAINED * usual:
+            share = f"{shares[camera] / usual:.0%} of what is usual here"
+            doubts.append((f"its motion agrees with the others' by {share}", "is its pose that of another camera?"))
         if name in dropped and 3 * float(result.stderr[camera]) > LARGEST_CADENCE_ERROR * frame_interval:
             doubts.append(("frames were dropped from its video at equal places", "use the original recording"))
         if hint:
