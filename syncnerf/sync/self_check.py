@@ -23,8 +23,9 @@ MOST_ALTERNATIVES = 4
 """Alternatives listed for a camera."""
 LEAST_AGREEING = 2 / 3
 """Share of a camera's pairs with a distinct lag that must agree with the solution."""
-LEAST_EXPLAINED = 0.2
-"""Share of what is usual among the cameras that a camera's explained motion must reach, for its pose to fit."""
+LEAST_EXPLAINED = 0.3
+"""Share of what is usual among the cameras that the explained part of a camera's motion must reach, for its pose to fit:
+that of swapped, copied and mirrored videos is 0.01 to 0.2 of it, of others that suffered 0.6 and more."""
 LARGEST_ERROR = 0.3
 """Frames of standard error beyond which an offset is not sure."""
 LARGEST_CADENCE_ERROR = 0.25
