@@ -24,7 +24,7 @@ MOST_ALTERNATIVES = 4
 LEAST_AGREEING = 2 / 3
 """Share of a camera's pairs with a distinct lag that must agree with the solution."""
 LEAST_EXPLAINED = 0.3
-"""Share of what is usual among the cameras that the explained part of a camera's motion must reach, for its pose to fit:
+"""Share of what is usual among the cameras that the explained part of a camera's motion must reach to fit its pose:
 that of swapped, copied and mirrored videos is 0.01 to 0.2 of it, of others that suffered 0.6 and more."""
 LARGEST_ERROR = 0.3
 """Frames of standard error beyond which an offset is not sure."""
