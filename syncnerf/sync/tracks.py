@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from kornia.feature import gftt_response
+from jaxtyping import Float32
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, max_pool2d
 
@@ -119,7 +120,7 @@ def _corners(image: Tensor, taken: Tensor) -> Tensor:
     return candidates[:room]
 
 
-def first_colours(frames: np.ndarray, tracks: Tracks) -> Tensor:
+def first_colours(frames: np.ndarray, tracks: Tracks) -> Float32[Tensor, "N 3"]:
     """Mean colour around each track's point where it is first seen, grey levels, shape [N, 3]; 0 where it never is.
 
     Args:
