@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from kornia.feature import gftt_response
 from jaxtyping import Float32
+from kornia.feature import gftt_response
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, max_pool2d
 
