@@ -242,8 +242,7 @@ class HeldOutOptimizer:
         covariance = clustered_covariance(
             *photometric_residuals(self.synced, pixels, unknowns),
             pixels.basis.flatten(0, 1),
-            pixels.groups(),
-            pixels.regions(),
+            *pixels.groupings(),
         )
         nothing = torch.empty(0, dtype=torch.float64)
         fit = ClockFit(unknowns, covariance, self.config.test_adam_steps)

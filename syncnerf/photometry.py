@@ -84,13 +84,17 @@ class CameraPixels:
         """The frame of each of the N pixels, int64, shape [N]."""
         return self.frames.repeat_interleave(self.places.shape[1])
 
-    def regions(self) -> Int64[Tensor, " N"]:
-        """The part of the picture and the stretch of the video of each of the N pixels, int64, shape [N]."""
+    def regions(self, stretches: int) -> Int64[Tensor, " N"]:
+        """The part of the picture and the stretch of the video, of so many, of each of N pixels, int64, shape [N]."""
         width, height = self.views.width, self.views.height
         row, column = self.places // width, self.places % width
-        stretch = self.frames * STRETCHES // (int(self.frames.max()) + 1)
+        stretch = self.frames * stretches // (int(self.frames.max()) + 1)
         part = row * REGIONS // height * REGIONS + column * REGIONS // width
         return (stretch[:, None] * REGIONS**2 + part).flatten()
+
+    def groupings(self) -> tuple[Int64[Tensor, " N"], ...]:
+        """Groups of the N pixels in which an unfinished field errs alike: frames, regions for a while, and always."""
+        return self.groups(), self.regions(1), self.regions(STRETCHES)
 
     def moments(self, unknowns: Float64[Tensor, " P"]) -> Float64[Tensor, " F"]:
         """Scene times in seconds of the frames' middle rows, float64, shape [F], for unknowns [P] in seconds."""
@@ -250,9 +254,7 @@ def gauss_newton(
             damping = max(1.0, 4.0 * damping)
         if float(step.abs().max()) < CONVERGED * interval:
             break
-    # What a field has not learned yet of a thing is wrong in all frames that show it there, alike.
-    covariance = clustered_covariance(values, slopes, basis, pixels.groups(), pixels.regions())
-    return ClockFit(unknowns, covariance, steps)
+    return ClockFit(unknowns, clustered_covariance(values, slopes, basis, *pixels.groupings()), steps)
 
 
 def _step(normal: Tensor, pull: Tensor, interval: float) -> Tensor:

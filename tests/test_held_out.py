@@ -110,8 +110,9 @@ def test_fit_is_scipys_least_squares_on_noisy_frames(tmp_path, monkeypatch):
     scores = (expected.fun * expected.jac[:, 0]).reshape(-1, 3).sum(axis=1)
     row, column = (values.numpy().ravel() for values in (pixels.places // 16, pixels.places % 16))
     frame = pixels.groups().numpy()
-    region = 100 * (6 * frame // (frame.max() + 1)) + 4 * (row // 4) + column // 4
-    by_group = [np.sqrt(np.sum(np.bincount(group, scores) ** 2)) / curvature for group in (frame, region)]
+    part = 4 * (row // 4) + column // 4
+    groupings = (frame, part, 100 * (6 * frame // (frame.max() + 1)) + part)
+    by_group = [np.sqrt(np.sum(np.bincount(group, scores) ** 2)) / curvature for group in groupings]
     assert found.stderr == pytest.approx(max(classical, *by_group), rel=1e-3)
     assert abs(found.seconds - PLANTED[0]) < 4 * found.stderr
 
