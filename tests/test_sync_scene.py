@@ -11,6 +11,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from measure_sync import perturbed, random_crops
 from moving_spheres import Spheres, sphere_scene
+from odd_recordings import damaged
 
 from syncnerf.errors import UserError
 from syncnerf.evaluation.offset_errors import align_gauge
@@ -204,6 +205,15 @@ def test_real_footage_cropped_at_random(walk):
     errors = [error_in_frames(synchronize(crop), crop).abs() for crop in random_crops(walk, keep=70, repeats=10)]
     assert float(torch.stack(errors).mean()) < 0.25
     assert float(torch.stack(errors).max()) < 0.8
+
+
+def test_a_camera_that_hangs_in_real_footage_moves_none(walk):
+    odd = damaged(next(random_crops(walk, keep=90, repeats=1)), "one hangs", seed=0)
+    result = synchronize(odd, audio="off")
+    assert set(result.verdicts.values()) == {"sure"}
+    error = error_in_frames(result, odd).abs()
+    assert float(error.max()) < 0.25
+    assert (error < 3 * result.stderr / odd.frame_interval).all()
 
 
 @pytest.mark.parametrize("common", [True, False])
