@@ -20,7 +20,7 @@ from syncnerf.scene.plane_sweep import (
     matching_costs,
     smoothed_costs,
 )
-from syncnerf.scene.stereo import can_be_compared
+from syncnerf.scene.stereo import can_be_compared, still_distances
 from syncnerf.scene.still_views import StillDistances, StillView, still_views
 
 WIDTH, HEIGHT, FRAMES = 80, 60, 9
@@ -86,6 +86,14 @@ def test_what_moves_is_not_in_the_still_scene(views):
 
 def test_a_camera_that_shares_its_view_with_none_knows_no_distance(views):
     assert views[5].distances.isnan().all()
+
+
+def test_cameras_at_one_place_tell_no_distance(scene):
+    places = torch.stack([view.camera_to_world for view in CAMERAS[:5]])
+    places[:, :3, 3] = places[0, :3, 3]
+    turning = tuple(replace(view, camera_to_world=pose) for view, pose in zip(CAMERAS, places, strict=False))
+    found = still_distances(replace(scene, cameras=turning), {index: room(CAMERAS[index])[0] for index in range(5)})
+    assert all(distances.isnan().all() for distances in found.values())
 
 
 def test_gain_and_bias_of_a_camera_change_no_distance():

@@ -22,8 +22,9 @@ TOLERANCE = 1.5
 """Pixels of the comparison between two distances that agree."""
 LEAST_FACING = 0.3
 """Cosine between two viewing directions below which cameras hardly see the same surfaces."""
-MOST_DISTANCES = 192
-"""Distances that are tried at most; fewer where a pixel between neighbours is more than that."""
+FEWEST_DISTANCES, MOST_DISTANCES = 8, 192
+"""Pixels that something is seen apart by neighbours, from near to far, below which nothing is told, and distances that
+are tried at most."""
 
 
 def can_be_compared(scene: Scene) -> bool:
@@ -52,8 +53,8 @@ def still_distances(scene: Scene, pictures: dict[int, Float[Tensor, "H W"]]) -> 
     found = {}
     for index, (camera, picture) in tqdm(small.items(), desc="stereo", unit="camera", leave=False):
         neighbours = [small[other] for other in _neighbours(scene, index)[:NEIGHBOURS]]
-        if neighbours:
-            tried = _tried_distances(camera, [other for other, _ in neighbours], near, scene.far)
+        tried = _tried_distances(camera, [other for other, _ in neighbours], near, scene.far)
+        if len(tried) >= FEWEST_DISTANCES:
             costs = smoothed_costs(matching_costs(camera, picture, neighbours, tried), picture)
             found[index] = best_distances(costs, tried), float(tried.reciprocal().diff().abs().mean())
     return {index: _confirmed(scene, small, found, index) for index in small}
@@ -79,9 +80,9 @@ def _neighbours(scene: Scene, index: int) -> list[int]:
 def _tried_distances(camera: Camera, neighbours: list[Camera], near: float, far: float) -> Float64[Tensor, " D"]:
     """Distances from near to far, evenly spaced in their inverse: a pixel apart in the farthest neighbour's picture."""
     centre = camera.pose(0)[:3, 3]
-    farthest = max(float((other.pose(0)[:3, 3] - centre).norm()) for other in neighbours)
+    farthest = max([0.0, *(float((other.pose(0)[:3, 3] - centre).norm()) for other in neighbours)])
     pixels = camera.intrinsics.focal_x * farthest * (1.0 / near - 1.0 / far)
-    count = min(MOST_DISTANCES, max(3, round(pixels) + 1))
+    count = min(MOST_DISTANCES, max(0, round(pixels)) + 1)
     return torch.linspace(1.0 / near, 1.0 / far, count, dtype=torch.float64).reciprocal()
 
 
