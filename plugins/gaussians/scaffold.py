@@ -96,7 +96,7 @@ class Scaffold(nn.Module):
     @torch.no_grad()
     def carriers(
         self, places: Float[Tensor, "N 3"], times: Float64[Tensor, " N"]
-    ) -> tuple[Int64[Tensor, "N 4"], Float[Tensor, "N 4"]]:
+    ) -> tuple[Int64[Tensor, "N C"], Float[Tensor, "N C"]]:
         """Who should carry points, as if each were fixed to the node nearest to it.
 
         Args:
@@ -104,7 +104,8 @@ class Scaffold(nn.Module):
             times: these, float64, shape [N].
 
         Returns:
-            The nodes, nearest by the largest distance over time, int64, shape [N, 4], and that distance, shape [N, 4].
+            The nodes, nearest by the largest distance over time, int64, shape [N, C], and that distance, shape [N, C];
+            C is 4, or the number of nodes where there are fewer.
         """
         count = min(CARRIERS, len(self))
         nodes = torch.empty(len(places), count, dtype=torch.int64, device=places.device)
