@@ -1,8 +1,5 @@
 """Tiles of Gaussians in Triton: in its interpreter they are the plain twin's, and a real compiler takes the kernels."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -11,6 +8,7 @@ from gaussian_scenes import MOMENTS, assert_alike, leaves, single, some_gaussian
 from test_gaussians_backend import asked, backend
 from test_gaussians_training import SMALL
 from test_training_resume import make_trainer
+from triton_compiler import compiled_kernels
 
 from syncnerf.backend import Execution
 from syncnerf.encodings.engines import missing
@@ -118,9 +116,6 @@ def test_pictures_of_gsplat_are_those_of_the_twin():
 
 
 COMPILE = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
 from syncnerf_gaussians import tiles_triton as kernels
 shared = {"numbers": "*fp32", "splats": "*i32", "begin": "*i32", "tiles": "*i32", "values": "*fp32"}
 for kernel, own, constants in (
@@ -128,15 +123,9 @@ for kernel, own, constants in (
     (kernels._draw_kernel, {"rates": "*fp32", "slopes": "*fp32"}, {"SIDE": 16, "RATES": True}),
     (kernels._backward_kernel, {"upstream": "*fp32", "sums": "*fp32"}, {"SIDE": 16}),
 ):
-    signature = {name: (shared | own | dict.fromkeys(constants, "constexpr"))[name] for name in kernel.arg_names}
-    triton.compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", 90, 32))
+    check(kernel, {name: kind for name, kind in (shared | own).items() if name in kernel.arg_names}, constants)
 """
 
 
 def test_kernels_compile_for_a_gpu(tmp_path):
-    """The interpreter takes more than the compiler does; this needs no GPU, only Triton's own compiler for one."""
-    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    environment["TRITON_CACHE_DIR"] = str(tmp_path)
-    done = subprocess.run([sys.executable, "-c", COMPILE], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert len(list(tmp_path.rglob("*.cubin"))) == 3
+    assert compiled_kernels(COMPILE, tmp_path) == 3
