@@ -349,6 +349,12 @@ GAUSSIANS_DAMAGES: dict[str, Damage] = {
         "does not fit",
         checkpoint(lambda r: r["model"].update({"backend.cloud.means": r["model"]["backend.cloud.means"][:7]})),
     ),
+    "a node that is not there": Damage(
+        (VALIDATE,), "backend.cloud.nodes", checkpoint(lambda r: r["model"]["backend.cloud.nodes"].fill_(10_000))
+    ),
+    "a moment that is not there": Damage(
+        (RESUME,), "backend.cloud.moments", checkpoint(lambda r: r["model"]["backend.cloud.moments"].fill_(-3))
+    ),
     "moments of other shapes": Damage(
         LONGER,
         "moments of another shape",

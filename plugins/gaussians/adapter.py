@@ -19,7 +19,7 @@ from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.views import Views
 from syncnerf.splats import Splats
-from syncnerf_gaussians.cloud import Cloud
+from syncnerf_gaussians.cloud import RESTING, Cloud
 from syncnerf_gaussians.density import relocation
 from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture
 from syncnerf_gaussians.lives import Lives
@@ -76,6 +76,20 @@ class GaussiansBackend(Backend):
         self.seen_now: Tensor | None = None
         begin(self.cloud, self.scaffold, geometry, config.cloud)
         self.before_step(0)
+
+    def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing, unexpected, errors) -> None:
+        """Numbers of nodes and moments that do not exist would be read beyond the ends of tensors."""
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
+        nodes = 1 if self.scaffold is None else len(self.scaffold)
+        limits = {
+            "cloud.nodes": (RESTING, nodes),
+            "cloud.moments": (0, len(self.cloud.rest_times)),
+            "scaffold.neighbours": (0, nodes),
+        }
+        for name, (least, end) in limits.items():
+            numbers = state_dict.get(prefix + name)
+            if numbers is not None and bool(((numbers < least) | (numbers >= end)).any()):
+                errors.append(f"{prefix}{name} holds numbers of what is not there")
 
     # -- rendering -----------------------------------------------------------------------------------------------
 
