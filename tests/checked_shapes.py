@@ -83,6 +83,7 @@ MODULES = (
     "syncnerf.synced",
     "syncnerf.through_rays",
     "syncnerf_gaussians.density",
+    "syncnerf_gaussians.drawing",
     "syncnerf_gaussians.lives",
     "syncnerf_gaussians.losses",
     "syncnerf_gaussians.pictures",

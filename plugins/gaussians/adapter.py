@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,25 +16,14 @@ from syncnerf.questions import RayQuestion, Rendering, ViewQuestion
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.scene.geometry import SceneGeometry
-from syncnerf.scene.views import Views
 from syncnerf.splats import Splats
 from syncnerf_gaussians.cloud import RESTING, Cloud
 from syncnerf_gaussians.density import relocation
-from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture
+from syncnerf_gaussians.drawing import Drawing
 from syncnerf_gaussians.lives import Lives
 from syncnerf_gaussians.losses import dissimilarity
 from syncnerf_gaussians.motion import moved
-from syncnerf_gaussians.pictures import as_views, at_moments, before, before_slopes
-from syncnerf_gaussians.raster import (
-    Influence,
-    Raster,
-    cast,
-    cast_rates,
-    influence,
-    rasterise,
-    rasterise_rates,
-    ray_influence,
-)
+from syncnerf_gaussians.pictures import as_views
 from syncnerf_gaussians.scaffold import Scaffold
 from syncnerf_gaussians.spec import GaussiansConfig
 from syncnerf_gaussians.start import begin
@@ -93,99 +81,39 @@ class GaussiansBackend(Backend):
 
     # -- rendering -----------------------------------------------------------------------------------------------
 
+    @property
+    def drawing(self) -> Drawing:
+        """What answers of the Gaussians as they are now."""
+        return Drawing(self.cloud, self.scaffold, self.backdrop, self.execution.engine)
+
     def render_views(self, question: ViewQuestion, generator: torch.Generator | None = None) -> Rendering:
         """Draw B views, or follow their rays where a lens bends them.
 
         The extra ``influences`` has a function for each view, which tells what the Gaussians have to do with errors of
         its pixels, [height * width].
         """
-        each = [question[index : index + 1] for index in range(len(question))]
-        if not question.views.lens.is_ideal:
-            rendering = super().render_views(question, generator)
-            rendering.extras["influences"] = [partial(self._influence_along, own.through_rays()) for own in each]
-            return rendering
-        parts, influences = [], []
-        for own in each:
-            pictures, times = at_moments(own)
-            gaussians, motion = self.cloud.at(times, self.scaffold)
-            raster = rasterise(gaussians, pictures, motion, question.wanted.depth, self.execution.engine)
-            part = self._picture(raster, own.views)
-            if question.wanted.parts:
-                part.extras |= self._parts(gaussians, motion, pictures, own.views)
-            parts.append(part)
-            influences.append(partial(influence, gaussians, pictures, motion, engine=self.execution.engine))
-        return Rendering.of(parts, torch.cat, {"influences": influences})
+        drawing = self.drawing
+        if question.views.lens.is_ideal:
+            return drawing.views(question)
+        rendering = super().render_views(question, generator)
+        each = [question[index : index + 1].through_rays() for index in range(len(question))]
+        rendering.extras["influences"] = [partial(drawing.influence_along, rays) for rays in each]
+        return rendering
 
     def render_rays(self, question: RayQuestion, generator: torch.Generator | None = None) -> Rendering:
         """Colours of N loose rays; quick where many share their origin and their time.
 
         Of rays that share both, one has all the gradient by their time.
         """
-        gaussians, motion, moments = self._at_times_of(question)
-        raster = cast(gaussians, question.rays, moments, motion)
-        return before(raster, self.backdrop(question.rays.directions), question.rays.far)
+        return self.drawing.rays(question)
 
     def render_slopes(self, question: RayQuestion | ViewQuestion) -> Rendering:
         """Rays or views and their derivatives by time, forward through the rasteriser."""
         if isinstance(question, RayQuestion):
-            return self._ray_slopes(question)
+            return self.drawing.ray_slopes(question)
         if not question.views.lens.is_ideal:
-            return as_views(self._ray_slopes(question.through_rays()), question.views)
-        parts = []
-        with torch.no_grad():
-            for index in range(len(question)):
-                own = question[index : index + 1]
-                pictures, times = at_moments(own)
-                gaussians, motion = self.cloud.at(times, self.scaffold, with_rates=True)
-                draw = partial(rasterise_rates, views=pictures, motion=motion, engine=self.execution.engine)
-                raster, slopes = before_slopes(gaussians, draw, self._background(own.views))
-                part = self._picture(raster, own.views)
-                part.slopes = slopes.reshape(part.rgb.shape)
-                parts.append(part)
-        return Rendering.of(parts, torch.cat)
-
-    @torch.no_grad()
-    def _ray_slopes(self, question: RayQuestion) -> Rendering:
-        """Colours of N loose rays and their derivatives by their times."""
-        gaussians, motion, moments = self._at_times_of(question, with_rates=True)
-        draw = partial(cast_rates, rays=question.rays, moments=moments, motion=motion)
-        background = self.backdrop(question.rays.directions)
-        raster, slopes = before_slopes(gaussians, draw, background)
-        return replace(before(raster, background, question.rays.far), slopes=slopes)
-
-    def _at_times_of(self, question: RayQuestion, with_rates: bool = False) -> tuple[Gaussians, Motion, Tensor]:
-        """The Gaussians at the moments of rays, each origin's its own, and which of these each ray has, int64 [N]."""
-        # Cameras that stand in different places never share a moment: each one's clock gets its own gradient.
-        keys = torch.cat([question.rays.origins.double(), question.times.detach()[:, None]], dim=1)
-        found, moments = keys.unique(dim=0, return_inverse=True)
-        first = torch.zeros(len(found), dtype=torch.int64, device=moments.device)
-        first[moments] = torch.arange(len(moments), device=moments.device)
-        gaussians, motion = self.cloud.at(question.times[first], self.scaffold, with_rates)
-        return gaussians, motion, moments
-
-    def _influence_along(self, question: RayQuestion, errors: Tensor) -> Influence:
-        """What the Gaussians have to do with rays' errors [N]."""
-        gaussians, motion, moments = self._at_times_of(question)
-        return ray_influence(gaussians, question.rays, moments, motion, errors)
-
-    def _parts(
-        self, gaussians: Gaussians, motion: Motion, pictures: list[PinholePicture], view: Views
-    ) -> dict[str, Tensor]:
-        """Pictures of what rests alone, and of what moves alone."""
-        rests, nothing = self.cloud.rests, -torch.inf
-        found = {}
-        for name, shown in (("static_rgb", rests), ("dynamic_rgb", ~rests)):
-            some = replace(gaussians, opacity_logits=torch.where(shown, gaussians.opacity_logits, nothing))
-            found[name] = self._picture(rasterise(some, pictures, motion, False, self.execution.engine), view).rgb
-        return found
-
-    def _picture(self, raster: Raster, view: Views) -> Rendering:
-        """A picture [1, H, W] of a view before its background."""
-        return as_views(before(raster, self._background(view), view.far), view)
-
-    def _background(self, view: Views) -> Tensor:
-        """What is behind a view's pixels, shape [H * W, 3] or [3]."""
-        return self.backdrop(view.rays().directions) if self.geometry.background is None else self.backdrop.known
+            return as_views(self.drawing.ray_slopes(question.through_rays()), question.views)
+        return self.drawing.view_slopes(question)
 
     def splats(self, time: Tensor) -> Splats:
         """The Gaussians at a moment of the field's time (float64, no dimensions), where their nodes carry them."""

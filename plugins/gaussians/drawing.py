@@ -1,0 +1,132 @@
+"""Answers of Gaussians as they are at a step: views drawn, loose rays followed, and their derivatives by time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from syncnerf.questions import RayQuestion, Rendering, ViewQuestion
+from syncnerf.rendering.backdrop import Backdrop
+from syncnerf.scene.views import Views
+from syncnerf_gaussians.cloud import Cloud
+from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture
+from syncnerf_gaussians.pictures import as_views, at_moments, before, before_slopes
+from syncnerf_gaussians.raster import (
+    Influence,
+    Raster,
+    cast,
+    cast_rates,
+    influence,
+    rasterise,
+    rasterise_rates,
+    ray_influence,
+)
+from syncnerf_gaussians.scaffold import Scaffold
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Draws a cloud of Gaussians before its backdrop.
+
+    Attributes:
+        cloud: the Gaussians.
+        scaffold: whose nodes carry them; None where they fly freely.
+        backdrop: what is behind them.
+        engine: what draws whole views.
+    """
+
+    cloud: Cloud
+    scaffold: Scaffold | None
+    backdrop: Backdrop
+    engine: str
+
+    def views(self, question: ViewQuestion) -> Rendering:
+        """B views without a lens, one after the other.
+
+        The extra ``influences`` has a function for each view, which tells what the Gaussians have to do with errors of
+        its pixels, [height * width].
+        """
+        parts, influences = [], []
+        for own in _each(question):
+            pictures, times = at_moments(own)
+            gaussians, motion = self.cloud.at(times, self.scaffold)
+            raster = rasterise(gaussians, pictures, motion, question.wanted.depth, self.engine)
+            part = self._picture(raster, own.views)
+            if question.wanted.parts:
+                part.extras |= self._parts(gaussians, motion, pictures, own.views)
+            parts.append(part)
+            influences.append(partial(influence, gaussians, pictures, motion, engine=self.engine))
+        return Rendering.of(parts, torch.cat, {"influences": influences})
+
+    @torch.no_grad()
+    def view_slopes(self, question: ViewQuestion) -> Rendering:
+        """B views without a lens, and their colours' derivatives by their times."""
+        parts = []
+        for own in _each(question):
+            pictures, times = at_moments(own)
+            gaussians, motion = self.cloud.at(times, self.scaffold, with_rates=True)
+            draw = partial(rasterise_rates, views=pictures, motion=motion, engine=self.engine)
+            raster, slopes = before_slopes(gaussians, draw, self._background(own.views))
+            part = self._picture(raster, own.views)
+            part.slopes = slopes.reshape(part.rgb.shape)
+            parts.append(part)
+        return Rendering.of(parts, torch.cat)
+
+    def rays(self, question: RayQuestion) -> Rendering:
+        """Colours of N loose rays; of those that share origin and time, one has all the gradient by their time."""
+        gaussians, motion, moments = self._at_times_of(question)
+        raster = cast(gaussians, question.rays, moments, motion)
+        return before(raster, self.backdrop(question.rays.directions), question.rays.far)
+
+    @torch.no_grad()
+    def ray_slopes(self, question: RayQuestion) -> Rendering:
+        """Colours of N loose rays and their derivatives by their times."""
+        gaussians, motion, moments = self._at_times_of(question, with_rates=True)
+        draw = partial(cast_rates, rays=question.rays, moments=moments, motion=motion)
+        background = self.backdrop(question.rays.directions)
+        raster, slopes = before_slopes(gaussians, draw, background)
+        return replace(before(raster, background, question.rays.far), slopes=slopes)
+
+    def influence_along(self, question: RayQuestion, errors: Float[Tensor, " N"]) -> Influence:
+        """What the Gaussians have to do with rays' errors [N]."""
+        gaussians, motion, moments = self._at_times_of(question)
+        return ray_influence(gaussians, question.rays, moments, motion, errors)
+
+    def _at_times_of(self, question: RayQuestion, with_rates: bool = False) -> tuple[Gaussians, Motion, Tensor]:
+        """The Gaussians at the moments of rays, each origin's its own, and which of these each ray has, int64 [N]."""
+        # Cameras that stand in different places never share a moment: each one's clock gets its own gradient.
+        keys = torch.cat([question.rays.origins.double(), question.times.detach()[:, None]], dim=1)
+        found, moments = keys.unique(dim=0, return_inverse=True)
+        first = torch.zeros(len(found), dtype=torch.int64, device=moments.device)
+        first[moments] = torch.arange(len(moments), device=moments.device)
+        gaussians, motion = self.cloud.at(question.times[first], self.scaffold, with_rates)
+        return gaussians, motion, moments
+
+    def _parts(
+        self, gaussians: Gaussians, motion: Motion, pictures: list[PinholePicture], view: Views
+    ) -> dict[str, Tensor]:
+        """Pictures of what rests alone, and of what moves alone."""
+        rests, nothing = self.cloud.rests, -torch.inf
+        found = {}
+        for name, shown in (("static_rgb", rests), ("dynamic_rgb", ~rests)):
+            some = replace(gaussians, opacity_logits=torch.where(shown, gaussians.opacity_logits, nothing))
+            found[name] = self._picture(rasterise(some, pictures, motion, False, self.engine), view).rgb
+        return found
+
+    def _picture(self, raster: Raster, view: Views) -> Rendering:
+        """A picture [1, H, W] of a view before its background."""
+        return as_views(before(raster, self._background(view), view.far), view)
+
+    def _background(self, view: Views) -> Tensor:
+        """What is behind a view's pixels, shape [H * W, 3] or [3]."""
+        known = self.backdrop.coefficients is None
+        return self.backdrop.known if known else self.backdrop(view.rays().directions)
+
+
+def _each(question: ViewQuestion) -> list[ViewQuestion]:
+    """Each view's own question."""
+    return [question[index : index + 1] for index in range(len(question))]
