@@ -19,9 +19,9 @@ from syncnerf.config import Config, SceneConfig
 from syncnerf.errors import UserError
 from syncnerf.job import Job, open_scene
 from syncnerf.offsets_file import read_offsets, read_rates
-from syncnerf.sampling.rays import RayBatches
-from syncnerf.sampling.time_series import TimeSeriesBatches
-from syncnerf.sampling.views import ViewBatches
+from syncnerf.sampling.ray_batches import RayBatches
+from syncnerf.sampling.time_series_batches import TimeSeriesBatches
+from syncnerf.sampling.view_batches import ViewBatches
 from syncnerf.scene import Scene
 from syncnerf.scene.geometry import NormalizedDeviceCoordinates, SceneGeometry
 from syncnerf.scene.stereo import can_be_compared

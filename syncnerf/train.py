@@ -14,7 +14,7 @@ from torch import Tensor
 from syncnerf.assembly import assemble, make_batches
 from syncnerf.atomic import write_text
 from syncnerf.evaluation.pictures import depth_picture, error_picture
-from syncnerf.evaluation.views import Shot, render_shot
+from syncnerf.evaluation.shots import Shot, render_shot
 from syncnerf.job import Job
 from syncnerf.options import write_config
 from syncnerf.provenance import scene_facts

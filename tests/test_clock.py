@@ -15,7 +15,7 @@ from syncnerf.config import OffsetsConfig
 from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.questions import RayQuestion
 from syncnerf.sampling.options import SamplingConfig
-from syncnerf.sampling.rays import RayBatches
+from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.options import TrainingConfig

@@ -13,8 +13,8 @@ from evaluation_fixtures import FPS, pattern_scene, synced_pattern
 from syncnerf.backend import Execution
 from syncnerf.evaluation.evaluate import METRICS, evaluate, write_metrics
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
+from syncnerf.evaluation.shots import Shot, evaluated_frames, render_shot
 from syncnerf.evaluation.videos import video_writer
-from syncnerf.evaluation.views import Shot, evaluated_frames, render_shot
 from syncnerf.modes import evaluation_mode
 from syncnerf.summary import result_table
 

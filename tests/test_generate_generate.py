@@ -18,8 +18,8 @@ from tiny_wan import released_checkpoint, shake, tiny_transformer, write_wan
 from syncnerf.cli import main
 from syncnerf.errors import UserError
 from syncnerf.generate.adapter import ViewSyncAdapter
+from syncnerf.generate.denoising import Denoising, Group, Progress, groups, noise_levels, starting_noise
 from syncnerf.generate.pipeline import WanFolder, decode, encode
-from syncnerf.generate.sampler import Group, Progress, Sampler, groups, noise_levels, starting_noise
 from syncnerf.generate.state import StateFile
 from syncnerf.scene import load_scene
 
@@ -199,13 +199,13 @@ def test_euler_arrives_and_guidance_extrapolates():
     noise = starting_noise(2, (1, 2, 2, 2), 0)
     model = StraightFlow(ends)
     zero, one = torch.zeros(3, 4), torch.ones(3, 4)
-    sampler = Sampler(NoHooks(model), torch.zeros(2, 2, 12), zero, zero, 1.0, noise_levels(7))
-    found = sampler.run(noise, groups(2, False), Progress(noise), lambda _: None)
+    denoising = Denoising(NoHooks(model), torch.zeros(2, 2, 12), zero, zero, 1.0, noise_levels(7))
+    found = denoising.run(noise, groups(2, False), Progress(noise), lambda _: None)
     torch.testing.assert_close(found, ends, atol=1e-5, rtol=0)
     assert [seen[0] for seen in model.seen] == [2] * 7
     np.testing.assert_allclose([seen[1] for seen in model.seen], 1000 * noise_levels(7)[:-1], rtol=1e-6)
     # The prompt's velocity is larger by 1 than the negative one's: guidance 3 makes 3 of it, over a level of 1.
-    single = Sampler(NoHooks(model), torch.zeros(2, 2, 12), one, zero, 3.0, torch.tensor([1.0, 0.0]))
+    single = Denoising(NoHooks(model), torch.zeros(2, 2, 12), one, zero, 3.0, torch.tensor([1.0, 0.0]))
     found = single.run(noise, groups(2, False), Progress(noise), lambda _: None)
     torch.testing.assert_close(found, ends - 3, atol=1e-5, rtol=0)
 

@@ -14,8 +14,8 @@ from torch import Tensor
 pytest.importorskip("diffusers")
 
 from syncnerf.generate.adapter import ViewSyncAdapter
+from syncnerf.generate.denoising import TRAINED_LEVELS, noise_levels
 from syncnerf.generate.flow_loss import draw_levels, flow_loss
-from syncnerf.generate.sampler import TRAINED_LEVELS, noise_levels
 
 FRAMES, SIDE, BATCH, SHIFT = 2, 4, 32, 2.0
 GRID = (torch.arange(SIDE) + 0.5) / SIDE * 4 - 2

@@ -14,7 +14,7 @@ from tiny_wan import tiny_transformer, write_wan
 from syncnerf.cli import main
 from syncnerf.errors import UserError
 from syncnerf.generate.adapter import ViewSyncAdapter
-from syncnerf.generate.dataset import CACHE, ClipSampler, find_scenes, prepare, read_captions
+from syncnerf.generate.dataset import CACHE, ViewPairs, find_scenes, prepare, read_captions
 from syncnerf.generate.flow_loss import draw_levels, flow_loss, level_weights
 from syncnerf.generate.pipeline import WanFolder
 from syncnerf.generate.poses import read_rig
@@ -68,7 +68,7 @@ def arguments(model: Path, data: Path, logdir: Path, *more: str) -> list[str]:
 def trainer(clips, run: Path, steps: int = 6) -> GeneratorTrainer:
     adapter = ViewSyncAdapter(tiny_transformer())
     config = TrainingConfig(steps=steps, lr=1e-2, lr_schedule="constant", warmup_steps=1, save_every=3, seed=4)
-    return GeneratorTrainer(adapter, ClipSampler(clips, 0.2), config, AngleSchedule(), run, CPU)
+    return GeneratorTrainer(adapter, ViewPairs(clips, 0.2), config, AngleSchedule(), run, CPU)
 
 
 def test_the_data_set_is_encoded_once(clips, model, data):
@@ -85,8 +85,8 @@ def test_the_data_set_is_encoded_once(clips, model, data):
 
 
 def test_a_pair_is_what_the_files_hold(clips):
-    sampler = ClipSampler(clips, 0.0)
-    example = sampler.draw(torch.Generator().manual_seed(0), 30, 50)
+    pairs = ViewPairs(clips, 0.0)
+    example = pairs.draw(torch.Generator().manual_seed(0), 30, 50)
     assert example.latents.shape == (2, 16, 3, 4, 6)
     assert example.poses.shape == (2, 3, 12)
     torch.testing.assert_close(example.poses[0, 0].reshape(3, 4), torch.eye(4)[:3])
@@ -96,10 +96,10 @@ def test_a_pair_is_what_the_files_hold(clips):
 
 
 def test_angles_decide_the_pairs(clips):
-    sampler, generator = ClipSampler(clips, 0.0), torch.Generator().manual_seed(1)
+    pairs, generator = ViewPairs(clips, 0.0), torch.Generator().manual_seed(1)
 
     def drawn(lowest: float, highest: float) -> set[int]:
-        poses = [sampler.draw(generator, lowest, highest).poses[1, 0].reshape(3, 4) for _ in range(12)]
+        poses = [pairs.draw(generator, lowest, highest).poses[1, 0].reshape(3, 4) for _ in range(12)]
         return {round(float(torch.rad2deg(pose[2, 2].clamp(-1, 1).arccos()))) for pose in poses}
 
     assert drawn(0, 30) == {20}
@@ -109,7 +109,7 @@ def test_angles_decide_the_pairs(clips):
 
 
 def test_single_views_come_twice_from_one_place(clips):
-    example = ClipSampler(clips, 1.0).draw(torch.Generator().manual_seed(0), 0, 60)
+    example = ViewPairs(clips, 1.0).draw(torch.Generator().manual_seed(0), 0, 60)
     assert torch.equal(example.latents[0], example.latents[1])
     torch.testing.assert_close(example.poses[0], example.poses[1])
 
@@ -141,7 +141,7 @@ def test_levels_and_weights_are_the_released_ones():
 
 def test_the_loss_is_that_of_the_velocity(clips):
     adapter = ViewSyncAdapter(tiny_transformer())
-    example = ClipSampler(clips, 0.0).draw(torch.Generator().manual_seed(0), 0, 60)
+    example = ViewPairs(clips, 0.0).draw(torch.Generator().manual_seed(0), 0, 60)
     noise = torch.randn(1, *example.latents.shape, generator=torch.Generator().manual_seed(1))
     level = torch.tensor([0.25])
     with torch.no_grad(), adapter.cameras(example.poses[None]):

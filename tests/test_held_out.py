@@ -15,7 +15,7 @@ from syncnerf.camera_colours import CameraColours
 from syncnerf.config import ColoursConfig, HeldOutConfig, OffsetsConfig
 from syncnerf.evaluation.evaluate import evaluate
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
-from syncnerf.evaluation.views import evaluated_frames
+from syncnerf.evaluation.shots import evaluated_frames
 from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.offset_fit import OffsetFit, combined
 from syncnerf.photometry import ClockFit, choose_pixels, clustered_covariance

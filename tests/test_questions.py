@@ -15,7 +15,7 @@ from syncnerf.photometry import choose_pixels
 from syncnerf.pixels import render_pixels
 from syncnerf.questions import COLOURS, SHOWN, SLOPES, RayQuestion, ViewQuestion
 from syncnerf.sampling.options import SamplingConfig
-from syncnerf.sampling.views import ViewBatches
+from syncnerf.sampling.view_batches import ViewBatches
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.lens import Lens
 from syncnerf.scene.views import Views

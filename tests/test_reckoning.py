@@ -11,8 +11,8 @@ from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
 from syncnerf.reckoning import SHARES, Evidence, Reckoner, excess_variance, joint_covariance, loss_curvatures
 from syncnerf.sampling.options import SamplingConfig
-from syncnerf.sampling.rays import RayBatches
-from syncnerf.sampling.views import ViewBatches
+from syncnerf.sampling.ray_batches import RayBatches
+from syncnerf.sampling.view_batches import ViewBatches
 from syncnerf.synced import SyncedBackend
 
 PLANTED = [0.31, 0.0, -0.17, 0.42, 0.08]

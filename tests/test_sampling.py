@@ -8,14 +8,14 @@ import torch
 from format_scenes import CAMERAS, FORMATS, FRAMES, HEIGHT, WIDTH
 
 from syncnerf.errors import UserError
-from syncnerf.sampling import importance, pixel_reader, rays
+from syncnerf.sampling import importance, pixel_reader, ray_batches
 from syncnerf.sampling import importance_weights as importance_weights_module
 from syncnerf.sampling.importance import ImportanceSettings, ImportanceWeights, importance_weights
 from syncnerf.sampling.importance_draws import ImportanceDraws
 from syncnerf.sampling.importance_weights import isg_weights, ist_weights, lower_median, window_extreme
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.permutation import EpochOrder
-from syncnerf.sampling.rays import RayBatches
+from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.scene import load_scene
 
 
@@ -201,7 +201,7 @@ def test_a_batch_is_what_the_scene_shows(scene):
 def test_large_scenes_are_read_without_mapping_and_alike(scene, native, monkeypatch):
     config = SamplingConfig(batch_size=500, dynamic_share=0.3, importance="isg-ist")
     mapped = RayBatches(scene, config).draw(torch.Generator().manual_seed(1), 3)
-    monkeypatch.setattr(rays, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(ray_batches, "RESIDENT_BYTES", 0)
     batches = RayBatches(scene, config)
     batches.draw(torch.Generator(), 0)
     read = batches.draw(torch.Generator().manual_seed(1), 3)

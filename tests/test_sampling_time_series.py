@@ -7,9 +7,9 @@ import torch
 from format_scenes import CAMERAS, FORMATS, FRAMES, HEIGHT, WIDTH
 
 from syncnerf.errors import UserError
-from syncnerf.sampling import time_series
+from syncnerf.sampling import time_series_batches
 from syncnerf.sampling.options import SamplingConfig
-from syncnerf.sampling.time_series import TimeSeriesBatches, frame_changes, nearby_maximum
+from syncnerf.sampling.time_series_batches import TimeSeriesBatches, frame_changes, nearby_maximum
 from syncnerf.scene import load_scene
 from syncnerf.scene.camera import Camera
 
@@ -43,7 +43,7 @@ def pixel_of(scene, camera: Camera, direction: torch.Tensor) -> tuple[int, int]:
 @pytest.mark.parametrize("frames", [0, 3])
 def test_colours_times_and_statistics_are_those_of_the_rays_pixel(scene, monkeypatch, read, frames):
     if read == "piecewise":
-        monkeypatch.setattr(time_series, "RESIDENT_BYTES", 0)
+        monkeypatch.setattr(time_series_batches, "RESIDENT_BYTES", 0)
     batch = draw(scene, time_frames=frames)
     length = frames or FRAMES
     assert batch.rgb.shape == (50, length, 3)

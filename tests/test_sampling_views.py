@@ -5,7 +5,7 @@ import torch
 
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.statistics import pixel_statistics
-from syncnerf.sampling.views import ViewBatches
+from syncnerf.sampling.view_batches import ViewBatches
 from syncnerf.scene import load_scene
 
 SIDE = 20

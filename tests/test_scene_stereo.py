@@ -9,7 +9,7 @@ import torch
 from evaluation_fixtures import look_from
 
 from syncnerf.sampling.options import SamplingConfig
-from syncnerf.sampling.rays import RayBatches
+from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.scene import Camera, Scene
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.frame_cache import FrameCache

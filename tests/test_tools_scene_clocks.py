@@ -96,9 +96,9 @@ def test_moments_of_rows(tool):
 def test_rows_are_rendered_as_of_their_own_moment(tool):
     """A camera that takes the time of its rows: the picture is the time of each row, to half a band."""
 
-    views = tool("blender_scenes.views")
+    filming = tool("blender_scenes.filming")
 
-    class Clockface(views.FilmingCamera):
+    class Clockface(filming.FilmingCamera):
         def take(self, frame, moment, first, last):
             return np.full((last - first, 4, 3), moment)
 

@@ -89,7 +89,7 @@ def test_a_sensor_exposes_balances_and_adds_noise(tool, sensor):
 
 
 def test_merging_covers_what_it_was_given(tool):
-    merged = tool("blender_scenes.views").merged
+    merged = tool("blender_scenes.filming").merged
     generator = np.random.default_rng(1)
     for _ in range(50):
         corners = generator.integers(0, 300, (4, 2, 2))
@@ -108,18 +108,18 @@ def test_merging_covers_what_it_was_given(tool):
 @pytest.mark.parametrize("name", PLACES)
 def test_what_moves_and_its_shadows_lie_in_their_rectangles(tool, name):
     """Points of the moving parts, and of the lines behind them as seen from the lights, against the rectangles."""
-    views, places = tool("blender_scenes.views"), tool("blender_scenes.places")
+    filming, places = tool("blender_scenes.filming"), tool("blender_scenes.places")
     sensors, rig = tool("blender_scenes.sensors"), tool("blender_scenes.rig")
     clock = tool("blender_scenes.clocks").CameraClock(30.0, 1)
     place = places.PLACES[name](np.random.default_rng([3, 2]), 6)
     generator = np.random.default_rng(0)
     drawn = sensors.draw_sensors(6, (160, 120), place.angle, place.differences, 0)
     for position, target, sensor in zip(place.positions, place.targets, drawn, strict=True):
-        camera = views.PlaceCamera(None, clock, rig.look_at(position, target), sensor, place, [0])
+        camera = filming.PlaceCamera(None, clock, rig.look_at(position, target), sensor, place, [0])
         size = (camera.ideal.width, camera.ideal.height)
         for group in place.moving:
             moment = generator.uniform(-1.0, 3.0)
-            left, top, right, bottom = views.moving_rectangle(
+            left, top, right, bottom = filming.moving_rectangle(
                 group, (moment,), place, camera.projected, size
             ) or (0, 0, 0, 0)  # fmt: skip
             surface = np.concatenate([part.vertices(moment)[::7] for part in group])

@@ -12,7 +12,7 @@ from syncnerf.backend import Replacement
 from syncnerf.config import OffsetsConfig
 from syncnerf.errors import UserError
 from syncnerf.sampling.options import SamplingConfig
-from syncnerf.sampling.rays import RayBatches
+from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.training.options import TrainingConfig
 from syncnerf.training.plan import Plan
 from syncnerf.training.ranks import Ranks

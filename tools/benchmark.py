@@ -26,7 +26,7 @@ from compare_engines import compare, peak_memory, waiting
 
 from syncnerf.assembly import assemble, make_batches
 from syncnerf.cli import report_user_errors
-from syncnerf.evaluation.views import Shot, render_shot
+from syncnerf.evaluation.shots import Shot, render_shot
 from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.processor import settle_processor

@@ -26,7 +26,7 @@ import torch
 
 from syncnerf.errors import UserError
 from syncnerf.sampling.options import SamplingConfig
-from syncnerf.sampling.rays import RayBatches
+from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.scene import Scene

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syncnerf.assembly import assemble
-from syncnerf.evaluation.views import Shot, render_shot
+from syncnerf.evaluation.shots import Shot, render_shot
 from syncnerf.job import Job
 from syncnerf.options import parse
 from syncnerf.processor import settle_processor

@@ -28,13 +28,13 @@ from pathlib import Path
 
 import numpy as np
 from blender_scenes.clocks import CameraClock, camera_clocks
+from blender_scenes.filming import FilmingCamera, PlaceCamera, WhiteCamera
 from blender_scenes.options import parse, recorded_options
 from blender_scenes.places import PLACES
 from blender_scenes.rig import llff_poses_bounds, look_at, rig_poses
 from blender_scenes.scenes import build_scene
 from blender_scenes.sensors import draw_sensors
 from blender_scenes.sounds import RATE
-from blender_scenes.views import FilmingCamera, PlaceCamera, WhiteCamera
 from scene_output import SceneVideo, new_scene, refuse_existing, write_json
 from tqdm import tqdm
 

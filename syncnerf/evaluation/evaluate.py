@@ -17,8 +17,8 @@ from syncnerf.evaluation.metrics import Lpips, dssim, mean_of, psnr, ssim
 from syncnerf.evaluation.offset_errors import further_errors, offset_errors, without_offset
 from syncnerf.evaluation.pictures import remove_pictures, write_pictures
 from syncnerf.evaluation.protocols import Protocol
+from syncnerf.evaluation.shots import Shot, evaluated_frames, own_pace, render_shot
 from syncnerf.evaluation.videos import video_writer
-from syncnerf.evaluation.views import Shot, evaluated_frames, own_pace, render_shot
 from syncnerf.scene.scene import Scene
 from syncnerf.seen import were_seen
 from syncnerf.synced import SyncedBackend

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from syncnerf.evaluation.shots import Picture
 from syncnerf.evaluation.videos import to_uint8
-from syncnerf.evaluation.views import Picture
 
 ERROR_SCALE = 0.2
 """Absolute error of a colour in [0, 1], mean over channels, that is drawn in the brightest colour."""

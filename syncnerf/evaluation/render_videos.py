@@ -9,8 +9,8 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.evaluation.camera_paths import smooth_path
+from syncnerf.evaluation.shots import Shot, evaluated_frames, own_pace, render_shot
 from syncnerf.evaluation.videos import video_writer
-from syncnerf.evaluation.views import Shot, evaluated_frames, own_pace, render_shot
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 

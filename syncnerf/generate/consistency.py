@@ -16,7 +16,7 @@ from syncnerf.errors import UserError
 from syncnerf.evaluation.evaluate import evaluate
 from syncnerf.evaluation.metrics import psnr
 from syncnerf.evaluation.protocols import PROTOCOLS
-from syncnerf.evaluation.views import evaluated_frames
+from syncnerf.evaluation.shots import evaluated_frames
 from syncnerf.generate.score import Score
 from syncnerf.job import Job
 from syncnerf.scene import Scene

@@ -153,7 +153,7 @@ def angles(camera_to_world: Tensor) -> Tensor:
     return torch.rad2deg((axes @ axes.T).clamp(-1, 1).arccos())
 
 
-class ClipSampler:
+class ViewPairs:
     """Draws what a step sees: two views of a clip at an angle of a range, or a single view twice.
 
     A single view stands for general video, of which there are no pairs: both views are it, from the same place.

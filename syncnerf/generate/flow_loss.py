@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.generate.adapter import ViewSyncAdapter
-from syncnerf.generate.sampler import SHIFT, TRAINED_LEVELS
+from syncnerf.generate.denoising import SHIFT, TRAINED_LEVELS
 
 BELL_WIDTH = 1000.0
 """Of the weight over noise levels, in thousandths of one; see :func:`level_weights`."""

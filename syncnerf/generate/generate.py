@@ -14,9 +14,9 @@ from torch import Tensor
 from syncnerf.atomic import atomic_folder
 from syncnerf.errors import UserError
 from syncnerf.generate.adapter import ViewSyncAdapter
+from syncnerf.generate.denoising import SHIFT, Denoising, groups, noise_levels, starting_noise
 from syncnerf.generate.pipeline import WanFolder, decode
 from syncnerf.generate.poses import Rig, embed_poses
-from syncnerf.generate.sampler import SHIFT, Sampler, groups, noise_levels, starting_noise
 from syncnerf.generate.scene_writer import camera_names, write_scene
 from syncnerf.generate.state import StateFile
 from syncnerf.generate.weights import digest, load_view_sync
@@ -95,7 +95,7 @@ def generate(
         adapter = ViewSyncAdapter(folder.transformer())
         load_view_sync(adapter, weights)
         device = folder.device
-        sampler = Sampler(
+        denoising = Denoising(
             adapter,
             embed_poses(rig.camera_to_world, shape[1]).to(device),
             text.to(device),
@@ -103,8 +103,8 @@ def generate(
             wish.guidance,
             noise_levels(wish.steps),
         )
-        latents = sampler.run(noise.to(device), order, begun, state.save)
-        del sampler, adapter
+        latents = denoising.run(noise.to(device), order, begun, state.save)
+        del denoising, adapter
         _free(device)
     autoencoder = folder.autoencoder(tiled)
 

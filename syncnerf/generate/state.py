@@ -11,7 +11,7 @@ from torch import Tensor
 
 from syncnerf.atomic import atomic_file
 from syncnerf.errors import UserError, one_line
-from syncnerf.generate.sampler import Progress
+from syncnerf.generate.denoising import Progress
 
 
 @dataclass(frozen=True)

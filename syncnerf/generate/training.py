@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from syncnerf.errors import UserError
 from syncnerf.generate.adapter import ViewSyncAdapter
-from syncnerf.generate.dataset import ClipSampler, Example
+from syncnerf.generate.dataset import Example, ViewPairs
 from syncnerf.generate.flow_loss import draw_levels, flow_loss, level_weights
 from syncnerf.generate.weights import write_view_sync
 from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
@@ -64,7 +64,7 @@ class GeneratorTrainer:
 
     Args:
         adapter: the model, on the device.
-        sampler: of the examples.
+        pairs: the views that a step sees are drawn from.
         config: steps, rates, seed, precision, rhythm of logs and checkpoints.
         schedule: of the angles.
         run: the run's folder.
@@ -75,14 +75,14 @@ class GeneratorTrainer:
     def __init__(
         self,
         adapter: ViewSyncAdapter,
-        sampler: ClipSampler,
+        pairs: ViewPairs,
         config: TrainingConfig,
         schedule: AngleSchedule,
         run: Path,
         device: torch.device,
         batch: int = 1,
     ):
-        self.adapter, self.sampler, self.config, self.schedule = adapter, sampler, config, schedule
+        self.adapter, self.pairs, self.config, self.schedule = adapter, pairs, config, schedule
         self.run, self.device, self.batch = run, device, batch
         self.step = 0
         self.parameters = adapter.freeze_base()
@@ -122,7 +122,7 @@ class GeneratorTrainer:
         seed = np.random.SeedSequence((self.config.seed, self.step)).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(seed) >> 1)
         lowest, highest = self.schedule.at(self.step, self.config.steps)
-        examples = [self.sampler.draw(generator, lowest, highest) for _ in range(self.batch)]
+        examples = [self.pairs.draw(generator, lowest, highest) for _ in range(self.batch)]
         levels = draw_levels(self.batch, generator)
         latents, poses, texts = (self._stacked(examples, name) for name in ("latents", "poses", "text"))
         noise = torch.randn(latents.shape, generator=generator).to(self.device)
@@ -172,7 +172,7 @@ class GeneratorTrainer:
         self.step = record["step"]
 
     def _scenes(self) -> list[str]:
-        return [clip.name for clip in self.sampler.clips]
+        return [clip.name for clip in self.pairs.clips]
 
     def _stacked(self, examples: list[Example], name: str) -> Tensor:
         return torch.stack([getattr(example, name) for example in examples]).to(self.device)

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     require_generate()
     from syncnerf.generate.adapter import ViewSyncAdapter
-    from syncnerf.generate.dataset import ClipSampler, find_scenes, prepare, read_captions
+    from syncnerf.generate.dataset import ViewPairs, find_scenes, prepare, read_captions
     from syncnerf.generate.training import WEIGHTS, AngleSchedule, GeneratorTrainer
     from syncnerf.generate.weights import load_view_sync
     from syncnerf.training.checkpoints import list_checkpoints
@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     adapter = ViewSyncAdapter(model.transformer())
     if arguments.view_sync is not None:
         load_view_sync(adapter, arguments.view_sync)
-    sampler = ClipSampler(clips, arguments.single_share)
-    trainer = GeneratorTrainer(adapter, sampler, config, schedule, folder, model.device, arguments.batch_size)
+    pairs = ViewPairs(clips, arguments.single_share)
+    trainer = GeneratorTrainer(adapter, pairs, config, schedule, folder, model.device, arguments.batch_size)
     trainer.resume()
     stopped_by = trainer.fit()
     print(f"weights: {folder / WEIGHTS} (step {trainer.step})")

@@ -12,7 +12,7 @@ from syncnerf.errors import UserError
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.pixel_choice import PixelChoice
 from syncnerf.sampling.pixel_reader import PixelReader
-from syncnerf.sampling.rays import RESIDENT_BYTES
+from syncnerf.sampling.ray_batches import RESIDENT_BYTES
 from syncnerf.sampling.statistics import pixel_statistics
 from syncnerf.scene.camera import intrinsics_table, pixel_rays, pixel_rows
 from syncnerf.scene.frame_cache import release_pages

@@ -67,7 +67,7 @@ def groups(views: int, anchored: bool) -> list[Group]:
 
 
 @dataclass(frozen=True)
-class Sampler:
+class Denoising:
     """What stays the same over a sampling.
 
     Attributes:
