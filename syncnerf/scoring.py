@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syncnerf.estimates import recall_estimates
-from syncnerf.evaluation.evaluate import Evaluation, evaluate
+from syncnerf.evaluation.evaluate import Evaluation, Scoring, evaluate
 from syncnerf.evaluation.protocols import PROTOCOLS, Protocol
 from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.job import Job
@@ -48,14 +48,12 @@ def score(job: Job, synced: SyncedBackend, step: int) -> Scores:
     if config.held_out.test_optim and not synced.clock.learned:
         logger.warning("--test-optim does nothing with --offset-mode off: there are no offsets to fit")
     alone = not (wanted or fits)
-    before = evaluate(
-        synced, job.scene, protocol.without_fit(), test_frames=frames, step=step, renders=renders if alone else None
-    )
+    before = evaluate(synced, job.scene, Scoring(protocol.without_fit(), frames, step, renders if alone else None))
     if wanted:
         fits = _fits(job, synced, protocol)
     if alone:
         return Scores(before, None, [])
-    after = evaluate(synced, job.scene, protocol, test_frames=frames, step=step, renders=renders)
+    after = evaluate(synced, job.scene, Scoring(protocol, frames, step, renders))
     return Scores(before, after, fits)
 
 

@@ -23,7 +23,7 @@ from syncnerf.resuming import changes, stored_options
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 from syncnerf.training.checkpoints import taking_over
-from syncnerf.training.plan import Plan
+from syncnerf.training.plan import Callbacks, Plan
 from syncnerf.training.ranks import join_ranks
 from syncnerf.training.trainer import Trainer
 
@@ -54,14 +54,9 @@ def train(job: Job) -> Training:
     notes = _notes(job)
     with join_ranks(job.device) as ranks:
         synced, batches = assemble(job), make_batches(job)
-        trainer = Trainer(
-            synced,
-            batches,
-            plan_of(job),
-            ranks,
-            reckoner=Reckoner(synced, job.scene, batches, job.course.steps, job.config.training.seed),
-            preview=lambda: _preview(synced, job.scene),
-        )
+        reckoner = Reckoner(synced, job.scene, batches, job.course.steps, job.config.training.seed)
+        callbacks = Callbacks(reckoner, preview=lambda: _preview(synced, job.scene))
+        trainer = Trainer(synced, batches, replace(plan_of(job), ranks=ranks), callbacks)
         if job.checkpoint is not None:
             trainer.restore(job.checkpoint)
         # Only now: what is refused above leaves the run's own words as they are.

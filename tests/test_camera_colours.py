@@ -11,7 +11,7 @@ from syncnerf.assembly import assemble, make_batches
 from syncnerf.backend import Rendering
 from syncnerf.camera_colours import CameraColours, fit_colours
 from syncnerf.config import ColoursConfig, HeldOutConfig
-from syncnerf.evaluation.evaluate import evaluate
+from syncnerf.evaluation.evaluate import Scoring, evaluate
 from syncnerf.evaluation.protocols import FULL, HOLDOUT
 from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.job import Job
@@ -157,22 +157,21 @@ def test_a_test_cameras_colours_are_fitted_with_its_offset_and_scored_beside_the
     gains, biases = synced.colours.values()
     torch.testing.assert_close(gains[0], GAIN, atol=0.02, rtol=0)
     torch.testing.assert_close(biases[0], BIAS, atol=0.02, rtol=0)
-    score = evaluate(synced, tinted_scene, protocol, test_frames=4).mean
+    score = evaluate(synced, tinted_scene, Scoring(protocol, test_frames=4)).mean
     assert score["psnr_colours"] > 38 > 30 > score["psnr"]
     # Only the test camera's entries have changed.
     for name, value in synced.state_dict().items():
         if name.startswith("colours."):
             assert torch.equal(value[1:], before[name][1:])
-    assert evaluate(
-        synced, tinted_scene, protocol.without_fit(), test_frames=1
-    ).mean["psnr_colours"] is None  # fmt: skip
+    without = evaluate(synced, tinted_scene, Scoring(protocol.without_fit(), test_frames=1))
+    assert without.mean["psnr_colours"] is None
 
 
 def test_scenes_of_one_kind_of_camera_are_scored_as_ever(tmp_path):
     scene = wave_scene(tmp_path, PLANTED)
     synced = synced_waves(scene, initial=PLANTED)
     assert not synced.colours.learned
-    assert evaluate(synced, scene, FULL, test_frames=1).mean["psnr_colours"] is None
+    assert evaluate(synced, scene, Scoring(FULL, test_frames=1)).mean["psnr_colours"] is None
 
 
 def test_training_gives_colours_a_gradient_and_the_checkpoint_keeps_them(tiny_arguments):

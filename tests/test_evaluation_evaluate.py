@@ -11,7 +11,7 @@ import torch
 from evaluation_fixtures import FPS, pattern_scene, synced_pattern
 
 from syncnerf.backend import Execution
-from syncnerf.evaluation.evaluate import METRICS, evaluate, write_metrics
+from syncnerf.evaluation.evaluate import METRICS, Scoring, evaluate, write_metrics
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.shots import Shot, evaluated_frames, render_shot
 from syncnerf.evaluation.videos import video_writer
@@ -29,8 +29,8 @@ def test_the_right_offset_scores_a_perfect_image(tmp_path):
     # The field's time is the scene's own here, so the reference camera's true offset must be zero as in the embedding.
     scene = pattern_scene(tmp_path, [value - TRUE_OFFSETS[1] for value in TRUE_OFFSETS])
     synced = synced_pattern(scene, TRUE_OFFSETS)
-    after = evaluate(synced, scene, FULL, step=7)
-    before = evaluate(synced, scene, FULL.without_fit(), step=7)
+    after = evaluate(synced, scene, Scoring(FULL, step=7))
+    before = evaluate(synced, scene, Scoring(FULL.without_fit(), step=7))
     assert after.mean["psnr"] > 55
     assert after.mean["ssim"] > 0.999
     assert after.mean["dssim"] == pytest.approx((1 - after.mean["ssim"]) / 2)
@@ -41,8 +41,8 @@ def test_the_right_offset_scores_a_perfect_image(tmp_path):
 
 def test_none_means_offset_zero_whatever_the_embedding_holds(scene):
     fitted, untouched = synced_pattern(scene, TRUE_OFFSETS), synced_pattern(scene)
-    assert evaluate(fitted, scene, NONE).mean == (
-        evaluate(untouched, scene, FULL).mean
+    assert evaluate(fitted, scene, Scoring(NONE)).mean == (
+        evaluate(untouched, scene, Scoring(FULL)).mean
     )
     assert fitted.clock.offsets()[0].item() == pytest.approx(0.13)
 
@@ -53,7 +53,7 @@ def test_moments_that_no_training_camera_saw_are_scored_apart(scene, caplog):
     last = max(synced.clock.offsets()[i].item() + scene.cameras[i].frame_times[-1].item() for i in scene.train)
     camera = scene.cameras[0]
     synced.clock.set_camera(0, last - camera.frame_times[-3].item())
-    found = evaluate(synced, scene, FULL)
+    found = evaluate(synced, scene, Scoring(FULL))
     count = camera.frame_count
     assert [score.seen for score in found.frames] == [True] * (count - 2) + [False] * 2
     assert found.mean["psnr"] == pytest.approx(np.mean([score.psnr for score in found.frames[:-2]]))
@@ -64,7 +64,7 @@ def test_moments_that_no_training_camera_saw_are_scored_apart(scene, caplog):
     assert f"frames {count - 2}, {count - 1} lie at moments that no training camera saw" in caplog.text
     # Nothing at all was seen: no score.
     synced.clock.set_camera(0, last + 100.0)
-    nothing = evaluate(synced, scene, FULL)
+    nothing = evaluate(synced, scene, Scoring(FULL))
     assert nothing.mean["psnr"] is None
     assert nothing.unseen_count == count
     table = result_table(scene, synced.clock.offsets().detach(), [], found, nothing)
@@ -78,7 +78,7 @@ def test_a_clock_that_runs_slow_decides_what_was_seen(scene):
     last = max(synced.clock.offsets()[i].item() + scene.cameras[i].frame_times[-1].item() for i in scene.train)
     offset = last - camera.frame_times[-3].item()
     synced.clock.set_camera(0, offset, (last - offset) / camera.frame_times[-1].item() - 1.0)
-    assert evaluate(synced, scene, FULL).unseen_count == 0
+    assert evaluate(synced, scene, Scoring(FULL)).unseen_count == 0
 
 
 def test_a_moving_camera_is_rendered_from_each_frames_own_pose(scene):
@@ -99,14 +99,14 @@ def test_holdout_scores_the_right_half_alone(scene):
     frames[:, :, : frames.shape[2] // 2] = 0
     spoiled = pattern_scene(scene.root / "spoiled", TRUE_OFFSETS)
     spoiled._frames[0] = frames
-    whole, half = (evaluate(synced, spoiled, p).mean["psnr"] for p in (FULL, HOLDOUT))
-    assert half == pytest.approx(evaluate(synced, scene, HOLDOUT).mean["psnr"])
+    whole, half = (evaluate(synced, spoiled, Scoring(p)).mean["psnr"] for p in (FULL, HOLDOUT))
+    assert half == pytest.approx(evaluate(synced, scene, Scoring(HOLDOUT)).mean["psnr"])
     assert whole < half - 3
 
 
 def test_offset_errors_leave_the_gauge_to_the_training_cameras(scene):
     found = torch.tensor([9.0, 0.0, -0.27, 0.3], dtype=torch.float64)
-    record = evaluate(synced_pattern(scene, found.tolist()), scene, FULL).offsets
+    record = evaluate(synced_pattern(scene, found.tolist()), scene, Scoring(FULL)).offsets
     # Differences of the training cameras: -0.1, -0.12, -0.1, so their median is -0.1.
     assert record["shift_seconds"] == pytest.approx(-0.1)
     assert record["max_seconds"] == pytest.approx(0.02)
@@ -123,22 +123,22 @@ def test_rates_and_readout_times_are_compared_with_the_truth(scene):
         true_rates=torch.tensor([0.0, 1e-4, 2e-4, 1e-4], dtype=torch.float64),
         true_row_times=torch.tensor([0.0, 0.01, 0.0, 0.015], dtype=torch.float64),
     )
-    record = evaluate(synced_pattern(scene, TRUE_OFFSETS), told, FULL).offsets
+    record = evaluate(synced_pattern(scene, TRUE_OFFSETS), told, Scoring(FULL)).offsets
     # The clock knows of neither: against the reference (camera 1) the rates are 0, 1e-4 and 0.
     assert record["rates_ppm"]["mae"] == pytest.approx(100 / 3, rel=1e-3)
     assert record["rates_ppm"]["max"] == pytest.approx(100, rel=1e-3)
     assert record["row_times_seconds"] == pytest.approx({"mae": 0.025 / 3, "max": 0.015})
-    assert not {"rates_ppm", "row_times_seconds"} & set(evaluate(synced_pattern(scene), scene, FULL).offsets)
+    assert not {"rates_ppm", "row_times_seconds"} & set(evaluate(synced_pattern(scene), scene, Scoring(FULL)).offsets)
 
 
 def test_no_ground_truth_no_offset_errors(tmp_path):
     scene = pattern_scene(tmp_path, None)
-    assert "offsets" not in evaluate(synced_pattern(scene), scene, FULL).to_dict()
+    assert "offsets" not in evaluate(synced_pattern(scene), scene, Scoring(FULL)).to_dict()
 
 
 def test_metrics_json_holds_both_scores(scene, tmp_path):
     synced = synced_pattern(scene, TRUE_OFFSETS)
-    after, before = (evaluate(synced, scene, p, step=3) for p in (FULL, FULL.without_fit()))
+    after, before = (evaluate(synced, scene, Scoring(p, step=3)) for p in (FULL, FULL.without_fit()))
     write_metrics(tmp_path / "metrics.json", after, before)
     record = json.loads((tmp_path / "metrics.json").read_text())
     assert record["protocol"] == "full"
@@ -156,7 +156,7 @@ def test_video_and_pictures_come_with_the_score(scene, tmp_path):
     (renders / "test_cam_00_0099_truth.png").touch()
     (renders / "test_cam_00b_0099_truth.png").touch()
     synced = synced_pattern(scene)
-    evaluate(synced, scene, FULL, renders=renders)
+    evaluate(synced, scene, Scoring(FULL, renders=renders))
     with av.open(str(renders / "test_cam_00.mp4")) as video:
         stream = video.streams.video[0]
         # 17 x 13 pixels are padded, never resampled.
@@ -178,7 +178,7 @@ def test_frames_are_rendered_once_and_decomposed_for_pictures_only(tmp_path, at_
     scene = pattern_scene(tmp_path / "scene", TRUE_OFFSETS, frame_count=20)
     synced = synced_pattern(scene)
     synced.backend.times_at_once = at_once
-    evaluate(synced, scene, FULL, renders=tmp_path)
+    evaluate(synced, scene, Scoring(FULL, renders=tmp_path))
     assert len(synced.backend.shapes) == calls
     assert synced.backend.decompositions == decomposed
     assert len(list(tmp_path.glob("*_static.png"))) == 4
@@ -236,7 +236,7 @@ def test_consuming_views_leaves_gradients_on(scene):
 def test_offsets_switched_off_can_be_evaluated(scene):
     synced = synced_pattern(scene, mode="off")
     assert (
-        evaluate(synced, scene, NONE).mean == evaluate(synced, scene, FULL).mean
+        evaluate(synced, scene, Scoring(NONE)).mean == evaluate(synced, scene, Scoring(FULL)).mean
     )
 
 

@@ -13,7 +13,7 @@ from evaluation_fixtures import FPS, pattern_scene, synced_pattern
 
 from syncnerf.errors import UserError
 from syncnerf.evaluation import report_images
-from syncnerf.evaluation.evaluate import evaluate, write_metrics
+from syncnerf.evaluation.evaluate import Scoring, evaluate, write_metrics
 from syncnerf.evaluation.protocols import FULL
 from syncnerf.evaluation.report import write_report
 from syncnerf.evaluation.report_offsets import recovered_cameras
@@ -66,8 +66,8 @@ def write_run(folder, scene, metrics=True):
     (folder / "config.txt").write_text("steps = 50\nexpname = <script>alert(1)</script>\n")
     if metrics:
         synced = synced_pattern(scene, FOUND)
-        before = evaluate(synced, scene, FULL.without_fit(), step=50)
-        after = evaluate(synced, scene, FULL, step=50, renders=folder / "renders")
+        before = evaluate(synced, scene, Scoring(FULL.without_fit(), step=50))
+        after = evaluate(synced, scene, Scoring(FULL, step=50, renders=folder / "renders"))
         write_metrics(folder / "metrics.json", after, before)
     return folder
 

@@ -13,7 +13,7 @@ from wave_backend import WaveBackend, clock_of, synced_waves, wave_colours, wave
 from syncnerf import held_out
 from syncnerf.camera_colours import CameraColours
 from syncnerf.config import ColoursConfig, HeldOutConfig, OffsetsConfig
-from syncnerf.evaluation.evaluate import evaluate
+from syncnerf.evaluation.evaluate import Scoring, evaluate
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.shots import evaluated_frames
 from syncnerf.held_out import HeldOutOptimizer
@@ -142,21 +142,21 @@ def test_fitted_camera_is_the_evaluated_one(tmp_path):
     planted = [0.63, 0.0, -0.2, -0.41, 0.1]
     scene = wave_scene(tmp_path, planted, test=(0, 3))
     synced = synced_waves(scene, initial=[0.0, 0.0, -0.2, 0.0, 0.1])
-    before = evaluate(synced, scene, FULL, test_frames=4)
+    before = evaluate(synced, scene, Scoring(FULL, test_frames=4))
     fits = {camera: fit(scene, synced, camera) for camera in scene.test}
-    after = evaluate(synced, scene, FULL, test_frames=4)
+    after = evaluate(synced, scene, Scoring(FULL, test_frames=4))
     for name in ("cam00", "cam03"):
         of_before, of_after = ([s.psnr for s in e.frames if s.camera == name] for e in (before, after))
         assert min(of_after) > 50 > 30 > max(of_before)
     synced.backend.asked.clear()
-    evaluate(synced, scene, FULL, test_frames=4)
+    evaluate(synced, scene, Scoring(FULL, test_frames=4))
     for camera, asked in zip(scene.test, torch.cat(synced.backend.asked).chunk(2), strict=True):
         expected = scene.cameras[camera].frame_times[FOUR] + fits[camera].seconds
         torch.testing.assert_close(asked.unique(), expected)
     # Spoil every other entry: the test view must not care.
     with torch.no_grad():
         synced.clock.shifts[[2, 4]] += 0.3
-    again = evaluate(synced, scene, FULL, test_frames=4)
+    again = evaluate(synced, scene, Scoring(FULL, test_frames=4))
     of_after, of_again = ([s.psnr for s in e.frames if s.camera == "cam00"] for e in (after, again))
     assert of_again == of_after
 
@@ -164,7 +164,7 @@ def test_fitted_camera_is_the_evaluated_one(tmp_path):
 def test_without_a_fit_the_offset_is_exactly_zero(scene, synced):
     fit(scene, synced)
     synced.backend.asked.clear()
-    evaluate(synced, scene, NONE, test_frames=4)
+    evaluate(synced, scene, Scoring(NONE, test_frames=4))
     torch.testing.assert_close(
         torch.cat(synced.backend.asked).unique(), scene.cameras[0].frame_times[FOUR], rtol=0, atol=1e-12
     )

@@ -14,6 +14,7 @@ from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.sampling.view_batches import ViewBatches
 from syncnerf.synced import SyncedBackend
+from syncnerf.training.plan import Callbacks
 
 PLANTED = [0.31, 0.0, -0.17, 0.42, 0.08]
 """Seconds; camera 0 is the test view, camera 1 the reference."""
@@ -119,7 +120,8 @@ def trained(tmp_path, wrong: list[float], errors: float, gain: float = 1.0, nois
     with torch.no_grad():
         synced.backend.gain.fill_(gain)
     trainer = make_trainer(scene, synced, tmp_path / "run", STEPS, lr=1e-12)
-    trainer.reckoner = Reckoner(synced, scene, RayBatches(scene, SamplingConfig(batch_size=256)), STEPS)
+    reckoner = Reckoner(synced, scene, RayBatches(scene, SamplingConfig(batch_size=256)), STEPS)
+    trainer.callbacks = Callbacks(reckoner)
     return synced, trainer
 
 

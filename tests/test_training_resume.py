@@ -48,7 +48,8 @@ def make_trainer(
     job = Job.of(config)
     job = job if stored is None else replace(job, checkpoint=load_checkpoint(stored, job.spec.name, job.scene.names))
     folder.mkdir(parents=True, exist_ok=True)
-    return Trainer(assemble(job), make_batches(job), replace(plan_of(job), folder=folder, about={}), ranks)
+    plan = replace(plan_of(job), folder=folder, about={}, ranks=ranks or Ranks())
+    return Trainer(assemble(job), make_batches(job), plan)
 
 
 def load(trainer: Trainer, path: Path) -> Checkpoint:

@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def time_steps(trainer: Trainer, warmup: int, count: int) -> tuple[list[float], int]:
     """Seconds of each of ``count`` steps after ``warmup`` ones, and rays per step."""
-    rays, seconds, wait = 0, [], waiting(trainer.device)
+    rays, seconds, wait = 0, [], waiting(trainer.synced.device)
     for index in range(warmup + count):
         start = time.perf_counter()
         rays = trainer.train_step()[1]

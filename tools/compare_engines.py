@@ -129,7 +129,7 @@ def make_trainer(config: Config, folder: Path, ranks: Ranks | None = None) -> Tr
     """A trainer as the command makes it, without records."""
     job = Job.of(config)
     job.scene.frame_cache.prepare(job.scene.cameras)
-    return Trainer(assemble(job), make_batches(job), replace(plan_of(job), folder=folder), ranks)
+    return Trainer(assemble(job), make_batches(job), replace(plan_of(job), folder=folder, ranks=ranks or Ranks()))
 
 
 def count_flops(config: Config) -> int:
@@ -146,13 +146,13 @@ def measure_step(config: Config, warmup: int, steps: int) -> StepCost:
     """Median seconds of a step, and mean seconds of its phases, of one engine."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(config, Path(folder))
-        wait = waiting(trainer.device)
-        if trainer.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(trainer.device)
+        wait = waiting(trainer.synced.device)
+        if trainer.synced.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(trainer.synced.device)
         for _ in range(warmup):
             trainer.train_step()
         seconds = one_by_one = median_seconds(trainer.train_step, steps, wait)
-        memory = peak_memory(trainer.device)
+        memory = peak_memory(trainer.synced.device)
         if trainer.recordings.recorder is not None:
             trainer.recordings.recorder = None
             one_by_one = median_seconds(trainer.train_step, steps, wait)

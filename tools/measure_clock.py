@@ -28,6 +28,7 @@ from syncnerf.processor import settle_processor
 from syncnerf.reckoning import Reckoner
 from syncnerf.scene import Scene
 from syncnerf.train import plan_of
+from syncnerf.training.plan import Callbacks
 from syncnerf.training.trainer import Trainer
 
 OPTIONS = (
@@ -89,7 +90,7 @@ def train(scene: Scene, options: list[str], folder: Path) -> tuple[Tensor, Train
     synced, batches = assemble(job), make_batches(job)
     start = synced.clock.offsets().detach().clone()
     reckoner = Reckoner(synced, scene, batches, job.course.steps)
-    trainer = Trainer(synced, batches, replace(plan_of(job), folder=folder), reckoner=reckoner)
+    trainer = Trainer(synced, batches, replace(plan_of(job), folder=folder), Callbacks(reckoner))
     trainer.fit()
     return start, trainer
 

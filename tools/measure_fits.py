@@ -31,6 +31,7 @@ from syncnerf.processor import settle_processor
 from syncnerf.reckoning import Reckoner
 from syncnerf.scene import Scene
 from syncnerf.train import plan_of
+from syncnerf.training.plan import Callbacks
 from syncnerf.training.trainer import Trainer
 
 CONFIGS = tuple(f"configs/{backend}/demo.txt" for backend in ("kplanes", "mixvoxels", "gaussians"))
@@ -81,7 +82,7 @@ def make_trainer(folder: Path, config: str, cameras: int, init: str, options: li
     job.scene.frame_cache.prepare(job.scene.cameras)
     synced, batches = assemble(job), make_batches(job)
     reckoner = Reckoner(synced, job.scene, batches, job.course.steps)
-    return Trainer(synced, batches, plan_of(job), reckoner=reckoner), job
+    return Trainer(synced, batches, plan_of(job), Callbacks(reckoner)), job
 
 
 def judged(optimizer: HeldOutOptimizer, scene: Scene, camera: int) -> Judged:

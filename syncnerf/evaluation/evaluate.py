@@ -96,35 +96,42 @@ class Evaluation:
         return record
 
 
-def evaluate(
-    synced: SyncedBackend,
-    scene: Scene,
-    protocol: Protocol,
-    test_frames: int = 0,
-    step: int = 0,
-    renders: Path | None = None,
-) -> Evaluation:
+@dataclass(frozen=True)
+class Scoring:
+    """What is scored, and what is left of it.
+
+    Attributes:
+        protocol: which pixels are scored.
+        test_frames: how many evenly spaced frames of each test camera; 0 for all.
+        step: training step of the parameters, for the record.
+        renders: folder for ``test_<camera>.mp4`` and the pictures of some frames; None for none.
+    """
+
+    protocol: Protocol
+    test_frames: int = 0
+    step: int = 0
+    renders: Path | None = None
+
+
+def evaluate(synced: SyncedBackend, scene: Scene, scoring: Scoring) -> Evaluation:
     """Score the test cameras at their current offsets; under a protocol without a fit, at offset exactly 0.
 
-    The caller has brought schedules to ``step`` and fitted the offsets where the protocol asks for it. Training and
+    The caller has brought schedules to the step and fitted the offsets where the protocol asks for it. Training and
     eval modes are as before when it returns.
 
     Args:
         synced: the offsets and the field.
         scene: cameras and true frames.
-        protocol: which pixels are scored.
-        test_frames: how many evenly spaced frames of each are scored; 0 for all.
-        step: training step of the parameters, for the record.
-        renders: folder for ``test_<camera>.mp4`` and the pictures of some frames; None for none.
+        scoring: what is scored.
     """
-    lpips = Lpips(synced.device)
-    scoring = _Scoring(synced, scene, protocol, test_frames, renders, lpips)
-    scores = [score for index in scene.test for score in scoring.camera(index)]
+    lpips, protocol = Lpips(synced.device), scoring.protocol
+    judge = _Judge(synced, scene, scoring, lpips)
+    scores = [score for index in scene.test for score in judge.camera(index)]
     offsets = synced.clock.offsets()
     wrong = offset_errors(offsets if protocol.fits else without_offset(offsets, scene.test), scene)
     return Evaluation(
         protocol=protocol,
-        step=step,
+        step=scoring.step,
         frames=scores,
         mean=_means([score for score in scores if score.seen]),
         unseen=_means([score for score in scores if not score.seen]),
@@ -142,20 +149,18 @@ def write_metrics(path: Path, evaluation: Evaluation, before: Evaluation | None 
 
 
 @dataclass(frozen=True)
-class _Scoring:
+class _Judge:
     """What every camera is scored with; see :func:`evaluate`."""
 
     synced: SyncedBackend
     scene: Scene
-    protocol: Protocol
-    test_frames: int
-    renders: Path | None
+    scoring: Scoring
     lpips: Lpips
 
     def camera(self, index: int) -> list[FrameScore]:
         """Score one camera's frames and write its video and pictures on the way."""
-        camera, protocol, renders = self.scene.cameras[index], self.protocol, self.renders
-        frames = evaluated_frames(camera.frame_count, self.test_frames)
+        camera, protocol, renders = self.scene.cameras[index], self.scoring.protocol, self.scoring.renders
+        frames = evaluated_frames(camera.frame_count, self.scoring.test_frames)
         name = f"evaluating {camera.name} ({protocol.name})"
         shot = Shot.of_camera(self.scene, index, frames, name, protocol.fits)
         seen = _seen(self.synced, self.scene, shot, protocol)
@@ -179,14 +184,15 @@ class _Scoring:
 
     def _metrics(self, index: int, rgb: Tensor, truth: Tensor) -> dict[str, float | None]:
         """Of a camera's picture and the frame that it should show, both [H, W, 3]."""
-        shown, expected = self.protocol.scored(rgb), self.protocol.scored(truth)
+        protocol = self.scoring.protocol
+        shown, expected = protocol.scored(rgb), protocol.scored(truth)
         similarity = ssim(shown, expected)
         values = {"psnr": psnr(shown, expected), "ssim": similarity, "dssim": dssim(similarity)}
         values |= self.lpips(shown, expected)
         colours = self.synced.colours
-        if self.protocol.fits and colours.learned:
+        if protocol.fits and colours.learned:
             own = colours.recorded(index, rgb.to(self.synced.device)).detach().cpu().clamp(0.0, 1.0)
-            values["psnr_colours"] = psnr(self.protocol.scored(own), expected)
+            values["psnr_colours"] = psnr(protocol.scored(own), expected)
         return values
 
 

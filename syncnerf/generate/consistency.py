@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from syncnerf.assembly import assemble, make_batches
 from syncnerf.config import Config
 from syncnerf.errors import UserError
-from syncnerf.evaluation.evaluate import evaluate
+from syncnerf.evaluation.evaluate import Scoring, evaluate
 from syncnerf.evaluation.metrics import psnr
 from syncnerf.evaluation.protocols import PROTOCOLS
 from syncnerf.evaluation.shots import evaluated_frames
@@ -91,13 +91,8 @@ def _fitted(scene: Scene, index: int, config: Config) -> tuple[float, float | No
         trainer = Trainer(synced, make_batches(job), replace(plan_of(job), folder=Path(folder)))
         if trainer.fit() is not None:
             raise KeyboardInterrupt
-    evaluation = evaluate(
-        synced,
-        scene,
-        PROTOCOLS["full"].without_fit(),
-        test_frames=config.evaluation.test_frames,
-        step=trainer.step,
-    )
+    scoring = Scoring(PROTOCOLS["full"].without_fit(), config.evaluation.test_frames, trainer.step)
+    evaluation = evaluate(synced, scene, scoring)
     return evaluation.mean["psnr"], evaluation.mean["ssim"]
 
 

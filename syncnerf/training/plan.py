@@ -1,12 +1,16 @@
-"""What a training is: how long and how, where it is kept, what its checkpoints are known by."""
+"""What a training is: how long and how, where it is kept, what its checkpoints are known by, whom it calls."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from syncnerf.training.options import TrainingConfig
+from syncnerf.training.ranks import Ranks
 from syncnerf.training.schedule import Course
 
 
@@ -22,6 +26,7 @@ class Plan:
         frame_interval: seconds per frame, for the curves.
         course: length of the training; the configuration's steps, unless it was changed on the way.
         about: what else a checkpoint should hold.
+        ranks: this process among those that train together; alone by default.
     """
 
     config: TrainingConfig
@@ -31,8 +36,23 @@ class Plan:
     frame_interval: float
     course: Course | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    ranks: Ranks = field(default_factory=Ranks)
 
     @property
     def length(self) -> Course:
         """The course, whether or not it was given."""
         return self.course or Course(self.config.steps, self.config.steps)
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """What a training calls on its way.
+
+    Attributes:
+        reckoner: weighs what was known of the clock where it is time for it, told how many steps are done, and says
+            whether it changed the clock; None for nothing to reckon.
+        preview: makes pictures for TensorBoard, by name; None for none.
+    """
+
+    reckoner: Callable[[int], bool] | None = None
+    preview: Callable[[], dict[str, Tensor]] | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
@@ -18,8 +17,7 @@ from syncnerf.training.batches import Batches, BatchSupply
 from syncnerf.training.checkpoints import Checkpoint, save_checkpoint, taking_over
 from syncnerf.training.interruption import Interruption
 from syncnerf.training.journal import Journal
-from syncnerf.training.plan import Plan
-from syncnerf.training.ranks import Ranks
+from syncnerf.training.plan import Callbacks, Plan
 from syncnerf.training.recordings import CudaRecorder, Recordings
 from syncnerf.training.step import TrainingStep
 
@@ -33,26 +31,15 @@ class Trainer:
         synced: offsets and field.
         batches: where each step draws one.
         plan: what the training is.
-        ranks: this process among those that train together; alone by default.
-        reckoner: weighs what was known of the clock where it is time for it, told how many steps are done, and says
-            whether it changed the clock; None for nothing to reckon.
-        preview: makes pictures for TensorBoard, by name; None for none.
+        callbacks: what is called on the way.
     """
 
-    def __init__(
-        self,
-        synced: SyncedBackend,
-        batches: Batches,
-        plan: Plan,
-        ranks: Ranks | None = None,
-        reckoner: Callable[[int], bool] | None = None,
-        preview: Callable[[], dict[str, Tensor]] | None = None,
-    ):
+    def __init__(self, synced: SyncedBackend, batches: Batches, plan: Plan, callbacks: Callbacks | None = None):
         self.synced, self.plan, self.config, self.course = synced, plan, plan.config, plan.length
-        self.device, self.preview, self.reckoner = synced.device, preview, reckoner
+        self.callbacks = callbacks or Callbacks()
         self.step = 0
         self.overrun: set[str] = set()
-        self.ranks = ranks or Ranks()
+        self.ranks = plan.ranks
         config, device = plan.config, synced.device
         ahead = config.prefetch if config.prefetch >= 0 else 2 * (device.type == "cuda")
         self.supply = BatchSupply(batches, config.seed, device, self.ranks, ahead)
@@ -69,7 +56,7 @@ class Trainer:
         """Train up to the configured step; returns the number of the signal that stopped it early, or None."""
         journal = None
         if self.ranks.writes:
-            journal = Journal(self.plan, self.step, self.preview)
+            journal = Journal(self.plan, self.step, self.callbacks.preview)
         self.synced.train()
         try:
             with Interruption() as interruption:
@@ -119,7 +106,8 @@ class Trainer:
             self.work.replace(replaced)
             self.recordings.forget()
         self.step = step + 1
-        if self.reckoner is not None and self.reckoner(self.step):
+        reckoner = self.callbacks.reckoner
+        if reckoner is not None and reckoner(self.step):
             self.ranks.share_state(synced.clock)
         return losses, batch.pixel_count
 
