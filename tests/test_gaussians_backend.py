@@ -69,7 +69,7 @@ def test_training_through_a_lens_finds_those_that_show_nothing():
     (sums,) = field.after_backward(answer, batch, 0)
     torch.testing.assert_close(sums[0].sum(), answer.accumulation.sum().detach(), rtol=1e-4, atol=0)
     field.after_step(0)
-    assert torch.equal(field.shown, sums)
+    assert torch.equal(field.attention.sums, sums)
 
 
 @pytest.mark.parametrize("idle", ["faint", "unseen"])
@@ -79,11 +79,11 @@ def test_those_that_show_nothing_join_one_where_pictures_are_wrong(idle):
     field.config = replace(field.config, density=config)
     idlers = torch.tensor([3, 20, 41])
     with torch.no_grad():
-        field.shown[0], field.shown[1, 7] = 1.0, 5.0
+        field.attention.sums[0], field.attention.sums[1, 7], field.attention.sums[2] = 4.0, 5.0, 4.0
         if idle == "faint":
             field.cloud.opacity_logits[idlers] = torch.logit(torch.tensor(0.5 * config.idle_opacity))
         else:
-            field.shown[0, idlers] = 0.5 * config.idle_share
+            field.attention.sums[0, idlers] = 2.0 * config.idle_share
     before = field.cloud.means.detach().clone()
     assert not field.after_step(19)
     assert not field.after_step(28)
@@ -95,7 +95,8 @@ def test_those_that_show_nothing_join_one_where_pictures_are_wrong(idle):
     rows[[3, 7, 20, 41]] = -1
     assert replacements
     assert all(torch.equal(one.rows, rows) and one.old is one.new for one in replacements)
-    assert not field.shown.any()
+    # All four share what was seen of the one, and half of it counts on.
+    assert field.attention.sums[:, [3, 7, 20, 41]].T.tolist() == [[0.5, 0.625, 2.0]] * 4
 
 
 def test_those_outside_the_hull_move_into_it():
@@ -110,7 +111,7 @@ def test_those_outside_the_hull_move_into_it():
     low, high = geometry.bounds
     outside = torch.tensor([3, 20, 41])
     with torch.no_grad():
-        field.shown.fill_(1.0)
+        field.attention.sums.fill_(1.0)
         field.cloud.means.copy_(low + (high - low) * torch.tensor([0.5, 0.5, 0.2]))
         field.cloud.means[outside] = low + (high - low) * torch.tensor([0.5, 0.5, 0.8])
         field.cloud.means[7] = low + (high - low) * torch.tensor([0.5, 0.5, 20.5 / 32])

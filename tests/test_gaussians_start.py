@@ -18,6 +18,7 @@ from syncnerf_gaussians.scaffold import Scaffold
 from syncnerf_gaussians.start import begin, velocities
 
 MOMENTS, BEGIN = 9, 3
+FRAME = 2.0 / (MOMENTS - 1)
 TURN, STEP = 0.12, np.array([0.05, 0.02, -0.03])
 """Radians about z, and scene units, from moment to moment."""
 
@@ -111,13 +112,14 @@ def starting_points() -> StartingPoints:
     colours = torch.cat([torch.full((900, 3), 0.5), torch.tensor([0.9, 0.1, 0.2]).expand(200 * MOMENTS, 3)])
     when = torch.cat([torch.full((900,), torch.nan, dtype=torch.float64), times.repeat_interleave(200)])
     tracks, seen = of_tracks()
-    return StartingPoints(places, colours, when, StartingPaths(times, tracks, seen))
+    slow = torch.full((len(places), 3), torch.nan)
+    return StartingPoints(places, colours, when, slow, StartingPaths(times, tracks, seen))
 
 
-def begun(lives: Lives | None = None) -> tuple[Cloud, Scaffold | None]:
+def begun(carried: bool = True) -> tuple[Cloud, Scaffold | None]:
     torch.manual_seed(0)
-    cloud = Cloud(1000, 4, 1, 0, lives)
-    scaffold = None if lives is not None else Scaffold(torch.zeros(30, 3), 2, 3, 1.0)
+    cloud = Cloud(1000, 4, 1, 0, Lives(1000, FRAME), carried)
+    scaffold = Scaffold(torch.zeros(30, 3), 2, 3, 1.0) if carried else None
     begin(cloud, scaffold, scene_geometry(points=starting_points()), CloudConfig(gaussians=1000))
     return cloud, scaffold
 
@@ -143,18 +145,17 @@ def test_gaussians_lie_on_the_points_and_go_with_their_nodes():
 
 
 def test_free_gaussians_begin_at_their_moments_with_the_tracks_velocities():
-    frame = 2.0 / (MOMENTS - 1)
-    lives = Lives(1000, frame)
-    begun(lives)
+    cloud, _ = begun(carried=False)
+    lives = cloud.lives
     drift = lives.drift()
-    assert torch.isinf(drift.fades[lives.rests]).all()
+    assert torch.isinf(drift.fades[cloud.rests]).all()
     with torch.no_grad():  # however short a life would like to be
         lives.log_fades.fill_(-50.0)
-    assert float(lives.drift().fades[~lives.rests].min()) >= LEAST_FRAMES * frame
-    expected = torch.from_numpy(STEP).float() / frame
-    for moving in (~lives.rests & (lives.centres < 0.9), ~lives.rests & (lives.centres > 0.9)):
+    assert float(lives.drift().fades[lives.flies].min()) >= LEAST_FRAMES * FRAME
+    expected = torch.from_numpy(STEP).float() / FRAME
+    for moving in (lives.flies & (lives.centres < 0.9), ~cloud.rests & (lives.centres > 0.9)):
         assert float((drift.velocities[moving].median(dim=0).values - expected).abs().max()) < 0.1
-    assert float(drift.velocities[lives.rests].abs().max()) == 0.0
+    assert float(drift.velocities[cloud.rests].abs().max()) == 0.0
 
 
 def test_velocities_are_those_of_near_tracks_alone():
@@ -173,7 +174,7 @@ def test_without_points_gaussians_are_anywhere_in_the_space():
     torch.manual_seed(0)
     occupied = torch.zeros(4, 4, 4, dtype=torch.bool)
     occupied[1, 2, 3] = True
-    cloud, scaffold = Cloud(200, 2, 1, 0), Scaffold(torch.zeros(5, 3), 2, 2, 1.0)
+    cloud, scaffold = Cloud(200, 2, 1, 0, Lives(200, FRAME)), Scaffold(torch.zeros(5, 3), 2, 2, 1.0)
     begin(cloud, scaffold, scene_geometry(occupied=occupied), CloudConfig(gaussians=200))
     middle = torch.tensor([-1.3 + 2.6 * (k + 0.5) / 4 for k in (1, 2, 3)])
     assert float((cloud.means - middle).abs().median()) < 0.4

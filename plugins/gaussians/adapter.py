@@ -18,7 +18,7 @@ from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.splats import Splats
 from syncnerf_gaussians.cloud import RESTING, Cloud
-from syncnerf_gaussians.density import relocation
+from syncnerf_gaussians.density import Attention, relocation
 from syncnerf_gaussians.drawing import Drawing
 from syncnerf_gaussians.lives import Lives
 from syncnerf_gaussians.losses import dissimilarity
@@ -46,11 +46,11 @@ class GaussiansBackend(Backend):
         self.config, self.geometry = config, geometry
         self.half = 0.5 * float((geometry.bounds[1] - geometry.bounds[0]).max())
         cloud, frame_length = config.cloud, 2.0 / max(geometry.frame_count - 1, 1)
-        lives = Lives(cloud.gaussians, frame_length) if config.motion == "free" else None
+        lives, carried = Lives(cloud.gaussians, frame_length), config.motion == "scaffold"
         moments = config.scaffold.moments
-        self.cloud = Cloud(cloud.gaussians, moments, cloud.harmonics_degree, cloud.shade_knots, lives)
+        self.cloud = Cloud(cloud.gaussians, moments, cloud.harmonics_degree, cloud.shade_knots, lives, carried)
         self.scaffold: Scaffold | None = None
-        if lives is None:
+        if carried:
             levels, spacing = config.scaffold.knot_levels, config.scaffold.knot_spacing
             segments = max(1, round(geometry.frame_count / spacing / 2 ** (levels - 1)))
             self.scaffold = Scaffold(torch.zeros(config.scaffold.nodes, 3), segments, levels, 1.0)
@@ -60,7 +60,7 @@ class GaussiansBackend(Backend):
             cells = torch.nn.functional.max_pool3d(geometry.occupied.float()[None], 3, stride=1, padding=1)[0] > 0
             self.hull = OccupancyGrid(geometry.bounds.float(), HULL_CELLS, 1, cells)
         self.backdrop = Backdrop(geometry.background)
-        self.register_buffer("shown", torch.zeros(2, config.cloud.gaussians))
+        self.attention = Attention(cloud.gaussians)
         self.seen_now: Tensor | None = None
         begin(self.cloud, self.scaffold, geometry, config.cloud)
         self.before_step(0)
@@ -177,8 +177,7 @@ class GaussiansBackend(Backend):
                 "node_turns": (list(self.scaffold.turns), rates.node_turn_rate),
             }
         own = [{"name": name, "params": params, "lr": base_lr * rate} for name, (params, rate) in groups.items()]
-        if cloud.lives is not None:
-            own += cloud.lives.groups(base_lr * rates.mean_rate * self.half)
+        own += cloud.lives.groups(base_lr * rates.mean_rate * self.half)
         return own + self.backdrop.param_groups(base_lr * rates.colour_rate)
 
     def before_step(self, step: int) -> None:
@@ -196,10 +195,10 @@ class GaussiansBackend(Backend):
         if step % self.config.density.look_every:
             return ()
         errors = (rendering.rgb - batch.rgb).detach().square().mean(dim=-1).sqrt()
-        sums = torch.zeros_like(self.shown)
+        sums = torch.zeros_like(self.attention.sums)
         for influence_on, wrong in zip(rendering.extras["influences"], errors, strict=True):
             found = influence_on(errors=wrong.reshape(-1))
-            sums += torch.stack([found.weights, found.errors])
+            sums += torch.stack([found.weights, found.errors, found.presence])
         self.seen_now = sums
         return (sums,)
 
@@ -207,19 +206,18 @@ class GaussiansBackend(Backend):
         """Take note of what was looked at, and relocate what shows nothing, or lies where nothing can be."""
         config, cloud = self.config.density, self.cloud
         if self.seen_now is not None:
-            self.shown += self.seen_now
+            self.attention.sums += self.seen_now
         end = config.relocate_until * self.geometry.steps
         if (step + 1) % config.relocate_every or not config.relocate_start <= step < end:
             return ()
-        shown, wrong = self.shown
-        idle = torch.sigmoid(cloud.opacity_logits) < config.idle_opacity
-        idle |= shown < config.idle_share * shown.mean()
+        idle = self.attention.idle(config.idle_share)
+        idle |= torch.sigmoid(cloud.opacity_logits) < config.idle_opacity
         if self.hull is not None:
-            idle |= ~self.hull.contains(cloud.means, torch.zeros_like(shown))
+            idle |= ~self.hull.contains(cloud.means, torch.zeros_like(self.attention.sums[0]))
         # Seeded by the step, so that a resumed run takes the same draws.
-        moving, joined = relocation(idle, wrong, torch.Generator().manual_seed(step))
+        moving, joined = relocation(idle, self.attention.errors, torch.Generator().manual_seed(step))
         cloud.relocate(moving, joined)
-        self.shown.zero_()
+        self.attention.moved(moving, joined)
         if self.scaffold is not None:
             self.scaffold.renew_neighbours()
         rows = torch.arange(len(cloud), device=moving.device)

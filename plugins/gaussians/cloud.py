@@ -24,10 +24,11 @@ class Cloud(nn.Module):
         moments: moments of reference J; the mean of a Gaussian is its centre at one of them.
         degree: of the spherical harmonics of its colours.
         shades: knots of a spline through time that is added to its colours, alike from all sides; 0 for none.
-        lives: what moves the Gaussians where no scaffold does.
+        lives: of those that no node carries and that do not rest.
+        carried: whether there is a scaffold.
     """
 
-    def __init__(self, count: int, moments: int, degree: int, shades: int, lives: Lives | None = None):
+    def __init__(self, count: int, moments: int, degree: int, shades: int, lives: Lives, carried: bool = True):
         super().__init__()
         self.lives = lives
         self.means = nn.Parameter(torch.zeros(count, 3))
@@ -37,7 +38,7 @@ class Cloud(nn.Module):
         self.colours = nn.Parameter(torch.zeros(count, 1, 3))
         self.sides = nn.Parameter(torch.zeros(count, (degree + 1) ** 2 - 1, 3))
         self.shades = nn.Parameter(torch.zeros(shades, count, 1, 3)) if shades else None
-        self.skin = nn.Parameter(torch.zeros(count, CARRIERS)) if lives is None else None
+        self.skin = nn.Parameter(torch.zeros(count, CARRIERS)) if carried else None
         self.register_buffer("nodes", torch.full((count, CARRIERS), RESTING, dtype=torch.int32))
         self.register_buffer("moments", torch.zeros(count, dtype=torch.int32))
         self.register_buffer("rest_times", torch.linspace(-1.0, 1.0, moments, dtype=torch.float64))
@@ -48,7 +49,7 @@ class Cloud(nn.Module):
     @property
     def rests(self) -> Tensor:
         """Which of them stand still, bool, shape [N]."""
-        return self.nodes[:, 0] == RESTING if self.lives is None else self.lives.rests
+        return (self.nodes[:, 0] == RESTING) & ~self.lives.flies
 
     def at(self, times: Tensor, scaffold: Scaffold | None, with_rates: bool = False) -> tuple[Gaussians, Motion]:
         """What is drawn at times (float64, shape [V]), which gradients reach; shades are those of the mean time."""
@@ -57,9 +58,9 @@ class Cloud(nn.Module):
             shade = splines.evaluate(self.shades, times.mean()[None])[0]
             harmonics = torch.cat([self.colours + shade, self.sides], dim=1)
         gaussians = Gaussians(self.means, self.quaternions, self.log_scales, self.opacity_logits, harmonics)
-        if scaffold is None:
-            return gaussians, Motion(times, drift=self.lives.drift())
-        return gaussians, Motion(times, self.skinning(times, scaffold, with_rates))
+        skinning = None if scaffold is None else self.skinning(times, scaffold, with_rates)
+        drift = self.lives.drift() if bool(self.lives.flies.any()) else None
+        return gaussians, Motion(times, skinning, drift)
 
     def skinning(self, times: Tensor, scaffold: Scaffold, with_rates: bool) -> Skinning:
         """How the nodes carry the Gaussians to times."""
@@ -70,7 +71,9 @@ class Cloud(nn.Module):
     # -- placing -------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def put(self, places: Tensor, colours: Tensor, times: Tensor, sizes: Tensor, opacity: float) -> None:
+    def put(
+        self, places: Tensor, colours: Tensor, times: Tensor, sizes: Tensor, opacity: float, velocities: Tensor
+    ) -> None:
         """Put a Gaussian on each of N points, at the moments of reference that are nearest to their times.
 
         Args:
@@ -79,13 +82,16 @@ class Cloud(nn.Module):
             times: float64, shape [N]; NaN for what rests.
             sizes: standard deviations, shape [N].
             opacity: of all of them.
+            velocities: of those that fly, shape [N, 3]; NaN for the rest.
         """
         self.means.copy_(places)
         self.colours.copy_(((colours - 0.5) / CONSTANT)[:, None])
         self.log_scales.copy_(sizes.log()[:, None])
         self.opacity_logits.fill_(opacity).logit_()
         self.moments.copy_((times.nan_to_num(0.0)[:, None] - self.rest_times).abs().argmin(dim=1))
-        self.nodes.copy_(torch.where(times.isnan(), RESTING, 0)[:, None].expand_as(self.nodes))
+        self.lives.put(times, velocities)
+        carried = times.isfinite() & ~self.lives.flies
+        self.nodes.copy_(torch.where(carried, 0, RESTING)[:, None].expand_as(self.nodes))
 
     @torch.no_grad()
     def bind(self, scaffold: Scaffold, which: Tensor) -> None:
@@ -111,7 +117,7 @@ class Cloud(nn.Module):
         opacities, factors = shared(torch.sigmoid(self.opacity_logits[parents]), copies[parents])
         self.opacity_logits[parents] = torch.logit(opacities.clamp(1e-4, 1.0 - 1e-4))
         self.log_scales[parents] += factors.log()[:, None]
-        for tensor in (*self.rows(), self.nodes, self.moments, *(() if self.lives is None else [self.lives.rests])):
+        for tensor in (*self.rows(), self.nodes, self.moments, self.lives.flies):
             tensor[moving] = tensor[joined]
         if self.shades is not None:
             self.shades[:, moving] = self.shades[:, joined]
@@ -119,4 +125,4 @@ class Cloud(nn.Module):
     def rows(self) -> list[nn.Parameter]:
         """Parameters that have a row for each Gaussian."""
         own = [self.means, self.quaternions, self.log_scales, self.opacity_logits, self.colours, self.sides]
-        return own + ([self.skin] if self.lives is None else list(self.lives.parameters()))
+        return own + ([] if self.skin is None else [self.skin]) + list(self.lives.parameters())

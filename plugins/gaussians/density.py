@@ -9,10 +9,46 @@ from math import comb
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 MOST_COPIES = 51
 """Gaussians that one is split into at most."""
+MEMORY = 0.5
+"""Share of what was seen of a Gaussian that still counts from one reckoning to the next."""
+LEAST_LOOKS = 3.0
+"""Looks at moments of its life by which a Gaussian is judged."""
+
+
+class Attention(nn.Module):
+    """What was seen of N Gaussians at looks now and then: sums, of which older ones count less and less.
+
+    A short life is there at few looks: a Gaussian is judged by those at which it was.
+
+    Attributes:
+        sums: of what each adds to pictures, of the same, each pixel counted with its error, and of the looks, as far as
+            the Gaussian was there; shape [3, N].
+    """
+
+    def __init__(self, count: int):
+        super().__init__()
+        self.register_buffer("sums", torch.zeros(3, count))
+
+    @property
+    def errors(self) -> Float[Tensor, " N"]:
+        """What each has to do with errors of pictures."""
+        return self.sums[1]
+
+    def idle(self, share: float) -> Bool[Tensor, " N"]:
+        """Which of them add less than ``share`` of the mean to pictures that are taken in their lives."""
+        weights, _, looks = self.sums
+        mean = weights.sum() / looks.sum().clamp_min(LEAST_LOOKS)
+        return (looks >= LEAST_LOOKS) & (weights < share * mean * looks)
+
+    def moved(self, moving: Int64[Tensor, " K"], joined: Int64[Tensor, " K"]) -> None:
+        """Some moved onto others, with which they now share what was seen of these; and time goes by."""
+        self.sums[:2] /= 1 + joined.bincount(minlength=self.sums.shape[1])
+        self.sums[:, moving] = self.sums[:, joined]
+        self.sums *= MEMORY
 
 
 def shared(

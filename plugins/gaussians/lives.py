@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from syncnerf_gaussians.gaussians import Drift
 
-LEAST_FRAMES = 1.5
-"""Frames that a life fades over at least: a shorter one could serve a single camera's frame, whose clock then learns
-nothing."""
+LEAST_FRAMES = 0.75
+"""Frames that a life fades over at least, to either side (standard deviation): a shorter one could serve a single
+camera's frame, whose clock then learns nothing."""
+FIRST_FRAMES = 0.1
+"""Frames that it fades longer at first."""
 
 
 class Lives(nn.Module):
@@ -23,32 +25,32 @@ class Lives(nn.Module):
 
     def __init__(self, count: int, frame_length: float):
         super().__init__()
-        self.least = LEAST_FRAMES * frame_length
+        self.frame_length, self.least = frame_length, LEAST_FRAMES * frame_length
         self.velocities = nn.Parameter(torch.zeros(count, 3))
         self.centres = nn.Parameter(torch.zeros(count))
         self.log_plateaus = nn.Parameter(torch.full((count,), self.least).log())
-        self.log_fades = nn.Parameter(torch.full((count,), self.least).log())
-        self.register_buffer("rests", torch.zeros(count, dtype=torch.bool))
+        self.log_fades = nn.Parameter(torch.full((count,), FIRST_FRAMES * frame_length).log())
+        self.register_buffer("flies", torch.zeros(count, dtype=torch.bool))
 
     @torch.no_grad()
     def put(self, times: Float64[Tensor, " N"], velocities: Float[Tensor, "N 3"]) -> None:
-        """Begin at times (float64 [N], NaN for what rests and is always there) with velocities [N, 3]."""
-        self.rests.copy_(times.isnan())
+        """Begin at times (float64 [N]) with velocities [N, 3]; NaN for those that do not fly."""
+        self.flies.copy_(velocities.isfinite().all(dim=-1))
         self.centres.copy_(times.nan_to_num(0.0))
-        self.velocities.copy_(velocities)
-        moments = times[~self.rests].unique()
+        self.velocities.copy_(velocities.nan_to_num(0.0))
+        moments = times[self.flies].unique()
         between = float(moments.diff().median()) if len(moments) > 1 else 2.0
         self.log_plateaus.fill_(0.5 * between).log_()
 
     def drift(self) -> Drift:
         """How they move and fade."""
-        moving = ~self.rests
+        moving = self.flies
         fades = torch.where(moving, self.least + self.log_fades.exp(), torch.inf)
         return Drift(self.velocities * moving[:, None], self.centres, self.log_plateaus.exp(), fades)
 
     def groups(self, rate: float) -> list[dict]:
         """Groups for Adam; ``rate`` is that of a place."""
-        span = 2.0 * self.least
+        span = 3.0 * self.frame_length
         return [
             {"name": "velocities", "params": [self.velocities], "lr": rate / span},
             {"name": "lives", "params": [self.centres], "lr": 0.1 * rate * span},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf_gaussians.gaussians import Drift, Gaussians, Motion, Skinning
@@ -44,6 +45,14 @@ def moved(gaussians: Gaussians, motion: Motion) -> Moved:
         means = means + since[..., None] * motion.drift.velocities
         opacities = opacities * _window(since, motion.drift)
     return Moved(means, quaternions, opacities)
+
+
+def presence(motion: Motion, count: int) -> Float[Tensor, " N"]:
+    """Share of the opacities of ``count`` Gaussians that their windows leave, mean over the moments; 1 without any."""
+    if motion.drift is None:
+        return torch.ones(count, device=motion.times.device)
+    since = (motion.times[:, None] - motion.drift.centres.double()).float()
+    return _window(since, motion.drift).mean(dim=0)
 
 
 def _window(since: Tensor, drift: Drift) -> Tensor:

@@ -13,6 +13,7 @@ from syncnerf.scene.rays import Rays
 from syncnerf_gaussians import cast as rays_kernel
 from syncnerf_gaussians import kernel, projection, reference, tiles_gsplat
 from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture
+from syncnerf_gaussians.motion import presence
 
 DRAWERS = {"torch": reference.pictures, "triton": projection.pictures, "gsplat": tiles_gsplat.pictures}
 """What draws views, by engine, where no kernel in C does."""
@@ -40,10 +41,12 @@ class Influence(NamedTuple):
     Attributes:
         weights: sum over the pixels of its share of their colours, shape [N].
         errors: the same, each pixel counted with its error, shape [N].
+        presence: share of its opacity that there is at their moments (:func:`presence`), shape [N].
     """
 
     weights: Float[Tensor, " N"]
     errors: Float[Tensor, " N"]
+    presence: Float[Tensor, " N"]
 
 
 def rasterise(
@@ -119,14 +122,17 @@ def influence(
     """What each Gaussian has to do with the views' pixels, whose errors have the shape [P]; no gradient."""
     check_shapes(gaussians, motion, len(views))
     if engine == "torch" and kernel.runs_here(gaussians):
-        return Influence(*kernel.find_influence(gaussians, views, motion, errors))
-    return Influence(*reference.influence(gaussians, lambda grey: DRAWERS[engine](grey, views, motion), errors))
+        found = kernel.find_influence(gaussians, views, motion, errors)
+    else:
+        found = reference.influence(gaussians, lambda grey: DRAWERS[engine](grey, views, motion), errors)
+    return Influence(*found, presence(motion, len(gaussians)))
 
 
 @torch.no_grad()
 def ray_influence(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion, errors: Tensor) -> Influence:
     """The same of loose rays as :func:`cast` has them, whose errors have the shape [R]."""
-    return Influence(*reference.influence(gaussians, lambda grey: cast(grey, rays, moments, motion).rgb, errors))
+    found = reference.influence(gaussians, lambda grey: cast(grey, rays, moments, motion).rgb, errors)
+    return Influence(*found, presence(motion, len(gaussians)))
 
 
 def check_shapes(gaussians: Gaussians, motion: Motion, moments: int) -> None:

@@ -23,6 +23,10 @@ COVERED = 1.5
 """A point is covered where a node is within so many times the nodes' spacing."""
 ASKED = 1000
 """Points whose neighbours are looked for to tell how far apart points are."""
+FLYING_SHARE = 4.0
+"""Gaussians that what flies gets, in those that it has points at one moment."""
+MOMENTS_SHOWN = 2.0
+"""Moments at which a Gaussian that flies is there at first, about."""
 ANCHORS = 2000
 """Points that stand still, among the tracks, that hold nodes near them."""
 
@@ -35,18 +39,20 @@ def begin(cloud: Cloud, scaffold: Scaffold | None, geometry: SceneGeometry, conf
     """
     points = geometry.points or _anywhere(geometry, 4 * len(cloud))
     still, paths = points.times.isnan(), points.paths or _no_paths(geometry)
-    moving, resting = _chosen(points, ~still), _chosen(points, still)
+    flies = points.velocities.isfinite().all(dim=-1) | (~still if scaffold is None else False)
+    resting, flying, moving = (_chosen(points, which) for which in (still, flies, ~still & ~flies))
     if scaffold is not None and len(moving.places):
         moving = _set_out(scaffold, cloud.rest_times, moving, _held(paths, resting))
-    moments = len(moving.times.unique()) if scaffold is not None else 1
-    chosen, sizes = _drawn(resting, moving, moments, len(cloud), config.start_size)
+    chosen, sizes = _drawn(resting, moving, flying, len(cloud), config.start_size)
     # Several on one point learn nothing that one would not.
     places = chosen.places.float()
     places = places + 0.5 * sizes[:, None] * torch.randn_like(places)
-    cloud.put(places, chosen.colours, chosen.times, sizes, config.start_opacity)
+    speeds = chosen.velocities
     if scaffold is None:
-        cloud.lives.put(chosen.times, velocities(places, chosen.times, paths))
-    else:
+        tracked = torch.where(chosen.times.isnan()[:, None], torch.nan, velocities(places, chosen.times, paths))
+        speeds = torch.where(speeds.isfinite(), speeds, tracked)
+    cloud.put(places, chosen.colours, chosen.times, sizes, config.start_opacity, speeds)
+    if scaffold is not None:
         cloud.bind(scaffold, torch.arange(len(cloud)))
 
 
@@ -61,27 +67,31 @@ def _set_out(scaffold: Scaffold, homes: Tensor, moving: StartingPoints, paths: S
 
 
 def _drawn(
-    resting: StartingPoints, moving: StartingPoints, moments: int, count: int, size: float
+    resting: StartingPoints, moving: StartingPoints, flying: StartingPoints, count: int, size: float
 ) -> tuple[StartingPoints, Tensor]:
     """``count`` of the points, some of them several times, and ``size`` times their distances, shape [count].
 
-    What rests and what moves get as many as they have points at one moment, if the moving ones are of ``moments``.
+    What rests and what moves get as many as they have points at one moment, what flies more, since it is new at others.
     """
-    per_moment = len(moving.places) / moments if len(moving.places) else 0
-    at_rest = round(len(resting.places) / max(len(resting.places) + per_moment, 1) * count)
+    shown = MOMENTS_SHOWN / max(_moments(flying), MOMENTS_SHOWN)
+    groups = [(resting, 1.0, 1.0), (moving, 1.0, 1.0), (flying, FLYING_SHARE, shown)]
+    there = torch.tensor([len(group.places) / max(_moments(group), 1) for group, _, _ in groups])
+    shares = there * torch.tensor([share for _, share, _ in groups])
+    ends = (shares.cumsum(0) / shares.sum() * count).round().long()
     parts, sizes = [], []
-    for group, wanted, there in (
-        (resting, at_rest, len(resting.places)),
-        (moving, count - at_rest, per_moment),
-    ):
+    for (group, _, at_once), wanted, now in zip(groups, ends.diff(prepend=ends[:1] * 0).tolist(), there, strict=True):
         if wanted:
             order = torch.cat([torch.randperm(len(group.places)) for _ in range(-(-wanted // len(group.places)))])
             parts.append(_chosen(group, order[:wanted]))
-            sizes.append(torch.full((wanted,), size * _spacing(group) * (there / wanted) ** 0.5))
-    whole = StartingPoints(
-        *(torch.cat([getattr(part, name) for part in parts]) for name in ("places", "colours", "times"))
-    )
-    return whole, torch.cat(sizes)
+            spacing = _spacing(group) * (float(now) / (at_once * wanted)) ** 0.5
+            sizes.append(torch.full((wanted,), size * spacing))
+    fields = ("places", "colours", "times", "velocities")
+    return StartingPoints(*(torch.cat([getattr(part, name) for part in parts]) for name in fields)), torch.cat(sizes)
+
+
+def _moments(points: StartingPoints) -> int:
+    """At how many moments points move."""
+    return len(points.times[points.times.isfinite()].unique())
 
 
 def velocities(
@@ -193,7 +203,7 @@ def _anywhere(geometry: SceneGeometry, count: int) -> StartingPoints:
         places = low + share * (high - low)
     times = torch.zeros(count, dtype=torch.float64)
     times[::2] = torch.nan
-    return StartingPoints(places, torch.full((count, 3), 0.5), times)
+    return StartingPoints(places, torch.full((count, 3), 0.5), times, torch.full((count, 3), torch.nan))
 
 
 def _no_paths(geometry: SceneGeometry) -> StartingPaths:
@@ -202,7 +212,9 @@ def _no_paths(geometry: SceneGeometry) -> StartingPaths:
 
 
 def _chosen(points: StartingPoints, which: Tensor) -> StartingPoints:
-    return StartingPoints(points.places[which], points.colours[which], points.times[which])
+    return StartingPoints(
+        points.places[which], points.colours[which], points.times[which], points.velocities[which]
+    )
 
 
 def _spacing(points: StartingPoints) -> float:

@@ -40,12 +40,15 @@ class StartingPoints:
         places: in the world, float64, shape [P, 3].
         colours: in [0, 1], float32, shape [P, 3].
         times: the field's coordinate at which each was seen there, float64, shape [P]; NaN for what stands still.
+        velocities: scene units per unit of the field's time of what flies too fast to be followed, float32, shape
+            [P, 3]; NaN for the rest.
         paths: some points' ways through space, or None where none is known.
     """
 
     places: Float64[Tensor, "P 3"]
     colours: Float32[Tensor, "P 3"]
     times: Float64[Tensor, " P"]
+    velocities: Float32[Tensor, "P 3"]
     paths: StartingPaths | None = None
 
 

@@ -12,6 +12,7 @@ from syncnerf.clock import Clock
 from syncnerf.scene.geometry import StartingPaths, StartingPoints
 from syncnerf.scene.points import scene_points
 from syncnerf.scene.scene import Scene
+from syncnerf.starting.flying import FlyingPoints, flying_points
 from syncnerf.starting.given_tracks import given_tracks
 from syncnerf.starting.matching import MATCHINGS
 from syncnerf.starting.options import StartConfig
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 MOST_MOMENTS = 120
 """Moments at which surfaces are carved at most: each of the tracks' moments, or every second, third one."""
+FLYING_EVERY = 2
+"""What flies is looked for at every second of these: its velocities tell where it is between."""
 NONE = torch.empty(0, 3)
 """No points."""
 MOST_OBSERVATIONS = 50_000
@@ -56,19 +59,51 @@ def starting_points(scene: Scene, clock: Clock, hull: Tensor | None, config: Sta
         tracks = given_tracks(scene, Path(config.tracks), offsets, times, matching)
     else:
         tracks = triangulated_tracks(scene, moving_tracks(scene), offsets, times, matching)
+    flying = None
     if hull is None:
         points = seen_points(scene, tracks, offsets, scene_points(scene).places)
     else:
-        points = moment_surfaces(scene, hull, times[:: -(-frames // MOST_MOMENTS)], offsets)
+        moments = times[:: -(-frames // MOST_MOMENTS)]
+        points = moment_surfaces(scene, hull, moments, offsets)
+        flying = flying_points(scene, hull, moments[::FLYING_EVERY], offsets)
+        if flying is not None:
+            cell = float((scene.bounds[1] - scene.bounds[0]).max()) / max(hull.shape)
+            points = without_flying(points, flying, 0.5 * scene.frame_interval, 2.0 * cell)
         if config.tracks:  # who gives tracks vouches for where they are
             points = points.and_also(seen_points(scene, tracks, offsets))
+    return _as_start(scene, clock, points, flying, tracks)
+
+
+def _as_start(
+    scene: Scene, clock: Clock, points: ColouredPoints, flying: FlyingPoints | None, tracks: SpaceTracks
+) -> StartingPoints | None:
+    """All that is known, at the field's times."""
+    velocities = torch.full_like(points.places, torch.nan)
+    if flying is not None:
+        points = points.and_also(ColouredPoints(flying.places, flying.times, flying.colours))
+        span = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        velocities = torch.cat([velocities, flying.velocities / float(clock.moments(span).diff())])
     if not len(points.places):
         logger.warning("%s: no points to start from; the field starts anywhere in its box", scene.root)
         return None
     if bool(points.times.isnan().all()):
         logger.warning("%s: nothing is found to move in it; the field starts from still points alone", scene.root)
     paths = StartingPaths(clock.moments(tracks.times), tracks.places, tracks.seen)
-    return StartingPoints(points.places.double(), points.colours, clock.moments(points.times), paths)
+    return StartingPoints(points.places.double(), points.colours, clock.moments(points.times), velocities, paths)
+
+
+def without_flying(points: ColouredPoints, flying: FlyingPoints, blur: float, margin: float) -> ColouredPoints:
+    """Points but for those that were carved, with a margin, around what flies, from frames ``blur`` seconds off."""
+    kept = torch.ones(len(points.places), dtype=torch.bool)
+    known = flying.times.unique()
+    for moment in points.times[points.times.isfinite()].unique():
+        mine = flying.times == known[(known - moment).abs().argmin()]
+        since = (moment - flying.times[mine]).float()[:, None]
+        places = flying.places[mine] + since * flying.velocities[mine]
+        now = (points.times == moment).nonzero()[:, 0]
+        around = margin + (flying.velocities[mine] * blur).norm(dim=-1)
+        kept[now] = ~(torch.cdist(points.places[now], places) < around).any(dim=1)
+    return points.chosen(kept)
 
 
 def moving_tracks(scene: Scene) -> dict[int, RayTracks]:

@@ -88,12 +88,12 @@ def moment_surfaces(
             always &= inside
     lasting = [(view, view.median) for view in views]
     solid = _carved_by_colour(lasting, always, cells, hull.shape, side)
-    still, change = _surface_points(lasting, _on_surface(solid, cells, hull.shape), centres, side)
+    still, change = _surface_points(lasting, on_surface(solid, cells, hull.shape), centres, side)
     parts = [still.chosen(change < STILL)]
     beside = ~_near(parts[0].places, scene.bounds, hull.shape)
     for moment, inside in insides.items():
         # What was always there and yet looks different from every side is air between other things.
-        surface = _on_surface(inside & (solid | ~always), cells, hull.shape)
+        surface = on_surface(inside & (solid | ~always), cells, hull.shape)
         points, change = _surface_points(_seeing(views, moment, offsets), surface, centres, side)
         points.times.fill_(moment)
         moving = (change >= STILL) & beside[_cells_of(points.places, scene.bounds, hull.shape)]
@@ -126,7 +126,7 @@ def _carved_by_colour(
     """
     inside = inside.clone()
     for _ in range(LAYERS):
-        surface = _on_surface(inside, cells, shape)
+        surface = on_surface(inside, cells, shape)
         colours = torch.stack([view.facts(frame, surface, side)[:, :3] for view, frame in seeing])
         apart = (colours - colours.nanmedian(dim=0).values).abs().mean(dim=-1).nanmedian(dim=0).values
         wrong = (apart > DISAGREEMENT) & (colours[..., 0].isfinite().sum(dim=0) >= FEWEST_WITNESSES)
@@ -213,7 +213,7 @@ class _Sight:
         return (frame - self.background).abs().amax(dim=-1) > self.tolerance
 
 
-def _on_surface(inside: Tensor, cells: Tensor, shape: torch.Size) -> Tensor:
+def on_surface(inside: Tensor, cells: Tensor, shape: torch.Size) -> Tensor:
     """Numbers of the cells inside of which a neighbour is not, int64."""
     grid = torch.zeros(shape, dtype=torch.bool)
     grid[cells[:, 0], cells[:, 1], cells[:, 2]] = inside

@@ -1,0 +1,107 @@
+"""What flies too fast for its frames: a spinning ball that six cameras film at times of their own."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from test_starting import FPS, FRAMES, OFFSETS, SIDE, camera
+
+from syncnerf.scene import Camera, Scene
+from syncnerf.scene.frame_cache import FrameCache
+from syncnerf.starting.flying import flying_points
+from syncnerf.starting.options import StartConfig
+from syncnerf.starting.start import starting_points
+from syncnerf.starting.surfaces import moment_surfaces
+
+RADIUS, SPIN = 0.3, 2.5
+"""Scene units; radians per second about z."""
+VELOCITY = torch.tensor([1.7, 1.2, 0.5])
+"""Scene units per second, towards none of the cameras."""
+HULL = torch.ones(48, 48, 48, dtype=torch.bool)
+MIDDLE = 0.5
+"""Seconds, when it is in the middle."""
+
+
+def picture(view: Camera, time: float) -> np.ndarray:
+    """The ball on white, in coloured quarters that turn with it."""
+    rays = view.all_rays(0.1, 10.0)
+    towards = (VELOCITY * (time - MIDDLE)).double() - rays.origins
+    along = (towards * rays.directions).sum(dim=-1)
+    beside = towards.square().sum(dim=-1) - along.square()
+    distance = along - (RADIUS**2 - beside).clamp_min(0).sqrt()
+    normal = (distance[:, None] * rays.directions - towards) / RADIUS
+    turned = torch.remainder(torch.atan2(normal[:, 1], normal[:, 0]) - SPIN * time, 2 * torch.pi) / (2 * torch.pi)
+    palette = torch.tensor([[200, 30, 30], [30, 160, 40], [40, 60, 200], [120, 40, 120]], dtype=torch.uint8)
+    image = torch.where((beside < RADIUS**2)[:, None], palette[(4 * turned).long()], 255)
+    return image.to(torch.uint8).reshape(SIDE, SIDE, 3).numpy()
+
+
+@pytest.fixture(scope="module")
+def flight(tmp_path_factory) -> Scene:
+    folder = tmp_path_factory.mktemp("flight")
+    cameras = tuple(camera(index) for index in range(6))
+    bounds = torch.tensor([[-1.3] * 3, [1.3] * 3])
+    scene = Scene(folder, "flight", cameras, FrameCache(folder, {}), (), bounds, 2.0, 6.0, background=(1.0, 1.0, 1.0))
+    for index, view in enumerate(cameras):
+        scene._frames[index] = np.stack([picture(view, float(time)) for time in view.frame_times + OFFSETS[index]])
+    return scene
+
+
+@pytest.fixture(scope="module")
+def found(flight):
+    moments = torch.tensor([-9.0, 0.35, 0.55, 0.7], dtype=torch.float64)
+    return flying_points(flight, HULL, moments, OFFSETS)
+
+
+def test_what_flies_is_found_at_its_moments_sharper_than_frames_show_it(flight, found):
+    assert found.times.unique().tolist() == [0.35, 0.55, 0.7]  # no camera saw the first
+    carved = moment_surfaces(flight, HULL, found.times.unique(), OFFSETS)
+    for moment in found.times.unique():
+        middle = VELOCITY * (float(moment) - MIDDLE)
+        there = found.places[found.times == moment]
+        apart = (there - middle).norm(dim=-1)
+        assert 0.9 * RADIUS < float(apart.median()) < 1.2 * RADIUS
+        assert float((there.mean(dim=0) - middle).norm()) < 0.06
+        blurred = (carved.places[carved.times == moment] - middle).norm(dim=-1)
+        assert float((apart - RADIUS).abs().mean()) < 0.8 * float((blurred - RADIUS).abs().mean())
+
+
+def test_it_is_found_with_its_velocity_and_its_spin(found):
+    assert float((found.velocities.mean(dim=0) - VELOCITY).abs().max()) < 0.3
+    spins = []
+    for moment in found.times.unique():
+        mine = found.times == moment
+        arms = (found.places[mine] - found.places[mine].mean(dim=0)).double()
+        own = (found.velocities[mine] - found.velocities[mine].mean(dim=0)).double()
+        # own = spin x arms, by least squares.
+        x, y, z = arms.unbind(-1)
+        zero = torch.zeros_like(x)
+        across = torch.stack([zero, z, -y, -z, zero, x, y, -x, zero], dim=-1).reshape(-1, 3)
+        spins.append(torch.linalg.lstsq(across, own.reshape(-1, 1)).solution[:, 0])
+    spin = torch.stack(spins).mean(dim=0)
+    assert float((spin - torch.tensor([0.0, 0.0, SPIN])).abs().max()) < 0.4 * SPIN
+
+
+def test_it_is_not_found_where_the_clocks_are_wrong(flight, found):
+    wrong = flying_points(flight, HULL, found.times.unique(), OFFSETS.flip(0))
+    assert wrong is None or len(wrong.places) < 0.5 * len(found.places)
+
+
+def test_nothing_flies_where_frames_hardly_differ(flight, monkeypatch):
+    slow = {index: frames[:1].repeat(FRAMES, axis=0) for index, frames in flight._frames.items()}
+    monkeypatch.setattr(flight, "_frames", slow)
+    assert flying_points(flight, HULL, torch.tensor([0.5], dtype=torch.float64), OFFSETS) is None
+
+
+def test_a_start_has_what_flies_instead_of_what_frames_show_of_it(flight):
+    clock = SimpleNamespace(
+        first=0.3, last=0.7, offsets=lambda: OFFSETS, frame_count=lambda interval: 5, moments=lambda times: times * FPS
+    )
+    start = starting_points(flight, clock, HULL, StartConfig())
+    flies = start.velocities.isfinite().all(dim=-1)
+    assert set(start.times[flies].round().tolist()) == {3.0, 5.0, 7.0}
+    assert float((start.velocities[flies].mean(dim=0) * FPS - VELOCITY).abs().max()) < 0.3
+    carved = moment_surfaces(flight, HULL, torch.linspace(0.3, 0.7, 5, dtype=torch.float64), OFFSETS)
+    left = start.times.isfinite() & ~flies
+    assert int(left.sum()) < 0.2 * int(carved.times.isfinite().sum())
