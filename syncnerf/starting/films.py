@@ -1,0 +1,113 @@
+"""What passes in the frames of static cameras around a moment, before a scene that stands still."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, max_pool2d
+
+from syncnerf.scene.scene import Scene
+from syncnerf.starting.surfaces import LOOKS, NEAREST_CELLS, STILL
+
+PASSING = 0.1
+"""Difference from a pixel's median over time, of colours in [0, 1], from which on it shows something that passes."""
+NEARLY_ALL = 0.98
+"""Share of what passes that is no faster than :meth:`Film.fastest`."""
+
+
+class Film:
+    """A static camera's video, and what passes in it.
+
+    Args:
+        scene: whose background colour is known.
+        index: of the camera.
+    """
+
+    def __init__(self, scene: Scene, index: int):
+        own = scene.cameras[index]
+        self.camera, self.frames, self.times = index, scene.frames(index), own.frame_times
+        self.height, self.width = own.intrinsics.height, own.intrinsics.width
+        self.focal, self.centre = own.intrinsics.focal_x, own.pose(0)[:3, 3].float()
+        self.projection = own.projection(0).float()
+        self.looks = np.linspace(0, own.frame_count - 1, min(LOOKS, own.frame_count)).round().astype(int).tolist()
+        pictures = torch.from_numpy(self.frames[self.looks]).float() / 255.0
+        self.median = pictures.median(dim=0).values
+        self.steady = (pictures - self.median).abs().amax(dim=-1).median(dim=0).values < STILL
+        self.length = float(self.times.diff().median()) if own.frame_count > 1 else 1.0
+        self.background = torch.tensor(scene.background)
+
+    def passing(self, frame: int) -> tuple[Bool[Tensor, "H W"], Float[Tensor, "H W 3"]]:
+        """Which pixels of a frame show what passes, and its colours in [0, 1]."""
+        colours = torch.from_numpy(self.frames[frame].copy()).float() / 255.0
+        apart = torch.minimum(*((colours - other).abs().amax(dim=-1) for other in (self.median, self.background)))
+        return (apart > PASSING) & self.steady, colours
+
+    def fastest(self) -> float:
+        """Pixels that nearly all of what passes moves at most from a frame to the next."""
+        apart = []
+        for frame in self.looks[:-1]:
+            now, later = (self.passing(number)[0].nonzero().float() for number in (frame, frame + 1))
+            if len(now) and len(later):
+                apart.append(torch.cdist(now, later).amin(dim=1))
+        return float(torch.cat(apart).quantile(NEARLY_ALL)) if apart else 0.0
+
+    def shots(self, time: float) -> list[Shot]:
+        """The two frames around a time on the camera's clock, as far as there are any within a frame of it."""
+        after = ((self.times - time) / self.length).tolist()
+        nearest = sorted(range(len(after)), key=lambda number: abs(after[number]))[:2]
+        return [Shot.of(self, frame, after[frame]) for frame in nearest if abs(after[frame]) <= 1.0]
+
+    def project(
+        self, places: Float[Tensor, "*P 3"]
+    ) -> tuple[Int64[Tensor, "*P"], Float[Tensor, "*P"], Bool[Tensor, "*P"]]:
+        """Pixels of places (0 outside the picture), their depths, and whether they are within it."""
+        column, row, depth = (places @ self.projection[:, :3].T + self.projection[:, 3]).unbind(-1)
+        column, row = (column / depth).floor(), (row / depth).floor()
+        inside = (depth > 0) & (column >= 0) & (row >= 0) & (column < self.width) & (row < self.height)
+        return torch.where(inside, row * self.width + column, 0.0).long(), depth, inside
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A camera's frame near a moment.
+
+    Attributes:
+        film: the camera's.
+        after: frames that it was taken after the moment.
+        passing: where it shows what passes, bool, shape [H, W].
+        colours: in [0, 1], shape [H * W, 3].
+        blurred: the same, smoothed.
+    """
+
+    film: Film
+    after: float
+    passing: Bool[Tensor, "H W"]
+    colours: Float[Tensor, "P 3"]
+    blurred: Float[Tensor, "P 3"]
+
+    @classmethod
+    def of(cls, film: Film, frame: int, after: float) -> Shot:
+        """A frame of a film."""
+        passing, colours = film.passing(frame)
+        blurred = avg_pool2d(colours.permute(2, 0, 1), 3, 1, 1).permute(1, 2, 0)
+        return cls(film, after, passing, colours.reshape(-1, 3), blurred.reshape(-1, 3))
+
+    def grown(self, radius: int) -> Bool[Tensor, " P"]:
+        """Where something passes, or does within some pixels."""
+        return max_pool2d(self.passing[None].float(), 2 * radius + 1, 1, radius).reshape(-1) > 0
+
+    def colours_of(self, places: Float[Tensor, "N 3"], side: float) -> Float[Tensor, "N 3"]:
+        """Colours of places on cells of a side as wide as a pixel; NaN where something lies before them."""
+        film = self.film
+        pixel, depth, inside = film.project(places)
+        # On half the pixels the cells' depths leave no holes.
+        across = film.width // 2 + 1
+        place = pixel // film.width // 2 * across + pixel % film.width // 2
+        nearest = torch.full((across * (film.height // 2 + 1),), torch.inf)
+        nearest.scatter_reduce_(0, place, torch.where(inside, depth, torch.inf), "amin")
+        seen = inside & (depth < nearest[place] + NEAREST_CELLS * side) & self.passing.reshape(-1)[pixel]
+        return torch.where(seen[:, None], self.colours[pixel], torch.nan)
