@@ -98,7 +98,9 @@ class Shot:
 
     def grown(self, radius: int) -> Bool[Tensor, " P"]:
         """Where something passes, or does within some pixels."""
-        return max_pool2d(self.passing[None].float(), 2 * radius + 1, 1, radius).reshape(-1) > 0
+        side, around = 2 * radius + 1, self.passing[None].float()
+        rows = max_pool2d(around, (1, side), 1, (0, radius))
+        return max_pool2d(rows, (side, 1), 1, (radius, 0)).reshape(-1) > 0
 
     def colours_of(self, places: Float[Tensor, "N 3"], side: float) -> Float[Tensor, "N 3"]:
         """Colours of places on cells of a side as wide as a pixel; NaN where something lies before them."""

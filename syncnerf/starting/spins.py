@@ -47,15 +47,14 @@ def spun(
 
 def _pieces(places: Tensor, steps: Tensor, reach: float) -> Tensor:
     """A number for each point [P, 3], the same for those that hang together and move alike, [P]."""
-    alike = (torch.cdist(places, places) < reach) & (torch.cdist(steps, steps) < reach)
+    one, two = ((torch.cdist(places, places) < reach) & (torch.cdist(steps, steps) < reach)).nonzero().unbind(-1)
     label = torch.arange(len(places))
-    while len(places):
-        lowest = torch.where(alike, label, len(places)).amin(dim=1)
+    while True:
+        lowest = label.scatter_reduce(0, one, label[two], "amin")
         lowest = lowest[lowest]
         if bool((lowest == label).all()):
-            break
+            return label
         label = lowest
-    return label
 
 
 def _spun_piece(shots: Sequence[Shot], places: Tensor, steps: Tensor, side: float) -> Tensor:
