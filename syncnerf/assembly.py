@@ -17,6 +17,7 @@ from syncnerf.clock_prior import ClockStart
 from syncnerf.compilation import compilation_pays
 from syncnerf.config import Config, SceneConfig
 from syncnerf.errors import UserError
+from syncnerf.freed_memory import give_back
 from syncnerf.job import Job, open_scene
 from syncnerf.offsets_file import read_offsets, read_rates
 from syncnerf.sampling.ray_batches import RayBatches
@@ -62,6 +63,7 @@ def assemble(job: Job) -> SyncedBackend:
         rays_at_once=config.evaluation.render_chunk,
     )
     backend = job.spec.build(config.backend_options, geometry, execution)
+    give_back()
     alike = scene.background is not None
     colours = CameraColours(config.colours, len(scene.cameras), scene.test, known=alike)
     return SyncedBackend(clock, backend, colours).to(job.device)
