@@ -20,6 +20,7 @@ from syncnerf.errors import UserError
 from syncnerf.freed_memory import give_back
 from syncnerf.job import Job, open_scene
 from syncnerf.offsets_file import read_offsets, read_rates
+from syncnerf.option import DISTANCE_WEIGHT, option_values
 from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.sampling.time_series_batches import TimeSeriesBatches
 from syncnerf.sampling.view_batches import ViewBatches
@@ -153,7 +154,8 @@ def _synchronized(scene: Scene, with_rates: bool) -> SyncResult:
 def make_batches(job: Job) -> RayBatches | TimeSeriesBatches | ViewBatches:
     """The batch supply that the backend's spec asks for."""
     scene, settings = job.scene, job.config.sampling
-    stereo = settings.stereo == "auto" and job.spec.learns_distances and can_be_compared(scene)
+    weighed = job.spec.learns_distances and option_values(job.config.backend_options).get(DISTANCE_WEIGHT, 1.0) > 0
+    stereo = settings.stereo == "auto" and weighed and can_be_compared(scene)
     still = still_views(scene) if stereo else None
     if job.spec.trains_on == "views":
         return ViewBatches(scene, settings)

@@ -32,7 +32,8 @@ class BackendSpec:
         config: a dataclass of the backend's options, each field made by :func:`syncnerf.option.option`.
         adapter: ``module:callable``; called as ``adapter(config, geometry, execution)``, returns a :class:`Backend`.
         trains_on: ``rays`` at one time each, a ``time_series`` of all frames of a pixel at once, or whole ``views``.
-        learns_distances: whether it learns from a ``distance`` among a batch's statistics.
+        learns_distances: whether it learns from a ``distance`` among a batch's statistics; none are computed where its
+            option ``distance_weight``, if it has one, is 0.
         starts_from_points: whether :attr:`SceneGeometry.points` should be sought before a training.
         has_networks: whether any of it may compute in 16 bits, as the option ``precision`` has it (torch's autocast).
         engines: what its kernels can run on, in the order in which ``auto`` tries them on a GPU, ``torch`` last; empty

@@ -140,6 +140,10 @@ def gradient_radius_option(default: float) -> Any:
     )
 
 
+DISTANCE_WEIGHT = "distance_weight"
+"""What a backend calls :func:`distance_weight_option`: where it is 0, no distances are computed."""
+
+
 def distance_weight_option(default: float) -> Any:
     """The option of several backends how much known distances count (:func:`syncnerf.rendering.ray_ends.end_loss`)."""
     return option(

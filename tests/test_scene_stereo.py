@@ -8,6 +8,9 @@ import pytest
 import torch
 from evaluation_fixtures import look_from
 
+from syncnerf.assembly import make_batches
+from syncnerf.job import Job
+from syncnerf.options import parse
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.scene import Camera, Scene
@@ -185,3 +188,11 @@ def test_stereo_is_for_cameras_that_stand_before_an_unknown_background(scene):
     scene.background = (1.0, 1.0, 1.0)
     assert not can_be_compared(scene)
     scene.background = None
+
+
+@pytest.mark.parametrize(("option", "compared"), [("distance_weight=0.01", True), ("distance_weight=0", False)])
+def test_distances_that_do_not_count_are_not_computed(scene, monkeypatch, option, compared):
+    calls = []
+    monkeypatch.setattr("syncnerf.assembly.still_views", lambda scene: calls.append(scene))
+    make_batches(Job.of(parse(["--backend=kplanes", f"--{option.replace('_', '-')}"]), scene))
+    assert len(calls) == compared

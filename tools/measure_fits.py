@@ -1,11 +1,12 @@
 """How far the test-time fit can be believed on fields that were stopped early, as a Markdown table.
 
-    python tools/measure_fits.py SCENE ... [--configs FILE ...] [--steps 50 150 400 1000] [--cameras 4] [-- OPTION ...]
+    python tools/measure_fits.py [SCENE ...] [--spheres 4] [--configs FILE ...] [--steps 50 150 400] [-- OPTION ...]
 
 Trains each configuration on each scene with several of its cameras left out, and fits each of these after every number
-of steps. Scenes state their true offsets. The trained cameras' clocks are held at the truth, so that the errors are the
-fit's own and the whole range is searched; ``--init sync`` or ``zero`` trains as users do, and errors are then after
-gauge alignment. Options after ``--`` are those of ``syncnerf train``, for every training.
+of steps. Scenes are folders that state their true offsets, and small ones of moving spheres, each of its own motion,
+looks and random offsets. The trained cameras' clocks are held at the truth, so that the errors are the fit's own and
+the whole range is searched; ``--init sync`` or ``zero`` trains as users do, and errors are then after gauge alignment.
+Options after ``--`` are those of ``syncnerf train``, for every training.
 
 ``told``: fits that gave an offset; ``within 3``: share of these within three stated errors; ``median``, ``worst``: of
 their errors in frames; ``largest``: of their errors in stated ones; ``kept back``: fits that gave none though the best
@@ -13,12 +14,17 @@ candidate of the search was within a frame of the truth. ``--every`` prints each
 """
 
 import argparse
+import json
 import sys
+import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from moving_spheres import Spheres, sphere_scene
 
 from syncnerf.assembly import assemble, make_batches
 from syncnerf.cli import report_user_errors
@@ -72,16 +78,40 @@ class Judged:
         return f"    {self.camera}: {found}; depth {self.depth:.2f}"
 
 
-def make_trainer(folder: Path, config: str, cameras: int, init: str, options: list[str]) -> tuple[Trainer, Job]:
-    """A trainer and its job, some of the scene's cameras, evenly spread, left out; raises UserError."""
-    names = open_scene(parse(["--datadir", str(folder), *options]).scene).names
-    left_out = [names[index * len(names) // cameras] for index in range(cameras)]
-    given = ["--config", config, "--datadir", str(folder), f"--test-cameras={','.join(left_out)}"]
-    truth = [f"--offset-init={folder / 'offsets.json'}", "--offset-freeze=0"]
-    job = Job.of(parse([*given, *(truth if init == "truth" else [f"--offset-init={init}"]), *options]))
-    job.scene.frame_cache.prepare(job.scene.cameras)
+def scenes(own: argparse.Namespace, options: list[str], scratch: Path) -> Iterator[tuple[str, Scene]]:
+    """The scenes with the names of their rows; some of their cameras, evenly spread, are left out."""
+    for folder in own.scenes:
+        scene = open_scene(parse(["--datadir", str(folder), *options]).scene)
+        yield folder.name, with_left_out(scene, own.cameras)
+    for seed in range(own.spheres):
+        generator = np.random.default_rng(seed)
+        offsets = generator.normal(0, 4, 10 + own.cameras) / 30
+        scene = sphere_scene(
+            scratch / f"spheres{seed}", offsets.tolist(), size=(64, 64), span=300.0, spheres=Spheres(4, 10 + seed, 0.35)
+        )
+        scene.background = (1.0, 1.0, 1.0)
+        yield "spheres", with_left_out(scene, own.cameras)
+
+
+def with_left_out(scene: Scene, cameras: int) -> Scene:
+    """The scene with some of its cameras, evenly spread, for test cameras."""
+    count = len(scene.cameras)
+    return replace(scene, test=tuple(index * count // cameras for index in range(cameras)))
+
+
+def make_trainer(scene: Scene, config: str, init: str, options: list[str], scratch: Path) -> tuple[Trainer, Job]:
+    """A trainer and its job; raises UserError."""
+    if init == "truth":
+        truth = dict(zip(scene.names, scene.true_offsets.tolist(), strict=True))
+        known = scratch / "truth.json"
+        known.write_text(json.dumps({"seconds": truth}))
+        start = [f"--offset-init={known}", "--offset-freeze=0"]
+    else:
+        start = [f"--offset-init={init}"]
+    job = Job.of(parse(["--config", config, *start, *options]), scene)
+    scene.frame_cache.prepare(scene.cameras)
     synced, batches = assemble(job), make_batches(job)
-    reckoner = Reckoner(synced, job.scene, batches, job.course.steps)
+    reckoner = Reckoner(synced, scene, batches, job.course.steps)
     return Trainer(synced, batches, plan_of(job), Callbacks(reckoner)), job
 
 
@@ -134,7 +164,8 @@ def main() -> int:
     arguments = sys.argv[1:]
     options = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenes", type=Path, nargs="+", metavar="SCENE", help="folder with offsets.json")
+    parser.add_argument("scenes", type=Path, nargs="*", metavar="SCENE", help="folder with offsets.json")
+    parser.add_argument("--spheres", type=int, default=0, help="scenes of moving spheres to render (default: none)")
     parser.add_argument("--configs", nargs="+", default=CONFIGS, metavar="FILE", help="configurations of the trainings")
     parser.add_argument("--steps", type=int, nargs="+", default=[50, 150, 400, 1000])
     parser.add_argument("--cameras", type=int, default=4, help="cameras that are left out (default: 4)")
@@ -142,17 +173,19 @@ def main() -> int:
     parser.add_argument("--every", action="store_true", help="print each fit")
     own = parser.parse_args(arguments[: len(arguments) - len(options) - ("--" in arguments)])
     settle_processor()
+    rows: dict[str, list[Judged]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, scene in scenes(own, options, Path(scratch)):
+            for config in own.configs:
+                trainer, job = make_trainer(scene, config, own.init, options, Path(scratch))
+                for stop, fits in measure(trainer, job, sorted(own.steps)):
+                    key = f"{job.spec.name}, {name}, {stop}"
+                    rows[key] += fits
+                    if own.every:
+                        print(f"{key} ({scene.frame_cache.directory.name})", *fits, sep="\n", flush=True)
+    rows["all"] = [fit for fits in rows.values() for fit in fits]
     print("| field, scene, steps | told | within 3 | median | worst | largest | kept back |\n" + "|---" * 7 + "|")
-    everything = []
-    for config in own.configs:
-        for folder in own.scenes:
-            trainer, job = make_trainer(folder, config, own.cameras, own.init, options)
-            for stop, fits in measure(trainer, job, sorted(own.steps)):
-                print(row(f"{job.spec.name}, {folder.name}, {stop}", fits), flush=True)
-                if own.every:
-                    print(*fits, sep="\n", flush=True)
-                everything += fits
-    print(row("all", everything))
+    print(*(row(name, fits) for name, fits in rows.items()), sep="\n")
     return 0
 
 
