@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool
@@ -12,6 +14,7 @@ from tqdm import tqdm
 
 from syncnerf.camera_colours import fit_colours
 from syncnerf.config import HeldOutConfig
+from syncnerf.known_clocks import known_clock_error
 from syncnerf.modes import frozen
 from syncnerf.offset_fit import CONTRADICTION, OffsetFit, combined
 from syncnerf.photometry import CameraPixels, ClockFit, choose_pixels, clustered_covariance, explains, gauss_newton
@@ -145,7 +148,7 @@ class HeldOutOptimizer:
         seen = pixels[self._seen(pixels.moments(start))]
         if self.synced.colours.learned:
             self._fit_colours(seen, seen.moments(start))
-        fit = gauss_newton(self.synced, seen, start, spacing, self.config.test_steps)
+        fit = self._widened(gauss_newton(self.synced, seen, start, spacing, self.config.test_steps))
         reason = self._why_undetermined(fit, seen, (first, last)) or self._rival(fit, pixels, grid, errors)
         if reason:
             return self._undetermined(index, known, grid, errors, reason)
@@ -175,6 +178,17 @@ class HeldOutOptimizer:
         if not limits[0] - room <= float(fit.unknowns[0]) <= limits[1] + room:
             return "the best offset lies beyond what was searched; raise --test-range"
         return ""
+
+    @cached_property
+    def _known_clock_error(self) -> float:
+        """Seconds by which the field errs about clocks that it was trained with."""
+        return known_clock_error(self.synced, self.scene, self.config.test_pixels * FINE_FACTOR, self.seed)
+
+    def _widened(self, fit: ClockFit) -> ClockFit:
+        """The fit with what the field has wrong of all clocks in its error too."""
+        covariance = fit.covariance.clone()
+        covariance[0, 0] += self._known_clock_error**2
+        return replace(fit, covariance=covariance)
 
     def _unexplained(self, fit: ClockFit, pixels: CameraPixels) -> str:
         """That the field shows nothing of what changes; empty if it does."""
@@ -245,7 +259,7 @@ class HeldOutOptimizer:
             *pixels.groupings(),
         )
         nothing = torch.empty(0, dtype=torch.float64)
-        fit = ClockFit(unknowns, covariance, self.config.test_adam_steps)
+        fit = self._widened(ClockFit(unknowns, covariance, self.config.test_adam_steps))
         if reason := self._unexplained(fit, pixels):
             return self._undetermined(index, None, nothing, nothing, reason)
         return OffsetFit.of(index, fit, self.scene.cameras[index].frame_times, nothing, nothing)

@@ -17,6 +17,7 @@ from syncnerf.evaluation.evaluate import Scoring, evaluate
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.shots import evaluated_frames
 from syncnerf.held_out import HeldOutOptimizer
+from syncnerf.known_clocks import known_clock_error
 from syncnerf.offset_fit import OffsetFit, combined
 from syncnerf.photometry import ClockFit, choose_pixels, clustered_covariance
 from syncnerf.scene.views import Views
@@ -88,6 +89,7 @@ def test_fit_is_scipys_least_squares_on_noisy_frames(tmp_path, monkeypatch):
     synced = synced_waves(scene, initial=[0.0, *PLANTED[1:]])
     seen = []
     monkeypatch.setattr(held_out, "choose_pixels", lambda *a: seen.append(choose_pixels(*a)) or seen[-1])
+    monkeypatch.setattr(held_out, "known_clock_error", lambda *_: 0.0)
     found = fit(scene, synced, test_steps=20)
     # The fit leaves out pixels whose time, at the grid's best offset, no training camera saw.
     start = found.grid[found.errors.nan_to_num(np.inf).argmin()].item()
@@ -266,6 +268,19 @@ def test_standard_error_is_the_scatter_of_repeated_fits(shared, lasting):
         parts = [torch.from_numpy(part) for part in (residuals, slopes, np.ones((len(groups), 1)), groups, regions)]
         claimed.append(clustered_covariance(*parts).item() ** 0.5)
     assert np.mean(claimed) == pytest.approx(np.std(estimates), rel=0.15)
+
+
+def test_what_the_field_has_wrong_of_clocks_that_it_knows_counts_in_the_error(scene):
+    """Trained cameras of which two are off by 0.03 s: the waves' pull at them is exactly that."""
+    right, wrong = (synced_waves(scene, initial=[0.0, 0.0, -0.2 + off, 0.35 - off]) for off in (0.0, 0.03))
+    assert known_clock_error(right, scene, 1024, 0) < 3e-4
+    found = known_clock_error(wrong, scene, 1024, 0)
+    assert found == pytest.approx(0.03 * (2 / 3) ** 0.5, rel=0.05)
+    assert fit(scene, wrong).stderr == pytest.approx(np.hypot(found, fit(scene, right).stderr), rel=0.05)
+    assert fit(scene, wrong, test_method="adam", test_adam_steps=5).stderr > found
+    with torch.no_grad():
+        right.backend.gain.fill_(0.0)
+    assert known_clock_error(right, scene, 1024, 0) == pytest.approx(0.1), "where nothing is explained, a frame"
 
 
 def test_standard_error_of_a_still_image_is_infinite():

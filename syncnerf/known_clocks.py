@@ -1,0 +1,40 @@
+"""What a field says of clocks that it knows: how far it may mislead a fit of one that it does not know."""
+
+from __future__ import annotations
+
+import torch
+
+from syncnerf.modes import frozen
+from syncnerf.photometry import UNKNOWNS, choose_pixels, linear_fit
+from syncnerf.scene.scene import Scene
+from syncnerf.synced import SyncedBackend
+
+MOST_CAMERAS = 6
+"""Trained cameras that are looked at, evenly spread."""
+
+
+def known_clock_error(synced: SyncedBackend, scene: Scene, count: int, seed: int) -> float:
+    """Root mean square, in seconds, of how far trained cameras' images pull at their clocks with the field held.
+
+    A field that is unfinished shows motion early or late, some of it for all cameras alike, and no residual of a single
+    fit tells. But it does so to the cameras that it was trained with too, and where their clocks are is known.
+    A camera whose changes the field does not explain at all counts as a frame off.
+
+    Args:
+        synced: clock and field; every number is as before afterwards.
+        scene: cameras and frames.
+        count: pixels of each camera, about.
+        seed: choice of the pixels.
+    """
+    clock, squares = synced.clock, []
+    unknowns = UNKNOWNS[: clock.unknown_count]
+    with frozen(synced):
+        for camera in scene.train[:: -(-len(scene.train) // MOST_CAMERAS)]:
+            size = scene.cameras[camera].intrinsics
+            everywhere = torch.ones(size.height, size.width, dtype=torch.bool)
+            pixels = choose_pixels(scene, camera, float(clock.row_times[camera]), everywhere, count, seed, unknowns)
+            start = clock.middle_values()[camera].to(synced.device)
+            fit = linear_fit(synced, pixels.to(synced.device), start, scene.frame_interval)
+            pull = scene.frame_interval if fit is None else float((fit.unknowns - start)[0])
+            squares.append(pull**2)
+    return (sum(squares) / max(len(squares), 1)) ** 0.5
