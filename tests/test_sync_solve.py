@@ -10,7 +10,7 @@ import torch
 from syncnerf.sync.drift import WindowLags, fit_clocks
 from syncnerf.sync.offsets import LOCKING, LOCKING_DEVIATION, Offsets, fit_offsets, locking_pull
 from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design, robust_fit, spanning_tree
-from syncnerf.sync.uncertainty import Sensitivity, jackknife
+from syncnerf.sync.uncertainty import BETWEEN_SCALES, Sensitivity, between_scales, jackknife
 
 
 def simulated_lags(offsets: np.ndarray, noise: float, seed: int, outliers: int = 0) -> Lags:
@@ -127,6 +127,23 @@ def drawn_lags(kind: str, count: int, locking: float, seed: int, noise: float = 
     stated = np.full(len(lags), STEP * noise)
     columns = [torch.from_numpy(x) for x in (first, second, STEP * measured, stated, np.full(len(lags), STEP))]
     return Lags(*columns), offsets
+
+
+def test_what_all_lags_of_a_camera_share_shows_where_scales_differ():
+    """A camera that is late by a frame on coarse lines and by half of one on fine ones; residuals are nothing."""
+    first, second = torch.combinations(torch.arange(6)).T
+    moved = torch.tensor([0.0, 0.0, 0.05, 0.0, 0.0, 0.0], dtype=torch.float64)
+    design = torch.eye(6, dtype=torch.float64)[first] - torch.eye(6, dtype=torch.float64)[second]
+    deviations = 0.01 * torch.linspace(1, 2, len(first), dtype=torch.float64)
+    found = between_scales(design, deviations, moved[first] - moved[second], 6)
+    own = (moved - moved.mean()).square()
+    torch.testing.assert_close(found.diagonal(), BETWEEN_SCALES**2 * 0.5 * (own + own.mean()))
+    assert torch.equal(found, torch.diag(found.diagonal()))
+    # A row of what was known beforehand, as of the locking, says nothing of scales.
+    longer = torch.cat([torch.cat([design, torch.zeros(len(first), 1)], 1), torch.eye(7, dtype=torch.float64)[-1:]])
+    again = between_scales(longer, torch.cat([deviations, deviations[:1]]), moved[first] - moved[second], 6)
+    torch.testing.assert_close(again, found)
+    assert not between_scales(design, deviations, 0 * deviations, 6).any()
 
 
 @pytest.mark.parametrize("count", [3, 8, 31])

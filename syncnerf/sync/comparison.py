@@ -24,6 +24,7 @@ class Comparison:
         windows: lags in windows of time; None where the pair is not used, and for tracks.
         samples: seconds between the samples of the compared signals if these draw the lag to whole samples, else 0.
         whole: agreement at every shift that the videos allow; None likewise.
+        rescaled: seconds by which finer lines and faster changes moved the peak; 0 where these were not looked at.
     """
 
     first: int
@@ -35,6 +36,7 @@ class Comparison:
     windows: WindowLags | None = None
     samples: float = 0.0
     whole: Landscape | None = None
+    rescaled: float = 0.0
 
 
 def compare_all(count: int, compare: Callable[[int, int], Comparison]) -> list[Comparison]:

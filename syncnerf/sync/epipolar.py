@@ -177,8 +177,9 @@ def compare_pair(
             break
     else:
         return tried[0]
+    found = peak.lag
     if cameras.aligned and not coarse:
-        products = _sharp_products(cameras, first, second, peak.lag)
+        products = _sharp_products(cameras, first, second, found)
         peak = products.refined(peak)
     else:
         one, two = line_slices(len(signals[0]), peak.line_shift)
@@ -190,8 +191,8 @@ def compare_pair(
     samples = step if locked else 0.0
     windows = window_lags(products, samples)
     windows = replace(windows, times=windows.times + float(cameras.times[first][0]), lags=windows.lags + lead)
-    peak = replace(peak, lag=peak.lag + lead)
-    return replace(tried[-1], peak=peak, sensitivity=pull, windows=windows, samples=samples)
+    rescaled, peak = peak.lag - found, replace(peak, lag=peak.lag + lead)
+    return replace(tried[-1], peak=peak, sensitivity=pull, windows=windows, samples=samples, rescaled=rescaled)
 
 
 def _sharp_products(cameras: EpipolarCameras, first: int, second: int, lag: float) -> FrameProducts:

@@ -31,7 +31,7 @@ from syncnerf.sync.sound import sound_lags
 from syncnerf.sync.sound_prior import with_sound
 from syncnerf.sync.timecode import timecode_lags
 from syncnerf.sync.track_pairs import compare_tracks, prepare_tracks
-from syncnerf.sync.uncertainty import jackknife
+from syncnerf.sync.uncertainty import between_scales, jackknife
 
 logger = logging.getLogger(__name__)
 
@@ -206,9 +206,12 @@ def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncRes
     known, offsets, used = solution.known, solution.offsets, solution.used
     stderr, correlations = offsets * 0.0, torch.eye(len(known), dtype=torch.float64)
     if int(known.sum()) > 1:
-        pulls = [c.sensitivity for c, keep in zip(accepted, used.tolist(), strict=True) if keep]
+        kept = [c for c, keep in zip(accepted, used.tolist(), strict=True) if keep]
+        pulls = [c.sensitivity for c in kept]
+        rescaled = torch.tensor([c.rescaled for c in kept], dtype=torch.float64)
         starts = (offsets + spans[:, 0])[lags.first[used]]
         covariance = jackknife(solution.design, solution.deviations, pulls, starts, solution.covariance)
+        covariance += between_scales(solution.design, solution.deviations, rescaled, len(covariance))
         stderr[known] = covariance.diagonal().sqrt()
         correlations[known[:, None] & known] = (covariance / (stderr[known, None] * stderr[known])).flatten()
     outliers = {(c.first, c.second) for c, kept in zip(accepted, used.tolist(), strict=True) if not kept}
