@@ -17,7 +17,6 @@ from syncnerf.evaluation.evaluate import Scoring, evaluate
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.shots import evaluated_frames
 from syncnerf.held_out import HeldOutOptimizer
-from syncnerf.known_clocks import known_clock_error
 from syncnerf.offset_fit import OffsetFit, combined
 from syncnerf.photometry import ClockFit, choose_pixels, clustered_covariance
 from syncnerf.scene.views import Views
@@ -270,28 +269,15 @@ def test_standard_error_is_the_scatter_of_repeated_fits(shared, lasting):
     assert np.mean(claimed) == pytest.approx(np.std(estimates), rel=0.15)
 
 
-def test_what_the_field_has_wrong_of_clocks_that_it_knows_counts_in_the_error(scene):
-    """Trained cameras of which two are off by 0.03 s: the waves' pull at them is exactly that."""
-    right, wrong = (synced_waves(scene, initial=[0.0, 0.0, -0.2 + off, 0.35 - off]) for off in (0.0, 0.03))
-    assert known_clock_error(right, scene, 1024, 0) < 3e-4
-    found = known_clock_error(wrong, scene, 1024, 0)
-    assert found == pytest.approx(0.03 * (2 / 3) ** 0.5, rel=0.05)
-    assert fit(scene, wrong).stderr == pytest.approx(np.hypot(found, fit(scene, right).stderr), rel=0.05)
-    assert fit(scene, wrong, test_method="adam", test_adam_steps=5).stderr > found
-    with torch.no_grad():
-        right.backend.gain.fill_(0.0)
-    assert known_clock_error(right, scene, 1024, 0) == pytest.approx(0.1), "where nothing is explained, a frame"
-
-
 def test_standard_error_of_a_still_image_is_infinite():
     zeros = torch.zeros(5, 3, dtype=torch.float64)
     covariance = clustered_covariance(zeros + 1, zeros, zeros[:, :1] + 1, torch.zeros(5, dtype=torch.int64))
     assert covariance.item() == float("inf")
 
 
-def known_clock(scene, offset: float, error: float):
+def known_clock(scene, offset: float, error: float, others=PLANTED[1:]):
     """The waves, their clock started from offsets that were known with errors, the test camera's too."""
-    clock = clock_of(scene, OffsetsConfig(), 100, [offset, *PLANTED[1:]], error)
+    clock = clock_of(scene, OffsetsConfig(), 100, [offset, *others], error)
     return SyncedBackend(clock, WaveBackend(clock.range))
 
 
@@ -371,7 +357,7 @@ def test_the_searched_range_is_a_limit(tmp_path):
 
 def test_a_video_that_no_training_camera_saw_is_told(tmp_path):
     scene = wave_scene(tmp_path, [5.0, 0.0, 0.3], frame_count=10)
-    synced = known_clock_at(scene, [5.0, 0.0, 0.3])
+    synced = known_clock(scene, 5.0, 0.01, [0.0, 0.3])
     found = fit(scene, synced)
     assert found.reason == ""
     assert found.seconds == pytest.approx(5.0)
@@ -386,12 +372,6 @@ def test_where_no_candidate_can_be_judged_the_first_is_not_the_best(scene, synce
     assert found.stderr == float("inf")
     assert found.errors.isnan().all()
     assert synced.clock.offsets()[0].item() == 0.0
-
-
-def known_clock_at(scene, offsets):
-    """The waves, their clock started from offsets that were known to 0.01 s."""
-    clock = clock_of(scene, OffsetsConfig(), 100, offsets, 0.01)
-    return SyncedBackend(clock, WaveBackend(clock.range))
 
 
 def test_what_was_known_of_the_shift_counts_as_one_more_measurement():
