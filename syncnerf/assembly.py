@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from syncnerf.backend import Execution
@@ -81,7 +82,7 @@ def make_clock(config: Config, scene: Scene, start: ClockStart | None = None) ->
     return Clock(settings, span, scene.reference, config.training.steps, start, scene.test, row_times)
 
 
-def scene_geometry(scene: Scene, frame_count: int, steps: int, hull: Tensor | None) -> SceneGeometry:
+def scene_geometry(scene: Scene, frame_count: int, steps: int, hull: Bool[Tensor, "X Y Z"] | None) -> SceneGeometry:
     """What the backend may know of the scene: space and time, never a camera."""
     ndc = None
     if scene.space == "ndc":

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
@@ -104,7 +105,7 @@ class Replacement:
 
     old: nn.Parameter
     new: nn.Parameter
-    rows: Tensor | None = None
+    rows: Int64[Tensor, " R"] | None = None
 
 
 class Backend(nn.Module):
@@ -192,13 +193,13 @@ class Backend(nn.Module):
     # -- training ------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def losses(self, rendering: Rendering, batch: Batch, step: int) -> dict[str, Tensor]:
+    def losses(self, rendering: Rendering, batch: Batch, step: int) -> dict[str, Float[Tensor, ""]]:
         """Weighted loss terms of a batch by name, means over its pixels; the photometric one is called ``photometric``.
 
         What is minimised is their sum and that of the :meth:`penalties`.
         """
 
-    def penalties(self, step: int) -> dict[str, Tensor]:
+    def penalties(self, step: int) -> dict[str, Float[Tensor, ""]]:
         """Weighted loss terms by name that depend on the parameters alone; other names than those of the losses."""
         return {}
 
@@ -221,7 +222,7 @@ class Backend(nn.Module):
         """
         return None
 
-    def after_backward(self, rendering: Rendering, batch: Batch, step: int) -> Sequence[Tensor]:
+    def after_backward(self, rendering: Rendering, batch: Batch, step: int) -> Sequence[Shaped[Tensor, " ..."]]:
         """Look at the gradients, between the backward pass and the optimizer's step.
 
         Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float, Float32, Float64, Int64, Shaped
 from torch import Tensor
 
 from syncnerf.scene.rays import Rays
@@ -28,10 +28,10 @@ class Batch:
             it is known, else NaN.
     """
 
-    cameras: Tensor
-    frame_times: Tensor
-    rgb: Tensor
-    statistics: dict[str, Tensor]
+    cameras: Int64[Tensor, " B"]
+    frame_times: Float64[Tensor, " B *T"]
+    rgb: Float32[Tensor, "B ... 3"]
+    statistics: dict[str, Float[Tensor, "B ..."]]
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -41,7 +41,7 @@ class Batch:
         """Number of pixels, each counted once whatever the number of its moments."""
         return len(self)
 
-    def apply(self, change: Callable[[Tensor], Tensor]) -> Batch:
+    def apply(self, change: Callable[[Shaped[Tensor, " ..."]], Shaped[Tensor, " ..."]]) -> Batch:
         """The batch with ``change`` applied to each of its tensors: another device, or some of what was drawn."""
 
         def changed(value: Any) -> Any:
@@ -76,7 +76,7 @@ class RayBatch(Batch):
     frame_times: Float64[Tensor, " N *T"]
     rows: Float32[Tensor, " N"]
     rgb: Float32[Tensor, "N *T 3"]
-    statistics: dict[str, Tensor] = field(default_factory=dict)
+    statistics: dict[str, Float[Tensor, "N ..."]] = field(default_factory=dict)
 
 
 @dataclass
@@ -95,7 +95,7 @@ class ViewBatch(Batch):
     cameras: Int64[Tensor, " B"]
     frame_times: Float64[Tensor, " B"]
     rgb: Float32[Tensor, "B H W 3"]
-    statistics: dict[str, Tensor] = field(default_factory=dict)
+    statistics: dict[str, Float[Tensor, "B H W ..."]] = field(default_factory=dict)
 
     @property
     def pixel_count(self) -> int:

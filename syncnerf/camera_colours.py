@@ -80,7 +80,7 @@ class CameraColours(nn.Module):
         if self.learned:
             self.set_camera(camera, torch.ones(3), torch.zeros(3))
 
-    def penalties(self) -> dict[str, Tensor]:
+    def penalties(self) -> dict[str, Float[Tensor, ""]]:
         """The prior: weighted mean square of logarithms of gains and of biases, over the training cameras."""
         if not self.learned or not self.config.camera_colours_prior:
             return {}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from syncnerf.camera_times import CameraTimes, ClockSpan
@@ -209,7 +209,7 @@ class Clock(CameraTimes):
         """Whether the clock moves in the step that :meth:`before_step` was told of."""
         return any(parameter.requires_grad for parameter in self.parameters())
 
-    def penalties(self) -> dict[str, Tensor]:
+    def penalties(self) -> dict[str, Float[Tensor, ""]]:
         """The misfit to what was known beforehand, and the optional L1 penalty on the training cameras' offsets."""
         terms = {}
         if self.learned and self.config.offset_l1:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Shaped
 
 from syncnerf.atomic import atomic_file
 from syncnerf.errors import UserError
@@ -63,12 +64,12 @@ def compile_native(
         return None
 
 
-def address(array: np.ndarray) -> ctypes.c_void_p:
+def address(array: Shaped[np.ndarray, " ..."]) -> ctypes.c_void_p:
     """Where an array begins, as an argument of a kernel; keeps the array alive as long as itself."""
     return array.ctypes.data_as(ctypes.c_void_p)
 
 
-def addresses(tensors: Iterable[torch.Tensor]) -> ctypes.Array:
+def addresses(tensors: Iterable[Shaped[torch.Tensor, " ..."]]) -> ctypes.Array:
     """Where contiguous tensors begin, as an array of pointers for a kernel; the caller keeps the tensors alive."""
     pointers = [tensor.data_ptr() for tensor in tensors]
     return (ctypes.c_void_p * len(pointers))(*pointers)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int64, Shaped
 from torch import Tensor
 
 from syncnerf.pixels import render_pixels
@@ -59,7 +59,7 @@ class CameraPixels:
     frames: Int64[Tensor, " F"]
     unknowns: tuple[str, ...]
 
-    def __getitem__(self, index: slice | Tensor) -> CameraPixels:
+    def __getitem__(self, index: slice | Shaped[Tensor, " K"]) -> CameraPixels:
         """Those of some of the frames."""
         return self._changed(lambda tensor: tensor[index])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
 from syncnerf.scene.rays import Rays
@@ -76,7 +76,7 @@ class RayQuestion(Question):
     def __len__(self) -> int:
         return len(self.rays)
 
-    def __getitem__(self, index: slice | Tensor) -> RayQuestion:
+    def __getitem__(self, index: slice | Shaped[Tensor, " K"]) -> RayQuestion:
         """The same question about some of the rays."""
         return replace(self, rays=self.rays[index], times=self.times[index])
 
@@ -107,7 +107,7 @@ class ViewQuestion(Question):
     def __len__(self) -> int:
         return len(self.views)
 
-    def __getitem__(self, index: slice | Tensor) -> ViewQuestion:
+    def __getitem__(self, index: slice | Shaped[Tensor, " K"]) -> ViewQuestion:
         """The same question about some of the views."""
         return replace(self, views=self.views[index], times=self.times[index], readouts=self.readouts[index])
 
@@ -158,13 +158,16 @@ class Rendering:
     extras: dict[str, Any] = field(default_factory=dict)
     slopes: Float[Tensor, "*pixels 3"] | None = None
 
-    def changed(self, change: Callable[[Tensor], Tensor]) -> Rendering:
+    def changed(self, change: Callable[[Shaped[Tensor, " ..."]], Shaped[Tensor, " ..."]]) -> Rendering:
         """The rendering with ``change`` applied to each of its tensors of pixels; other extras stay."""
         return Rendering.of([self], lambda values: change(values[0]), self.extras)
 
     @classmethod
     def of(
-        cls, parts: Sequence[Rendering], join: Callable[[list[Tensor]], Tensor], extras: dict[str, Any] | None = None
+        cls,
+        parts: Sequence[Rendering],
+        join: Callable[[list[Shaped[Tensor, " ..."]]], Shaped[Tensor, " ..."]],
+        extras: dict[str, Any] | None = None,
     ) -> Rendering:
         """One rendering of several, whose tensors of pixels ``join`` makes one; of the extras those are pictures.
 

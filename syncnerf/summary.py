@@ -1,6 +1,7 @@
 """The table that a run ends with."""
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.evaluation.evaluate import Evaluation
@@ -10,7 +11,7 @@ from syncnerf.scene.scene import Scene
 
 
 def result_table(
-    scene: Scene, offsets: Tensor, fits: list[OffsetFit], before: Evaluation, after: Evaluation | None
+    scene: Scene, offsets: Float64[Tensor, " C"], fits: list[OffsetFit], before: Evaluation, after: Evaluation | None
 ) -> str:
     """Per camera the recovered offset, the true one and the error in frames; then PSNR and SSIM before and after.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64, Shaped
 from torch import Tensor, nn
 
 from syncnerf.backend import Backend
@@ -84,11 +84,11 @@ class SyncedBackend(nn.Module):
         """Render a training batch in its cameras' colours."""
         return self.colours(batch.cameras, self.backend(self.question(batch), generator))
 
-    def losses(self, rendering: Rendering, batch: Batch, step: int) -> dict[str, Tensor]:
+    def losses(self, rendering: Rendering, batch: Batch, step: int) -> dict[str, Float[Tensor, ""]]:
         """Loss terms of the batch."""
         return self.backend.losses(rendering, batch, step)
 
-    def penalties(self, step: int) -> dict[str, Tensor]:
+    def penalties(self, step: int) -> dict[str, Float[Tensor, ""]]:
         """Loss terms of the parameters alone: the backend's, the clock's and the colours'."""
         return {**self.backend.penalties(step), **self.clock.penalties(), **self.colours.penalties()}
 
@@ -106,7 +106,7 @@ class SyncedBackend(nn.Module):
         self.clock.before_step(step)
         self.backend.before_step(step)
 
-    def after_backward(self, rendering: Rendering, batch: Batch, step: int) -> Sequence[Tensor]:
+    def after_backward(self, rendering: Rendering, batch: Batch, step: int) -> Sequence[Shaped[Tensor, " ..."]]:
         """Let clock and backend look at the gradients; returns what is to be added up over all processes."""
         self.clock.after_backward()
         return self.backend.after_backward(rendering, batch, step)

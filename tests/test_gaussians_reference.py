@@ -1,5 +1,6 @@
 """The plain twin of the rasteriser of Gaussians, against loops and finite differences."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -182,12 +183,20 @@ def test_a_life_has_a_plateau_and_fades():
 
 def test_shapes_that_do_not_fit_are_refused():
     gaussians, motion = some_gaussians(3), some_motion(3, MOMENTS)
+
+    def changed(whole, **tensors):
+        """As what a caller without checks of its own may hand over."""
+        wrong = copy.copy(whole)
+        for name, value in tensors.items():
+            object.__setattr__(wrong, name, value)
+        return wrong
+
     with pytest.raises(ValueError, match="log_scales has the shape"):
-        rasterise(replace(gaussians, log_scales=gaussians.means[:, :1]), VIEWS, motion)
+        rasterise(changed(gaussians, log_scales=gaussians.means[:, :1]), VIEWS, motion)
     with pytest.raises(ValueError, match=r"harmonics have the shape .* 1 \| 4 \| 9 \| 16"):
-        rasterise(replace(gaussians, harmonics=gaussians.harmonics[:, :2]), VIEWS, motion)
+        rasterise(changed(gaussians, harmonics=gaussians.harmonics[:, :2]), VIEWS, motion)
     with pytest.raises(ValueError, match="times has the shape"):
         rasterise(gaussians, VIEWS[:1], motion)
-    beyond = replace(motion.skinning, nodes=motion.skinning.nodes + 9)
+    beyond = changed(motion.skinning, nodes=motion.skinning.nodes + 9)
     with pytest.raises(ValueError, match="beyond the 5 nodes"):
-        rasterise(gaussians, VIEWS, replace(motion, skinning=beyond))
+        rasterise(gaussians, VIEWS, changed(motion, skinning=beyond))

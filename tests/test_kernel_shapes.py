@@ -17,6 +17,9 @@ from syncnerf_mixvoxels.vm_lookup import LINE_AXES, PLANE_AXES, vm_features, vm_
 
 # What refuses a wrong shape here is the functions themselves, not the tests' check of what they state.
 unchecked_plane_features, unchecked_vm_features = inspect.unwrap(plane_features), inspect.unwrap(vm_features)
+unchecked_hash_features, unchecked_pieces = inspect.unwrap(native_features), inspect.unwrap(read_pieces)
+unchecked_isg_weights, unchecked_ist_weights = inspect.unwrap(isg_weights), inspect.unwrap(ist_weights)
+unchecked_resampling = inspect.unwrap(resample_pixels)
 
 
 def planes(sizes, channels: int = 8) -> list[torch.Tensor]:
@@ -87,7 +90,7 @@ def test_a_hash_grid_is_checked_too():
     assert native_features(points, table, layout).shape == (9, 4)
     for coordinates, entries in ((points, table[:-1]), (points[:, :2], table), (points[0], table)):
         with pytest.raises(ValueError, match="a table of"):
-            native_features(coordinates, entries, layout)
+            unchecked_hash_features(coordinates, entries, layout)
     extreme = torch.tensor([[float("nan")] * 3, [float("inf")] * 3, [-1e30] * 3, [1e30] * 3])
     assert native_features(extreme, table, layout).shape == (4, 4)
     with pytest.raises(ValueError, match=r"2\^32"):
@@ -106,7 +109,7 @@ def test_pieces_larger_than_the_kernel_has_room_for_are_read_all_the_same(tmp_pa
         assert read_pieces(np.full(1, file), np.array([3 * SPAN - 2]), 3) is None
         assert read_pieces(np.full(1, file), np.array([-5]), 3) is None
         with pytest.raises(ValueError, match="files for"):
-            read_pieces(np.full(2, file), np.array([1]), 3)
+            unchecked_pieces(np.full(2, file), np.array([1]), 3)
     finally:
         os.close(file)
 
@@ -114,9 +117,9 @@ def test_pieces_larger_than_the_kernel_has_room_for_are_read_all_the_same(tmp_pa
 def test_weights_are_of_bytes_of_three_channels():
     for wrong in (np.zeros((4, 5, 4), np.uint8), np.zeros((4, 5, 3), np.float32), np.zeros((4, 5), np.uint8)):
         with pytest.raises(ValueError, match="uint8"):
-            isg_weights(wrong, 0.02)
+            unchecked_isg_weights(wrong, 0.02)
         with pytest.raises(ValueError, match="uint8"):
-            ist_weights(wrong, 2, 0.1)
+            unchecked_ist_weights(wrong, 2, 0.1)
     with pytest.raises(ValueError, match="segments"):
         segment_sums(np.zeros((4, SEGMENT - 1), np.uint8))
     strided = np.ones((4, 2 * SEGMENT), np.uint8)[:, ::2]
@@ -131,6 +134,6 @@ def test_an_image_holds_the_corners_that_are_read():
         with pytest.raises((ValueError, IndexError)):
             resample_pixels(image, np.array([outside], dtype=np.uint16), fractions[:1])
     with pytest.raises(ValueError, match="corners"):
-        resample_pixels(image, corners, fractions[:1])
+        unchecked_resampling(image, corners, fractions[:1])
     with pytest.raises(ValueError, match="side by side"):
         resample_pixels(image[:, ::2], corners, fractions)

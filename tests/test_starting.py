@@ -2,13 +2,14 @@
 
 import logging
 from dataclasses import replace
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
 
+from syncnerf.clock import Clock
 from syncnerf.scene import Camera, Scene
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.frame_cache import FrameCache
@@ -204,14 +205,15 @@ def test_cameras_are_paired_with_those_beside_them(balls):
 
 def test_tracks_that_are_known_once_alone_tell_no_motion():
     seen = torch.tensor([[True, True, False], [False, True, False]])
-    kept = SpaceTracks(torch.zeros(2), torch.rand(2, 3, 3), seen).lasting()
+    kept = SpaceTracks(torch.zeros(2, dtype=torch.float64), torch.rand(2, 3, 3), seen).lasting()
     assert len(kept) == 1
     assert kept.seen.all()
 
 
 # -- both as one --------------------------------------------------------------------------------------------------
 
-CLOCK = SimpleNamespace(
+CLOCK = Mock(
+    spec=Clock,
     first=0.2,
     last=0.8,
     offsets=lambda: OFFSETS,
@@ -224,8 +226,9 @@ CORNER = STILL + STILL_RADIUS * normalize(torch.tensor([1.0, 1.0, 1.0]), dim=0)
 
 
 def still_points(*places: torch.Tensor) -> ScenePoints:
-    nothing = torch.empty(0)
-    return ScenePoints(torch.stack(places).double() if places else torch.empty(0, 3), *[nothing] * 4)
+    numbers, lengths = torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.float64)
+    known = torch.stack(places).double() if places else torch.empty(0, 3, dtype=torch.float64)
+    return ScenePoints(known, numbers, numbers, torch.empty(0, 2, dtype=torch.float64), lengths)
 
 
 @pytest.fixture

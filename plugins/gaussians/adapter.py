@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from syncnerf.backend import Backend, Execution, Replacement
@@ -115,7 +116,7 @@ class GaussiansBackend(Backend):
             return as_views(self.drawing.ray_slopes(question.through_rays()), question.views)
         return self.drawing.view_slopes(question)
 
-    def splats(self, time: Tensor) -> Splats:
+    def splats(self, time: Float64[Tensor, ""]) -> Splats:
         """The Gaussians at a moment of the field's time (float64, no dimensions), where their nodes carry them."""
         gaussians, motion = self.cloud.at(time[None], self.scaffold)
         now = moved(gaussians, motion)
@@ -125,7 +126,7 @@ class GaussiansBackend(Backend):
 
     # -- training ------------------------------------------------------------------------------------------------
 
-    def losses(self, rendering: Rendering, batch: ViewBatch, step: int) -> dict[str, Tensor]:
+    def losses(self, rendering: Rendering, batch: ViewBatch, step: int) -> dict[str, Float[Tensor, ""]]:
         """Absolute difference and structural dissimilarity, at the end squares alone: what PSNR counts."""
         config, difference = self.config.losses, rendering.rgb - batch.rgb
         if step >= config.squares_from * self.geometry.steps:
@@ -135,7 +136,7 @@ class GaussiansBackend(Backend):
             terms["similarity"] = config.similarity_weight * dissimilarity(rendering.rgb, batch.rgb)
         return terms
 
-    def penalties(self, step: int) -> dict[str, Tensor]:
+    def penalties(self, step: int) -> dict[str, Float[Tensor, ""]]:
         """What holds back the scaffold, now and then, and the Gaussians' opacities and sizes."""
         scaffold, losses, terms = self.config.scaffold, self.config.losses, {}
         if self.scaffold is not None and step % scaffold.regularize_every == 0:
@@ -189,7 +190,7 @@ class GaussiansBackend(Backend):
         share = 1.0 if step >= until else step / until
         self.scaffold.hold_levels(1 + math.floor(share * (config.knot_levels - 1)))
 
-    def after_backward(self, rendering: Rendering, batch: ViewBatch, step: int) -> Sequence[Tensor]:
+    def after_backward(self, rendering: Rendering, batch: ViewBatch, step: int) -> Sequence[Float[Tensor, "2 N"]]:
         """Look, now and then, at what each Gaussian adds to the batch's pictures and to their errors."""
         self.seen_now = None
         if step % self.config.density.look_every:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from syncnerf.scene.rays import Rays
@@ -25,7 +27,9 @@ class _Rays(ctypes.Structure):
     )
 
 
-def cast_rays(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion) -> tuple[Tensor, Tensor, Tensor]:
+def cast_rays(
+    gaussians: Gaussians, rays: Rays, moments: Int64[Tensor, " R"], motion: Motion
+) -> tuple[Float[Tensor, "R 3"], Float[Tensor, " R"], Float[Tensor, " R"]]:
     """Colours [R, 3], opacity [R] and depth [R] of rays; see :func:`syncnerf_gaussians.raster.cast`."""
     pieces, order = _pieces(rays, moments)
     rgb, accumulation, depth = _Cast.apply(pieces, motion_indices(motion), *motion_tensors(gaussians, motion))
@@ -34,7 +38,9 @@ def cast_rays(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion)
 
 
 @torch.no_grad()
-def cast_rates(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion) -> tuple[Tensor, Tensor, Tensor]:
+def cast_rates(
+    gaussians: Gaussians, rays: Rays, moments: Int64[Tensor, " R"], motion: Motion
+) -> tuple[Float[Tensor, "R 3"], Float[Tensor, " R"], Float[Tensor, "R 3"]]:
     """Colours [R, 3], opacity [R] and the colours' derivatives by time [R, 3]."""
     pieces, order = _pieces(rays, moments)
     rates = None if motion.skinning is None else motion.skinning.rates
@@ -87,5 +93,6 @@ def _pieces(rays: Rays, moments: Tensor) -> tuple[list[Tensor], Tensor]:
     return [tensor.contiguous() for tensor in pieces], order
 
 
-def _structure(pieces: list[Tensor]) -> ctypes.c_void_p:
+def _structure(pieces: list[Tensor]) -> Any:
+    """A reference to the kernel's structure of rays."""
     return ctypes.byref(_Rays(len(pieces[0]), *(tensor.data_ptr() for tensor in pieces)))

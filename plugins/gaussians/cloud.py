@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 
 from syncnerf.encodings.spherical_harmonics import CONSTANT
@@ -47,11 +48,13 @@ class Cloud(nn.Module):
         return len(self.means)
 
     @property
-    def rests(self) -> Tensor:
+    def rests(self) -> Bool[Tensor, " N"]:
         """Which of them stand still, bool, shape [N]."""
         return (self.nodes[:, 0] == RESTING) & ~self.lives.flies
 
-    def at(self, times: Tensor, scaffold: Scaffold | None, with_rates: bool = False) -> tuple[Gaussians, Motion]:
+    def at(
+        self, times: Float64[Tensor, " V"], scaffold: Scaffold | None, with_rates: bool = False
+    ) -> tuple[Gaussians, Motion]:
         """What is drawn at times (float64, shape [V]), which gradients reach; shades are those of the mean time."""
         harmonics = torch.cat([self.colours, self.sides], dim=1)
         if self.shades is not None:
@@ -62,7 +65,7 @@ class Cloud(nn.Module):
         drift = self.lives.drift() if bool(self.lives.flies.any()) else None
         return gaussians, Motion(times, skinning, drift)
 
-    def skinning(self, times: Tensor, scaffold: Scaffold, with_rates: bool) -> Skinning:
+    def skinning(self, times: Float64[Tensor, " V"], scaffold: Scaffold, with_rates: bool) -> Skinning:
         """How the nodes carry the Gaussians to times."""
         rest, poses = scaffold.poses(self.rest_times), scaffold.poses(times)
         rates = scaffold.slopes(times) if with_rates else None
@@ -72,7 +75,13 @@ class Cloud(nn.Module):
 
     @torch.no_grad()
     def put(
-        self, places: Tensor, colours: Tensor, times: Tensor, sizes: Tensor, opacity: float, velocities: Tensor
+        self,
+        places: Float[Tensor, "N 3"],
+        colours: Float[Tensor, "N 3"],
+        times: Float64[Tensor, " N"],
+        sizes: Float[Tensor, " N"],
+        opacity: float,
+        velocities: Float[Tensor, "N 3"],
     ) -> None:
         """Put a Gaussian on each of N points, at the moments of reference that are nearest to their times.
 
@@ -94,7 +103,7 @@ class Cloud(nn.Module):
         self.nodes.copy_(torch.where(carried, 0, RESTING)[:, None].expand_as(self.nodes))
 
     @torch.no_grad()
-    def bind(self, scaffold: Scaffold, which: Tensor) -> None:
+    def bind(self, scaffold: Scaffold, which: Int64[Tensor, " K"]) -> None:
         """Choose anew which nodes carry some of the Gaussians (numbers [K]), by their distances over time."""
         which = which[self.nodes[which, 0] != RESTING]
         times = self.rest_times[self.moments[which].long()]
@@ -103,7 +112,7 @@ class Cloud(nn.Module):
         self.skin[which] = -0.5 * (distances / scaffold.spacing).square()
 
     @torch.no_grad()
-    def relocate(self, moving: Tensor, joined: Tensor) -> None:
+    def relocate(self, moving: Int64[Tensor, " K"], joined: Int64[Tensor, " K"]) -> None:
         """Move Gaussians onto others, which become so much smaller and fainter that the picture stays as it is.
 
         Args:

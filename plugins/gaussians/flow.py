@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -37,11 +38,18 @@ class Surface:
         colours: in [0, 1], shape [P, 3].
     """
 
-    places: Tensor
-    colours: Tensor
+    places: Float[Tensor, "P 3"]
+    colours: Float[Tensor, "P 3"]
 
 
-def follow(nodes: Tensor, begin: int, places: Tensor, seen: Tensor, surfaces: Sequence[Surface], reach: float) -> Poses:
+def follow(
+    nodes: Float[Tensor, "M 3"],
+    begin: int,
+    places: Float[Tensor, "T N 3"],
+    seen: Bool[Tensor, "T N"],
+    surfaces: Sequence[Surface],
+    reach: float,
+) -> Poses:
     """Carry nodes along tracks and surfaces, forward and back.
 
     From one moment to the next a node takes the rigid motion that suits the tracks around it best: weighted least
@@ -150,7 +158,7 @@ def _quaternions(matrices: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def fit_paths(scaffold: Scaffold, times: Tensor, poses: Poses) -> None:
+def fit_paths(scaffold: Scaffold, times: Float64[Tensor, " T"], poses: Poses) -> None:
     """Give a scaffold's splines the paths that come nearest to poses at times (float64, shape [T]): least squares.
 
     The coarse spline takes what it can, each finer one what is left.

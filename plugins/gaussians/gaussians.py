@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from jaxtyping import Float, Float64, Int32
 from torch import Tensor
 
 from syncnerf.scene.camera import Camera, Intrinsics
@@ -26,11 +27,11 @@ class Gaussians:
             [N, 1 | 4 | 9 | 16, 3]; a colour is ``max(0, 0.5 + sum of harmonics)``. They do not turn with the Gaussian.
     """
 
-    means: Tensor
-    quaternions: Tensor
-    log_scales: Tensor
-    opacity_logits: Tensor
-    harmonics: Tensor
+    means: Float[Tensor, "N 3"]
+    quaternions: Float[Tensor, "N 4"]
+    log_scales: Float[Tensor, "N 3"]
+    opacity_logits: Float[Tensor, " N"]
+    harmonics: Float[Tensor, "N K 3"]
 
     def __len__(self) -> int:
         return self.means.shape[0]
@@ -45,8 +46,8 @@ class Poses:
         quaternions: rotations w x y z of length 1, shape [V, M, 4].
     """
 
-    positions: Tensor
-    quaternions: Tensor
+    positions: Float[Tensor, "V M 3"]
+    quaternions: Float[Tensor, "V M 4"]
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,9 @@ class Skinning:
         rates: derivatives of ``poses`` by time, for derivatives of pictures by time.
     """
 
-    nodes: Tensor
-    weights: Tensor
-    moments: Tensor
+    nodes: Int32[Tensor, "N 4"]
+    weights: Float[Tensor, "N 4"]
+    moments: Int32[Tensor, " N"]
     rest: Poses
     poses: Poses
     rates: Poses | None = None
@@ -82,10 +83,10 @@ class Drift:
             Gaussian lives forever.
     """
 
-    velocities: Tensor
-    centres: Tensor
-    plateaus: Tensor
-    fades: Tensor
+    velocities: Float[Tensor, "N 3"]
+    centres: Float[Tensor, " N"]
+    plateaus: Float[Tensor, " N"]
+    fades: Float[Tensor, " N"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Motion:
         drift: motion and life of their own, or None.
     """
 
-    times: Tensor
+    times: Float64[Tensor, " V"]
     skinning: Skinning | None = None
     drift: Drift | None = None
 
@@ -115,7 +116,7 @@ class PinholePicture:
     """
 
     intrinsics: Intrinsics
-    camera_to_world: Tensor
+    camera_to_world: Float64[Tensor, "4 4"]
     near: float = 0.0
     far: float = float("inf")
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, Int32, Shaped
 from torch import Tensor
 
 from syncnerf.native import compile_native
@@ -63,7 +64,7 @@ def runs_here(gaussians: Gaussians) -> bool:
 
 def draw(
     gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, with_depth: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
+) -> tuple[Float[Tensor, "P 3"], Float[Tensor, " P"], Float[Tensor, " P"] | None]:
     """Colours [P, 3], opacity [P] and depth [P] of views; see :func:`syncnerf_gaussians.raster.rasterise`."""
     tensors = motion_tensors(gaussians, motion)
     indices = motion_indices(motion)
@@ -71,7 +72,9 @@ def draw(
 
 
 @torch.no_grad()
-def draw_rates(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion) -> tuple[Tensor, Tensor, Tensor]:
+def draw_rates(
+    gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion
+) -> tuple[Float[Tensor, "P 3"], Float[Tensor, " P"], Float[Tensor, "P 3"]]:
     """Colours [P, 3], opacity [P] and the colours' derivatives by time [P, 3]."""
     rates = None if motion.skinning is None else motion.skinning.rates
     cameras = _cameras(views)
@@ -84,8 +87,8 @@ def draw_rates(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Mo
 
 @torch.no_grad()
 def find_influence(
-    gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, errors: Tensor
-) -> tuple[Tensor, Tensor]:
+    gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, errors: Float[Tensor, " P"]
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
     """Sums over pixels of each Gaussian's weight, and of the weight times the pixel's error; shape [N] each."""
     work = _prepare(_cameras(views), motion_indices(motion), motion_tensors(gaussians, motion))
     sums = torch.zeros(2, len(gaussians))
@@ -130,8 +133,10 @@ def _prepare(
 
 
 def scene_of(
-    indices: tuple[Tensor | None, ...], tensors: Sequence[Tensor | None], rates: Poses | None = None
-) -> tuple[_Scene, list[Tensor | None]]:
+    indices: tuple[Int32[Tensor, " ..."] | None, ...],
+    tensors: Sequence[Float[Tensor, " ..."] | None],
+    rates: Poses | None = None,
+) -> tuple[_Scene, list[Shaped[Tensor, " ..."] | None]]:
     """The kernel's scene of tensors in the order of :data:`ARRAYS`, and what has to live as long as it."""
     tensors = [None if tensor is None else tensor.contiguous() for tensor in tensors]
     derivatives = [None, None] if rates is None else [rates.positions.contiguous(), rates.quaternions.contiguous()]
@@ -145,13 +150,15 @@ def scene_of(
     return scene, every
 
 
-def gradients_of(tensors: Sequence[Tensor | None]) -> tuple[list[Tensor | None], _Gradients]:
+def gradients_of(
+    tensors: Sequence[Float[Tensor, " ..."] | None],
+) -> tuple[list[Float[Tensor, " ..."] | None], _Gradients]:
     """Zeros to add gradients to, and the kernel's structure of them."""
     slopes = [None if t is None else torch.zeros_like(t, memory_format=torch.contiguous_format) for t in tensors]
     return slopes, _Gradients(*(None if slope is None else slope.data_ptr() for slope in slopes))
 
 
-def motion_tensors(gaussians: Gaussians, motion: Motion) -> list[Tensor | None]:
+def motion_tensors(gaussians: Gaussians, motion: Motion) -> list[Float[Tensor, " ..."] | None]:
     """What the kernel differentiates by, in the order of :data:`ARRAYS`."""
     own = [gaussians.means, gaussians.quaternions, gaussians.log_scales, gaussians.opacity_logits, gaussians.harmonics]
     skinning: list[Tensor | None] = [None] * 5
@@ -163,7 +170,7 @@ def motion_tensors(gaussians: Gaussians, motion: Motion) -> list[Tensor | None]:
     return [*floats, motion.times.double()]
 
 
-def motion_indices(motion: Motion) -> tuple[Tensor | None, Tensor | None]:
+def motion_indices(motion: Motion) -> tuple[Int32[Tensor, "N 4"] | None, Int32[Tensor, " N"] | None]:
     """Nodes and moments of rest of each Gaussian, as the kernel reads them."""
     if motion.skinning is None:
         return None, None

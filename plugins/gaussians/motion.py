@@ -21,9 +21,9 @@ class Moved(NamedTuple):
         opacities: in [0, 1], shape [V, N].
     """
 
-    means: Tensor
-    quaternions: Tensor
-    opacities: Tensor
+    means: Float[Tensor, "V N 3"]
+    quaternions: Float[Tensor, "V N 4"]
+    opacities: Float[Tensor, "V N"]
 
 
 def moved(gaussians: Gaussians, motion: Motion) -> Moved:

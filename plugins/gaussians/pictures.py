@@ -44,7 +44,9 @@ def as_views(rendering: Rendering, views: Views) -> Rendering:
 
 
 def before_slopes(
-    gaussians: Gaussians, draw: Callable[[Gaussians], tuple[Raster, Tensor]], background: Float[Tensor, "*P 3"]
+    gaussians: Gaussians,
+    draw: Callable[[Gaussians], tuple[Raster, Float[Tensor, "P 3"]]],
+    background: Float[Tensor, "*P 3"],
 ) -> tuple[Raster, Float[Tensor, "N 3"]]:
     """What is drawn of Gaussians, and the derivatives by time of colours before a background.
 

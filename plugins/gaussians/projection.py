@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
 from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture
@@ -35,15 +36,15 @@ class Lists(NamedTuple):
         lengths: number of entries of each splat, int64, shape [S].
     """
 
-    numbers: Tensor
-    splats: Tensor
-    begin: Tensor
-    tiles: Tensor
-    order: Tensor
-    lengths: Tensor
+    numbers: Float[Tensor, "S 15"]
+    splats: Int32[Tensor, " E"]
+    begin: Int32[Tensor, " starts"]
+    tiles: Int32[Tensor, "tiles 5"]
+    order: Int64[Tensor, " E"]
+    lengths: Int64[Tensor, " S"]
 
 
-def pictures(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion) -> Tensor:
+def pictures(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion) -> Float[Tensor, "P 5"]:
     """Columns of colours, opacity and depth as :func:`syncnerf_gaussians.reference.pictures` has them, by Triton.
 
     Gaussians whose centres lie behind the plane of a camera are not drawn. Forward mode reaches the colours alone.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from syncnerf.scene.rays import Rays
@@ -72,7 +72,7 @@ def rasterise(
 
 def rasterise_rates(
     gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, engine: str = "torch"
-) -> tuple[Raster, Tensor]:
+) -> tuple[Raster, Float[Tensor, "P 3"]]:
     """Views and the derivatives of their colours by time, shape [P, 3]; neither has a gradient.
 
     The derivative counts what moves and fades, with ``motion.skinning.rates`` for the nodes, not the background.
@@ -85,7 +85,7 @@ def rasterise_rates(
     return _raster(values), rates[:, :3]
 
 
-def cast(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion) -> Raster:
+def cast(gaussians: Gaussians, rays: Rays, moments: Int64[Tensor, " R"], motion: Motion) -> Raster:
     """Colours of loose rays; differentiable as :func:`rasterise` is, and equal to its pixels where they are its rays.
 
     Rays that share origin and moment are cheap, all others cost a pass over all Gaussians each.
@@ -105,7 +105,9 @@ def cast(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion) -> R
     return _raster(reference.loose_rays(gaussians, rays, moments, motion))
 
 
-def cast_rates(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion) -> tuple[Raster, Tensor]:
+def cast_rates(
+    gaussians: Gaussians, rays: Rays, moments: Int64[Tensor, " R"], motion: Motion
+) -> tuple[Raster, Float[Tensor, "R 3"]]:
     """The same and the derivatives of the colours by time, shape [R, 3]; neither has a gradient."""
     check_shapes(gaussians, motion, len(motion.times))
     if kernel.runs_here(gaussians):
@@ -117,7 +119,11 @@ def cast_rates(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion
 
 @torch.no_grad()
 def influence(
-    gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, errors: Tensor, engine: str = "torch"
+    gaussians: Gaussians,
+    views: Sequence[PinholePicture],
+    motion: Motion,
+    errors: Float[Tensor, " P"],
+    engine: str = "torch",
 ) -> Influence:
     """What each Gaussian has to do with the views' pixels, whose errors have the shape [P]; no gradient."""
     check_shapes(gaussians, motion, len(views))
@@ -129,7 +135,9 @@ def influence(
 
 
 @torch.no_grad()
-def ray_influence(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion, errors: Tensor) -> Influence:
+def ray_influence(
+    gaussians: Gaussians, rays: Rays, moments: Int64[Tensor, " R"], motion: Motion, errors: Float[Tensor, " R"]
+) -> Influence:
     """The same of loose rays as :func:`cast` has them, whose errors have the shape [R]."""
     found = reference.influence(gaussians, lambda grey: cast(grey, rays, moments, motion).rgb, errors)
     return Influence(*found, presence(motion, len(gaussians)))

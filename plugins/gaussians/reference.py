@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
@@ -26,7 +27,14 @@ PAIRS = 1 << 22
 """Pairs of rays and Gaussians that are worked on at once."""
 
 
-def bundle(gaussians: Gaussians, at: Moved, origin: Tensor, directions: Tensor, near: Tensor, far: Tensor) -> Tensor:
+def bundle(
+    gaussians: Gaussians,
+    at: Moved,
+    origin: Float64[Tensor, " 3"],
+    directions: Float[Tensor, "R 3"],
+    near: Float[Tensor, " R"],
+    far: Float[Tensor, " R"],
+) -> Float[Tensor, "R 5"]:
     """Colours before any background, opacities and depths along rays from one place at one moment, shape [R, 5].
 
     The response of a Gaussian to a ray is its largest value along the ray (3DGUT, Wu et al., CVPR 2025, arXiv
@@ -59,7 +67,7 @@ def bundle(gaussians: Gaussians, at: Moved, origin: Tensor, directions: Tensor, 
 
 
 @torch.no_grad()
-def seen_from(gaussians: Gaussians, at: Moved, away: Tensor) -> Tensor:
+def seen_from(gaussians: Gaussians, at: Moved, away: Float[Tensor, "N 3"]) -> Int64[Tensor, " S"]:
     """Gaussians that may be seen from an origin, near to far, shape [S]; ``away`` [N, 3] leads from there to them."""
     scales = torch.exp(gaussians.log_scales)
     numbers = (at.means, at.quaternions, at.opacities[:, None], scales, gaussians.harmonics.flatten(1))
@@ -102,13 +110,13 @@ def _composite(
     return torch.cat([weights.T @ colours, accumulation[:, None], depth[:, None]], dim=-1)
 
 
-def harmonic_colours(harmonics: Tensor, directions: Tensor) -> Tensor:
+def harmonic_colours(harmonics: Float[Tensor, "N K 3"], directions: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
     """Colours [N, 3] of harmonics [N, 1 | 4 | 9 | 16, 3] seen along unit directions [N, 3]."""
     values = spherical_harmonics(directions)[:, : harmonics.shape[1]]
     return (0.5 + (values[..., None] * harmonics).sum(dim=-2)).clamp_min(0.0)
 
 
-def pictures(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion) -> Tensor:
+def pictures(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion) -> Float[Tensor, "P 5"]:
     """What :func:`syncnerf_gaussians.raster.rasterise` answers, as columns, shape [P, 5]."""
     at = moved(gaussians, motion)
     parts = [gaussians.means.new_empty(0, 5)]
@@ -119,7 +127,9 @@ def pictures(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Moti
     return torch.cat(parts)
 
 
-def with_rates(motion: Motion, draw: Callable[[Motion], Tensor]) -> tuple[Tensor, Tensor]:
+def with_rates(
+    motion: Motion, draw: Callable[[Motion], Float[Tensor, "P C"]]
+) -> tuple[Float[Tensor, "P C"], Float[Tensor, "P C"]]:
     """What is drawn of a motion and its derivative by time, without gradients; forward mode through every operation."""
     skinning = motion.skinning
     with torch.no_grad(), forward_ad.dual_level():
@@ -133,7 +143,7 @@ def with_rates(motion: Motion, draw: Callable[[Motion], Tensor]) -> tuple[Tensor
     return value, torch.zeros_like(value) if rate is None else rate
 
 
-def loose_rays(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion) -> Tensor:
+def loose_rays(gaussians: Gaussians, rays: Rays, moments: Int64[Tensor, " R"], motion: Motion) -> Float[Tensor, "R 5"]:
     """What :func:`syncnerf_gaussians.raster.cast` answers, as columns, shape [R, 5]."""
     at = moved(gaussians, motion)
     places, lengths, order = bundled(rays, moments)
@@ -144,14 +154,18 @@ def loose_rays(gaussians: Gaussians, rays: Rays, moments: Tensor, motion: Motion
     return torch.cat(parts)[order.argsort()]
 
 
-def bundled(rays: Rays, moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def bundled(
+    rays: Rays, moments: Int64[Tensor, " R"]
+) -> tuple[Float[Tensor, "U 4"], Int64[Tensor, " U"], Int64[Tensor, " R"]]:
     """Rays that share origin and moment: both of each bundle [U, 4], bundles' lengths [U], and the rays' order [R]."""
     keys = torch.cat([rays.origins.double(), moments.double()[:, None]], dim=-1)
     places, which = keys.unique(dim=0, return_inverse=True)
     return places, which.bincount(minlength=len(places)), which.argsort(stable=True)
 
 
-def influence(gaussians: Gaussians, draw: Callable[[Gaussians], Tensor], errors: Tensor) -> tuple[Tensor, Tensor]:
+def influence(
+    gaussians: Gaussians, draw: Callable[[Gaussians], Float[Tensor, "P C"]], errors: Float[Tensor, " P"]
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
     """Sums over pixels of each Gaussian's weight, and of the weight times the pixel's error; shape [N] each.
 
     Colours are linear in the Gaussians' own, so the derivatives by those are the weights.

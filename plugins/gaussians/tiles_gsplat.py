@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture
@@ -15,7 +16,7 @@ OPENCV = (1.0, -1.0, -1.0)
 """From our cameras' axes to gsplat's."""
 
 
-def pictures(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion) -> Tensor:
+def pictures(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion) -> Float[Tensor, "P 5"]:
     """Columns of colours, opacity and depth as :func:`syncnerf_gaussians.reference.pictures` has them, shape [P, 5].
 
     Gaussians come in the order of their depths, not of their distances, and the depth of each is its centre's distance.

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.profiler import record_function
 
@@ -133,7 +134,7 @@ class KPlanesBackend(Backend):
 
     # -- training ------------------------------------------------------------------------------------------------
 
-    def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
+    def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Float[Tensor, ""]]:
         """Photometric and histogram losses, weighted (K-Planes, section 3.4 and appendix)."""
         proposes = self.config.sampler == "proposal"
         # Steps through occupied cells end where the batch's longest ray does: not a measure of anything.
@@ -146,7 +147,7 @@ class KPlanesBackend(Backend):
             terms["distance"] = weight * ends_loss(rendering, distances, trains_proposals)
         return terms
 
-    def penalties(self, step: int) -> dict[str, Tensor]:
+    def penalties(self, step: int) -> dict[str, Float[Tensor, ""]]:
         """Regularisers of the features, weighted, of those kinds that the field's features have."""
         return {} if step % self.config.penalties.regularize_every else self._weighted_penalties()
 

@@ -82,13 +82,15 @@ class Features(Protocol):
     width: int
     blur_kind: Hashable
 
-    def __call__(self, points: Tensor, times: Tensor, static: bool = False) -> Tensor:
+    def __call__(
+        self, points: Float[Tensor, "N 3"], times: Float[Tensor, " N"], static: bool = False
+    ) -> Float[Tensor, "N width"]:
         """Features, shape [N, width], of points in [-1, 1]^3 and times in [-1, 1]; the static part of them alone."""
 
     def set_blur(self, width: float) -> None:
         """Tell no more of time than a blur of this standard deviation leaves, on the axis [-1, 1]; 0 for none."""
 
-    def penalties(self) -> dict[str, Callable[[], Tensor]]:
+    def penalties(self) -> dict[str, Callable[[], Float[Tensor, ""]]]:
         """Regularisers by the name of their weight."""
 
 

@@ -118,7 +118,7 @@ class MaskedHashGrid(nn.Module):
         """What decides the operations of the blur, beside its numbers."""
         return self.blurred
 
-    def penalties(self) -> dict[str, Callable[[], Tensor]]:
+    def penalties(self) -> dict[str, Callable[[], Float[Tensor, ""]]]:
         """Losses of the grids by the name of their weight."""
         return {"static": self.distance_from_static, "decay": self.mean_square}
 

@@ -19,7 +19,7 @@ def ray_losses(
     truth: Float[Tensor, "N 3"],
     trains_proposals: bool,
     longest: float | None,
-) -> dict[str, Tensor]:
+) -> dict[str, Float[Tensor, ""]]:
     """Photometric loss and those of the samples along rays, weighted (K-Planes, section 3.4 and appendix).
 
     Args:
@@ -58,7 +58,9 @@ def ends_loss(rendering: Rendering, distances: Float[Tensor, " N"], trains_propo
     return of(extras["samples"], extras["weights"]) + sum(of(*level) for level in levels)
 
 
-def feature_penalties(config: PenaltiesConfig, features: Features, proposals: Sequence[Features]) -> dict[str, Tensor]:
+def feature_penalties(
+    config: PenaltiesConfig, features: Features, proposals: Sequence[Features]
+) -> dict[str, Float[Tensor, ""]]:
     """Regularisers of the features, weighted, of those kinds that they have; the proposals' have weights of their own.
 
     They are counted in every ``regularize_every``-th step alone, and as many times as much there.

@@ -67,7 +67,7 @@ def plane_features_torch(
     return torch.cat(scales, dim=-1)
 
 
-def plane_sizes(planes: Sequence[Tensor]) -> tuple[int, ...]:
+def plane_sizes(planes: Sequence[Float[Tensor, "_ _ _"]]) -> tuple[int, ...]:
     """Cells along x y z t at each scale, read off the planes xy and zt."""
     sizes: list[int] = []
     for start in range(0, len(planes), len(PAIRS)):

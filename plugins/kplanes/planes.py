@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from syncnerf_kplanes.plane_lookup import PAIRS, plane_features
@@ -43,7 +44,9 @@ class PlaneGrid(nn.Module):
         """Number of features of a point."""
         return self.scales * self.channels
 
-    def forward(self, points: Tensor, times: Tensor, static: bool = False) -> Tensor:
+    def forward(
+        self, points: Float[Tensor, "N 3"], times: Float[Tensor, " N"], static: bool = False
+    ) -> Float[Tensor, "N width"]:
         """Features of points, float32, shape [N, width].
 
         Args:
@@ -54,7 +57,7 @@ class PlaneGrid(nn.Module):
         coordinates = torch.cat([points, times[:, None].to(points.dtype)], dim=-1)
         return plane_features(coordinates, self.effective_planes(static), self.engine)
 
-    def effective_planes(self, static: bool = False) -> list[Tensor]:
+    def effective_planes(self, static: bool = False) -> list[Float[Tensor, "_ _ _"]]:
         """The planes as they are sampled: space-time ones blurred along time where a blur is set, or all ones."""
         result = []
         for index, plane in enumerate(self.planes):
@@ -86,7 +89,7 @@ class PlaneGrid(nn.Module):
         """What decides the operations of the blur, beside its numbers."""
         return 0 if self.blur is None else len(self.blur)
 
-    def penalties(self) -> dict[str, Callable[[], Tensor]]:
+    def penalties(self) -> dict[str, Callable[[], Float[Tensor, ""]]]:
         """Losses of the planes by the name of their weight."""
         return {
             "total_variation": self.total_variation,
@@ -94,7 +97,7 @@ class PlaneGrid(nn.Module):
             "static": self.distance_from_static,
         }
 
-    def total_variation(self) -> Tensor:
+    def total_variation(self) -> Float[Tensor, ""]:
         """Mean squared difference of neighbours, over all planes along space (K-Planes, equation 5)."""
         total = self.planes[0].new_zeros(())
         for index, plane in enumerate(self.planes):
@@ -103,12 +106,12 @@ class PlaneGrid(nn.Module):
                 total = total + (plane[1:] - plane[:-1]).square().mean()
         return total
 
-    def time_smoothness(self) -> Tensor:
+    def time_smoothness(self) -> Float[Tensor, ""]:
         """Mean squared second difference along time, over the space-time planes (K-Planes, equation 6)."""
         second = (p[2:] - 2 * p[1:-1] + p[:-2] for p in self._time_planes() if p.shape[0] > 2)
         return sum((difference.square().mean() for difference in second), start=self.planes[0].new_zeros(()))
 
-    def distance_from_static(self) -> Tensor:
+    def distance_from_static(self) -> Float[Tensor, ""]:
         """Mean absolute distance of the space-time planes from 1 (K-Planes, equation 7)."""
         return torch.stack([(1 - plane).abs().mean() for plane in self._time_planes()]).sum()
 
@@ -116,7 +119,9 @@ class PlaneGrid(nn.Module):
         return [plane for index, plane in enumerate(self.planes) if index % len(PAIRS) in TIME_PLANES]
 
 
-def blur_along_time(plane: Tensor, kernel: Tensor) -> Tensor:
+def blur_along_time(
+    plane: Float[Tensor, "time space channels"], kernel: Float[Tensor, " width"]
+) -> Float[Tensor, "time space channels"]:
     """Convolve a plane [time, space, channels] along time; the border repeats."""
     time, space, channels = plane.shape
     rows = plane.reshape(time, -1).T[:, None]

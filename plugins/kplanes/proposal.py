@@ -43,7 +43,7 @@ class ProposalResampler(nn.Module):
 
     def forward(
         self, first: RaySamples, fields: list[Densities], generator: torch.Generator | None
-    ) -> tuple[RaySamples, list[tuple[RaySamples, Tensor]]]:
+    ) -> tuple[RaySamples, list[tuple[RaySamples, Float[Tensor, "N _"]]]]:
         """Samples for the large field, and every level's intervals and weights for the histogram loss.
 
         Args:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from syncnerf.backend import Backend, Execution, Replacement
@@ -131,7 +132,7 @@ class MixVoxelsBackend(Backend):
 
     # -- training ------------------------------------------------------------------------------------------------
 
-    def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Tensor]:
+    def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Float[Tensor, ""]]:
         """Photometric loss, the static field's and the variation field's (MixVoxels, section 3.4)."""
         config, extras = self.config.losses, rendering.extras
         statistics = batch.statistics
@@ -149,7 +150,7 @@ class MixVoxelsBackend(Backend):
             terms["distance"] = weight * ends_loss(extras["packed"], extras["static_weights"], distances)
         return terms
 
-    def penalties(self, step: int) -> dict[str, Tensor]:
+    def penalties(self, step: int) -> dict[str, Float[Tensor, ""]]:
         """Total variation and sparsity of the grids, weighted."""
         if step % self.config.penalties.regularize_every:
             return {}
@@ -230,7 +231,7 @@ class MixVoxelsBackend(Backend):
         return self._resample(side, left)
 
 
-def look_moments(count: int, generator: torch.Generator) -> Tensor:
+def look_moments(count: int, generator: torch.Generator) -> Float64[Tensor, " T"]:
     """Moments [T] in [0, 1], float64, one at random in each of equal parts.
 
     What is there only between two moments of one look, as a thrown ball is, is seen by another.

@@ -40,7 +40,7 @@ def ends_loss(
 
 def grid_losses(
     config: PenaltiesConfig, static: StaticField, dynamic: DynamicField, variation: VariationField
-) -> dict[str, Tensor]:
+) -> dict[str, Float[Tensor, ""]]:
     """Total variation and sparsity of the grids, weighted (TensoRF, section 4.4)."""
     terms: dict[str, Tensor] = {}
     fields = (static, dynamic)

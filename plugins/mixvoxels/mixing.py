@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from syncnerf.rendering.starting import near_factors, scale_gradient
@@ -55,7 +55,9 @@ class Mixer:
         self.static, self.dynamic, self.background = static, dynamic, background
         self.threshold, self.near_radius = colour_threshold, near_radius
 
-    def __call__(self, samples: PackedSamples, directions: Tensor, series: TimeSeries, moves: Tensor) -> Mixture:
+    def __call__(
+        self, samples: PackedSamples, directions: Float[Tensor, "N 3"], series: TimeSeries, moves: Bool[Tensor, " M"]
+    ) -> Mixture:
         """Render.
 
         Args:

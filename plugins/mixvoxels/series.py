@@ -28,7 +28,7 @@ class PackedSamples:
     def __len__(self) -> int:
         return len(self.rays)
 
-    def __getitem__(self, chosen: Tensor) -> "PackedSamples":
+    def __getitem__(self, chosen: Int64[Tensor, " K"]) -> "PackedSamples":
         """Samples at ascending places, int64; the rays keep their numbers."""
         parts = (value.index_select(0, chosen) for value in (self.rays, self.points, self.distances, self.lengths))
         return PackedSamples(*parts, self.ray_count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.encodings.mlp_weights import split_weights
@@ -112,7 +113,13 @@ class _Network(torch.autograd.Function):
         return of_values if ctx.needs_input_grad[0] else None, of_weights, None, None, None
 
 
-def triton_mlp(values: Tensor, weights: Tensor, inputs: int, outputs: int, shapes: list[tuple[int, int]]) -> Tensor:
+def triton_mlp(
+    values: Float[Tensor, "N inputs"],
+    weights: Float[Tensor, " W"],
+    inputs: int,
+    outputs: int,
+    shapes: list[tuple[int, int]],
+) -> Float[Tensor, "N outputs"]:
     """The same as :func:`syncnerf.encodings.mlp_weights.mlp_values`; in the number type of the values."""
     return _Network.apply(values, weights, inputs, outputs, shapes)
 

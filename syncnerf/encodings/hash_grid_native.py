@@ -7,19 +7,22 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.encodings.hash_grid_layout import GridLayout
 from syncnerf.native import compile_native
 
 
-def native_is_there(coordinates: Tensor, table: Tensor) -> bool:
+def native_is_there(coordinates: Float[Tensor, "N D"], table: Float[Tensor, " numbers"]) -> bool:
     """Whether :func:`native_features` can take these: both float32, on the CPU, and a C compiler was found."""
     fits = all(value.device.type == "cpu" and value.dtype == torch.float32 for value in (coordinates, table))
     return fits and _library() is not None
 
 
-def native_features(coordinates: Tensor, table: Tensor, layout: GridLayout) -> Tensor:
+def native_features(
+    coordinates: Float[Tensor, "N D"], table: Float[Tensor, " numbers"], layout: GridLayout
+) -> Float[Tensor, "N width"]:
     """The same as :func:`syncnerf.encodings.hash_grid.hash_grid_features`, several times faster."""
     return _NativeLookup.apply(coordinates, table, layout)
 

@@ -7,6 +7,7 @@ from functools import cache
 import torch
 import triton
 import triton.language as tl
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.encodings.hash_grid_layout import GridLayout
@@ -133,7 +134,9 @@ class _Lookup(torch.autograd.Function):
         )  # fmt: skip
 
 
-def triton_features(coordinates: Tensor, table: Tensor, layout: GridLayout, kind: torch.dtype) -> Tensor:
+def triton_features(
+    coordinates: Float[Tensor, "N D"], table: Float[Tensor, " numbers"], layout: GridLayout, kind: torch.dtype
+) -> Float[Tensor, "N width"]:
     """The same as :func:`syncnerf.encodings.hash_grid.hash_grid_features`; the table is read, and features are
     answered, in numbers of ``kind``, sums are 32-bit."""
     return _Lookup.apply(coordinates, table, layout, kind)

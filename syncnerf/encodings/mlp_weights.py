@@ -1,10 +1,17 @@
 """A small network from one flat tensor of weights, with plain torch."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def mlp_values(values: Tensor, weights: Tensor, inputs: int, outputs: int, shapes: list[tuple[int, int]]) -> Tensor:
+def mlp_values(
+    values: Float[Tensor, "N inputs"],
+    weights: Float[Tensor, " W"],
+    inputs: int,
+    outputs: int,
+    shapes: list[tuple[int, int]],
+) -> Float[Tensor, "N outputs"]:
     """The network with plain torch: what the other engines are tested against.
 
     Args:
@@ -21,7 +28,7 @@ def mlp_values(values: Tensor, weights: Tensor, inputs: int, outputs: int, shape
     return nn.functional.linear(values, last[:outputs])
 
 
-def split_weights(weights: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:
+def split_weights(weights: Float[Tensor, " W"], shapes: list[tuple[int, int]]) -> list[Float[Tensor, "_ _"]]:
     """The matrices of a flat tensor of weights."""
     parts = weights.split([rows * columns for rows, columns in shapes])
     return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]

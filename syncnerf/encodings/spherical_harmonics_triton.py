@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
+from jaxtyping import Float
 from torch import Tensor
 
 BLOCK = 256
@@ -100,6 +101,6 @@ class _Harmonics(torch.autograd.Function):
         return gradient, None
 
 
-def triton_harmonics(directions: Tensor, kind: torch.dtype) -> Tensor:
+def triton_harmonics(directions: Float[Tensor, "N 3"], kind: torch.dtype) -> Float[Tensor, "N 16"]:
     """The same as :func:`syncnerf.encodings.spherical_harmonics.spherical_harmonics`, answered in ``kind``."""
     return _Harmonics.apply(directions, kind)

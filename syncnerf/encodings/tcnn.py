@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from syncnerf.errors import UserError
@@ -27,7 +28,9 @@ class TcnnModule:
         self.parameters, self.outputs = parameters, outputs
         self._modules: dict[torch.dtype, nn.Module] = {}
 
-    def __call__(self, inputs: Tensor, parameters: Tensor, number_type: torch.dtype) -> Tensor:
+    def __call__(
+        self, inputs: Float[Tensor, "N inputs"], parameters: Float[Tensor, " P"], number_type: torch.dtype
+    ) -> Float[Tensor, "N outputs"]:
         """Values, shape [N, outputs], of inputs [N, ...] with flat parameters in tiny-cuda-nn's layout.
 
         Raises:

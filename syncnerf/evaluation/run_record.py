@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.evaluation.pictures import PICTURE_KINDS, PICTURE_NAME
@@ -27,7 +28,7 @@ class OffsetHistory:
 
     steps: list[int]
     names: list[str]
-    seconds: Tensor
+    seconds: Float64[Tensor, "steps cameras"]
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Picture:
     rgb: Float32[Tensor, "H W 3"]
     depth: Float32[Tensor, "H W"] | None = None
     accumulation: Float32[Tensor, "H W"] | None = None
-    extras: dict[str, Tensor] = field(default_factory=dict)
+    extras: dict[str, Float32[Tensor, "H W 3"]] = field(default_factory=dict)
 
 
 def render_shot(synced: SyncedBackend, shot: Shot, progress: bool = True) -> Iterator[Picture]:

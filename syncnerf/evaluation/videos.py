@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.reformatter import Colorspace
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from syncnerf.atomic import atomic_file
@@ -19,7 +19,7 @@ BT709 = 1
 """Code of ITU-R BT.709 for primaries, transfer and matrix in an H.264 stream (H.273)."""
 
 
-def to_uint8(image: Float[Tensor, "*shape"]) -> np.ndarray:
+def to_uint8(image: Float[Tensor, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
     """Colours in [0, 1] as uint8, same shape."""
     return (image.detach().cpu().clamp(0.0, 1.0) * 255.0).round().byte().numpy()
 
@@ -57,7 +57,7 @@ class VideoWriter:
         self._container = container
         self._stream: av.VideoStream | None = None
 
-    def write(self, image: Float[Tensor, "H W 3"] | np.ndarray) -> None:
+    def write(self, image: Float[Tensor, "H W 3"] | UInt8[np.ndarray, "H W 3"]) -> None:
         """Append a frame: colours in [0, 1], or uint8, shape [height, width, 3]; all frames of one size."""
         pixels = to_uint8(image) if isinstance(image, Tensor) else image
         padding = ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.errors import UserError
@@ -26,11 +27,11 @@ class Alignment:
     """
 
     scene: Scene
-    offsets: Tensor
-    rates: Tensor
+    offsets: Float64[Tensor, " C"]
+    rates: Float64[Tensor, " C"]
     left_out: tuple[str, ...] = ()
 
-    def times(self, camera: int) -> Tensor:
+    def times(self, camera: int) -> Float64[Tensor, " T"]:
         """When each frame of a camera was exposed, in seconds of scene time, float64, shape [T]."""
         return scene_times(self.scene, self.result(), camera)
 

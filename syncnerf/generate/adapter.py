@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from syncnerf.errors import UserError
@@ -51,7 +52,7 @@ class ViewSyncAdapter:
         return [getattr(block, CHILD) for block in self.transformer.blocks]
 
     @contextmanager
-    def cameras(self, poses: Tensor) -> Iterator[None]:
+    def cameras(self, poses: Float[Tensor, "B V F 12"]) -> Iterator[None]:
         """Let views see each other inside.
 
         With gradient checkpointing the backward pass must lie inside too, since it computes the blocks again.
@@ -74,7 +75,7 @@ class ViewSyncAdapter:
             parameter.requires_grad_(True)
         return parameters
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Float[Tensor, " ..."]]:
         """The modules' tensors under their names in the transformer, ``blocks.<i>.view_sync....``."""
         return {name: value for name, value in self.transformer.state_dict().items() if f".{CHILD}." in name}
 
@@ -106,7 +107,9 @@ class ViewSyncAdapter:
         blank = latents.new_empty(1, 1, views, *latents.shape[3:])
         self._rotary = self.transformer.rope(blank)
 
-    def delta(self, module: ViewSync, hidden: Tensor, time: Tensor) -> Tensor | None:
+    def delta(
+        self, module: ViewSync, hidden: Float[Tensor, "N tokens D"], time: Float[Tensor, "N 6 D"]
+    ) -> Float[Tensor, "N tokens D"] | None:
         """What a module adds to the residual stream; None while no cameras are set."""
         if self._poses is None:
             return None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from tqdm import tqdm
@@ -39,7 +40,7 @@ class Clip:
 
     name: str
     caption: str
-    camera_to_world: Tensor
+    camera_to_world: Float64[Tensor, "C 4 4"]
     latents: tuple[Path, ...]
     text: Path
 
@@ -48,9 +49,9 @@ class Clip:
 class Example:
     """What a step sees of a clip: latents [V, channels, F, h, w], poses [V, F, 12], embedding [L, E]."""
 
-    latents: Tensor
-    poses: Tensor
-    text: Tensor
+    latents: Float[Tensor, "V channels F h w"]
+    poses: Float[Tensor, "V F 12"]
+    text: Float[Tensor, "L E"]
 
 
 def find_scenes(root: Path) -> list[str]:
@@ -147,7 +148,7 @@ def prepare(
     return clips
 
 
-def angles(camera_to_world: Tensor) -> Tensor:
+def angles(camera_to_world: Float64[Tensor, "C 4 4"]) -> Float64[Tensor, "C C"]:
     """Angles between the viewing directions of all cameras, degrees, float64, shape [C, C]."""
     axes = camera_to_world[:, :3, 2]
     return torch.rad2deg((axes @ axes.T).clamp(-1, 1).arccos())

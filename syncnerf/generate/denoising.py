@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 from tqdm import tqdm
 
@@ -35,12 +36,12 @@ class Progress:
         step: finished steps of it.
     """
 
-    latents: Tensor
+    latents: Float[Tensor, "V channels F h w"]
     group: int = 0
     step: int = 0
 
 
-def noise_levels(steps: int, shift: float = SHIFT) -> Tensor:
+def noise_levels(steps: int, shift: float = SHIFT) -> Float64[Tensor, " levels"]:
     """Levels from 1 to 0 that a sampling of so many steps goes through, float64, shape [steps + 1].
 
     ``s' = shift s / (1 + (shift - 1) s)`` of evenly spaced s, each exactly once; diffusers' scheduler, left to itself,
@@ -50,7 +51,7 @@ def noise_levels(steps: int, shift: float = SHIFT) -> Tensor:
     return shift * even / (1 + (shift - 1) * even)
 
 
-def starting_noise(views: int, shape: tuple[int, ...], seed: int) -> Tensor:
+def starting_noise(views: int, shape: tuple[int, ...], seed: int) -> Float32[Tensor, " V *shape"]:
     """Independent noise of each view, a function of seed and view alone, float32, shape [V, *shape]."""
     noises = []
     for view in range(views):
@@ -80,14 +81,20 @@ class Denoising:
     """
 
     adapter: ViewSyncAdapter
-    poses: Tensor
-    text: Tensor
-    negative: Tensor
+    poses: Float[Tensor, "V F 12"]
+    text: Float[Tensor, "L E"]
+    negative: Float[Tensor, "L E"]
     guidance: float
-    levels: Tensor
+    levels: Float[Tensor, " levels"]
 
     @torch.no_grad()
-    def run(self, noise: Tensor, order: list[Group], begun: Progress, save: Callable[[Progress], None]) -> Tensor:
+    def run(
+        self,
+        noise: Float[Tensor, "V channels F h w"],
+        order: list[Group],
+        begun: Progress,
+        save: Callable[[Progress], None],
+    ) -> Float[Tensor, "V channels F h w"]:
         """Carry a sampling to its end.
 
         Args:

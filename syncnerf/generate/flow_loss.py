@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from syncnerf.generate.adapter import ViewSyncAdapter
@@ -12,13 +13,13 @@ BELL_WIDTH = 1000.0
 """Of the weight over noise levels, in thousandths of one; see :func:`level_weights`."""
 
 
-def draw_levels(scenes: int, generator: torch.Generator, shift: float = SHIFT) -> Tensor:
+def draw_levels(scenes: int, generator: torch.Generator, shift: float = SHIFT) -> Float32[Tensor, " B"]:
     """Noise levels, evenly distributed over the 1000 trained ones before they are shifted, float32, shape [B]."""
     even = (torch.randint(TRAINED_LEVELS, (scenes,), generator=generator) + 1) / TRAINED_LEVELS
     return shift * even / (1 + (shift - 1) * even)
 
 
-def level_weights(levels: Tensor, shift: float = SHIFT) -> Tensor:
+def level_weights(levels: Float[Tensor, " B"], shift: float = SHIFT) -> Float[Tensor, " B"]:
     """The released training's weight of each level: a bell about the middle, its least value taken off, mean 1.
 
     ``exp(-2 ((1000 s - 500) / 1000)^2)``, minus its minimum over the 1000 levels, over its mean.
@@ -28,7 +29,13 @@ def level_weights(levels: Tensor, shift: float = SHIFT) -> Tensor:
     return (_bell(levels) - every.min()) / (every - every.min()).mean()
 
 
-def flow_loss(adapter: ViewSyncAdapter, latents: Tensor, texts: Tensor, levels: Tensor, noise: Tensor) -> Tensor:
+def flow_loss(
+    adapter: ViewSyncAdapter,
+    latents: Float[Tensor, "B V channels F h w"],
+    texts: Float[Tensor, "B L E"],
+    levels: Float[Tensor, " B"],
+    noise: Float[Tensor, "B V channels F h w"],
+) -> Float[Tensor, " B"]:
     """Mean squared error of the velocity ``noise - latents`` that the model sees in noisy views, by scene.
 
     Args:

@@ -9,6 +9,7 @@ from itertools import combinations
 import kornia.feature
 import numpy as np
 import torch
+from jaxtyping import Bool, Float64, Int64
 from kornia.geometry.epipolar import fundamental_from_projections, sampson_epipolar_distance
 from kornia.geometry.ransac import RANSAC
 from torch import Tensor
@@ -52,12 +53,12 @@ class Matches:
 
     first: int
     second: int
-    points: Tensor
-    moments: Tensor
-    distances: Tensor
+    points: Float64[Tensor, "2 M 2"]
+    moments: Int64[Tensor, " M"]
+    distances: Float64[Tensor, " M"]
 
     @property
-    def near(self) -> Tensor:
+    def near(self) -> Bool[Tensor, " M"]:
         """Which matches lie on their epipolar lines, bool, shape [M]."""
         return self.distances <= NEAR_LINE
 
@@ -110,7 +111,7 @@ def near_pairs(scene: Scene) -> list[tuple[int, int]]:
     return [(first, second) for _, first, second in sorted(found)[:MOST_PAIRS]]
 
 
-def moments(scene: Scene) -> Tensor:
+def moments(scene: Scene) -> Float64[Tensor, " 4"]:
     """Seconds on the cameras' own clocks at which frames are matched, within all videos, float64, shape [4]."""
     end = min(float(camera.frame_times[-1]) for camera in scene.cameras)
     return (torch.arange(MOMENTS, dtype=torch.float64) + 0.5) / MOMENTS * end

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from syncnerf.errors import UserError, one_line
@@ -61,7 +62,7 @@ class WanFolder:
         return int(config["in_channels"]), (frames - 1) // in_time + 1, height // in_space, width // in_space
 
     @torch.no_grad()
-    def encode_texts(self, texts: list[str]) -> list[Tensor]:
+    def encode_texts(self, texts: list[str]) -> list[Float[Tensor, "512 E"]]:
         """Embeddings of texts, on the CPU, shape [512, E] each.
 
         Raises:
@@ -116,7 +117,9 @@ class WanFolder:
 
 
 @torch.no_grad()
-def decode(autoencoder: nn.Module, latents: Tensor) -> Iterator[Tensor]:
+def decode(
+    autoencoder: nn.Module, latents: Float[Tensor, "channels F h w"]
+) -> Iterator[Float[Tensor, "height width 3"]]:
     """A view's frames from its latents [channels, F, h, w]: colours in [0, 1], shape [height, width, 3] each."""
     mean, deviation = _statistics(autoencoder, latents.device)
     video = autoencoder.decode((latents.float() * deviation + mean)[None], return_dict=False)[0][0]
@@ -125,7 +128,7 @@ def decode(autoencoder: nn.Module, latents: Tensor) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def encode(autoencoder: nn.Module, video: Tensor) -> Tensor:
+def encode(autoencoder: nn.Module, video: Float[Tensor, "T height width 3"]) -> Float[Tensor, "channels F h w"]:
     """Latents [channels, F, h, w] of a video [T, height, width, 3], colours in [0, 1]: their mean, nothing is drawn."""
     mean, deviation = _statistics(autoencoder, video.device)
     shown = (2 * video - 1).permute(3, 0, 1, 2)[None]

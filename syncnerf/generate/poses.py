@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from syncnerf.errors import UserError
@@ -36,10 +37,10 @@ class Rig:
     """
 
     names: list[str]
-    camera_to_world: Tensor
+    camera_to_world: Float64[Tensor, "V 4 4"]
 
 
-def embed_poses(camera_to_world: Tensor, frames: int) -> Tensor:
+def embed_poses(camera_to_world: Float64[Tensor, "V 4 4"], frames: int) -> Float32[Tensor, "V F 12"]:
     """Poses of static cameras as the module sees them: relative to the first, OpenCV axes, in units of 2 m.
 
     Args:

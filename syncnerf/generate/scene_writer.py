@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.evaluation.videos import video_writer
@@ -26,7 +27,9 @@ FIRST_CAMERA = torch.tensor(
 """The first camera in the engine's world, OpenCV axes: it looks along X, its right is Y, its down is -Z; improper."""
 
 
-def write_scene(folder: Path, rig: Rig, videos: Iterable[Iterable[Tensor]], record: dict[str, Any]) -> None:
+def write_scene(
+    folder: Path, rig: Rig, videos: Iterable[Iterable[Float[Tensor, "height width 3"]]], record: dict[str, Any]
+) -> None:
     """Write ``videos/<camera>.mp4``, ``cameras/camera_extrinsics.json`` and ``prompt.json`` into a folder.
 
     Args:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.atomic import atomic_file
@@ -43,7 +44,7 @@ class StateFile:
         with atomic_file(self.path, "free some space") as partial:
             save_file({"latents": progress.latents.cpu().contiguous()}, partial, header)
 
-    def load(self, noise: Tensor, resume: bool) -> Progress:
+    def load(self, noise: Float[Tensor, "V channels F h w"], resume: bool) -> Progress:
         """Where to begin: at the noise, or where an interrupted sampling was.
 
         Raises:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -117,7 +118,7 @@ class GeneratorTrainer:
             monitor.close()
         return interruption.signal_number
 
-    def train_step(self) -> Tensor:
+    def train_step(self) -> Float[Tensor, ""]:
         """One step; returns its loss."""
         seed = np.random.SeedSequence((self.config.seed, self.step)).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(seed) >> 1)

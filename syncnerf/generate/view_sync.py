@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 POSE_SIZE = 12
@@ -43,7 +44,13 @@ class ViewSync(nn.Module):
             nn.init.zeros_(layer.bias)
         self.to(own.to_q.weight)
 
-    def forward(self, hidden: Tensor, time: Tensor, poses: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(
+        self,
+        hidden: Float[Tensor, "N tokens D"],
+        time: Float[Tensor, "N 6 D"],
+        poses: Float[Tensor, "B V F 12"],
+        rotary: tuple[Float[Tensor, "1 places 1 head"], Float[Tensor, "1 places 1 head"]],
+    ) -> Float[Tensor, "N tokens D"]:
         """What the residual stream changes by.
 
         Args:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from syncnerf.atomic import atomic_file
@@ -51,7 +52,7 @@ def diffusers_name(name: str) -> str:
     return name
 
 
-def read_view_sync(path: Path) -> dict[str, Tensor]:
+def read_view_sync(path: Path) -> dict[str, Shaped[Tensor, " ..."]]:
     """The module's tensors of a file, under their names in the transformer; nothing in it is executed.
 
     Args:
@@ -89,7 +90,7 @@ def load_view_sync(adapter: ViewSyncAdapter, path: Path) -> None:
             own[name].copy_(tensor)
 
 
-def write_view_sync(path: Path, tensors: dict[str, Tensor]) -> None:
+def write_view_sync(path: Path, tensors: dict[str, Shaped[Tensor, " ..."]]) -> None:
     """Write the module's tensors as safetensors, whole or not at all; raises UserError where that fails."""
     from safetensors.torch import save_file
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float64
 
 from syncnerf.errors import UserError
 from syncnerf.records import matrix_of
@@ -39,9 +40,9 @@ class CalibratedCamera:
     """
 
     name: str
-    matrix: np.ndarray
-    rotation: np.ndarray
-    translation: np.ndarray
+    matrix: Float64[np.ndarray, "3 3"]
+    rotation: Float64[np.ndarray, "*T 3 3"]
+    translation: Float64[np.ndarray, "*T 3"]
     size: tuple[int, int] | None = None
     model: Literal["OPENCV", "OPENCV_FISHEYE"] = PINHOLE
     distortion: tuple[float, ...] = ()
@@ -51,7 +52,7 @@ class CalibratedCamera:
         """Whether it has a pose per frame."""
         return self.rotation.ndim == 3
 
-    def camera_to_world(self, metres: float) -> np.ndarray:
+    def camera_to_world(self, metres: float) -> Float64[np.ndarray, "*T 4 4"]:
         """Camera-to-world in OpenGL axes, float64, shape [4, 4] or [T, 4, 4]; ``metres``: length of the unit."""
         turned = np.swapaxes(self.rotation, -1, -2)
         pose = np.zeros((*turned.shape[:-2], 4, 4))
@@ -133,7 +134,7 @@ def calibrated_camera(
     )
 
 
-def calibration_matrix(values: Any, where: str) -> np.ndarray:
+def calibration_matrix(values: Any, where: str) -> Float64[np.ndarray, "3 3"]:
     """Check a matrix K, float64, shape [3, 3]; raises UserError."""
     matrix = matrix_of(plain(values), where).numpy().copy()
     if matrix.shape != (3, 3):
@@ -143,7 +144,7 @@ def calibration_matrix(values: Any, where: str) -> np.ndarray:
     return matrix
 
 
-def rotation_matrix(values: Any, where: str) -> np.ndarray:
+def rotation_matrix(values: Any, where: str) -> Float64[np.ndarray, "3 3"]:
     """A rotation, float64, shape [3, 3], from its matrix or its Rodrigues vector; raises UserError."""
     matrix = matrix_of(plain(values), where).numpy()
     if matrix.size == 3:
@@ -156,7 +157,7 @@ def rotation_matrix(values: Any, where: str) -> np.ndarray:
     return left @ right
 
 
-def rodrigues(turn: np.ndarray) -> np.ndarray:
+def rodrigues(turn: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, "3 3"]:
     """Rotation by |turn| radians about the direction of ``turn`` (Rodrigues' formula), float64, shape [3, 3]."""
     angle = float(np.linalg.norm(turn))
     x, y, z = turn
@@ -166,7 +167,7 @@ def rodrigues(turn: np.ndarray) -> np.ndarray:
     return np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * half**2 * cross @ cross
 
 
-def vector(values: Any, where: str, length: int) -> np.ndarray:
+def vector(values: Any, where: str, length: int) -> Float64[np.ndarray, " length"]:
     """Numbers in a row or a column, float64, shape [length]; raises UserError."""
     numbers = matrix_of(plain(values), where).numpy().reshape(-1)
     if len(numbers) != length:

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64
 
 from syncnerf.errors import UserError
 from syncnerf.importers.text import read_text
@@ -12,7 +13,7 @@ from syncnerf.importers.text import read_text
 TIMESTAMPS = "timestamps.csv"
 
 
-def read_timestamps(path: Path) -> dict[str, np.ndarray]:
+def read_timestamps(path: Path) -> dict[str, Float64[np.ndarray, " _"]]:
     """Times of each camera's frames in order, seconds from the first of all, by camera; float64, shape [T].
 
     One row per frame: ``cam_id`` (``port`` in older files) and ``frame_time`` in seconds on one clock, in any order.

@@ -95,7 +95,11 @@ class OccupancyGrid(nn.Module):
 
     @torch.no_grad()
     def update(
-        self, density: Callable[[Tensor, Tensor], Tensor], threshold: float, decay: float, generator: torch.Generator
+        self,
+        density: Callable[[Float[Tensor, "M 3"], Float[Tensor, " M"]], Float[Tensor, " M"]],
+        threshold: float,
+        decay: float,
+        generator: torch.Generator,
     ) -> None:
         """Look at the field's density once in every possible cell, at a random place and time in it.
 

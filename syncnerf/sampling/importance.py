@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8, UInt64
 from tqdm import tqdm
 
 from syncnerf.errors import UserError, one_line
@@ -59,8 +60,8 @@ class ImportanceWeights:
         path: the file of the weights.
     """
 
-    weights: np.ndarray
-    sums: np.ndarray
+    weights: UInt8[np.ndarray, " padded"]
+    sums: UInt64[np.ndarray, " segments"]
     path: Path
 
     @property

@@ -5,6 +5,7 @@ import os
 import weakref
 
 import numpy as np
+from jaxtyping import Int64, Integer
 
 from syncnerf.errors import UserError
 from syncnerf.native import address
@@ -48,7 +49,7 @@ class ImportanceDraws:
         """Sum of all weights of all cameras."""
         return int(self.ends[-1])
 
-    def locate(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def locate(self, places: Integer[np.ndarray, " N"]) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
         """Which weights own ``places`` in 0 .. total-1, each as many as it is large.
 
         Returns:

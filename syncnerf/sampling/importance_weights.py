@@ -5,6 +5,7 @@ import functools
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8, UInt32
 
 from syncnerf.native import address, compile_native
 
@@ -13,7 +14,7 @@ SEGMENT = 256
 """Weights are summed over so many neighbours, so that a draw looks at one segment only; the kernel's, too."""
 
 
-def isg_weights(frames: np.ndarray, gamma: float) -> np.ndarray:
+def isg_weights(frames: UInt8[np.ndarray, "T N 3"], gamma: float) -> UInt8[np.ndarray, "T N"]:
     """Importance by the global median, in 1/255, uint8, shape [T, N], of uint8 colours [T, N, 3].
 
     The median of an even number of frames is the lower of the middle two, so that it is a colour that occurs.
@@ -29,7 +30,7 @@ def isg_weights(frames: np.ndarray, gamma: float) -> np.ndarray:
     return weights[channel[np.maximum(frames, median) - np.minimum(frames, median)].sum(axis=-1, dtype=np.uint16)]
 
 
-def ist_weights(frames: np.ndarray, shift: int, floor: float) -> np.ndarray:
+def ist_weights(frames: UInt8[np.ndarray, "T N 3"], shift: int, floor: float) -> UInt8[np.ndarray, "T N"]:
     """Importance by temporal difference, in 1/255, uint8, shape [T, N], of uint8 colours [T, N, 3].
 
     The largest difference from any frame in reach is the larger of those from the window's extremes.
@@ -43,7 +44,7 @@ def ist_weights(frames: np.ndarray, shift: int, floor: float) -> np.ndarray:
     return weights[np.maximum(highest - frames, frames - lowest).sum(axis=-1, dtype=np.uint16)]
 
 
-def segment_sums(segments: np.ndarray) -> np.ndarray:
+def segment_sums(segments: UInt8[np.ndarray, "S segment"]) -> UInt32[np.ndarray, " S"]:
     """Sums over segments of weights, uint32, shape [S], of uint8 weights [S, SEGMENT]."""
     library = importance_library()
     if library is None:
@@ -56,7 +57,7 @@ def segment_sums(segments: np.ndarray) -> np.ndarray:
     return sums
 
 
-def lower_median(values: np.ndarray) -> np.ndarray:
+def lower_median(values: UInt8[np.ndarray, " T *rest"]) -> UInt8[np.ndarray, "*rest"]:
     """Lower median of uint8 values over the first axis, found bit by bit without sorting."""
     rank = (len(values) - 1) // 2
     median = np.zeros(values.shape[1:], dtype=np.uint8)
@@ -69,7 +70,9 @@ def lower_median(values: np.ndarray) -> np.ndarray:
     return median
 
 
-def window_extreme(values: np.ndarray, reach: int, extreme: np.ufunc) -> np.ndarray:
+def window_extreme(
+    values: UInt8[np.ndarray, " T *rest"], reach: int, extreme: np.ufunc
+) -> UInt8[np.ndarray, " T *rest"]:
     """Maximum or minimum over the frames at most ``reach`` away along the first axis; windows end with the video."""
     return extreme(_extreme_ahead(values, reach, extreme), _extreme_ahead(values[::-1], reach, extreme)[::-1])
 

@@ -1,6 +1,7 @@
 """Random orders of index ranges of any size, in constant memory."""
 
 import numpy as np
+from jaxtyping import Int64
 
 ROUNDS = 6
 
@@ -21,7 +22,7 @@ class EpochOrder:
         self._left = int(np.ceil(np.sqrt(size)))
         self._right = -(-size // self._left)
 
-    def __getitem__(self, positions: slice) -> np.ndarray:
+    def __getitem__(self, positions: slice) -> Int64[np.ndarray, " N"]:
         """Indices at consecutive positions ``start:stop`` of the endless sequence, int64, shape [stop - start]."""
         result = []
         start = positions.start

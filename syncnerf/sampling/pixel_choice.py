@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.permutation import EpochOrder
@@ -21,7 +22,9 @@ BACKGROUND_TOLERANCE = 10 / 255
 """A pixel whose mean differs less from the background, and which never changes, is plain background."""
 
 
-def classify_pixels(scene: Scene, camera: int, config: SamplingConfig) -> tuple[np.ndarray, np.ndarray]:
+def classify_pixels(
+    scene: Scene, camera: int, config: SamplingConfig
+) -> tuple[Int64[np.ndarray, " changing"], Int64[np.ndarray, " uniform"]]:
     """Pixels (row * width + column) of a camera that change, and those for uniform draws, both int64 and ascending.
 
     The latter are all, or all but some of the plain background where that is thinned out (``empty_share``).
@@ -58,7 +61,7 @@ class PixelChoice:
         if config.dynamic_share > 0 and not self.changing.size:
             logger.warning(NOTHING_CHANGES, config.dynamic_threshold)
 
-    def draw(self, generator: torch.Generator, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, generator: torch.Generator, step: int) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
         """Local camera (place among the training cameras) and pixel (row * width + column), both int64, shape [N].
 
         Args:

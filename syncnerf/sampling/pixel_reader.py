@@ -8,6 +8,7 @@ import weakref
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int, Int64, UInt8
 
 from syncnerf.errors import UserError
 from syncnerf.native import address, compile_native
@@ -42,7 +43,7 @@ class PixelReader:
         """Whether the file is still as long as it was."""
         return os.fstat(self.file).st_size >= self.end
 
-    def read(self, frames: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    def read(self, frames: Int64[np.ndarray, " N"], pixels: Int64[np.ndarray, " N"]) -> UInt8[np.ndarray, "N 3"]:
         """Colours of pixels (row * width + column) at frames, both int64 [N]; uint8, shape [N, 3].
 
         Raises:
@@ -51,7 +52,12 @@ class PixelReader:
         return read_pixels([self], np.zeros(len(frames), dtype=np.int64), frames, pixels)
 
 
-def read_pixels(readers: list[PixelReader], cameras: np.ndarray, frames: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+def read_pixels(
+    readers: list[PixelReader],
+    cameras: Int64[np.ndarray, " N"],
+    frames: Int64[np.ndarray, " N"],
+    pixels: Int64[np.ndarray, " N"],
+) -> UInt8[np.ndarray, "N 3"]:
     """Colours of pixels of several cameras, uint8, shape [N, 3].
 
     Args:
@@ -72,7 +78,9 @@ def read_pixels(readers: list[PixelReader], cameras: np.ndarray, frames: np.ndar
     return colours
 
 
-def read_pieces(files: np.ndarray, offsets: np.ndarray, size: int) -> np.ndarray | None:
+def read_pieces(
+    files: Int[np.ndarray, " N"], offsets: Int64[np.ndarray, " N"], size: int
+) -> UInt8[np.ndarray, "N size"] | None:
     """Short pieces of files, uint8, shape [N, size]; None where a file ends before one of them.
 
     Args:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
 from syncnerf.atomic import atomic_file
 from syncnerf.errors import UserError
@@ -24,8 +25,8 @@ class PixelStatistics:
         deviation: standard deviation over time, the largest of the three channels', shape [height, width], float32.
     """
 
-    mean: np.ndarray
-    deviation: np.ndarray
+    mean: Float32[np.ndarray, "height width 3"]
+    deviation: Float32[np.ndarray, "height width"]
 
 
 def pixel_statistics(scene: Scene, camera: int, chunk: int = 16) -> PixelStatistics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float32, Float64, UInt8
 from torch import Tensor
 
 from syncnerf.batch import RayBatch
@@ -116,7 +116,7 @@ class TimeSeriesBatches:
         return colours.reshape(len(frames), len(pixels), 3).swapaxes(0, 1)
 
 
-def nearby_maximum(values: np.ndarray, reach: int) -> np.ndarray:
+def nearby_maximum(values: Float[np.ndarray, "H W"], reach: int) -> Float32[np.ndarray, "H W"]:
     """Largest value within ``reach`` pixels along both axes, float32, shape [H, W] as given."""
     image = torch.from_numpy(values)[None, None]
     for kernel in ((1, 2 * reach + 1), (2 * reach + 1, 1)):
@@ -125,7 +125,7 @@ def nearby_maximum(values: np.ndarray, reach: int) -> np.ndarray:
     return image[0, 0].numpy()
 
 
-def frame_changes(frames: np.ndarray) -> Float64[Tensor, " T"]:
+def frame_changes(frames: UInt8[np.ndarray, "T height width 3"]) -> Float64[Tensor, " T"]:
     """How much each frame differs from the one before, as weights to draw frames by: float64, shape [T]."""
     differences = np.zeros(len(frames))
     before = None

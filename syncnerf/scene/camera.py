@@ -167,7 +167,7 @@ def pixel_rays(
     pixels: Int64[Tensor, " N"],
     near: float,
     far: float,
-    straighten: Callable[[Tensor], Tensor] | None = None,
+    straighten: Callable[[Float64[Tensor, "N 2"]], Float64[Tensor, "N 2"]] | None = None,
 ) -> Rays:
     """Rays through the centres of pixels of several cameras.
 

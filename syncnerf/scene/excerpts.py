@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from jaxtyping import Float64, UInt8
 
 from syncnerf.errors import UserError, one_line
 from syncnerf.scene.camera import Intrinsics
@@ -51,7 +52,7 @@ class Excerpt:
         chosen = hashlib.sha256(np.array(self.frames).tobytes()).hexdigest()[:16]
         return f"{self.source.fingerprint()}|{chosen}|{self.exact}"
 
-    def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
+    def decode(self, intrinsics: Intrinsics) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
         """Yield the frames in order, uint8 RGB, shape [height, width, 3].
 
         Raises:
@@ -125,7 +126,7 @@ def _numbered(
             yield int(np.searchsorted(middle, frame.time - properties.start_time)), frame
 
 
-def frame_seconds(properties: VideoProperties) -> np.ndarray:
+def frame_seconds(properties: VideoProperties) -> Float64[np.ndarray, " T"]:
     """Each frame's time in seconds from the first one's, float64, shape [T]."""
     if properties.times is not None:
         return properties.times.numpy()

@@ -11,9 +11,10 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Shaped, UInt8
 from tqdm import tqdm
 
 from syncnerf.errors import UserError, one_line
@@ -28,6 +29,7 @@ LEAVE_BYTES = 4 * 2**20
 """Bytes of a file after which what has reached the disk leaves the system's memory."""
 
 
+@runtime_checkable
 class FrameSource(Protocol):
     """Where a camera's frames come from."""
 
@@ -36,7 +38,7 @@ class FrameSource(Protocol):
     def fingerprint(self) -> str:
         """A text that changes whenever the frames do."""
 
-    def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
+    def decode(self, intrinsics: Intrinsics) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
         """Yield frames in order, uint8 RGB, shape [height, width, 3]."""
 
 
@@ -89,7 +91,7 @@ class FrameCache:
                 pool.shutdown(cancel_futures=True)
                 self._stop.clear()
 
-    def open(self, camera: Camera) -> np.ndarray:
+    def open(self, camera: Camera) -> UInt8[np.ndarray, "T height width 3"]:
         """A camera's frames, uint8, shape [T, height, width, 3], read-only and memory-mapped; decodes if need be.
 
         Raises:
@@ -199,7 +201,7 @@ class FrameCache:
             )
 
 
-def release_pages(frames: np.ndarray) -> None:
+def release_pages(frames: Shaped[np.ndarray, " ..."]) -> None:
     """Hand the memory of a mapped array's pages back; they stay in the system's file cache while it has room.
 
     Without this a process that reads all of a large cache once appears to use as much memory as the cache is large.

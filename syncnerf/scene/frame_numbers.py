@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 
 from syncnerf.scene.images import ImageSource
 from syncnerf.scene.scene import Scene
@@ -50,7 +51,7 @@ def with_numbered_times(scene: Scene) -> Scene:
     return replace(scene, cameras=tuple(cameras))
 
 
-def frame_numbers(stems: Sequence[str]) -> np.ndarray | None:
+def frame_numbers(stems: Sequence[str]) -> Int64[np.ndarray, " T"] | None:
     """The only numbers that change from name to name, int64, shape [T]; None where there are none that increase."""
     parts = [re.split(r"(\d+)", stem) for stem in stems]
     if len(stems) < 2 or len({tuple(part[::2]) for part in parts}) != 1:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 _WHOLE_RATES = (24, 25, 30, 48, 50, 60, 90, 100, 120, 240)
@@ -21,10 +22,10 @@ class FrameTiming(NamedTuple):
     """
 
     fps: float
-    times: Tensor | None
+    times: Float64[Tensor, " T"] | None
 
 
-def timing(stamps: np.ndarray, tick: float, rates: Iterable[float]) -> FrameTiming:
+def timing(stamps: Float64[np.ndarray, " T"], tick: float, rates: Iterable[float]) -> FrameTiming:
     """Frames' times from timestamps, which are rounded to the ticks of their clock.
 
     Where a constant rate explains all timestamps within that rounding, the times are exactly k / fps.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from syncnerf.errors import UserError, one_line
@@ -69,7 +70,7 @@ class ImageSource:
             digest.update(f"{path.parent.name}/{path.name}|{status.st_size}|{status.st_mtime_ns}\n".encode())
         return f"{digest.hexdigest()}|{self.background}|{self.lens}"
 
-    def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
+    def decode(self, intrinsics: Intrinsics) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
         """Yield frames in order, uint8 RGB, shape [height, width, 3].
 
         Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt8, UInt16
 from torch import Tensor
 
 from syncnerf.native import address, compile_native
@@ -97,7 +97,7 @@ class Undistorter:
         self._corners = np.minimum(places, np.maximum(last - 1, 0)).astype(np.uint16)
         self._fractions = np.minimum(np.rint(256 * (places - self._corners)), 255).astype(np.uint8)
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
         """Undistort one uint8 image, shape [height, width, 3]; pixels from outside repeat the border."""
         height, width = image.shape[:2]
         if min(height, width) < 2:  # every place has four neighbours then, too
@@ -107,7 +107,9 @@ class Undistorter:
         return resample_pixels(image, self._corners, self._fractions).reshape(height, width, 3)
 
 
-def resample_pixels(image: np.ndarray, corners: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+def resample_pixels(
+    image: UInt8[np.ndarray, "height width 3"], corners: UInt16[np.ndarray, "N 2"], fractions: UInt8[np.ndarray, "N 2"]
+) -> UInt8[np.ndarray, "N 3"]:
     """Bilinear mixtures of four neighbouring pixels each, rounded, uint8, shape [N, 3].
 
     Args:
@@ -137,7 +139,9 @@ def resample_pixels(image: np.ndarray, corners: np.ndarray, fractions: np.ndarra
     return out
 
 
-def resample_plainly(image: np.ndarray, corners: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+def resample_plainly(
+    image: UInt8[np.ndarray, "height width 3"], corners: UInt16[np.ndarray, "N 2"], fractions: UInt8[np.ndarray, "N 2"]
+) -> UInt8[np.ndarray, "N 3"]:
     """The same as :func:`resample_pixels` to the bit, in numpy."""
     out = np.empty((len(corners), 3), dtype=np.uint8)
     for start in range(0, len(corners), BAND):

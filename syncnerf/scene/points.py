@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Float, Float32, Float64, Int64, UInt8
 from kornia.feature import SIFTFeature
 from kornia.geometry.epipolar import fundamental_from_projections
 from torch import Tensor
@@ -49,11 +49,11 @@ class ScenePoints:
             tracks of three cameras and more; NaN in others, float64, shape [O].
     """
 
-    places: Tensor
-    point: Tensor
-    camera: Tensor
-    pixel: Tensor
-    errors: Tensor
+    places: Float64[Tensor, "P 3"]
+    point: Int64[Tensor, " O"]
+    camera: Int64[Tensor, " O"]
+    pixel: Float64[Tensor, "O 2"]
+    errors: Float64[Tensor, " O"]
 
     def camera_error(self, camera: int) -> tuple[float, int]:
         """Median error of a camera's observations in pixels (NaN if there are none), and their number."""
@@ -85,7 +85,7 @@ def scene_points(scene: Scene) -> ScenePoints:
     return triangulated(torch.cat(links), owner, where, projections)
 
 
-def median_picture(frames: np.ndarray) -> Float32[Tensor, "H W 3"]:
+def median_picture(frames: UInt8[np.ndarray, "T H W 3"]) -> Float32[Tensor, "H W 3"]:
     """The median of evenly spaced frames uint8 [T, H, W, 3], colours in [0, 1], float32, shape [H, W, 3]."""
     chosen = np.linspace(0, len(frames) - 1, min(MEDIAN_FRAMES, len(frames))).round().astype(int)
     return torch.from_numpy(np.median(frames[chosen], axis=0)).float() / 255.0
@@ -212,7 +212,7 @@ def _left_out_errors(matrices: Tensor, pixels: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-def point_placement(scene: Scene, points: ScenePoints) -> tuple[Tensor, float] | None:
+def point_placement(scene: Scene, points: ScenePoints) -> tuple[Float32[Tensor, "2 3"], float] | None:
     """A box, float32 [2, 3], and a near distance that suit the points; None where there are too few.
 
     The box holds nearly all of the points, but is nowhere larger than the scene's own; near is half the distance of the

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
@@ -27,11 +27,11 @@ class Rays:
     def __len__(self) -> int:
         return self.origins.shape[0]
 
-    def __getitem__(self, index) -> "Rays":
+    def __getitem__(self, index: slice | Shaped[Tensor, " K"]) -> "Rays":
         """Rays chosen by a slice, an index tensor or a mask over the first dimension."""
         return self.apply(lambda tensor: tensor[index])
 
-    def apply(self, change: Callable[[Tensor], Tensor]) -> "Rays":
+    def apply(self, change: Callable[[Shaped[Tensor, " ..."]], Shaped[Tensor, " ..."]]) -> "Rays":
         """The rays with ``change`` applied to each of their tensors."""
         return Rays(change(self.origins), change(self.directions), change(self.near), change(self.far))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.frame_cache import FrameCache, release_pages
@@ -32,7 +33,7 @@ class ResizedSource:
         """Changes with whatever decides the larger frames."""
         return self.cache.path_of(self.camera).name
 
-    def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
+    def decode(self, intrinsics: Intrinsics) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
         """Yield frames in order, area-averaged, uint8 RGB, shape [height, width, 3]."""
         frames = self.cache.open(self.camera)
         averaged = AreaAverage(intrinsics.width, intrinsics.height)

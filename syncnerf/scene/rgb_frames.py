@@ -10,6 +10,7 @@ import av.logging
 import numpy as np
 from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
+from jaxtyping import UInt8
 
 SCALING = "area+accurate_rnd+full_chroma_int+full_chroma_inp"
 """Averaging over areas keeps small images free of aliases. Without the rest swscale takes short cuts, which move the
@@ -27,7 +28,7 @@ class Orientation(NamedTuple):
     mirrored_x: bool
     mirrored_y: bool
 
-    def upright(self, image: np.ndarray) -> np.ndarray:
+    def upright(self, image: UInt8[np.ndarray, "height width ..."]) -> UInt8[np.ndarray, "_ _ ..."]:
         """A view of an image [height, width, ...] turned upright."""
         if self.transposed:
             image = image.swapaxes(0, 1)
@@ -115,7 +116,7 @@ class RgbConverter:
         self._scaling = f"{width}:{height}:flags={SCALING}:in_chroma_loc={traits.colour_site}"
         self._graph, self._made_for = None, None
 
-    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+    def __call__(self, frame: av.VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
         """Convert one frame, uint8, shape [height, width, 3], a view of memory that is not used again."""
         shape = (frame.width, frame.height, frame.format.name)
         if shape != self._made_for:
@@ -152,7 +153,7 @@ class AreaAverage:
         self._size = (width, height)
         self._scaler = VideoReformatter()  # one for all images: setting it up costs a tenth of using it
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
         """Resample one image, uint8 [height, width, 3], to the new size."""
         if image.shape[1::-1] == self._size:
             return image
@@ -160,7 +161,7 @@ class AreaAverage:
         return pixels(self._scaler.reformat(frame, *self._size, "rgb24", interpolation=AREA, threads=1))
 
 
-def pixels(frame: av.VideoFrame) -> np.ndarray:
+def pixels(frame: av.VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
     """A view of an RGB frame's pixels, uint8, shape [height, width, 3], without the padding of its lines."""
     plane = frame.planes[0]
     lines = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)[: frame.height, : 3 * frame.width]

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Float64, UInt8
 from torch import Tensor
 
 from syncnerf.errors import UserError
@@ -45,16 +46,16 @@ class Scene:
     cameras: tuple[Camera, ...]
     frame_cache: FrameCache
     test: tuple[int, ...]
-    bounds: Tensor
+    bounds: Float32[Tensor, "2 3"]
     near: float
     far: float
     space: Space = "bounded"
     background: tuple[float, float, float] | None = None
-    true_offsets: Tensor | None = None
-    true_rates: Tensor | None = None
-    true_row_times: Tensor | None = None
+    true_offsets: Float64[Tensor, " C"] | None = None
+    true_rates: Float64[Tensor, " C"] | None = None
+    true_row_times: Float64[Tensor, " C"] | None = None
     synchronised: bool = False
-    origin: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
+    origin: Float64[Tensor, " 3"] = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
     _frames: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
@@ -83,7 +84,7 @@ class Scene:
         return float(np.median([1.0 / camera.fps for camera in self.cameras]))
 
     @property
-    def field_bounds(self) -> Tensor:
+    def field_bounds(self) -> Float32[Tensor, "2 3"]:
         """The box a field should span, float32, shape [2, 3]: ``bounds``, or their like in device coordinates.
 
         Raises:
@@ -104,13 +105,13 @@ class Scene:
             raise KeyError(f"no camera '{name}'; the scene has {', '.join(self.names)}")
         return self.names.index(name)
 
-    def world_pose(self, camera: int, frame: int = 0) -> Tensor:
+    def world_pose(self, camera: int, frame: int = 0) -> Float64[Tensor, "4 4"]:
         """Camera-to-world of a camera (global index) in the files' world, float64, shape [4, 4]."""
         pose = self.cameras[camera].pose(frame).clone()
         pose[:3, 3] += self.origin
         return pose
 
-    def frames(self, camera: int) -> np.ndarray:
+    def frames(self, camera: int) -> UInt8[np.ndarray, "T height width 3"]:
         """A camera's frames, uint8 RGB, shape [T, height, width, 3], memory-mapped and read-only.
 
         Decoded into the cache on first use.

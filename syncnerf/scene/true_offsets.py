@@ -24,7 +24,7 @@ def read_true_offsets(root: Path, names: list[str]) -> Float64[Tensor, " C"] | N
     return _read(root, "seconds", names)
 
 
-def read_true_clocks(root: Path, names: list[str], kept: Sequence[int]) -> dict[str, Tensor | None]:
+def read_true_clocks(root: Path, names: list[str], kept: Sequence[int]) -> dict[str, Float64[Tensor, " C"] | None]:
     """What a :class:`syncnerf.scene.Scene` has of its cameras' true clocks; None for what the file does not say.
 
     That is ``true_offsets`` (``seconds`` in the file), ``true_rates`` (``rates_ppm``) and ``true_row_times``

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from syncnerf.errors import UserError, one_line
@@ -45,7 +46,7 @@ class VideoProperties:
     height: int
     fps: float
     frame_count: int
-    times: Tensor | None = None
+    times: Float64[Tensor, " T"] | None = None
     start_time: float = 0.0
     stream: int = 0
     untimed: str = "has no timestamps"
@@ -187,7 +188,7 @@ class VideoSource:
         parts = [(path.name, path.stat()) for path in self.paths]
         return "|".join([*(f"{name}|{status.st_size}|{status.st_mtime_ns}" for name, status in parts), str(self.lens)])
 
-    def decode(self, intrinsics: Intrinsics) -> Iterator[np.ndarray]:
+    def decode(self, intrinsics: Intrinsics) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
         """Yield frames in order, upright, uint8 RGB, shape [height, width, 3].
 
         Args:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor
 
 from syncnerf.scene.camera import Camera, intrinsics_table, pixel_rays
@@ -42,11 +42,11 @@ class Views:
     def __len__(self) -> int:
         return len(self.poses)
 
-    def __getitem__(self, index: slice | Tensor) -> Views:
+    def __getitem__(self, index: slice | Shaped[Tensor, " K"]) -> Views:
         """Some of the views."""
         return self.apply(lambda tensor: tensor[index])
 
-    def apply(self, change: Callable[[Tensor], Tensor]) -> Views:
+    def apply(self, change: Callable[[Shaped[Tensor, " ..."]], Shaped[Tensor, " ..."]]) -> Views:
         """The views with ``change`` applied to each of their tensors: another device, or some of the views."""
         tensors = {name: change(getattr(self, name)) for name in ("poses", "intrinsics", "corners")}
         return replace(self, **tensors)

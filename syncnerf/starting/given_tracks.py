@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.errors import UserError
@@ -20,7 +21,9 @@ MOST_TRACKS, MOST_PATHS = 600, 4000
 """Moving tracks without ids of each camera that are matched, and ways through space that are kept, at most."""
 
 
-def given_tracks(scene: Scene, path: Path, offsets: Tensor, times: Tensor, matching: Matching) -> SpaceTracks:
+def given_tracks(
+    scene: Scene, path: Path, offsets: Float64[Tensor, " C"], times: Float64[Tensor, " T"], matching: Matching
+) -> SpaceTracks:
     """What moves, from files of tracks (:func:`read_tracks`), those in pictures triangulated.
 
     Tracks of test cameras are left out: nothing is known of these cameras' clocks.
@@ -68,7 +71,7 @@ def _some(count: int, most: int) -> Tensor:
     return torch.linspace(0, count - 1, min(count, most)).round().long()
 
 
-def in_space(tracks: Tracks, camera: Camera, own: Tensor, times: Tensor) -> SpaceTracks:
+def in_space(tracks: Tracks, camera: Camera, own: Float64[Tensor, " T"], times: Float64[Tensor, " T"]) -> SpaceTracks:
     """A camera's tracks through space at times on its own clock (float64, shape [T]), those that move.
 
     They move if their camera would see them do so, or see their depth change by as much.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -61,7 +61,7 @@ def transport_matches(one: RayTracks, two: RayTracks, shift: float) -> Matches:
     return mutual(-transported(cost, one, two), agreeing)
 
 
-def transported(cost: Tensor, one: RayTracks, two: RayTracks) -> Float32[Tensor, "N M"]:
+def transported(cost: Float[Tensor, "N M"], one: RayTracks, two: RayTracks) -> Float32[Tensor, "N M"]:
     """How much of each track goes to each of another camera's, at costs [N, M]; sums to 1.
 
     Raises:
@@ -113,7 +113,7 @@ def _compared(one: RayTracks, two: RayTracks, shift: float) -> tuple[Tensor, Ten
     return cost, possible & (energy < LARGEST_ENERGY)
 
 
-def mutual(cost: Tensor, allowed: Tensor) -> Matches:
+def mutual(cost: Float[Tensor, "N M"], allowed: Bool[Tensor, "N M"]) -> Matches:
     """Pairs of tracks that are each other's cheapest, and allowed; [N, M] both."""
     partner = cost.argmin(dim=1)
     rows = torch.arange(len(cost))

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
 from syncnerf.errors import UserError
@@ -33,9 +34,9 @@ class SpaceTracks:
         seen: where they are known, bool, shape [T, N].
     """
 
-    times: Tensor
-    places: Tensor
-    seen: Tensor
+    times: Float64[Tensor, " T"]
+    places: Float32[Tensor, "T N 3"]
+    seen: Bool[Tensor, "T N"]
 
     def __len__(self) -> int:
         return self.places.shape[1]
@@ -49,8 +50,8 @@ class SpaceTracks:
 def triangulated_tracks(
     scene: Scene,
     tracks: dict[int, RayTracks],
-    offsets: Tensor,
-    times: Tensor,
+    offsets: Float64[Tensor, " C"],
+    times: Float64[Tensor, " T"],
     matching: Matching = epipolar_matches,
 ) -> SpaceTracks:
     """Match moving tracks between cameras at known offsets, and triangulate them.

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import torch
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from syncnerf.clock import Clock
@@ -35,7 +36,9 @@ MOST_OBSERVATIONS = 50_000
 
 
 @torch.no_grad()
-def starting_points(scene: Scene, clock: Clock, hull: Tensor | None, config: StartConfig) -> StartingPoints | None:
+def starting_points(
+    scene: Scene, clock: Clock, hull: Bool[Tensor, "X Y Z"] | None, config: StartConfig
+) -> StartingPoints | None:
     """What a field may start from; None, with a warning, where nothing is known. Another says that nothing moves.
 
     With a known background, surfaces are carved moment by moment, as the clock has the frames by now. Without, there
@@ -115,7 +118,9 @@ def moving_tracks(scene: Scene) -> dict[int, RayTracks]:
     return dict(zip(scene.train, in_parallel(of, scene.train, "tracks", "camera"), strict=True))
 
 
-def seen_points(scene: Scene, tracks: SpaceTracks, offsets: Tensor, still: Tensor = NONE) -> ColouredPoints:
+def seen_points(
+    scene: Scene, tracks: SpaceTracks, offsets: Float64[Tensor, " C"], still: Float[Tensor, "P 3"] = NONE
+) -> ColouredPoints:
     """Points [P, 3] that stand still, and those of tracks where they are known, in colours that a camera sees."""
     when, which = tracks.seen.nonzero().unbind(-1)
     if len(when) > MOST_OBSERVATIONS:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 from torch import Tensor
 from tqdm import tqdm
 
@@ -41,11 +42,11 @@ class ColouredPoints:
         colours: in [0, 1], float32, shape [P, 3].
     """
 
-    places: Tensor
-    times: Tensor
-    colours: Tensor
+    places: Float32[Tensor, "P 3"]
+    times: Float64[Tensor, " P"]
+    colours: Float32[Tensor, "P 3"]
 
-    def chosen(self, which: Tensor) -> ColouredPoints:
+    def chosen(self, which: Shaped[Tensor, " K"]) -> ColouredPoints:
         """Some of the points, by a mask or numbers."""
         return ColouredPoints(self.places[which], self.times[which], self.colours[which])
 
@@ -56,7 +57,11 @@ class ColouredPoints:
 
 
 def moment_surfaces(
-    scene: Scene, hull: Tensor, moments: Tensor, offsets: Tensor, tolerance: int = 10
+    scene: Scene,
+    hull: Bool[Tensor, "X Y Z"],
+    moments: Float64[Tensor, " J"],
+    offsets: Float64[Tensor, " C"],
+    tolerance: int = 10,
 ) -> ColouredPoints:
     """Surfaces of the scene at moments, carved from each training camera's nearest frame.
 
@@ -105,7 +110,9 @@ def moment_surfaces(
     )
 
 
-def nearest_frames(own: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+def nearest_frames(
+    own: Float64[Tensor, " T"], times: Float64[Tensor, " P"]
+) -> tuple[Int64[Tensor, " P"], Bool[Tensor, " P"]]:
     """Numbers of a camera's frames nearest to times on its clock, int64 [P], and whether they show these, bool [P].
 
     Args:
@@ -213,7 +220,7 @@ class _Sight:
         return (frame - self.background).abs().amax(dim=-1) > self.tolerance
 
 
-def on_surface(inside: Tensor, cells: Tensor, shape: torch.Size) -> Tensor:
+def on_surface(inside: Bool[Tensor, " M"], cells: Int64[Tensor, "M 3"], shape: torch.Size) -> Int64[Tensor, " K"]:
     """Numbers of the cells inside of which a neighbour is not, int64."""
     grid = torch.zeros(shape, dtype=torch.bool)
     grid[cells[:, 0], cells[:, 1], cells[:, 2]] = inside

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from syncnerf.sync.frame_samples import Frames, sampled_pixels
@@ -69,7 +69,7 @@ class Film:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, key: slice | tuple[slice, ...]) -> np.ndarray:
+    def __getitem__(self, key: slice | tuple[slice, ...]) -> UInt8[np.ndarray, " ..."]:
         """Frames, uint8, by least squares from the blended ones between them and two frames beyond."""
         time, *area = key if isinstance(key, tuple) else (key,)
         wanted = self._first + np.arange(len(self))[time]

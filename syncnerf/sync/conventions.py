@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.scene import Camera
@@ -67,7 +68,9 @@ class BetterReading:
     pairs: int
 
 
-def posed(said: str, cameras: Sequence[Camera], turn: Callable[[Tensor], Tensor]) -> Reading:
+def posed(
+    said: str, cameras: Sequence[Camera], turn: Callable[[Float64[Tensor, "... 4 4"]], Float64[Tensor, "... 4 4"]]
+) -> Reading:
     """The reading in which every pose is another."""
     turned = tuple(replace(camera, camera_to_world=turn(camera.camera_to_world)) for camera in cameras)
     return Reading(said, turned, frozenset(range(len(cameras))))

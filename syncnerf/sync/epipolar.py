@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from syncnerf.errors import UserError
@@ -56,7 +56,7 @@ class EpipolarCameras:
     energies: list[MotionEnergy]
     views: list[PencilView]
     rates: list[float]
-    times: list[Tensor]
+    times: list[Float64[Tensor, " _"]]
     least_baseline: float
     aligned: bool = False
 

@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Float32, Shaped, UInt8
 from torch import Tensor
 
 from syncnerf.scene.frame_cache import release_pages
@@ -42,7 +42,9 @@ def sampled_pixels(frames: Frames, samples: int) -> UInt8[Tensor, "T rows column
     return torch.from_numpy(chosen)
 
 
-def of_each_frame(pixels: UInt8[Tensor, "T ..."], work: Callable[[Tensor], Tensor]) -> Shaped[Tensor, "T ..."]:
+def of_each_frame(
+    pixels: UInt8[Tensor, "T ..."], work: Callable[[Float32[Tensor, "t ..."]], Shaped[Tensor, "t ..."]]
+) -> Shaped[Tensor, "T ..."]:
     """What is computed of each frame by itself, from the pixels as floats.
 
     Args:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from syncnerf.scene import Scene
 from syncnerf.scene.video import VideoSource
@@ -74,7 +75,7 @@ def sound_lags(scene: Scene, max_offset: float | None = None) -> list[PriorLag]:
 def compare_tracks(
     one: Soundtrack,
     two: Soundtrack,
-    envelopes: Sequence[tuple[float, np.ndarray] | None] = (None, None),
+    envelopes: Sequence[tuple[float, Float[np.ndarray, " _"]] | None] = (None, None),
     max_offset: float | None = None,
 ) -> tuple[float, float | None] | None:
     """Lag (offset of the first minus the second's, seconds) and difference of rates; None where they do not agree.
@@ -129,8 +130,8 @@ def _by_windows(one: Soundtrack, two: Soundtrack, coarse: float) -> tuple[float,
 
 
 def phase_correlation(
-    one: np.ndarray, two: np.ndarray, rate: float, band: tuple[float, float] | None = BAND
-) -> tuple[np.ndarray, np.ndarray]:
+    one: Float[np.ndarray, " N"], two: Float[np.ndarray, " M"], rate: float, band: tuple[float, float] | None = BAND
+) -> tuple[Float[np.ndarray, " shifts"], Float[np.ndarray, " shifts"]]:
     """Phase-whitened cross-correlation of two signals.
 
     Args:
@@ -157,7 +158,9 @@ def phase_correlation(
     return np.arange(1 - len(one), len(two)) / rate, values
 
 
-def peak_of(shifts: np.ndarray, values: np.ndarray, centre: float, most: float) -> float | None:
+def peak_of(
+    shifts: Float[np.ndarray, " shifts"], values: Float[np.ndarray, " shifts"], centre: float, most: float
+) -> float | None:
     """The place of the highest value within ``most`` of ``centre``, by a parabola; None where it does not stand out."""
     near = np.abs(shifts - centre) <= most
     shifts, values = shifts[near], values[near]

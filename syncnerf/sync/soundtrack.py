@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from jaxtyping import Float, Float32
 
 from syncnerf.scene.video import file_begins, probe_video
 
@@ -32,7 +33,7 @@ class Soundtrack:
     begin: float
     duration: float
 
-    def samples(self, begin: float, seconds: float) -> np.ndarray:
+    def samples(self, begin: float, seconds: float) -> Float32[np.ndarray, " N"]:
         """Mono samples from ``begin`` (on the camera's clock) on, float32 [seconds * RATE]; silence outside."""
         out = np.zeros(math.ceil(seconds * RATE), dtype=np.float32)
         for time, block in self._blocks(begin - 0.1):
@@ -44,7 +45,7 @@ class Soundtrack:
                 out[first:last] = block[first - place : last - place]
         return out
 
-    def envelope(self) -> tuple[float, np.ndarray]:
+    def envelope(self) -> tuple[float, Float[np.ndarray, " N"]]:
         """Rises of loudness over the whole recording: the time of the first value, and values at ``ENVELOPE_RATE``.
 
         Decoded in passing: an hour takes a megabyte. A rise is what the logarithm of the energy in 10 ms gains.

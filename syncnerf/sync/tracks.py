@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32, Int64, UInt8
 from kornia.feature import gftt_response
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, max_pool2d
@@ -40,17 +40,17 @@ class Tracks:
         features: what each point looks like, of any length but 0, float32, shape [N, D], or None.
     """
 
-    points: Tensor
-    visible: Tensor
-    colours: Tensor | None
-    ids: Tensor | None = None
-    features: Tensor | None = None
+    points: Float32[Tensor, "T N D"]
+    visible: Bool[Tensor, "T N"]
+    colours: Float32[Tensor, "N 3"] | None
+    ids: Int64[Tensor, " N"] | None = None
+    features: Float32[Tensor, "N F"] | None = None
 
     def __len__(self) -> int:
         return self.points.shape[1]
 
 
-def follow_points(frames: np.ndarray) -> Tracks:
+def follow_points(frames: UInt8[np.ndarray, "T height width 3"]) -> Tracks:
     """Track corners through a video by pyramidal Lucas-Kanade (Bouguet), with a check forward and back.
 
     Corners (Shi-Tomasi) are found in the first frame and every few frames again where no point is near.
@@ -120,7 +120,7 @@ def _corners(image: Tensor, taken: Tensor) -> Tensor:
     return candidates[:room]
 
 
-def first_colours(frames: np.ndarray, tracks: Tracks) -> Float32[Tensor, "N 3"]:
+def first_colours(frames: UInt8[np.ndarray, "T height width 3"], tracks: Tracks) -> Float32[Tensor, "N 3"]:
     """Mean colour around each track's point where it is first seen, grey levels, shape [N, 3]; 0 where it never is.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.backend import BackendSpec
@@ -38,7 +39,7 @@ def some_rays(count: int = RAYS) -> Rays:
     return Rays(origins, torch.nn.functional.normalize(targets - origins, dim=-1), 2 * ones, 6 * ones)
 
 
-def some_times(spec: BackendSpec, count: int = RAYS) -> Tensor:
+def some_times(spec: BackendSpec, count: int = RAYS) -> Float64[Tensor, " N *T"]:
     """Times for rays: [N], or [N, 3] for a backend that trains on series."""
     times = 1.6 * torch.rand(count, generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 0.8
     return times[:, None] + torch.tensor(SERIES).double() if spec.trains_on == "time_series" else times

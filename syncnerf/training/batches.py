@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from syncnerf.batch import Batch
 from syncnerf.training.ranks import Ranks
 
 
+@runtime_checkable
 class Batches(Protocol):
     """What batches of a training are drawn from."""
 
@@ -54,11 +56,11 @@ class BatchSupply:
             batch, share, self._state = self._pending.popleft()[1].result()
         return batch.to(self.device), share
 
-    def state(self) -> Tensor:
+    def state(self) -> UInt8[Tensor, " bytes"]:
         """State of the generator from which the next batch is drawn."""
         return self._state
 
-    def restore(self, state: Tensor) -> None:
+    def restore(self, state: UInt8[Tensor, " bytes"]) -> None:
         """Go on from a state; what was drawn ahead is forgotten. Raises TypeError or RuntimeError where it is none."""
         torch.Generator().set_state(state)
         self._state = state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -25,7 +26,7 @@ class Journal:
         preview: makes pictures for TensorBoard, by name; None for none.
     """
 
-    def __init__(self, plan: Plan, step: int, preview: Callable[[], dict[str, Tensor]] | None):
+    def __init__(self, plan: Plan, step: int, preview: Callable[[], dict[str, Float[Tensor, "H W 3"]]] | None):
         self.log = OffsetLog(plan.folder / "offsets.csv", plan.names, step)
         self.monitor = Monitor(plan.folder, plan.names, plan.frame_interval, step)
         self.progress = tqdm(total=plan.length.steps, initial=step, desc="training", unit="step")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -41,7 +42,7 @@ class Monitor:
                 self.scalars(step, "offset_gradient", {name: signal[camera][0]})
                 self.scalars(step, "offset_gradient_agreement", {name: signal[camera][1]})
 
-    def image(self, step: int, name: str, picture: Tensor) -> None:
+    def image(self, step: int, name: str, picture: Float[Tensor, "H W 3"]) -> None:
         """A picture [H, W, 3] in [0, 1]."""
         self.writer.add_image(name, picture.detach().cpu().clamp(0, 1), step, dataformats="HWC")
 

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.atomic import atomic_file
@@ -26,7 +27,7 @@ class OffsetLog:
             csv.writer(file).writerows([["step", *names], *kept])
         self._path = path
 
-    def add(self, step: int, offsets: Tensor) -> None:
+    def add(self, step: int, offsets: Float64[Tensor, " C"]) -> None:
         """Append the offsets at a step, shape [C]."""
         with self._path.open("a", newline="") as file:
             csv.writer(file).writerow([step, *(f"{value:.9g}" for value in offsets.tolist())])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.training.options import TrainingConfig
@@ -55,4 +56,4 @@ class Callbacks:
     """
 
     reckoner: Callable[[int], bool] | None = None
-    preview: Callable[[], dict[str, Tensor]] | None = None
+    preview: Callable[[], dict[str, Float[Tensor, "_ _ 3"]]] | None = None

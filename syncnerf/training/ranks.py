@@ -21,6 +21,7 @@ from itertools import chain
 
 import torch
 import torch.distributed as dist
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from syncnerf.batch import Batch
@@ -47,8 +48,8 @@ class Ranks:
 
     rank: int = 0
     count: int = 1
-    pages: dict[torch.dtype, Tensor] = field(default_factory=dict, repr=False, compare=False)
-    sent: deque[Tensor] = field(default_factory=lambda: deque(maxlen=KEPT), repr=False, compare=False)
+    pages: dict[torch.dtype, Shaped[Tensor, " numbers"]] = field(default_factory=dict, repr=False, compare=False)
+    sent: deque[Shaped[Tensor, " ..."]] = field(default_factory=lambda: deque(maxlen=KEPT), repr=False, compare=False)
 
     @property
     def writes(self) -> bool:
@@ -120,7 +121,7 @@ class Ranks:
             page = self.pages[like.dtype] = like.new_empty(length)
         return page
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def add_up(self, tensors: Sequence[Shaped[Tensor, " ..."]]) -> None:
         """Sum tensors over the processes, in place."""
         if self.count == 1:
             return

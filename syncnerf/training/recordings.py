@@ -7,7 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ MOST_KEPT = 12
 Losses = dict[str, Tensor]
 
 
+@runtime_checkable
 class Recorder(Protocol):
     """What records operations and replays them."""
 

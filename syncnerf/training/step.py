@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.profiler import record_function
 
@@ -95,7 +96,9 @@ class TrainingStep:
             schedule = self.schedules.get(group["name"])
             group["lr"].fill_(self.heights[group["name"]] * (schedule(step) if schedule else factor))
 
-    def compute(self, batch: Batch, share: float, step: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def compute(
+        self, batch: Batch, share: float, step: int, generator: torch.Generator | None
+    ) -> dict[str, Float[Tensor, ""]]:
         """Take a step along the gradient of all loss terms, and return them, and the :data:`SQUARED_ERROR`.
 
         Args:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.profiler import record_function
 
@@ -89,7 +90,7 @@ class Trainer:
             signal_number = stop()
         return signal_number
 
-    def train_step(self) -> tuple[dict[str, Tensor], int]:
+    def train_step(self) -> tuple[dict[str, Float[Tensor, ""]], int]:
         """One step: draw, render, backward, update; returns what was computed and the number of this process's pixels.
 
         That is the loss terms and the squared error, see :meth:`syncnerf.training.step.TrainingStep.compute`.
