@@ -190,7 +190,7 @@ class GaussiansBackend(Backend):
         share = 1.0 if step >= until else step / until
         self.scaffold.hold_levels(1 + math.floor(share * (config.knot_levels - 1)))
 
-    def after_backward(self, rendering: Rendering, batch: ViewBatch, step: int) -> Sequence[Float[Tensor, "2 N"]]:
+    def after_backward(self, rendering: Rendering, batch: ViewBatch, step: int) -> Sequence[Float[Tensor, "3 N"]]:
         """Look, now and then, at what each Gaussian adds to the batch's pictures and to their errors."""
         self.seen_now = None
         if step % self.config.density.look_every:
