@@ -8,7 +8,7 @@ import pytest
 from tiny_scene import FIELD_OPTIONS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from moving_spheres import Spheres, sphere_scene
+from moving_spheres import Arc, Spheres, sphere_scene
 
 from syncnerf.cli import main
 from syncnerf.config import Config
@@ -26,7 +26,7 @@ def views(tmp_path_factory) -> Scene:
     """Six synchronous views of a world on white."""
     folder = tmp_path_factory.mktemp("views")
     spheres = Spheres(4, 1, pace=3.0)
-    scene = sphere_scene(folder, [0.0] * VIEWS, frames=FRAMES, size=(28, 28), spheres=spheres, span=100)
+    scene = sphere_scene(folder, [0.0] * VIEWS, frames=FRAMES, size=(28, 28), spheres=spheres, arc=Arc(100))
     return replace(scene, background=(1.0, 1.0, 1.0))
 
 

@@ -10,7 +10,7 @@ import pytest
 from evaluation_fixtures import ArraySource
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from moving_spheres import Spheres, sphere_scene
+from moving_spheres import Arc, Spheres, sphere_scene
 
 from syncnerf.cli import main
 from syncnerf.errors import UserError
@@ -43,7 +43,7 @@ def worlds(tmp_path_factory) -> list[Scene]:
             frames=FRAMES + 6,
             size=SIZE,
             spheres=Spheres(5, seed),
-            span=50,
+            arc=Arc(50),
         )
         for seed in (3, 4)
     ]
@@ -54,7 +54,7 @@ def sharp(tmp_path_factory) -> Scene:
     """Views of one world in which there are corners to match."""
     spheres = FineSpheres(8, 3, checked=True)
     folder = tmp_path_factory.mktemp("sharp")
-    return sphere_scene(folder, [0.0] * 4, frames=4, size=(160, 128), spheres=spheres, span=30)
+    return sphere_scene(folder, [0.0] * 4, frames=4, size=(160, 128), spheres=spheres, arc=Arc(30))
 
 
 def scene_of(scene: Scene, folder: Path, videos: list[np.ndarray]) -> Scene:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from measure_sync import perturbed
+from changed_scenes import perturbed
 from moving_spheres import Spheres, sphere_scene
 
 from syncnerf.scene import Scene

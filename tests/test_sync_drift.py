@@ -9,8 +9,8 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from measure_sync import Damaged
-from moving_spheres import Spheres, sphere_scene
+from changed_scenes import Damaged
+from moving_spheres import Clocks, Spheres, sphere_scene
 
 from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene
@@ -25,7 +25,9 @@ def planted(folder: Path, seed: int) -> tuple[Scene, torch.Tensor]:
     generator = np.random.default_rng(seed)
     rates = generator.choice([-1, 1], 7) * generator.uniform(200e-6, 2000e-6, 7)
     offsets = generator.normal(0, 0.2, 7).tolist()
-    made = sphere_scene(folder, offsets, frames=150, size=(72, 72), spheres=Spheres(6, seed), rates=rates.tolist())
+    made = sphere_scene(
+        folder, offsets, frames=150, size=(72, 72), spheres=Spheres(6, seed), clocks=Clocks(rates.tolist())
+    )
     made.frame_cache.prepare(made.cameras)
     return made, torch.from_numpy(rates)
 

@@ -14,7 +14,7 @@ import torch
 from tiny_scene import ANGLE, camera_poses, picture
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from moving_spheres import sphere_scene
+from moving_spheres import Arc, sphere_scene
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene, load_scene
@@ -23,10 +23,11 @@ from syncnerf.scene.excerpts import Excerpt
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.video import VideoSource
 from syncnerf.sync import synchronize
-from syncnerf.sync.long import Windows, fit_line, synchronize_long
+from syncnerf.sync.long import Windows, synchronize_long
 from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.tracks import Tracks
+from syncnerf.sync.window_clocks import fit_line
 
 OFFSETS = (0.07, 0.0, -0.83, 1.18)
 RATES = (0.0, 0.0, 900.0, -700.0)
@@ -188,7 +189,7 @@ class Numbered:
 def carried(tmp_path, monkeypatch) -> Scene:
     """Half a minute of cameras that move round wandering points, whose exact tracks stand in for followed ones."""
     frames, generator = 30 * FPS, np.random.default_rng(0)
-    scene = sphere_scene(tmp_path, CARRIED, frames=frames, fps=FPS, sweep=40.0, size=(160, 120))
+    scene = sphere_scene(tmp_path, CARRIED, frames=frames, fps=FPS, arc=Arc(sweep=40.0), size=(160, 120))
     centre, reach = generator.uniform(-0.6, 0.6, (40, 3)), generator.uniform(0.1, 0.3, (2, 40, 3))
     speed, phase = generator.uniform(2, 6, (2, 40, 3)), generator.uniform(0, 6, (2, 40, 3))
 

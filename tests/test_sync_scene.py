@@ -9,7 +9,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from measure_sync import perturbed, random_crops
+from changed_scenes import perturbed, random_crops
 from moving_spheres import Spheres, sphere_scene
 from odd_recordings import damaged
 

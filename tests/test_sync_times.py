@@ -9,7 +9,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from moving_spheres import Spheres, sphere_scene
+from moving_spheres import Clocks, Spheres, sphere_scene
 
 from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Camera, Intrinsics, Scene
@@ -134,7 +134,12 @@ def test_uneven_frames_are_as_good_as_even_ones(scene, tmp_path):
     generator = np.random.default_rng(2)
     times = [even() + torch.from_numpy(generator.uniform(-0.1, 0.1, FRAMES)) / FPS for _ in OFFSETS]
     jittered = sphere_scene(
-        tmp_path, OFFSETS, frames=FRAMES, size=(72, 72), spheres=Spheres(6, 3), times=[t - t[0] for t in times]
+        tmp_path,
+        OFFSETS,
+        frames=FRAMES,
+        size=(72, 72),
+        spheres=Spheres(6, 3),
+        clocks=Clocks(times=[t - t[0] for t in times]),
     )
     assert error(jittered) < 1.5 * error(scene) + 0.01
 
@@ -143,7 +148,9 @@ def test_uneven_frames_are_as_good_as_even_ones(scene, tmp_path):
 def test_rolling_shutter_biases_unless_it_is_given(scene, tmp_path):
     """Half of the cameras read their rows over 15 ms; these are mounted upside down in turn."""
     rows = [0.0, 0.015, 0.0, -0.015, 0.0]
-    rolling = sphere_scene(tmp_path, OFFSETS, frames=FRAMES, size=(72, 72), spheres=Spheres(6, 3), row_times=rows)
+    rolling = sphere_scene(
+        tmp_path, OFFSETS, frames=FRAMES, size=(72, 72), spheres=Spheres(6, 3), clocks=Clocks(row_times=rows)
+    )
     given = error(rolling)
     ignored = error(replace(rolling, cameras=tuple(replace(c, row_time=0.0) for c in rolling.cameras)))
     assert given < 1.2 * error(scene)

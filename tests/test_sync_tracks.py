@@ -10,7 +10,7 @@ import torch
 from kornia.geometry.epipolar import fundamental_from_projections, sampson_epipolar_distance
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from moving_spheres import Spheres, sphere_scene
+from moving_spheres import Arc, Spheres, sphere_scene
 
 from syncnerf.errors import UserError
 from syncnerf.evaluation.offset_errors import align_gauge
@@ -25,7 +25,7 @@ OFFSETS = [0.0, 0.12, -0.09, 0.21]
 
 def point_scene(folder: Path, sweep: float, frames: int = 50) -> tuple[Scene, dict[str, Tracks]]:
     """Cameras and exact tracks of points that wander, and of points that stand still."""
-    scene = sphere_scene(folder, OFFSETS, frames=frames, sweep=sweep, size=(320, 240))
+    scene = sphere_scene(folder, OFFSETS, frames=frames, arc=Arc(sweep=sweep), size=(320, 240))
     generator = np.random.default_rng(0)
     count = 40
     centre = generator.uniform(-0.6, 0.6, (count, 3))
@@ -150,7 +150,7 @@ def test_lucas_kanade_follows_a_moving_texture():
 def test_moving_cameras_without_any_files(tmp_path):
     offsets = [0.0, 0.13, -0.07, 0.05]
     spheres = Spheres(8, 5, checked=True)
-    scene = sphere_scene(tmp_path, offsets, frames=40, size=(224, 224), sweep=20.0, span=30.0, spheres=spheres)
+    scene = sphere_scene(tmp_path, offsets, frames=40, size=(224, 224), arc=Arc(30.0, 20.0), spheres=spheres)
     result = synchronize(scene)
     assert result.method == "tracks"
     error = align_gauge(result.offsets, scene.true_offsets) / scene.frame_interval

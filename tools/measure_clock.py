@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from moving_spheres import Spheres, sphere_scene
+from moving_spheres import Arc, Clocks, Spheres, sphere_scene
 from torch import Tensor
 
 from syncnerf.assembly import assemble, make_batches
@@ -73,9 +73,9 @@ def make_scene(kind: Kind, seed: int, folder: Path) -> tuple[Scene, np.ndarray]:
     if kind.late:
         offsets[1::2] += 1.0
     rates = generator.uniform(-kind.rates, kind.rates, CAMERAS)
-    settings = {"frames": 60, "spheres": Spheres(seed=seed + 1, pace=0.7), "span": 300.0} | kind.scene
+    settings = {"frames": 60, "spheres": Spheres(seed=seed + 1, pace=0.7), "arc": Arc(300.0)} | kind.scene
     row_times = [kind.readout * (index % 2) for index in range(CAMERAS)]
-    scene = sphere_scene(folder, offsets.tolist(), rates=rates.tolist(), row_times=row_times, **settings)
+    scene = sphere_scene(folder, offsets.tolist(), clocks=Clocks(rates.tolist(), row_times), **settings)
     scene.frame_cache.prepare(scene.cameras)
     scene.background = (1.0, 1.0, 1.0)
     if kind.hides_readout:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from moving_spheres import Spheres, sphere_scene
+from moving_spheres import Arc, Spheres, sphere_scene
 
 from syncnerf.assembly import assemble, make_batches
 from syncnerf.cli import report_user_errors
@@ -87,7 +87,11 @@ def scenes(own: argparse.Namespace, options: list[str], scratch: Path) -> Iterat
         generator = np.random.default_rng(seed)
         offsets = generator.normal(0, 4, 10 + own.cameras) / 30
         scene = sphere_scene(
-            scratch / f"spheres{seed}", offsets.tolist(), size=(64, 64), span=300.0, spheres=Spheres(4, 10 + seed, 0.35)
+            scratch / f"spheres{seed}",
+            offsets.tolist(),
+            size=(64, 64),
+            arc=Arc(300.0),
+            spheres=Spheres(4, 10 + seed, 0.35),
         )
         scene.background = (1.0, 1.0, 1.0)
         yield "spheres", with_left_out(scene, own.cameras)

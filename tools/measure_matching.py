@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
-from moving_spheres import Spheres, sphere_scene
+from moving_spheres import Arc, Spheres, sphere_scene
 
 from syncnerf.scene import Scene
 from syncnerf.starting.matching import MATCHINGS, Matches, mutual, transported
@@ -99,7 +99,9 @@ def measure(seed: int, cases: dict[str, tuple[float, bool, bool]]) -> dict[tuple
     spheres = Spheres(8, seed, checked=True)
     generator = torch.Generator().manual_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
-        scene: Scene = sphere_scene(Path(folder), OFFSETS, frames=FRAMES, size=(SIDE, SIDE), span=SPAN, spheres=spheres)
+        scene: Scene = sphere_scene(
+            Path(folder), OFFSETS, frames=FRAMES, size=(SIDE, SIDE), arc=Arc(SPAN), spheres=spheres
+        )
         scene.frame_cache.prepare(scene.cameras)
         tracks = [ray_tracks(follow_points(scene.frame_cache.open(camera)), camera) for camera in scene.cameras]
     known = [spots(one, spheres, offset) for one, offset in zip(tracks, OFFSETS, strict=True)]

@@ -6,7 +6,7 @@ measurement has a scene of any size with known offsets in no time. Time is conti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +22,6 @@ FIELD_OF_VIEW = 0.69
 RADIUS = 4.0
 """Distance of the cameras from the origin, scene units."""
 DISC_HEIGHT, DISC_RADIUS = -0.8, 1.1
-
-Edit = Callable[[np.ndarray, int], np.ndarray]
-"""Changes one frame, uint8 [height, width, 3], given its index: flicker, noise, ..."""
 
 
 @dataclass
@@ -119,14 +116,12 @@ class SphereVideo:
         offset: seconds; a frame of own time k shows ``k * (1 + rate) + offset``, a row of it by its share of the
             camera's ``row_time`` later.
         rate: how much faster than nominal the camera's clock sees time pass (1e-6: one part per million).
-        edit: applied to each frame.
     """
 
     spheres: Spheres
     camera: Camera
     offset: float
     rate: float = 0.0
-    edit: Edit | None = None
     path: Path = field(default_factory=lambda: Path("spheres"))
 
     def fingerprint(self) -> str:
@@ -151,8 +146,7 @@ class SphereVideo:
             moments = zip(rays, times.tolist(), grounds, strict=True)
             colours = torch.cat([self.spheres.render(origin, *moment) for moment in moments])
             image = colours.reshape(intrinsics.height, 2, intrinsics.width, 2, 3).mean((1, 3))
-            image = (image * 255).round().to(torch.uint8).numpy()
-            yield image if self.edit is None else self.edit(image, frame)
+            yield (image * 255).round().to(torch.uint8).numpy()
 
 
 def look_at_origin(position: np.ndarray) -> Tensor:
@@ -171,6 +165,43 @@ def camera_position(azimuth: float, elevation: float) -> np.ndarray:
     return RADIUS * np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
 
 
+@dataclass(frozen=True)
+class Arc:
+    """Where the cameras stand, at three heights.
+
+    Attributes:
+        span: azimuth over which they spread, degrees.
+        sweep: azimuth that each itself travels over its video, degrees; 0 for cameras that stand still.
+    """
+
+    span: float = 160.0
+    sweep: float = 0.0
+
+    def pose(self, index: int, count: int, frames: int) -> Tensor:
+        """Camera-to-world of one of so many cameras, float64, shape [4, 4], or [frames, 4, 4] where they move."""
+        azimuth = self.span * (index / max(count - 1, 1) - 0.5)
+        elevation = (15.0, 45.0, 28.0)[index % 3]
+        if not self.sweep:
+            return look_at_origin(camera_position(azimuth, elevation))
+        way = np.linspace(-0.5, 0.5, frames) * self.sweep * (-1) ** index
+        return torch.stack([look_at_origin(camera_position(azimuth + step, elevation)) for step in way])
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """What the cameras' clocks do beside their offsets; None for nothing.
+
+    Attributes:
+        rates: clock rate errors.
+        row_times: seconds from each camera's first to its last row.
+        times: of each camera's frames on its own clock, seconds, float64, shape [T].
+    """
+
+    rates: Sequence[float] | None = None
+    row_times: Sequence[float] | None = None
+    times: Sequence[Tensor] | None = None
+
+
 def sphere_scene(
     cache: Path,
     offsets: Sequence[float],
@@ -179,12 +210,8 @@ def sphere_scene(
     fps: float | Sequence[float] = 30.0,
     size: tuple[int, int] = (96, 96),
     spheres: Spheres | None = None,
-    span: float = 160.0,
-    sweep: float = 0.0,
-    rates: Sequence[float] | None = None,
-    row_times: Sequence[float] | None = None,
-    edits: Sequence[Edit | None] | None = None,
-    times: Sequence[Tensor] | None = None,
+    arc: Arc | None = None,
+    clocks: Clocks | None = None,
 ) -> Scene:
     """A scene of moving spheres seen by cameras on an arc about it.
 
@@ -195,35 +222,23 @@ def sphere_scene(
         fps: frames per second.
         size: width and height in pixels.
         spheres: what is filmed.
-        span: azimuth over which the cameras spread, degrees.
-        sweep: azimuth that each camera itself travels over its video, degrees; 0 for cameras that stand still.
-        rates: clock rate errors.
-        row_times: seconds from each camera's first to its last row.
-        edits: per camera, applied to each frame.
-        times: of each camera's frames on its own clock, seconds, float64, shape [T]; None for even ones.
+        arc: where the cameras stand.
+        clocks: what is odd about their clocks.
     """
-    count = len(offsets)
-    spheres = spheres or Spheres()
+    count, spheres, arc, clocks = len(offsets), spheres or Spheres(), arc or Arc(), clocks or Clocks()
     frames = [frames] * count if isinstance(frames, int) else list(frames)
     fps = [fps] * count if isinstance(fps, int | float) else list(fps)
     focal = 0.5 * size[0] / np.tan(0.5 * FIELD_OF_VIEW)
     intrinsics = Intrinsics(*size, focal, focal, size[0] / 2, size[1] / 2)
     cameras, sources = [], {}
     for index in range(count):
-        azimuth = span * (index / max(count - 1, 1) - 0.5)
-        elevation = (15.0, 45.0, 28.0)[index % 3]
-        pose = look_at_origin(camera_position(azimuth, elevation))
-        if sweep:
-            way = np.linspace(-0.5, 0.5, frames[index]) * sweep * (-1) ** index
-            pose = torch.stack([look_at_origin(camera_position(azimuth + step, elevation)) for step in way])
-        row_time = 0.0 if row_times is None else row_times[index]
-        given = None if times is None else times[index]
+        row_time = 0.0 if clocks.row_times is None else clocks.row_times[index]
+        given = None if clocks.times is None else clocks.times[index]
+        pose = arc.pose(index, count, frames[index])
         camera = Camera(f"cam{index:02d}", intrinsics, pose, float(fps[index]), frames[index], given, row_time)
         cameras.append(camera)
-        rate = 0.0 if rates is None else rates[index]
-        sources[camera.name] = SphereVideo(
-            spheres, camera, offsets[index], rate, None if edits is None else edits[index]
-        )
+        rate = 0.0 if clocks.rates is None else clocks.rates[index]
+        sources[camera.name] = SphereVideo(spheres, camera, offsets[index], rate)
     return Scene(
         root=cache,
         format="spheres",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
+import odd_pictures
 
 from syncnerf.scene import Camera, Scene
 
@@ -216,34 +217,6 @@ def _changed(change: Callable[[np.ndarray, np.random.Generator], None], most: in
     return damage
 
 
-def _black(frames: np.ndarray, generator: np.random.Generator) -> None:
-    frames[: int(generator.integers(5, 15))] = 0
-
-
-def _fade(frames: np.ndarray, generator: np.random.Generator) -> None:
-    count = int(generator.integers(8, 20))
-    for index in range(count):
-        frames[index] = frames[index] * (index / count)
-
-
-def _cut(frames: np.ndarray, generator: np.random.Generator) -> None:
-    """Another picture for the last quarter: this one, turned and mirrored."""
-    first = len(frames) - len(frames) // 4
-    frames[first:] = frames[first:, ::-1, ::-1]
-
-
-def _cap(frames: np.ndarray, generator: np.random.Generator) -> None:
-    first = int(generator.integers(10, len(frames) - 25))
-    frames[first : first + int(generator.integers(6, 15))] = 4
-
-
-def _flash(frames: np.ndarray, generator: np.random.Generator) -> None:
-    """A photographer's flash: one frame nearly white, the next a little bright."""
-    at = int(generator.integers(5, len(frames) - 6))
-    for index, gain, lift in ((at, 2.0, 90.0), (at + 1, 1.2, 15.0)):
-        frames[index] = (frames[index] * gain + lift).clip(0, 255).astype(np.uint8)
-
-
 DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
     "untouched": lambda scene, generator: {},
     "one hangs": _hang,
@@ -260,9 +233,9 @@ DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
     "blended to 60": _blended(Fraction(2)),
     "blended to 30": _blended(Fraction(5, 4)),
     "looped": _looped,
-    "black start": _changed(_black),
-    "fade in": _changed(_fade),
-    "cut": _changed(_cut),
-    "lens cap": _changed(_cap),
-    "flash": _changed(_flash),
+    "black start": _changed(odd_pictures.black),
+    "fade in": _changed(odd_pictures.fade),
+    "cut": _changed(odd_pictures.cut),
+    "lens cap": _changed(odd_pictures.cap),
+    "flash": _changed(odd_pictures.flash),
 }

@@ -6,8 +6,8 @@ from dataclasses import replace
 from syncnerf.importers.misreadings import misread_poses
 from syncnerf.scene import Camera, Scene
 from syncnerf.sync.conventions import Reading
-from syncnerf.sync.long import excerpts
 from syncnerf.sync.sampson import STATIC_ERROR, all_rays, static_error
+from syncnerf.sync.shortened import excerpts
 from syncnerf.sync.tracks import Tracks, follow_points
 from syncnerf.sync.workers import in_parallel
 
