@@ -25,6 +25,12 @@ ASKED = 1000
 """Points whose neighbours are looked for to tell how far apart points are."""
 FLYING_SHARE = 4.0
 """Gaussians that what flies gets, in those that it has points at one moment."""
+LIVELY_SHARE = 0.3
+"""Share of the Gaussians, at least, for what moves or flies, if anything does."""
+LONELY = 3.0
+"""Multiple of the usual distance at which a lonely point is cut."""
+NEAREST = 3
+"""Number of the neighbour by which it is told how far apart points are."""
 MOMENTS_SHOWN = 2.0
 """Moments at which a Gaussian that flies is there at first, about."""
 ANCHORS = 2000
@@ -71,20 +77,24 @@ def _drawn(
 ) -> tuple[StartingPoints, Tensor]:
     """``count`` of the points, some of them several times, and ``size`` times their distances, shape [count].
 
-    What rests and what moves get as many as they have points at one moment, what flies more, since it is new at others.
+    What rests and what moves get as many as they have points at one moment, what flies more, since it is new at
+    others; a share at least goes to what moves or flies.
     """
     shown = MOMENTS_SHOWN / max(_moments(flying), MOMENTS_SHOWN)
-    groups = [(resting, 1.0, 1.0), (moving, 1.0, 1.0), (flying, FLYING_SHARE, shown)]
-    there = torch.tensor([len(group.places) / max(_moments(group), 1) for group, _, _ in groups])
-    shares = there * torch.tensor([share for _, share, _ in groups])
+    groups = [(resting, 1.0), (moving, 1.0), (flying, shown)]
+    there = torch.tensor([len(group.places) / max(_moments(group), 1) for group, _ in groups])
+    shares = there * torch.tensor([1.0, 1.0, FLYING_SHARE])
+    lively = float(shares[1:].sum())
+    if lively:
+        shares[0] = min(float(shares[0]), (1.0 / LIVELY_SHARE - 1.0) * lively)
     ends = (shares.cumsum(0) / shares.sum() * count).round().long()
     parts, sizes = [], []
-    for (group, _, at_once), wanted, now in zip(groups, ends.diff(prepend=ends[:1] * 0).tolist(), there, strict=True):
+    for (group, at_once), wanted, now in zip(groups, ends.diff(prepend=ends[:1] * 0).tolist(), there, strict=True):
         if wanted:
             order = torch.cat([torch.randperm(len(group.places)) for _ in range(-(-wanted // len(group.places)))])
             parts.append(_chosen(group, order[:wanted]))
-            spacing = _spacing(group) * (float(now) / (at_once * wanted)) ** 0.5
-            sizes.append(torch.full((wanted,), size * spacing))
+            spacing = _spacing(group, order[:wanted]) * (float(now) / (at_once * wanted)) ** 0.5
+            sizes.append(size * spacing)
     fields = ("places", "colours", "times", "velocities")
     return StartingPoints(*(torch.cat([getattr(part, name) for part in parts]) for name in fields)), torch.cat(sizes)
 
@@ -217,13 +227,23 @@ def _chosen(points: StartingPoints, which: Tensor) -> StartingPoints:
     )
 
 
-def _spacing(points: StartingPoints) -> float:
-    """Median distance from a point to its nearest of the same moment."""
-    same = points.times == points.times[0] if not bool(points.times[0].isnan()) else points.times.isnan()
-    there = points.places[same].float()
-    asked = there[:: max(1, len(there) // ASKED)]
-    apart = torch.cdist(asked, there)
+def _spacing(points: StartingPoints, chosen: Tensor) -> Tensor:
+    """Distances from some of the points (numbers [K]) to others of their moment, shape [K]; the largest are cut."""
+    found = torch.ones(len(chosen))
+    when = points.times.nan_to_num(torch.inf)
+    for moment in when.unique():
+        there, mine = points.places[when == moment], when[chosen] == moment
+        parts = points.places[chosen[mine]].split(ASKED)
+        found[mine] = torch.cat([_apart(part, there) for part in parts])
+    return found.clamp_max(LONELY * float(found.median()))
+
+
+def _apart(asked: Tensor, points: Tensor) -> Tensor:
+    """Distances [K] from points [K, 3] to their nearest others: the third, as far as a grid's or a random one is wide.
+
+    1 where there are no others.
+    """
+    apart = torch.cdist(asked.float(), points.float())
     apart[apart == 0] = torch.inf
-    found = apart.amin(dim=1)
-    found = found[found.isfinite()]
-    return float(found.median()) if len(found) else 1.0
+    found = apart.topk(min(NEAREST, len(points)), dim=1, largest=False).values
+    return torch.where(found.isfinite(), found, 0.0).amax(dim=1).where(found[:, 0].isfinite(), 1.0)

@@ -23,7 +23,7 @@ class Film:
     """A static camera's video, and what passes in it.
 
     Args:
-        scene: whose background colour is known.
+        scene: the scene.
         index: of the camera.
     """
 
@@ -38,12 +38,14 @@ class Film:
         self.median = pictures.median(dim=0).values
         self.steady = (pictures - self.median).abs().amax(dim=-1).median(dim=0).values < STILL
         self.length = float(self.times.diff().median()) if own.frame_count > 1 else 1.0
-        self.background = torch.tensor(scene.background)
+        self.background = None if scene.background is None else torch.tensor(scene.background)
 
     def passing(self, frame: int) -> tuple[Bool[Tensor, "H W"], Float[Tensor, "H W 3"]]:
         """Which pixels of a frame show what passes, and its colours in [0, 1]."""
         colours = torch.from_numpy(self.frames[frame].copy()).float() / 255.0
-        apart = torch.minimum(*((colours - other).abs().amax(dim=-1) for other in (self.median, self.background)))
+        apart = (colours - self.median).abs().amax(dim=-1)
+        if self.background is not None:
+            apart = torch.minimum(apart, (colours - self.background).abs().amax(dim=-1))
         return (apart > PASSING) & self.steady, colours
 
     def fastest(self) -> float:

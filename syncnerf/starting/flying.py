@@ -12,22 +12,19 @@ from itertools import pairwise, product
 import torch
 from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
-from torch.nn.functional import max_pool3d
 from tqdm import tqdm
 
 from syncnerf.scene.scene import Scene
+from syncnerf.starting.carving import COARSENESS, Space, coarse_cells, fine_surface
 from syncnerf.starting.films import Film, Shot
 from syncnerf.starting.spins import spun
-from syncnerf.starting.surfaces import on_surface
 
 FAST = 3.0
 """Pixels from frame to frame below which nothing flies: frames half a step off the moment are good enough."""
-COARSENESS = 4
-"""Cells along a side of those in which velocities are looked for."""
 SPEEDS = 7
 """Velocities that are tried along each axis at first; they are refined twice."""
-SUPPORT, COARSE_SUPPORT = 0.9, 0.8
-"""Share of the frames around a moment that must show what flies, in the end and at first."""
+COARSE_SUPPORT = 0.8
+"""Share of the frames around a moment that must show what flies where its velocity is looked for."""
 COLOUR_WEIGHT, MOST_CHANGE = 2.0, 0.3
 """What a difference of colour between a camera's frames counts beside an absence, and the largest that counts more."""
 TOGETHER = 1.8
@@ -67,7 +64,7 @@ def flying_points(
     fastest = max(film.fastest() for film in films)
     if fastest < FAST:
         return None
-    space = _Space.of(scene.bounds, hull)
+    space = Space.of(scene.bounds, hull)
     speed = max(fastest * space.distance(film) / film.focal for film in films)
     parts = []
     for moment in tqdm(moments.tolist(), desc="carving what flies", leave=False):
@@ -76,51 +73,16 @@ def flying_points(
             continue
         cells, velocities = _coarse_velocities(space, shots, speed)
         if len(cells):
-            places, colours, own = _fine_surface(space, shots, cells, velocities)
+            places, colours, own = fine_surface(space, shots, cells, velocities)
             steps = spun(shots, places, own, space.side)
             times = torch.full((len(places),), moment, dtype=torch.float64)
             parts.append((places, times, colours, steps / scene.frame_interval))
     return FlyingPoints(*(torch.cat(part) for part in zip(*parts, strict=True))) if parts else None
 
 
-@dataclass(frozen=True)
-class _Space:
-    """The box: its low corner, the size of its cells [3], and which of them may hold something."""
-
-    low: Tensor
-    size: Tensor
-    hull: Tensor
-
-    @classmethod
-    def of(cls, bounds: Tensor, hull: Tensor) -> _Space:
-        """The box with these bounds [2, 3] and cells."""
-        low, high = bounds.float()
-        return cls(low, (high - low) / torch.tensor(hull.shape), hull)
-
-    def distance(self, film: Film) -> float:
-        """From a camera to the middle of the box."""
-        return float((self.low + 0.5 * self.size * torch.tensor(self.hull.shape) - film.centre).norm())
-
-    def coarse_cells(self) -> Tensor:
-        """Middles of coarse cells that may hold something, [N, 3]."""
-        some = max_pool3d(self.hull[None].float(), COARSENESS, ceil_mode=True)[0]
-        return self.low + (some.nonzero() + 0.5) * (COARSENESS * self.size)
-
-    @property
-    def side(self) -> float:
-        """Largest side of a cell."""
-        return float(self.size.max())
-
-
-def _coarse_velocities(space: _Space, shots: list[Shot], speed: float) -> tuple[Tensor, Tensor]:
+def _coarse_velocities(space: Space, shots: list[Shot], speed: float) -> tuple[Tensor, Tensor]:
     """Coarse cells [N, 3] that may hold something that flies, and its displacements from frame to frame [N, 3]."""
-    cells, side = space.coarse_cells(), COARSENESS * space.side
-    votes = torch.zeros(len(cells))
-    for shot in shots:
-        reach = (speed * abs(shot.after) + 0.5 * side) * shot.film.focal / space.distance(shot.film)
-        pixel, _, inside = shot.film.project(cells)
-        votes += ~inside | shot.grown(int(reach) + 1)[pixel]
-    cells = cells[votes >= SUPPORT * len(shots)]
+    cells, side = coarse_cells(space, shots, speed), COARSENESS * space.side
     if not len(cells):
         return cells, cells
     steps = torch.linspace(-speed, speed, SPEEDS)
@@ -159,27 +121,3 @@ def _costs(shots: list[Shot], cells: Tensor, tried: Tensor) -> Tensor:
             pairs += 1
     costs[row, column] = absent[row, column] + COLOUR_WEIGHT * change / max(pairs, 1)
     return costs
-
-
-def _fine_surface(
-    space: _Space, shots: list[Shot], cells: Tensor, steps: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Places, colours and displacements [P, 3] of the surface that is left of coarse cells with displacements."""
-    ticks = torch.arange(COARSENESS)
-    corner = ((cells - space.low) / space.size - 0.5 * COARSENESS).round().long()
-    fine = (corner[:, None] + torch.cartesian_prod(ticks, ticks, ticks)).flatten(0, 1)
-    steps = steps.repeat_interleave(COARSENESS**3, dim=0)
-    inside = (fine < torch.tensor(space.hull.shape)).all(dim=1)
-    fine, steps = fine[inside], steps[inside]
-    places = space.low + (fine + 0.5) * space.size
-    votes = torch.zeros(len(places))
-    for shot in shots:
-        pixel, _, visible = shot.film.project(places + shot.after * steps)
-        votes += ~visible | shot.grown(1)[pixel]
-    solid = votes >= SUPPORT * len(shots)
-    surface = on_surface(solid, fine, space.hull.shape)
-    places, steps = places[surface], steps[surface]
-    near = [shot.colours_of(places + shot.after * steps, space.side) for shot in shots if abs(shot.after) <= 0.5]
-    colours = torch.stack(near).nanmedian(dim=0).values
-    known = colours.isfinite().all(dim=-1)
-    return places[known], colours[known], steps[known]

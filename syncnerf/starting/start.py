@@ -13,11 +13,14 @@ from syncnerf.clock import Clock
 from syncnerf.scene.geometry import StartingPaths, StartingPoints
 from syncnerf.scene.points import scene_points
 from syncnerf.scene.scene import Scene
+from syncnerf.scene.stereo import can_be_compared
 from syncnerf.starting.flying import FlyingPoints, flying_points
 from syncnerf.starting.given_tracks import given_tracks
 from syncnerf.starting.matching import MATCHINGS
 from syncnerf.starting.options import StartConfig
+from syncnerf.starting.passing import passing_surfaces
 from syncnerf.starting.space_tracks import SpaceTracks, triangulated_tracks
+from syncnerf.starting.still_points import still_points
 from syncnerf.starting.surfaces import ColouredPoints, moment_surfaces, nearest_frames
 from syncnerf.sync.sampson import RayTracks, ray_tracks
 from syncnerf.sync.tracks import follow_points
@@ -65,6 +68,9 @@ def starting_points(
     flying = None
     if hull is None:
         points = seen_points(scene, tracks, offsets, scene_points(scene).places)
+        if can_be_compared(scene):
+            points = points.and_also(still_points(scene, _liveliest(tracks)))
+            points = points.and_also(passing_surfaces(scene, times[:: -(-frames // MOST_MOMENTS)], offsets))
     else:
         moments = times[:: -(-frames // MOST_MOMENTS)]
         points = moment_surfaces(scene, hull, moments, offsets)
@@ -93,6 +99,11 @@ def _as_start(
         logger.warning("%s: nothing is found to move in it; the field starts from still points alone", scene.root)
     paths = StartingPaths(clock.moments(tracks.times), tracks.places, tracks.seen)
     return StartingPoints(points.places.double(), points.colours, clock.moments(points.times), velocities, paths)
+
+
+def _liveliest(tracks: SpaceTracks) -> float:
+    """The moment at which most tracks are seen."""
+    return float(tracks.times[tracks.seen.sum(dim=1).argmax()])
 
 
 def without_flying(points: ColouredPoints, flying: FlyingPoints, blur: float, margin: float) -> ColouredPoints:

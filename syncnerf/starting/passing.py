@@ -1,0 +1,43 @@
+"""What passes before a still scene whose colours are unknown: surfaces where nearly all cameras see something pass."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+from tqdm import tqdm
+
+from syncnerf.scene.scene import Scene
+from syncnerf.starting.carving import NEAR, Space, coarse_cells, fine_surface
+from syncnerf.starting.films import Film
+from syncnerf.starting.surfaces import ColouredPoints
+
+CELLS = 128
+"""Cells along each side of the box."""
+FEWEST = 4
+"""Cameras that must have seen a moment."""
+
+
+@torch.no_grad()
+def passing_surfaces(
+    scene: Scene, moments: Float64[Tensor, " J"], offsets: Float64[Tensor, " C"]
+) -> ColouredPoints:
+    """Surfaces of what passes at moments, each carved from each training camera's nearest frame.
+
+    Args:
+        scene: the scene; its cameras must not move.
+        moments: scene times in seconds.
+        offsets: what is added to a camera's own time, seconds.
+    """
+    films = [Film(scene, index) for index in scene.train]
+    space = Space.of(scene.bounds, torch.ones(CELLS, CELLS, CELLS, dtype=torch.bool))
+    found = ColouredPoints(torch.empty(0, 3), torch.empty(0, dtype=torch.float64), torch.empty(0, 3))
+    for moment in tqdm(moments.tolist(), desc="carving what passes", leave=False):
+        both = [shot for film in films for shot in film.shots(moment - float(offsets[film.camera]))]
+        shots = [shot for shot in both if abs(shot.after) <= NEAR]
+        cells = coarse_cells(space, shots, 0.0) if len(shots) >= FEWEST else space.low.new_empty(0, 3)
+        if len(cells):
+            places, colours, _ = fine_surface(space, shots, cells, torch.zeros_like(cells))
+            times = torch.full((len(places),), moment, dtype=torch.float64)
+            found = found.and_also(ColouredPoints(places, times, colours))
+    return found
