@@ -133,7 +133,10 @@ def test_gaussians_lie_on_the_points_and_go_with_their_nodes():
     assert (cloud.nodes[rests] == RESTING).all()
     # As large as fits the distances of as many points as there are Gaussians on the floor of 30 by 30.
     size = CloudConfig().start_size * (2 / 29) * (900 / int(rests.sum())) ** 0.5
-    torch.testing.assert_close(cloud.log_scales[rests].detach().exp(), torch.full((int(rests.sum()), 3), size))
+    sizes = cloud.log_scales[rests].detach().exp()
+    # The third neighbour is further away at the floor's four corners.
+    assert 0 < int((~torch.isclose(sizes, torch.tensor(size), rtol=1e-3).all(dim=1)).sum()) <= 4 * 2
+    assert float(sizes.max()) < 1.42 * size
     colours = 0.5 + CONSTANT * cloud.colours[:, 0].detach()
     assert float((colours[~rests] - torch.tensor([0.9, 0.1, 0.2])).abs().max()) < 1e-5
     # Carried to another moment they are on the ball as it is then.
