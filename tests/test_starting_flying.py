@@ -1,12 +1,13 @@
 """What flies too fast for its frames: a spinning ball that six cameras film at times of their own."""
 
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from test_starting import FPS, FRAMES, OFFSETS, SIDE, camera
 
+from syncnerf.clock import Clock
 from syncnerf.scene import Camera, Scene
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.starting.flying import flying_points
@@ -99,8 +100,13 @@ def test_nothing_flies_where_frames_hardly_differ(flight, monkeypatch):
 
 
 def test_a_start_has_what_flies_instead_of_what_frames_show_of_it(flight):
-    clock = SimpleNamespace(
-        first=0.3, last=0.7, offsets=lambda: OFFSETS, frame_count=lambda interval: 5, moments=lambda times: times * FPS
+    clock = Mock(
+        spec=Clock,
+        first=0.3,
+        last=0.7,
+        offsets=lambda: OFFSETS,
+        frame_count=lambda interval: 5,
+        moments=lambda times: times * FPS,
     )
     start = starting_points(flight, clock, HULL, StartConfig())
     flies = start.velocities.isfinite().all(dim=-1)

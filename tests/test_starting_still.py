@@ -1,12 +1,13 @@
 """Points of the still scene from what stereo sees, whose distances are planted here."""
 
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from test_starting import FRAMES, SIDE, camera
 
+from syncnerf.scene import Scene
 from syncnerf.scene.still_views import StillView
 from syncnerf.starting import still_points as module
 from syncnerf.starting.still_points import still_points
@@ -31,13 +32,13 @@ def view_of(index: int) -> StillView:
 
 
 @pytest.fixture
-def scene(monkeypatch) -> SimpleNamespace:
+def scene(monkeypatch) -> Scene:
     views = {index: view_of(index) for index in (1, 3, 5)}
     monkeypatch.setattr(module, "still_views", lambda scene: views)
     frames = {index: np.stack([view.colours.numpy()] * FRAMES) for index, view in views.items()}
     swaying = slice(2 * SWAYING.start, 2 * SWAYING.stop)
     frames[3][::2, swaying, swaying] ^= 128
-    return SimpleNamespace(cameras=[camera(index) for index in range(6)], frames=lambda index: frames[index])
+    return Mock(spec=Scene, cameras=[camera(index) for index in range(6)], frames=lambda index: frames[index])
 
 
 def test_they_lie_where_stereo_sees_something_in_its_colours(scene):
