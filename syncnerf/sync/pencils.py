@@ -107,24 +107,23 @@ def line_signals(
     count = min(count, MOST_LINES)
     angle_width = (high - low) / count
     return tuple(
-        _splat((angle - low) / angle_width - 0.5, extent < WIDEST_PIXEL * angle_width, count, energy.values)
+        _splat((angle - low) / angle_width - 0.5, extent < WIDEST_PIXEL * angle_width, count, energy.values.float())
         for angle, extent, energy in zip(angles, extents, energies, strict=True)
     )
 
 
 def _splat(place: Tensor, usable: Tensor, count: int, values: Tensor) -> Tensor:
     """Share each pixel's values between the two rows next to its place, float32, shape [count, T]."""
-    usable = usable & (place > -1) & (place < count)
-    pixels = usable.nonzero()[:, 0]
+    pixels = (usable & (place > -1) & (place < count)).nonzero()[:, 0]
     lower = place[pixels].floor()
     upper_share = place[pixels] - lower
-    rows = torch.cat([lower, lower + 1]).long()
-    shares = torch.cat([1 - upper_share, upper_share])
-    columns = pixels.repeat(2)
-    inside = (rows >= 0) & (rows < count)
-    rows, columns, shares = rows[inside], columns[inside], shares[inside]
-    order = rows.argsort()
-    starts = torch.searchsorted(rows[order], torch.arange(count + 1))
-    return embedding_bag(
-        columns[order], values.float(), starts, mode="sum", per_sample_weights=shares[order], include_last_offset=True
+    # Row -1 comes first. NumPy sorts whole numbers of 16 bits by their digits, many times faster than torch does.
+    order = torch.from_numpy((lower + 1).short().numpy().argsort(kind="stable"))
+    starts = torch.searchsorted(lower[order] + 1, torch.arange(count + 2, dtype=lower.dtype))
+    below, above = (
+        embedding_bag(
+            pixels[order], values, starts, mode="sum", per_sample_weights=share[order], include_last_offset=True
+        )
+        for share in (1 - upper_share, upper_share)
     )
+    return below[1:] + above[:-1]
