@@ -24,7 +24,7 @@ class Comparison:
         windows: lags in windows of time; None where the pair is not used, and for tracks.
         samples: seconds between the samples of the compared signals if these draw the lag to whole samples, else 0.
         whole: agreement at every shift that the videos allow; None likewise.
-        rescaled: seconds by which finer lines and faster changes moved the peak; 0 where these were not looked at.
+        rescaled: seconds by which finer lines or faster changes move the peak; 0 where these were not looked at.
     """
 
     first: int

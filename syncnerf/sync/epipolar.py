@@ -13,6 +13,8 @@ from syncnerf.errors import UserError
 from syncnerf.scene import Camera, Scene
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.correlation import (
+    COARSE_LINES,
+    DETREND,
     MOST_LINE_SHIFT,
     SHARP_DETREND,
     Informative,
@@ -23,7 +25,7 @@ from syncnerf.sync.correlation import (
 from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import MotionEnergy, motion_energy
 from syncnerf.sync.frame_products import FrameProducts, frame_products, told_by_both
-from syncnerf.sync.landscape import Landscape, better_beyond, find_peak
+from syncnerf.sync.landscape import Landscape, Peak, better_beyond, find_peak
 from syncnerf.sync.pencils import FINE_LINE_WIDTH, LEAST_BASELINE, LINE_WIDTH, PencilView, line_signals, pencil_view
 from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.resampling import resample, unrolled
@@ -177,13 +179,14 @@ def compare_pair(
             break
     else:
         return tried[0]
-    found = peak.lag
     if cameras.aligned and not coarse:
-        products = _sharp_products(cameras, first, second, found)
-        peak = products.refined(peak)
+        products = _sharp_products(cameras, first, second, peak.lag)
+        found, peak = peak.lag, products.refined(peak)
+        rescaled = peak.lag - found
     else:
-        one, two = line_slices(len(signals[0]), peak.line_shift)
-        products = frame_products(signals[0][one], signals[1][two], peak.lag, step, informative)
+        products = _products_at(signals, peak, peak.line_shift, step, informative)
+        finer = _finer_products(lines, coarse, peak, step, informative)
+        rescaled = finer.refined(peak).lag - products.refined(peak).lag
     pull = products.pull(torch.full((len(products.values),), peak.lag, dtype=torch.float64))
     # Coarse signals are smooth enough between samples; those of unequal or uneven rates never coincide for long.
     in_step = all(_is_in_step(cameras.times[camera], step) for camera in (first, second))
@@ -191,8 +194,27 @@ def compare_pair(
     samples = step if locked else 0.0
     windows = window_lags(products, samples)
     windows = replace(windows, times=windows.times + float(cameras.times[first][0]), lags=windows.lags + lead)
-    rescaled, peak = peak.lag - found, replace(peak, lag=peak.lag + lead)
+    peak = replace(peak, lag=peak.lag + lead)
     return replace(tried[-1], peak=peak, sensitivity=pull, windows=windows, samples=samples, rescaled=rescaled)
+
+
+def _products_at(
+    signals: list[Tensor], peak: Peak, line_shift: int, step: float, informative: Informative
+) -> FrameProducts:
+    """Products around a peak with the second pencil moved by so many lines."""
+    one, two = line_slices(len(signals[0]), line_shift)
+    return frame_products(signals[0][one], signals[1][two], peak.lag, step, informative)
+
+
+def _finer_products(
+    lines: tuple[Tensor, Tensor], coarse: bool, peak: Peak, step: float, informative: Informative
+) -> FrameProducts:
+    """Products around a peak of signals one scale finer than those that it was found with."""
+    detrend = DETREND if coarse else SHARP_DETREND
+    signals = [
+        condition(signal, informative=known, detrend=detrend) for signal, known in zip(lines, informative, strict=True)
+    ]
+    return _products_at(signals, peak, peak.line_shift * (COARSE_LINES if coarse else 1), step, informative)
 
 
 def _sharp_products(cameras: EpipolarCameras, first: int, second: int, lag: float) -> FrameProducts:
