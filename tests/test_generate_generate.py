@@ -182,7 +182,7 @@ class StraightFlow(torch.nn.Module):
         return ((latents - chosen) / (time / 1000).reshape(-1, 1, 1, 1, 1).clamp_min(1e-6) + texts.mean(),)
 
 
-class NoHooks:
+class NoHooks(ViewSyncAdapter):
     """An adapter of nothing."""
 
     def __init__(self, transformer):

@@ -60,7 +60,7 @@ def camera_poses(cameras: tuple[Camera, ...], at_most: int = 16) -> Float64[Tens
 
 
 def ellipse_path(
-    poses: Float64[Tensor, "P 4 4"], target: Float64[Tensor, 3], frame_count: int
+    poses: Float64[Tensor, "P 4 4"], target: Float64[Tensor, " 3"], frame_count: int
 ) -> Float64[Tensor, "F 4 4"]:
     """Poses on a closed path around ``target``, all looking at it, float64, shape [F, 4, 4].
 
@@ -118,7 +118,7 @@ def spiral_path(poses: Float64[Tensor, "P 4 4"], near: float, far: float, frame_
 
 
 def look_at(
-    places: Float64[Tensor, "F 3"], target: Float64[Tensor, 3], up: Float64[Tensor, 3]
+    places: Float64[Tensor, "F 3"], target: Float64[Tensor, " 3"], up: Float64[Tensor, " 3"]
 ) -> Float64[Tensor, "F 4 4"]:
     """Camera-to-world matrices (OpenGL axes) at ``places`` [F, 3] that look at ``target`` [3], shape [F, 4, 4].
 

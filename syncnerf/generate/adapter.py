@@ -108,7 +108,7 @@ class ViewSyncAdapter:
         self._rotary = self.transformer.rope(blank)
 
     def delta(
-        self, module: ViewSync, hidden: Float[Tensor, "N tokens D"], time: Float[Tensor, "N 6 D"]
+        self, module: ViewSync, hidden: Float[Tensor, "N tokens D"], time: Float[Tensor, "N ... 6 D"]
     ) -> Float[Tensor, "N tokens D"] | None:
         """What a module adds to the residual stream; None while no cameras are set."""
         if self._poses is None:

@@ -111,7 +111,7 @@ def near_pairs(scene: Scene) -> list[tuple[int, int]]:
     return [(first, second) for _, first, second in sorted(found)[:MOST_PAIRS]]
 
 
-def moments(scene: Scene) -> Float64[Tensor, " 4"]:
+def moments(scene: Scene) -> Float64[Tensor, " moments"]:
     """Seconds on the cameras' own clocks at which frames are matched, within all videos, float64, shape [4]."""
     end = min(float(camera.frame_times[-1]) for camera in scene.cameras)
     return (torch.arange(MOMENTS, dtype=torch.float64) + 0.5) / MOMENTS * end

@@ -12,6 +12,7 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from syncnerf.errors import UserError
+from syncnerf.evaluation.camera_paths import look_at
 from syncnerf.records import read_json_object, rigid_matrix
 from syncnerf.scene import Camera, load_scene
 from syncnerf.scene.panoptic import OPENCV_TO_OPENGL
@@ -112,16 +113,9 @@ NAMED = {"arc": _arc, "raise": _raise, "dolly": _dolly}
 
 def _looking_at_origin(places: list[tuple[float, float, float]]) -> Rig:
     """Upright cameras (+Y is up) that look at the origin."""
-    poses = []
-    for place in places:
-        centre = torch.tensor(place, dtype=torch.float64)
-        backward = centre / centre.norm()
-        right = torch.linalg.cross(torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64), backward)
-        right = right / right.norm()
-        pose = torch.eye(4, dtype=torch.float64)
-        pose[:3] = torch.stack([right, torch.linalg.cross(backward, right), backward, centre], dim=-1)
-        poses.append(pose)
-    return Rig(_numbered(len(poses)), torch.stack(poses))
+    centres = torch.tensor(places, dtype=torch.float64)
+    upwards = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
+    return Rig(_numbered(len(places)), look_at(centres, torch.zeros_like(upwards), upwards))
 
 
 def _numbers(text: str) -> tuple[int, float, float]:

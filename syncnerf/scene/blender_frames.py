@@ -6,10 +6,11 @@ from pathlib import Path
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.images import ImageSource, images_in, probe_images
+from syncnerf.scene.listed_scene import listed_scene
 from syncnerf.scene.natural_order import natural_order, require_one_order
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries, transforms_scene
+from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def read_blender_frames(root: Path, options: ReadOptions) -> Scene:
         camera, lens = entry_camera(entries[index], folder.name, folder, probe_images(images, FPS), options)
         return camera, ImageSource(images, lens=lens)
 
-    return transforms_scene(root, "blender-frames", record, [folder.name for folder in folders], read, options)
+    return listed_scene(path, root, "blender-frames", [folder.name for folder in folders], read, options, record)
 
 
 def _folders(root: Path, path: Path, entries: list[CameraEntry]) -> list[Path]:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera
+from syncnerf.scene.listed_scene import listed_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries, transforms_scene
+from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries
 from syncnerf.scene.video import VideoSource, probe_video
 from syncnerf.scene.video_files import VideoFiles, named_videos, videos_of_poses
 
@@ -38,7 +39,7 @@ def read_blender_video(root: Path, options: ReadOptions) -> Scene:
         return camera, VideoSource(video, lens, tuple(chapters))
 
     names = [video.name for video in videos]
-    return transforms_scene(root, "blender-video", record, names, read, options)
+    return listed_scene(path, root, "blender-video", names, read, options, record)
 
 
 def _videos(

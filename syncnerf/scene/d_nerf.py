@@ -1,5 +1,6 @@
 """Reader of D-NeRF scenes: one moving camera whose frame times are given, synchronised by construction."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,12 @@ import torch
 from syncnerf.errors import UserError
 from syncnerf.records import number, read_json_object, rigid_matrix
 from syncnerf.scene.camera import Camera
-from syncnerf.scene.frame_cache import FrameCache, cache_directory
 from syncnerf.scene.images import ImageSource, probe_images
 from syncnerf.scene.lens_models import read_lens
-from syncnerf.scene.read_options import ReadOptions, choose_cameras
+from syncnerf.scene.listed_scene import listed_scene
+from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms_cameras import WHITE, entries_placement, entry_intrinsics, is_rendered
+from syncnerf.scene.transforms_cameras import entry_intrinsics
 
 
 def is_d_nerf(root: Path) -> bool:
@@ -33,26 +34,10 @@ def read_d_nerf(root: Path, options: ReadOptions) -> Scene:
     """
     held_out = "test" if (root / "transforms_test.json").exists() else "val"
     pairs = [_read_split(root, split, options) for split in ("train", held_out)]
-    names = [camera.name for camera, _ in pairs]
-    path = root / "transforms_train.json"
-    kept, test = choose_cameras(names, options, path, (held_out,))
+    path, names = root / "transforms_train.json", [camera.name for camera, _ in pairs]
     record = read_json_object(path)
-    place = entries_placement(record, path, (pairs[0][0],))
-    return Scene(
-        root=root,
-        format="dnerf",
-        cameras=tuple(pairs[i][0] for i in kept),
-        frame_cache=FrameCache(
-            cache_directory(root, options.cache_dir), {camera.name: source for camera, source in pairs}
-        ),
-        test=test,
-        bounds=place.bounds,
-        near=place.near,
-        far=place.far,
-        space=place.space,
-        background=WHITE if is_rendered(record) else None,
-        synchronised=True,
-    )
+    scene = listed_scene(path, root, "dnerf", names, pairs.__getitem__, options, record, own_test=(held_out,))
+    return replace(scene, synchronised=True)
 
 
 def _read_split(root: Path, split: str, options: ReadOptions) -> tuple[Camera, ImageSource]:

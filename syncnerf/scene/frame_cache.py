@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -62,7 +62,7 @@ class FrameCache:
         self.sources = sources
         self._stop = threading.Event()
 
-    def prepare(self, cameras: tuple[Camera, ...]) -> None:
+    def prepare(self, cameras: Sequence[Camera]) -> None:
         """Decode what is not yet cached, one thread per core, with a progress bar.
 
         Decoders release the interpreter's lock, so threads keep all cores busy and processes would gain nothing.

@@ -10,8 +10,8 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.records import matrix_of, positive, read_json_object, rigid_matrix
 from syncnerf.scene.camera import Camera, Intrinsics
-from syncnerf.scene.footage import footage_scene
 from syncnerf.scene.images import ImageSource, probe_images
+from syncnerf.scene.listed_scene import listed_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.video import check_same_shape
@@ -46,10 +46,9 @@ def read_panoptic(root: Path, options: ReadOptions) -> Scene:
     everything = [*found, *own_test]
     if "fps" not in read_json_object(path):
         logger.warning("%s: neither it nor the images give an 'fps'; %g is taken for granted", path, FPS)
-    by_name = {camera.name: (camera, source) for camera, source in everything}
     names = [camera.name for camera, _ in everything]
     test = tuple(camera.name for camera, _ in own_test)
-    return footage_scene(path, root, "panoptic", names, by_name.__getitem__, options, test, record)
+    return listed_scene(path, root, "panoptic", names, everything.__getitem__, options, record, test)
 
 
 def _read_meta(

@@ -177,7 +177,7 @@ def linked(links: Int64[Tensor, "L 2"], count: int) -> Int64[Tensor, " F"]:
         labels = lower
 
 
-def triangulate(matrices: Float64[Tensor, "K 3 4"], pixels: Float64[Tensor, "K 2"]) -> Float64[Tensor, 3]:
+def triangulate(matrices: Float64[Tensor, "K 3 4"], pixels: Float64[Tensor, "K 2"]) -> Float64[Tensor, " 3"]:
     """The point that cameras [K, 3, 4] see at pixels [K, 2], by linear least squares, float64, shape [3]."""
     rows = pixels[:, :, None] * matrices[:, 2:] - matrices[:, :2]
     rows = (rows / rows[..., :3].norm(dim=-1, keepdim=True).clamp_min(1e-12)).reshape(-1, 4)

@@ -13,10 +13,11 @@ from syncnerf.errors import UserError
 from syncnerf.records import number, positive, rigid_matrix
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.images import SUFFIXES, ImageSource, probe_images
+from syncnerf.scene.listed_scene import listed_scene
 from syncnerf.scene.natural_order import natural_key
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries, transforms_scene
+from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries
 
 FPS = 30.0
 """Frames per second where neither the json nor times say so."""
@@ -72,7 +73,7 @@ def read_posed_images(root: Path, options: ReadOptions) -> Scene:
     def read(index: int) -> tuple[Camera, ImageSource]:
         return _read_camera(root, names[index], groups[names[index]], scale, options)
 
-    scene = transforms_scene(root, "posed-images", record, names, read, options)
+    scene = listed_scene(path, root, "posed-images", names, read, options, record)
     return replace(scene, synchronised=True) if alone else scene
 
 

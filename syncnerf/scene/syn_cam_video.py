@@ -12,7 +12,7 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.records import matrix_of, read_json_object, rigid_matrix
 from syncnerf.scene.camera import Camera, Intrinsics
-from syncnerf.scene.footage import footage_scene
+from syncnerf.scene.listed_scene import listed_scene
 from syncnerf.scene.natural_order import natural_key
 from syncnerf.scene.panoptic import OPENCV_TO_OPENGL
 from syncnerf.scene.read_options import ReadOptions
@@ -54,7 +54,8 @@ def read_syn_cam_video(root: Path, options: ReadOptions) -> Scene:
     absent = {*videos, *listed} - set(names)
     options = replace(options, exclude_cameras=tuple(n for n in options.exclude_cameras if n not in absent))
 
-    def read(name: str) -> tuple[Camera, VideoSource]:
+    def read(index: int) -> tuple[Camera, VideoSource]:
+        name = names[index]
         video, *chapters = videos[name]
         properties = probe_video(video, tuple(chapters))
         width, height = properties.width, properties.height
@@ -64,7 +65,7 @@ def read_syn_cam_video(root: Path, options: ReadOptions) -> Scene:
         camera = Camera(name, intrinsics, pose, properties.fps or FPS, properties.frame_count, properties.times)
         return camera.resized(*options.size(width, height)), VideoSource(video, chapters=tuple(chapters))
 
-    return footage_scene(path, root, "syncam", names, read, options)
+    return listed_scene(path, root, "syncam", names, read, options)
 
 
 def read_extrinsics(path: Path) -> tuple[list[str], Float64[Tensor, "C 4 4"]]:

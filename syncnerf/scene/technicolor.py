@@ -9,8 +9,8 @@ import torch
 from syncnerf.errors import UserError, one_line
 from syncnerf.records import quaternion_matrix
 from syncnerf.scene.camera import Camera, Intrinsics
-from syncnerf.scene.footage import footage_scene
 from syncnerf.scene.images import SUFFIXES, ImageSource, probe_images
+from syncnerf.scene.listed_scene import listed_scene
 from syncnerf.scene.natural_order import natural_order
 from syncnerf.scene.panoptic import OPENCV_TO_OPENGL
 from syncnerf.scene.read_options import ReadOptions
@@ -52,16 +52,15 @@ def read_technicolor(root: Path, options: ReadOptions) -> Scene:
     names = [f"cam{number:02d}" for number in numbers]
     own_test = (names[USUAL_TEST],) if len(names) == GRID else ()
 
-    def read(name: str) -> tuple[Camera, ImageSource]:
-        index = names.index(name)
+    def read(index: int) -> tuple[Camera, ImageSource]:
         source = ImageSource(tuple(images[numbers[index]]))
         properties = probe_images(source.paths, FPS)
         width, height = properties.width, properties.height
-        intrinsics, pose = _calibration(rows[index], width, height, f"{path}: camera {name}")
-        camera = Camera(name, intrinsics, pose, FPS, properties.frame_count)
+        intrinsics, pose = _calibration(rows[index], width, height, f"{path}: camera {names[index]}")
+        camera = Camera(names[index], intrinsics, pose, FPS, properties.frame_count)
         return camera.resized(*options.size(width, height)), source
 
-    return footage_scene(path, root, "technicolor", names, read, options, own_test)
+    return listed_scene(path, root, "technicolor", names, read, options, own_test=own_test)
 
 
 def read_parameters(path: Path) -> list[list[float]]:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,10 @@ import torch
 from syncnerf.errors import UserError
 from syncnerf.records import matrix_of, number, positive, read_json_object, rigid_matrix
 from syncnerf.scene.camera import Camera, Intrinsics
-from syncnerf.scene.frame_cache import FrameCache, FrameSource, cache_directory
 from syncnerf.scene.lens import Lens
 from syncnerf.scene.lens_models import read_lens
-from syncnerf.scene.origin import moved_box, near_origin
 from syncnerf.scene.placement import Placement, rig_placement, stated_placement
-from syncnerf.scene.read_options import ReadOptions, choose_cameras
-from syncnerf.scene.scene import Scene
-from syncnerf.scene.true_offsets import read_true_clocks
+from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.video import VideoProperties, check_same_shape
 
 logger = logging.getLogger(__name__)
@@ -142,7 +137,7 @@ def is_rendered(record: dict[str, Any]) -> bool:
 
     Where focal lengths stand beside it (instant-ngp writes both) it is footage.
     """
-    return "camera_angle_x" in record and not any("fl_x" in part for part in (record, *record["frames"]))
+    return "camera_angle_x" in record and not any("fl_x" in part for part in (record, *record.get("frames", ())))
 
 
 def entries_placement(record: dict[str, Any], path: Path, cameras: tuple[Camera, ...]) -> Placement:
@@ -157,48 +152,3 @@ def entries_placement(record: dict[str, Any], path: Path, cameras: tuple[Camera,
         poses = cameras[0].camera_to_world[:: max(1, cameras[0].frame_count // PLACES)]
         cameras = tuple(replace(cameras[0], camera_to_world=pose) for pose in poses)
     return stated_placement(record, path, rig_placement(cameras))
-
-
-def transforms_scene(
-    root: Path,
-    format_name: str,
-    record: dict[str, Any],
-    names: list[str],
-    read: Callable[[int], tuple[Camera, FrameSource]],
-    options: ReadOptions,
-) -> Scene:
-    """The scene of a folder whose cameras stand in its ``transforms.json``.
-
-    Args:
-        root: the folder.
-        format_name: the reader's name.
-        record: the json.
-        names: all cameras of the json in order.
-        read: a camera and its frames by its place in the json; asked only for those that are not left out.
-        options: split and cache.
-
-    Raises:
-        UserError: bounds, split or true offsets are unfit, or what ``read`` raises.
-    """
-    path = root / "transforms.json"
-    kept, test = choose_cameras(names, options, path)
-    truth = read_true_clocks(root, names, kept)
-    pairs = [read(index) for index in kept]
-    cameras, sources = tuple(camera for camera, _ in pairs), {camera.name: source for camera, source in pairs}
-    cameras, origin = near_origin(cameras)
-    training = tuple(camera for index, camera in enumerate(cameras) if index not in test)
-    place = entries_placement(moved_box(record, origin), path, training)
-    return Scene(
-        root=root,
-        format=format_name,
-        cameras=cameras,
-        frame_cache=FrameCache(cache_directory(root, options.cache_dir), sources),
-        test=test,
-        bounds=place.bounds,
-        near=place.near,
-        far=place.far,
-        space=place.space,
-        background=WHITE if is_rendered(record) else None,
-        origin=origin,
-        **truth,
-    )

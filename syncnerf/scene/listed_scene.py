@@ -1,4 +1,4 @@
-"""The scene of real footage, of which no file says more than where the cameras are."""
+"""The scene of cameras that a file lists."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,21 +7,21 @@ from typing import Any
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.frame_cache import FrameCache, FrameSource, cache_directory
 from syncnerf.scene.origin import moved_box, near_origin
-from syncnerf.scene.placement import rig_placement, stated_placement
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
+from syncnerf.scene.transforms_cameras import WHITE, entries_placement, is_rendered
 from syncnerf.scene.true_offsets import read_true_clocks
 
 
-def footage_scene(
+def listed_scene(
     path: Path,
     root: Path,
     format_name: str,
     names: list[str],
-    read: Callable[[str], tuple[Camera, FrameSource]],
+    read: Callable[[int], tuple[Camera, FrameSource]],
     options: ReadOptions,
-    own_test: tuple[str, ...] = (),
     record: dict[str, Any] | None = None,
+    own_test: tuple[str, ...] = (),
 ) -> Scene:
     """A scene whose bounds follow from its training cameras where its json does not state them.
 
@@ -30,33 +30,33 @@ def footage_scene(
         root: the scene's folder.
         format_name: the reader's name.
         names: all cameras of the folder in order.
-        read: a camera and its frames by its name; asked only for those that are not left out.
+        read: a camera and its frames by its place among the names; asked only for those that are not left out.
         options: split and cache.
+        record: what the json holds, of which the bounds are read; None for nothing.
         own_test: the format's own evaluation cameras; empty for the first.
-        record: what the json holds beside the cameras; None for nothing.
 
     Raises:
         UserError: split, bounds or true offsets are unfit, or what ``read`` raises.
     """
+    record = record or {}
     kept, test = choose_cameras(names, options, path, own_test)
     truth = read_true_clocks(root, names, kept)
-    pairs = [read(names[k]) for k in kept]
+    pairs = [read(index) for index in kept]
     cameras, origin = near_origin(tuple(camera for camera, _ in pairs))
     training = tuple(camera for index, camera in enumerate(cameras) if index not in test)
-    place = stated_placement(moved_box(record or {}, origin), path, rig_placement(training))
+    place = entries_placement(moved_box(record, origin), path, training)
+    sources = {camera.name: source for camera, source in pairs}
     return Scene(
         root=root,
         format=format_name,
         cameras=cameras,
-        frame_cache=FrameCache(
-            cache_directory(root, options.cache_dir), {camera.name: source for camera, source in pairs}
-        ),
+        frame_cache=FrameCache(cache_directory(root, options.cache_dir), sources),
         test=test,
         bounds=place.bounds,
         near=place.near,
         far=place.far,
         space=place.space,
-        background=None,
+        background=WHITE if is_rendered(record) else None,
         origin=origin,
         **truth,
     )
