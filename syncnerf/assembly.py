@@ -51,7 +51,7 @@ def assemble(job: Job) -> SyncedBackend:
     hull = visual_hull(scene) if checkpoint is None else everywhere
     clock = make_clock(config, scene, starting_clock(config, scene) if checkpoint is None else None)
     if checkpoint is not None:
-        with taking_over(checkpoint.path):
+        with taking_over(checkpoint):
             clock.range.copy_(checkpoint.record["model"]["clock.range"])
             if not clock.range.isfinite().all():
                 raise ValueError("the clock's range is not finite")

@@ -27,8 +27,9 @@ OF_SOME_BATCHES = {
 """Options that say something of some batches alone, and of which."""
 
 
-def check_combinations(config: Config, spec: BackendSpec) -> None:
+def check_combinations(config: Config) -> None:
     """Raise UserError where an option that was given would do nothing, because of another one."""
+    spec = config.spec
     for message in (
         _action(config.run, config.evaluation),
         _offsets(config.offsets),
@@ -50,9 +51,10 @@ def warn_of_idle(config: Config) -> None:
             logger.warning("%s: without effect, because of %s", ", ".join(names), cause)
 
 
-def check_space(config: Config, spec: BackendSpec, space: str) -> None:
+def check_space(config: Config, space: str) -> None:
     """Raise UserError where the backend's options do not suit the space that a scene, or an option, asks for."""
-    reason = "" if spec.unfit is None else spec.unfit(config.backend_options, space)
+    unfit = config.spec.unfit
+    reason = "" if unfit is None else unfit(config.backend_options, space)
     if reason:
         raise UserError(reason)
 

@@ -7,6 +7,7 @@ Those of :mod:`syncnerf.sampling`, :mod:`syncnerf.starting` and :mod:`syncnerf.t
 from dataclasses import dataclass
 from typing import Any
 
+from syncnerf.backend import BackendSpec
 from syncnerf.option import Range, check_values, count, option, option_values, share, weight
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.scene.read_options import DISTANCE, DOWNSAMPLE
@@ -201,7 +202,7 @@ CONCERNS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class Config:
-    """The effective configuration: every concern, and the chosen backend's own options."""
+    """The effective configuration: every concern, the chosen backend's own options, and what it says of itself."""
 
     run: RunConfig
     scene: SceneConfig
@@ -213,6 +214,7 @@ class Config:
     held_out: HeldOutConfig
     evaluation: EvaluationConfig
     backend_options: Any
+    spec: BackendSpec
 
     def values(self) -> dict[str, Any]:
         """All options by name."""

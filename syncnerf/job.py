@@ -13,7 +13,6 @@ from syncnerf.combinations import check_space
 from syncnerf.config import Config, SceneConfig
 from syncnerf.encodings.engines import ENGINES, choose_engine
 from syncnerf.errors import UserError
-from syncnerf.installed import find_backend
 from syncnerf.provenance import check_scene
 from syncnerf.resuming import settled
 from syncnerf.scene import Scene, load_scene
@@ -64,10 +63,10 @@ class Job:
         """
         scene = scene or open_scene(config.scene)
         device = choose_device(config.training.device)
-        spec = find_backend(config.run.backend)
+        spec = config.spec
         engine = choose_engine(config.training.engine, device, spec.engines or ENGINES)
         check_start(config)
-        check_space(config, spec, scene.space)
+        check_space(config, scene.space)
         warn_of_blind(scene)
         return cls(config, scene, spec, device, engine, Course(config.training.steps, config.training.steps))
 
@@ -93,14 +92,14 @@ class Job:
     def with_checkpoint(self, path: Path) -> Job:
         """The same job with a checkpoint; raises UserError where that cannot be read or does not fit."""
         checkpoint = load_checkpoint(path, self.spec.name, self.scene.names)
-        with taking_over(path):
+        with taking_over(checkpoint):
             config, course = settled(self.config, checkpoint, self.trains)
         return replace(self, config=config, course=course, checkpoint=checkpoint)
 
     def check_scene(self) -> None:
         """Raise UserError where the checkpoint is of another scene; frames are looked at."""
         if self.checkpoint is not None:
-            with taking_over(self.checkpoint.path):
+            with taking_over(self.checkpoint):
                 check_scene(self.checkpoint.record["scene"], self.scene, self.checkpoint.path)
 
     def check_folder(self) -> None:

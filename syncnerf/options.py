@@ -42,10 +42,9 @@ def parse(arguments: Sequence[str]) -> Config:
         raise UserError(f"unknown option '{plain}'{did_you_mean(plain, option_names)} (see syncnerf train --help)")
     _check_environment(option_names)
     values = vars(known)
-    config = Config(
-        **{name: configured(kind, values) for name, kind in {**CONCERNS, "backend_options": spec.config}.items()}
-    )
-    check_combinations(config, spec)
+    concerns = {name: configured(kind, values) for name, kind in {**CONCERNS, "backend_options": spec.config}.items()}
+    config = Config(**concerns, spec=spec)
+    check_combinations(config)
     return config
 
 

@@ -54,11 +54,12 @@ def settled(config: Config, checkpoint: Checkpoint, trains: bool) -> tuple[Confi
         UserError: the training cannot go on like this.
     """
     path, stored = checkpoint.path, checkpoint.record
-    if not {"scene", "options", "course"} <= stored.keys():
-        raise UserError(f"{path}: is not a checkpoint of this version of syncnerf; train again")
+    origin = f"{path}: was written by another version of syncnerf ({checkpoint.version})"
+    if lacking := {"scene", "options", "course"} - stored.keys():
+        raise UserError(f"{origin}, without {', '.join(sorted(lacking))}; use that one, or train again")
     asked, options = option_values(config.backend_options), stored["options"]["field"]
     if options.keys() != asked.keys():
-        raise UserError(f"{path}: is of another version of its backend, which had other options; train again")
+        raise UserError(f"{origin}, whose backend had other options; use that one, or train again")
     _compare(asked, options, path, trains)
     concerns = {}
     for concern, names in BEGUN_WITH.items():

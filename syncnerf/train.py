@@ -95,7 +95,7 @@ def _notes(job: Job) -> list[str]:
     path, stored = job.folder / "config.txt", job.checkpoint.record
     earlier = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     notes = [line.removeprefix("# ") for line in earlier if line.startswith("# from step ")]
-    with taking_over(job.checkpoint.path):
+    with taking_over(job.checkpoint):
         fresh = changes(job.config, stored)
     if job.course.steps != stored["course"]["steps"]:
         fresh.append(

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import av
@@ -145,6 +146,23 @@ def test_render_only_makes_the_videos_and_nothing_else(workplace, spelling):
     videos = sorted(path.name for path in (run / "renders").iterdir())
     assert videos == ["path_fixed_moment.mp4", "path_moving.mp4", "test_cam00.mp4"]
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.suffix != ".mp4"} == before
+
+
+@pytest.mark.parametrize("wish", [["--resume", "--extend", "--steps=62"], ["--validate-only"], ["--render-only"]])
+def test_what_a_run_is_made_of_is_looked_up_once(workplace, monkeypatch, wish):
+    counted = Counter()
+    looks = ("open_scene", "choose_device", "find_backend", "choose_engine", "load_checkpoint", "settled")
+    for module in [module for name, module in sys.modules.items() if name.startswith("syncnerf.")]:
+        for look in looks:
+            if (found := getattr(module, look, None)) is not None:
+
+                def counting(*arguments, look=look, found=found, **named):
+                    counted[look] += 1
+                    return found(*arguments, **named)
+
+                monkeypatch.setattr(module, look, counting)
+    assert main(command(workplace, "--steps=60", *wish)) == 0
+    assert counted == dict.fromkeys(looks, 1)
 
 
 def test_resume_goes_on_where_the_run_stopped(workplace):

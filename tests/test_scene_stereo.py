@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import replace
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -25,6 +25,7 @@ from syncnerf.scene.plane_sweep import (
 )
 from syncnerf.scene.stereo import can_be_compared, still_distances
 from syncnerf.scene.still_views import StillDistances, StillView, still_views
+from syncnerf.scene.video import VideoSource
 
 WIDTH, HEIGHT, FRAMES = 80, 60, 9
 WAVES = 14.0 * torch.randn(24, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
@@ -57,7 +58,7 @@ TRIED = torch.linspace(1 / 1.0, 1 / 6.0, 60, dtype=torch.float64).reciprocal()
 def scene(tmp_path_factory) -> Scene:
     folder = tmp_path_factory.mktemp("room")
     bounds = torch.tensor([[-3.0, -5.0, -1.0], [3.0, 2.0, 3.0]])
-    sources = {view.name: SimpleNamespace(fingerprint=lambda: "one", path=folder) for view in CAMERAS}
+    sources = {view.name: Mock(spec=VideoSource, fingerprint=lambda: "one", path=folder) for view in CAMERAS}
     made = Scene(folder, "room", CAMERAS, FrameCache(folder / "cache", sources), (), bounds, 0.3, 8.0)
     for index, view in enumerate(CAMERAS):
         frames = (room(view)[0] * 200 * GAINS[index]).clamp(0, 255).byte()[None, ..., None].repeat(FRAMES, 1, 1, 3)

@@ -1,5 +1,6 @@
 """A run that stops at any step and goes on is the run that never stopped, bit for bit."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from syncnerf import __version__
 from syncnerf.assembly import assemble, make_batches
 from syncnerf.cli import main
 from syncnerf.errors import UserError
@@ -21,7 +23,7 @@ from syncnerf.train import plan_of
 from syncnerf.training.checkpoints import Checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
 from syncnerf.training.interruption import Interruption
 from syncnerf.training.ranks import Ranks
-from syncnerf.training.trainer import Trainer
+from syncnerf.training.trainer import Trainer, restore_model
 
 STEPS = 14
 VARIANTS = [
@@ -159,10 +161,46 @@ def test_checkpoint_of_another_configuration_is_refused_in_one_line(tiny_argumen
         with pytest.raises(UserError) as caught:
             other.restore(load(other, path))
         assert "does not fit this configuration" in str(caught.value)
+        assert f"the version of syncnerf that wrote it ({__version__})" in str(caught.value)
         assert "\n" not in str(caught.value)
     trainer.plan = replace(trainer.plan, names=["a", "b", "c", "d"])
     with pytest.raises(UserError, match="trained on other cameras"):
         trainer.restore(load(trainer, path))
+
+
+def test_what_an_earlier_version_left_goes_on_or_its_version_is_told(tiny_arguments, tmp_path):
+    """Options that all backends share may be new; what a field is made of, and what a run needs, may not."""
+    trainer = make_trainer(tiny_arguments, tmp_path / "run", **{"steps": 1})
+    trainer.plan = plan_of(Job.of(parse([*tiny_arguments, "--steps=1"])))
+    trainer.save()
+    folder = trainer.plan.folder / "checkpoints"
+    (path,) = list_checkpoints(folder)
+    whole = torch.load(path, weights_only=True)
+
+    def told_of(change) -> str:
+        record = copy.deepcopy(whole) | {"version": "0.0.7"}
+        change(record)
+        torch.save(record, path)
+        told = ""
+        try:
+            job = Job.of(parse([*tiny_arguments, "--steps=1", "--resume"])).begun()
+            restore_model(assemble(job), job.checkpoint)
+        except UserError as error:
+            told = str(error)
+        assert "\n" not in told
+        return told
+
+    assert told_of(lambda record: record["options"]["training"].pop("prefetch")) == ""
+    assert told_of(lambda record: record["options"].pop("colours")) == ""
+    for change in (
+        lambda record: record.pop("course"),
+        lambda record: record["options"]["field"].pop("plane_channels"),
+        lambda record: record["options"]["field"].update(no_longer=1),
+        lambda record: record["model"].pop("clock.range"),
+        lambda record: record["model"].update({"backend.no_longer": torch.zeros(1)}),
+        lambda record: record.update(format=1),
+    ):
+        assert "0.0.7" in told_of(change)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import UInt8
 from tqdm import tqdm
 
 from syncnerf.errors import UserError, one_line
@@ -201,7 +201,7 @@ class FrameCache:
             )
 
 
-def release_pages(frames: Shaped[np.ndarray, " ..."]) -> None:
+def release_pages(frames: object) -> None:
     """Hand the memory of a mapped array's pages back; they stay in the system's file cache while it has room.
 
     Without this a process that reads all of a large cache once appears to use as much memory as the cache is large.

@@ -71,6 +71,11 @@ class Checkpoint:
     path: Path
     record: dict[str, Any]
 
+    @property
+    def version(self) -> str:
+        """The version of syncnerf that wrote it."""
+        return written_by(self.record)
+
 
 def load_checkpoint(path: Path, backend: str, cameras: list[str]) -> Checkpoint:
     """Read a checkpoint and check that it belongs to this backend and scene.
@@ -106,7 +111,7 @@ def _check_sums(path: Path) -> None:
 
 
 @contextmanager
-def taking_over(path: Path) -> Iterator[None]:
+def taking_over(checkpoint: Checkpoint) -> Iterator[None]:
     """While a checkpoint's contents are taken over, whatever these make go wrong is told of the checkpoint.
 
     Raises:
@@ -118,7 +123,8 @@ def taking_over(path: Path) -> Iterator[None]:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = f"{type(error).__name__}: {one_line(error)}"[:LONGEST_REASON]
-        raise UserError(f"{path}: does not hold what a checkpoint should ({reason}); use an earlier one") from error
+        told = f"does not hold what a checkpoint should ({reason}); syncnerf {checkpoint.version} wrote it"
+        raise UserError(f"{checkpoint.path}: {told}; use that version, or an earlier checkpoint") from error
 
 
 def choose_checkpoint(requested: str, folder: Path) -> Path:
@@ -137,8 +143,13 @@ def _origin(record: Any) -> str:
     """Which version of syncnerf has written something that cannot be used."""
     if not isinstance(record, dict) or "format" not in record:
         return "is not a checkpoint of any version of syncnerf"
-    version = record.get("version", "0.1.0 or earlier")
+    version = written_by(record)
     return f"was written by another version of syncnerf ({version}, checkpoints of format {record['format']})"
+
+
+def written_by(record: dict[str, Any]) -> str:
+    """The version of syncnerf that wrote a checkpoint, which the first ones do not say."""
+    return str(record.get("version", "0.1.0 or earlier"))
 
 
 def _brief(cameras: Any) -> str:

@@ -169,7 +169,7 @@ class Trainer:
         """
         record = checkpoint.record
         self.step = restore_model(self.synced, checkpoint)
-        with taking_over(checkpoint.path):
+        with taking_over(checkpoint):
             self.work.make_optimizer(record["optimizer"])
             self.work.make_scaler(record.get("scaler"))
             self.supply.restore(record["batch_generator"])
@@ -187,13 +187,14 @@ def restore_model(synced: SyncedBackend, checkpoint: Checkpoint) -> int:
         UserError: the parameters do not fit this configuration.
     """
     path, record = checkpoint.path, checkpoint.record
-    with taking_over(path):
+    with taking_over(checkpoint):
         try:
             synced.load_state_dict(record["model"])
         except RuntimeError as error:
             detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
             raise UserError(
-                f"{path}: does not fit this configuration ({detail}); use the run's own config.txt"
+                f"{path}: does not fit this configuration ({detail}); use the run's own config.txt, and the version of "
+                f"syncnerf that wrote it ({checkpoint.version})"
             ) from error
     if not all(values.isfinite().all() for values in (*synced.parameters(), synced.clock.offsets())):
         raise UserError(f"{path}: holds numbers that are not finite; give an earlier checkpoint with --ckpt")
