@@ -35,7 +35,6 @@ class Job:
     Attributes:
         config: the effective configuration; where there is a checkpoint, as that has it.
         scene: cameras and frames.
-        spec: the backend's.
         device: where the field is.
         engine: what its kernels run on.
         course: length of the training.
@@ -44,7 +43,6 @@ class Job:
 
     config: Config
     scene: Scene
-    spec: BackendSpec
     device: torch.device
     engine: str
     course: Course
@@ -63,12 +61,16 @@ class Job:
         """
         scene = scene or open_scene(config.scene)
         device = choose_device(config.training.device)
-        spec = config.spec
-        engine = choose_engine(config.training.engine, device, spec.engines or ENGINES)
+        engine = choose_engine(config.training.engine, device, config.spec.engines or ENGINES)
         check_start(config)
         check_space(config, scene.space)
         warn_of_blind(scene)
-        return cls(config, scene, spec, device, engine, Course(config.training.steps, config.training.steps))
+        return cls(config, scene, device, engine, Course(config.training.steps, config.training.steps))
+
+    @property
+    def spec(self) -> BackendSpec:
+        """The backend's."""
+        return self.config.spec
 
     @property
     def folder(self) -> Path:

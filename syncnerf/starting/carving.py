@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import max_pool3d
 
@@ -27,12 +27,12 @@ NEAR = 0.5
 class Space:
     """The box: its low corner, the size of its cells [3], and which of them may hold something."""
 
-    low: Tensor
-    size: Tensor
-    hull: Tensor
+    low: Float[Tensor, " 3"]
+    size: Float[Tensor, " 3"]
+    hull: Bool[Tensor, "X Y Z"]
 
     @classmethod
-    def of(cls, bounds: Tensor, hull: Tensor) -> Space:
+    def of(cls, bounds: Float[Tensor, "2 3"], hull: Bool[Tensor, "X Y Z"]) -> Space:
         """The box with these bounds [2, 3] and cells."""
         low, high = bounds.float()
         return cls(low, (high - low) / torch.tensor(hull.shape), hull)
@@ -41,7 +41,7 @@ class Space:
         """From a camera to the middle of the box."""
         return float((self.low + 0.5 * self.size * torch.tensor(self.hull.shape) - film.centre).norm())
 
-    def coarse_cells(self) -> Tensor:
+    def coarse_cells(self) -> Float[Tensor, "N 3"]:
         """Middles of coarse cells that may hold something, [N, 3]."""
         some = max_pool3d(self.hull[None].float(), COARSENESS, ceil_mode=True)[0]
         return self.low + (some.nonzero() + 0.5) * (COARSENESS * self.size)
