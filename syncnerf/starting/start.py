@@ -65,14 +65,10 @@ def starting_points(
         tracks = given_tracks(scene, Path(config.tracks), offsets, times, matching)
     else:
         tracks = triangulated_tracks(scene, moving_tracks(scene), offsets, times, matching)
-    flying = None
+    moments, flying = times[:: -(-frames // MOST_MOMENTS)], None
     if hull is None:
-        points = seen_points(scene, tracks, offsets, scene_points(scene).places)
-        if can_be_compared(scene):
-            points = points.and_also(still_points(scene, _liveliest(tracks)))
-            points = points.and_also(passing_surfaces(scene, times[:: -(-frames // MOST_MOMENTS)], offsets))
+        points = _room_points(scene, tracks, moments, offsets)
     else:
-        moments = times[:: -(-frames // MOST_MOMENTS)]
         points = moment_surfaces(scene, hull, moments, offsets)
         flying = flying_points(scene, hull, moments[::FLYING_EVERY], offsets)
         if flying is not None:
@@ -99,6 +95,16 @@ def _as_start(
         logger.warning("%s: nothing is found to move in it; the field starts from still points alone", scene.root)
     paths = StartingPaths(clock.moments(tracks.times), tracks.places, tracks.seen)
     return StartingPoints(points.places.double(), points.colours, clock.moments(points.times), velocities, paths)
+
+
+def _room_points(scene: Scene, tracks: SpaceTracks, moments: Tensor, offsets: Tensor) -> ColouredPoints:
+    """What is known before an unknown background: the still scene, what passes before it, and the tracks."""
+    if can_be_compared(scene):
+        still = still_points(scene, _liveliest(tracks))
+        if len(still.places):
+            passing = passing_surfaces(scene, moments, offsets)
+            return still.and_also(passing).and_also(seen_points(scene, tracks, offsets))
+    return seen_points(scene, tracks, offsets, scene_points(scene).places)
 
 
 def _liveliest(tracks: SpaceTracks) -> float:
