@@ -104,10 +104,10 @@ def test_derivatives_by_time_are_finite_differences():
     gaussians = some_gaussians(20, size=0.3, seed=2)
     step = 1e-6
     _, rates = rasterise_rates(gaussians, VIEWS, some_motion(20, MOMENTS))
-    before, after = (
-        rasterise(gaussians, VIEWS, some_motion(20, [time + change for time in MOMENTS])).rgb
-        for change in (-step, step)
-    )
+    pictures = [
+        rasterise(gaussians, VIEWS, some_motion(20, [time + change for time in MOMENTS])) for change in (-step, step)
+    ]
+    before, after = (torch.cat([one.rgb, one.accumulation[:, None]], dim=1) for one in pictures)
     slopes = (after - before) / (2 * step)
     # A pixel at which a Gaussian crosses the faintest opacity jumps by it.
     smooth = slopes.abs().amax(dim=-1) < 10.0

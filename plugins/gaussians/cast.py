@@ -40,12 +40,12 @@ def cast_rays(
 @torch.no_grad()
 def cast_rates(
     gaussians: Gaussians, rays: Rays, moments: Int64[Tensor, " R"], motion: Motion
-) -> tuple[Float[Tensor, "R 3"], Float[Tensor, " R"], Float[Tensor, "R 3"]]:
-    """Colours [R, 3], opacity [R] and the colours' derivatives by time [R, 3]."""
+) -> tuple[Float[Tensor, "R 3"], Float[Tensor, " R"], Float[Tensor, "R 4"]]:
+    """Colours [R, 3], opacity [R] and the derivatives of both by time [R, 4]."""
     pieces, order = _pieces(rays, moments)
     rates = None if motion.skinning is None else motion.skinning.rates
     scene, _kept = scene_of(motion_indices(motion), motion_tensors(gaussians, motion), rates)
-    rgb, accumulation, slopes = torch.empty(len(rays), 3), torch.empty(len(rays)), torch.empty(len(rays), 3)
+    rgb, accumulation, slopes = torch.empty(len(rays), 3), torch.empty(len(rays)), torch.empty(len(rays), 4)
     library().raster_cast(
         ctypes.byref(scene), _structure(pieces), rgb.data_ptr(), accumulation.data_ptr(), None, slopes.data_ptr()
     )

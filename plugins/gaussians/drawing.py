@@ -69,10 +69,9 @@ class Drawing:
         for own in _each(question):
             pictures, times = at_moments(own)
             gaussians, motion = self.cloud.at(times, self.scaffold, with_rates=True)
-            draw = partial(rasterise_rates, views=pictures, motion=motion, engine=self.engine)
-            raster, slopes = before_slopes(gaussians, draw, self._background(own.views))
+            raster, slopes = rasterise_rates(gaussians, pictures, motion, self.engine)
             part = self._picture(raster, own.views)
-            part.slopes = slopes.reshape(part.rgb.shape)
+            part.slopes = before_slopes(slopes, self._background(own.views)).reshape(part.rgb.shape)
             parts.append(part)
         return Rendering.of(parts, torch.cat)
 
@@ -86,10 +85,9 @@ class Drawing:
     def ray_slopes(self, question: RayQuestion) -> Rendering:
         """Colours of N loose rays and their derivatives by their times."""
         gaussians, motion, moments = self._at_times_of(question, with_rates=True)
-        draw = partial(cast_rates, rays=question.rays, moments=moments, motion=motion)
+        raster, slopes = cast_rates(gaussians, question.rays, moments, motion)
         background = self.backdrop(question.rays.directions)
-        raster, slopes = before_slopes(gaussians, draw, background)
-        return replace(before(raster, background, question.rays.far), slopes=slopes)
+        return replace(before(raster, background, question.rays.far), slopes=before_slopes(slopes, background))
 
     def influence_along(self, question: RayQuestion, errors: Float[Tensor, " N"]) -> Influence:
         """What the Gaussians have to do with rays' errors [N]."""

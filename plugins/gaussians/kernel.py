@@ -74,13 +74,13 @@ def draw(
 @torch.no_grad()
 def draw_rates(
     gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion
-) -> tuple[Float[Tensor, "P 3"], Float[Tensor, " P"], Float[Tensor, "P 3"]]:
-    """Colours [P, 3], opacity [P] and the colours' derivatives by time [P, 3]."""
+) -> tuple[Float[Tensor, "P 3"], Float[Tensor, " P"], Float[Tensor, "P 4"]]:
+    """Colours [P, 3], opacity [P] and the derivatives of both by time [P, 4]."""
     rates = None if motion.skinning is None else motion.skinning.rates
     cameras = _cameras(views)
     work = _prepare(cameras, motion_indices(motion), motion_tensors(gaussians, motion), rates)
     pixels = _pixels(cameras)
-    rgb, accumulation, slopes = torch.empty(pixels, 3), torch.empty(pixels), torch.empty(pixels, 3)
+    rgb, accumulation, slopes = torch.empty(pixels, 3), torch.empty(pixels), torch.empty(pixels, 4)
     library().raster_rates(work.handle, rgb.data_ptr(), accumulation.data_ptr(), slopes.data_ptr())
     return rgb, accumulation, slopes
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-
-import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from syncnerf.questions import Rendering, ViewQuestion
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.views import Views
-from syncnerf_gaussians.gaussians import Gaussians, PinholePicture
+from syncnerf_gaussians.gaussians import PinholePicture
 from syncnerf_gaussians.raster import Raster
 
 
@@ -43,19 +39,6 @@ def as_views(rendering: Rendering, views: Views) -> Rendering:
     return rendering.changed(lambda values: values.reshape(len(views), views.height, views.width, *values.shape[1:]))
 
 
-def before_slopes(
-    gaussians: Gaussians,
-    draw: Callable[[Gaussians], tuple[Raster, Float[Tensor, "P 3"]]],
-    background: Float[Tensor, "*P 3"],
-) -> tuple[Raster, Float[Tensor, "N 3"]]:
-    """What is drawn of Gaussians, and the derivatives by time of colours before a background.
-
-    Args:
-        gaussians: that are drawn.
-        draw: pixels of Gaussians without a background, and their colours' derivatives by time [P, 3].
-        background: shape [P, 3] or [3].
-    """
-    raster, slopes = draw(gaussians)
-    # Grey ones tell how the opacity changes, and with it what is seen of the background.
-    grey = replace(gaussians, harmonics=torch.zeros_like(gaussians.harmonics[:, :1]))
-    return raster, slopes - 2.0 * draw(grey)[1] * background
+def before_slopes(slopes: Float[Tensor, "P 4"], background: Float[Tensor, "*P 3"]) -> Float[Tensor, "P 3"]:
+    """Derivatives of colours before a background [P, 3] or [3], from those of colours and opacity without one."""
+    return slopes[:, :3] - slopes[:, 3:] * background

@@ -39,14 +39,15 @@ static void begin_tile(Tile *t, int width, int height) {
     memset(t->light_rate, 0, sizeof t->light_rate), memset(t->colour_rate, 0, sizeof t->colour_rate);
 }
 
-/* Colours and opacity of an area's pixels, and derivatives of colours where `rates` is not null. */
+/* Colours and opacity of an area's pixels, and derivatives of both, rates [P][4], where these are not null. */
 static void write_pixels(const Area *a, const Tile *t, float *rgb, float *accumulation, float *rates) {
     for (int row = 0; row < a->height; row++)
         for (int column = 0; column < a->width; column++) {
             int64_t pixel = row_begin(a, row) + column;
             int cell = row * PITCH + column;
             for (int c = 0; c < 3; c++) rgb[3 * pixel + c] = t->colour[c][cell];
-            for (int c = 0; c < 3 && rates; c++) rates[3 * pixel + c] = t->colour_rate[c][cell];
+            for (int c = 0; c < 3 && rates; c++) rates[4 * pixel + c] = t->colour_rate[c][cell];
+            if (rates) rates[4 * pixel + 3] = -t->light_rate[cell];
             accumulation[pixel] = 1.0f - t->light[cell];
         }
 }
@@ -114,7 +115,7 @@ static void see_again(const Work *w, int view, const Group *group, Placed *p, Si
         }
 }
 
-/* The same with the derivatives of colours by time, rates [P][3]. */
+/* The same with the derivatives of colours and opacity by time, rates [P][4]. */
 void raster_rates(const Work *w, float *rgb, float *accumulation, float *rates) {
     const Scene *s = &w->scene;
     size_t table = (size_t)s->rests * s->nodes;
@@ -271,7 +272,7 @@ static void begin_eight(Tile *t, int64_t count) {
     }
 }
 
-/* Colours [R][3], opacity [R], and depth [R] or, where it is asked for instead, the colours' derivatives by time [R][3]. */
+/* Colours [R][3], opacity [R], and depth [R] or, where they are asked for instead, derivatives of both by time [R][4]. */
 void raster_cast(const Scene *s, const Rays *rays, float *rgb, float *accumulation, float *depth, float *rates) {
     #pragma omp parallel for schedule(dynamic) num_threads(s->threads)
     for (int64_t bundle = 0; bundle < rays->bundles; bundle++) {
@@ -285,8 +286,9 @@ void raster_cast(const Scene *s, const Rays *rays, float *rgb, float *accumulati
             for (int lane = 0; lane < LANES && first + lane < end; lane++) {
                 for (int c = 0; c < 3; c++) rgb[3 * (first + lane) + c] = t.colour[c][lane];
                 accumulation[first + lane] = 1.0f - t.light[lane];
-                for (int c = 0; c < 3 && rates; c++) rates[3 * (first + lane) + c] = t.colour_rate[c][lane];
-                if (!rates) depth[first + lane] = t.depth[lane];
+                for (int c = 0; c < 3 && rates; c++) rates[4 * (first + lane) + c] = t.colour_rate[c][lane];
+                if (rates) rates[4 * (first + lane) + 3] = -t.light_rate[lane];
+                else depth[first + lane] = t.depth[lane];
             }
         }
         release_surroundings(&around);

@@ -72,8 +72,8 @@ def rasterise(
 
 def rasterise_rates(
     gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion, engine: str = "torch"
-) -> tuple[Raster, Float[Tensor, "P 3"]]:
-    """Views and the derivatives of their colours by time, shape [P, 3]; neither has a gradient.
+) -> tuple[Raster, Float[Tensor, "P 4"]]:
+    """Views and the derivatives of their colours and their opacity by time, shape [P, 4]; neither has a gradient.
 
     The derivative counts what moves and fades, with ``motion.skinning.rates`` for the nodes, not the background.
     """
@@ -82,7 +82,7 @@ def rasterise_rates(
         rgb, accumulation, rates = kernel.draw_rates(gaussians, views, motion)
         return Raster(rgb, accumulation, None), rates
     values, rates = reference.with_rates(motion, lambda dual: FORWARD[engine](gaussians, views, dual))
-    return _raster(values), rates[:, :3]
+    return _raster(values), rates[:, :4]
 
 
 def cast(gaussians: Gaussians, rays: Rays, moments: Int64[Tensor, " R"], motion: Motion) -> Raster:
@@ -107,14 +107,14 @@ def cast(gaussians: Gaussians, rays: Rays, moments: Int64[Tensor, " R"], motion:
 
 def cast_rates(
     gaussians: Gaussians, rays: Rays, moments: Int64[Tensor, " R"], motion: Motion
-) -> tuple[Raster, Float[Tensor, "R 3"]]:
-    """The same and the derivatives of the colours by time, shape [R, 3]; neither has a gradient."""
+) -> tuple[Raster, Float[Tensor, "R 4"]]:
+    """The same and the derivatives of the colours and the opacity by time, shape [R, 4]; neither has a gradient."""
     check_shapes(gaussians, motion, len(motion.times))
     if kernel.runs_here(gaussians):
         rgb, accumulation, rates = rays_kernel.cast_rates(gaussians, rays, moments, motion)
         return Raster(rgb, accumulation, None), rates
     values, rates = reference.with_rates(motion, lambda dual: reference.loose_rays(gaussians, rays, moments, dual))
-    return _raster(values), rates[:, :3]
+    return _raster(values), rates[:, :4]
 
 
 @torch.no_grad()
