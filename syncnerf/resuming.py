@@ -35,7 +35,7 @@ def stored_options(config: Config) -> dict[str, Any]:
     """What a checkpoint keeps of the configuration."""
     concerns = {name: option_values(getattr(config, name)) for name in CHANGEABLE}
     scene = {name: getattr(config.scene, name) for name in OF_SCENE}
-    return {"field": option_values(config.backend_options), **concerns, "scene": scene}
+    return {"backend_options": option_values(config.backend_options), **concerns, "scene": scene}
 
 
 def settled(config: Config, checkpoint: Checkpoint, trains: bool) -> tuple[Config, Course]:
@@ -57,7 +57,9 @@ def settled(config: Config, checkpoint: Checkpoint, trains: bool) -> tuple[Confi
     origin = f"{path}: was written by another version of syncnerf ({checkpoint.version})"
     if lacking := {"scene", "options", "course"} - stored.keys():
         raise UserError(f"{origin}, without {', '.join(sorted(lacking))}; use that one, or train again")
-    asked, options = option_values(config.backend_options), stored["options"]["field"]
+    # Earlier versions called them the field's.
+    key = "backend_options" if "backend_options" in stored["options"] else "field"
+    asked, options = option_values(config.backend_options), stored["options"][key]
     if options.keys() != asked.keys():
         raise UserError(f"{origin}, whose backend had other options; use that one, or train again")
     _compare(asked, options, path, trains)

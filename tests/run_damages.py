@@ -249,7 +249,7 @@ DAMAGES: dict[str, Damage] = {
     "a checkpoint without parameters": Damage((VALIDATE,), "does not fit", checkpoint(lambda r: r["model"].popitem())),
     "a checkpoint without a part": Damage((VALIDATE,), "version", checkpoint(lambda r: r.pop("scene"))),
     "a checkpoint of an older backend": Damage(
-        (VALIDATE,), "other options", checkpoint(lambda r: r["options"]["field"].pop("tv_weight"))
+        (VALIDATE,), "other options", checkpoint(lambda r: r["options"]["backend_options"].pop("tv_weight"))
     ),
     "a checkpoint without an optimizer": Damage(LONGER, "'optimizer'", checkpoint(lambda r: r.pop("optimizer"))),
     "an optimizer of other groups": Damage(
@@ -266,7 +266,9 @@ DAMAGES: dict[str, Damage] = {
     "steps below none": Damage(LONGER, "no number of steps", checkpoint(lambda r: r.update(step=-4))),
     "options of words": Damage((VALIDATE,), "does not hold what", checkpoint(lambda r: r.update(options="many"))),
     "options of another kind": Damage(
-        (VALIDATE,), "plane_resolution = -3", checkpoint(lambda r: r["options"]["field"].update(plane_resolution=-3))
+        (VALIDATE,),
+        "plane_resolution = -3",
+        checkpoint(lambda r: r["options"]["backend_options"].update(plane_resolution=-3)),
     ),
     "a scene without a camera": Damage(
         (VALIDATE,), "does not hold what", checkpoint(lambda r: r["scene"]["cameras"].popitem())

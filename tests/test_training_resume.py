@@ -192,10 +192,11 @@ def test_what_an_earlier_version_left_goes_on_or_its_version_is_told(tiny_argume
 
     assert told_of(lambda record: record["options"]["training"].pop("prefetch")) == ""
     assert told_of(lambda record: record["options"].pop("colours")) == ""
+    assert told_of(lambda record: record["options"].update(field=record["options"].pop("backend_options"))) == ""
     for change in (
         lambda record: record.pop("course"),
-        lambda record: record["options"]["field"].pop("plane_channels"),
-        lambda record: record["options"]["field"].update(no_longer=1),
+        lambda record: record["options"]["backend_options"].pop("plane_channels"),
+        lambda record: record["options"]["backend_options"].update(no_longer=1),
         lambda record: record["model"].pop("clock.range"),
         lambda record: record["model"].update({"backend.no_longer": torch.zeros(1)}),
         lambda record: record.update(format=1),

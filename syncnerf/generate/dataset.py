@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 from tqdm import tqdm
 
@@ -144,7 +144,7 @@ def prepare(
         autoencoder = folder.autoencoder()
         for scene, camera, path in tqdm(wanted, desc="encoding videos", unit="video"):
             video = _cropped(scene, camera, frames, width, height)
-            _save(path, _encoded(autoencoder, video, folder.device))
+            _save(path, encode(autoencoder, video.to(folder.device).float() / 255))
     return clips
 
 
@@ -219,10 +219,6 @@ def _cropped(scene: Scene, camera: Camera, frames: int, width: int, height: int)
             frame = shown[0].permute(1, 2, 0).clamp(0, 255).round().to(torch.uint8)
         video[number] = frame[top : top + height, left : left + width]
     return video
-
-
-def _encoded(autoencoder: nn.Module, video: Tensor, device: torch.device) -> Tensor:
-    return encode(autoencoder, video.to(device).float() / 255)
 
 
 def _fingerprint(scene: Scene, camera: Camera) -> str:

@@ -1,12 +1,16 @@
 """Clocks that jump: frames lost without a trace, found by offsets that differ from window to window of time."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from syncnerf.scene import Scene
 from syncnerf.sync.drift import WindowLags
+from syncnerf.sync.result import SyncResult
 from syncnerf.sync.solve import Lags, connected, offset_design, robust_fit
 
 LEAST_JUMP = 0.6
@@ -15,6 +19,24 @@ SURE = 4.0
 """Standard errors by which it must, as well."""
 MANY = 0.25
 """If this share of the clocks jumps, the others' steadiness, which is judged against them, is not sure either."""
+
+
+def with_jumps(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:
+    """The result with wider errors, and a warning, for cameras whose offset differs from window to window of time."""
+    rates = torch.zeros_like(result.offsets) if result.rates is None else result.rates
+    wander = clock_wander(windows, result.offsets, rates, scene.frame_interval)
+    if not wander.any():
+        return result
+    warnings = {
+        name: f"its clock jumps, or another's that it is compared with, by {own:.3f} s (frames lost?)"
+        for name, own, offset in zip(scene.names, wander.tolist(), result.offsets.tolist(), strict=True)
+        if own > 0 and not math.isnan(offset)
+    }
+    stderr = torch.hypot(result.stderr, wander)
+    rates_stderr = result.rates_stderr
+    if rates_stderr is not None:
+        rates_stderr = torch.hypot(rates_stderr, wander / (0.5 * min(camera.duration for camera in scene.cameras)))
+    return replace(result, stderr=stderr, rates_stderr=rates_stderr, warnings=warnings)
 
 
 def clock_wander(

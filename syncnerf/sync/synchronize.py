@@ -1,7 +1,6 @@
 """The public entry: a scene in, offsets with standard errors out."""
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,7 +20,7 @@ from syncnerf.sync.drift import WindowLags, fit_clocks
 from syncnerf.sync.energy import MotionEnergy
 from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.interlacing import with_interlacing
-from syncnerf.sync.jumps import clock_wander
+from syncnerf.sync.jumps import with_jumps
 from syncnerf.sync.long import is_long, synchronize_long
 from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.result import CONTRADICTION, PairLag, SyncResult
@@ -160,24 +159,6 @@ def with_division(scene: Scene, result: SyncResult, energies: Sequence[MotionEne
     """The result with wider errors for cameras whose motion is known of pairs of intervals, as far as it is."""
     shares = torch.tensor([energy.divided for energy in energies], dtype=torch.float64)
     return replace(result, stderr=torch.hypot(result.stderr, DIVISION_ERROR * shares * scene.frame_interval))
-
-
-def with_jumps(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:
-    """The result with wider errors, and a warning, for cameras whose offset differs from window to window of time."""
-    rates = torch.zeros_like(result.offsets) if result.rates is None else result.rates
-    wander = clock_wander(windows, result.offsets, rates, scene.frame_interval)
-    if not wander.any():
-        return result
-    warnings = {
-        name: f"its clock jumps, or another's that it is compared with, by {own:.3f} s (frames lost?)"
-        for name, own, offset in zip(scene.names, wander.tolist(), result.offsets.tolist(), strict=True)
-        if own > 0 and not math.isnan(offset)
-    }
-    stderr = torch.hypot(result.stderr, wander)
-    rates_stderr = result.rates_stderr
-    if rates_stderr is not None:
-        rates_stderr = torch.hypot(rates_stderr, wander / (0.5 * min(camera.duration for camera in scene.cameras)))
-    return replace(result, stderr=stderr, rates_stderr=rates_stderr, warnings=warnings)
 
 
 def check_scene(scene: Scene, method: str, max_offset: float | None) -> None:
