@@ -16,9 +16,10 @@ from syncnerf.scene import Scene
 from syncnerf.sync import Check, PairLag, SyncResult, only_sure, synchronize
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.consistent import connected_reference, fit_consistent
-from syncnerf.sync.conventions import CONVENTIONS
+from syncnerf.sync.conventions import CONVENTIONS, convention_hint
 from syncnerf.sync.drift import WindowLags
-from syncnerf.sync.landscape import Landscape, better_beyond
+from syncnerf.sync.epipolar import prepare_cameras
+from syncnerf.sync.landscape import Landscape, Peak, better_beyond
 from syncnerf.sync.self_check import (
     alternatives,
     explained_share,
@@ -190,6 +191,22 @@ def test_poses_in_another_convention_are_named(tmp_path):
     result = synchronize(replace(scene, cameras=cameras), audio="off")
     assert "sure" not in result.verdicts.values()
     assert all("OpenCV axes" in check.advice for check in result.checks.values())
+
+
+def test_axes_are_looked_at_where_lines_disagree_though_all_pairs_agree(tmp_path):
+    """As those of cameras on one side do, whose epipolar lines are much the same in either reading."""
+    scene = sphere_scene(tmp_path, TRUTH.tolist(), frames=40, spheres=Spheres(6, 3), size=(72, 64))
+    scene.frame_cache.prepare(scene.cameras)
+    turn = torch.diag(torch.tensor([1.0, -1, -1, 1], dtype=torch.float64))
+    turned = tuple(replace(c, camera_to_world=c.camera_to_world @ turn) for c in scene.cameras)
+    agreeing = [
+        Comparison(first, second, None, Peak(0.0, 0.01, 9.0, 9.0), "")
+        for first, second in [(0, 1), (0, 2), (1, 2), (2, 3)]
+    ]
+    wrong, right = (prepare_cameras(replace(scene, cameras=cameras)) for cameras in (turned, scene.cameras))
+    assert "OpenCV axes" in convention_hint(turned, wrong, agreeing)
+    assert convention_hint(turned, replace(wrong, aligned=True), agreeing) == ""
+    assert convention_hint(scene.cameras, right, agreeing) == ""
 
 
 @pytest.mark.parametrize("turn", CONVENTIONS.values(), ids=CONVENTIONS)

@@ -79,7 +79,8 @@ def posed(
 def convention_hint(cameras: Sequence[Camera], prepared: EpipolarCameras, comparisons: Sequence[Comparison]) -> str:
     """Says which convention would fit the motion better than the one that the poses are read in; empty if none.
 
-    Nothing is tried where most pairs agree on a lag.
+    Nothing is tried where most pairs agree on a lag and their lines are aligned: on one side of a scene, where all
+    cameras see much the same, wrong poses make pairs agree too, but not line by line.
 
     Args:
         cameras: of the scene, all static.
@@ -88,7 +89,7 @@ def convention_hint(cameras: Sequence[Camera], prepared: EpipolarCameras, compar
     """
     compared = [comparison for comparison in comparisons if comparison.peak is not None]
     accepted = [comparison for comparison in compared if not comparison.reason]
-    if not compared or len(accepted) >= SUSPICIOUS * len(compared):
+    if not compared or (prepared.aligned and len(accepted) >= SUSPICIOUS * len(compared)):
         return ""
     moving = sorted(range(len(cameras)), key=lambda c: -float(prepared.energies[c].values.sum(dtype=torch.float32)))
     chosen = sorted(moving[:MOST_CAMERAS])
@@ -101,8 +102,8 @@ def convention_hint(cameras: Sequence[Camera], prepared: EpipolarCameras, compar
         return ""
     pairs = len(chosen) * (len(chosen) - 1) // 2
     return (
-        f"read as {best.said}, the poses make {best.pairs} of {pairs} pairs agree instead of {given}: "
-        "convert them to camera-to-world in OpenGL axes (+X right, +Y up, -Z view)"
+        f"read as {best.said}, the poses make {best.pairs} of {pairs} pairs agree instead of {given}, and motion "
+        f"{best.gain:.1f} times as well: convert them to camera-to-world in OpenGL axes (+X right, +Y up, -Z view)"
     )
 
 
