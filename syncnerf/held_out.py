@@ -194,7 +194,7 @@ class HeldOutOptimizer:
         """That the field shows nothing of what changes; empty if it does."""
         if explains(self.synced, pixels, fit.unknowns):
             return ""
-        return "the field shows what changes there no better than a still picture does; train longer"
+        return "the field shows what changes there hardly better than a still picture does; train longer"
 
     def _rival(self, fit: ClockFit, pixels: CameraPixels, grid: Tensor, errors: Tensor) -> str:
         """Another offset of the search that explains the colours about as well; empty if none does.

@@ -26,6 +26,8 @@ MOST_STEP = 1.0
 """Frames by which a Gauss-Newton step moves a frame's moment at most."""
 REGIONS, STRETCHES = 4, 6
 """Parts of a picture per side, and of a video, in which a field that is unfinished errs alike."""
+LEAST_EXPLAINED = 0.1
+"""Share of what changes that a field must explain for a clock that it does not know to be told by it."""
 CONVERGED = 1e-4
 """A step of fewer frames ends the fit."""
 
@@ -181,13 +183,13 @@ def residuals(
 
 
 def explains(synced: SyncedBackend, pixels: CameraPixels, unknowns: Float64[Tensor, " P"]) -> bool:
-    """Whether the field shows changing pixels better than their mean colours over the video do."""
+    """Whether the field shows changing pixels clearly better than their mean colours over the video do."""
     values, _ = residuals(synced, pixels, unknowns, slopes=False)
-    return _better_than_still(values, pixels)
+    return _better_than_still(values, pixels, LEAST_EXPLAINED)
 
 
-def _better_than_still(values: Tensor, pixels: CameraPixels) -> bool:
-    return bool(values.square().sum() < (pixels.rgb - pixels.still).square().sum())
+def _better_than_still(values: Tensor, pixels: CameraPixels, least: float = 0.0) -> bool:
+    return bool(values.square().sum() < (1 - least) * (pixels.rgb - pixels.still).square().sum())
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def test_offsets_and_metrics_say_what_they_are(finished):
     assert offsets["cameras"]["cam01"] == {"offset": 0.0, "stderr": 0.0}
     # A field of 60 steps explains nothing yet, and its word on a camera that it has not seen is not given as a number.
     assert offsets["cameras"]["cam00"]["offset"] is None
-    assert "no better than a still picture" in offsets["cameras"]["cam00"]["reason"]
+    assert "hardly better than a still picture" in offsets["cameras"]["cam00"]["reason"]
     metrics = read(run / "metrics.json")
     assert (metrics["protocol"], metrics["step"], metrics["none"]["protocol"]) == ("full", 60, "none")
     assert [(frame["camera"], frame["frame"]) for frame in metrics["frames"]] == [("cam00", 0), ("cam00", 59)]

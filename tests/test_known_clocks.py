@@ -1,4 +1,4 @@
-"""What a field has wrong of clocks that it knows widens the errors of those that it does not."""
+"""What an unfinished field says of clocks: how far it is off where they are known, and when it says nothing."""
 
 import numpy as np
 import pytest
@@ -29,3 +29,13 @@ def test_what_the_field_has_wrong_of_clocks_that_it_knows_counts_in_the_error(tm
     with torch.no_grad():
         right.backend.gain.fill_(0.0)
     assert known_clock_error(right, scene, 1024, 0) == pytest.approx(0.1), "where nothing is explained, a frame"
+
+
+@pytest.mark.parametrize(("gain", "told"), [(0.02, False), (0.4, True)])
+def test_a_field_must_explain_a_tenth_of_what_changes(tmp_path, gain, told):
+    """Waves so faint explain 4% of it, or over half."""
+    scene = wave_scene(tmp_path, [0.63, 0.0, -0.2, 0.35])
+    faint = synced_waves(scene, initial=[0.0, 0.0, -0.2, 0.35])
+    with torch.no_grad():
+        faint.backend.gain.fill_(gain)
+    assert np.isfinite(fit_error(scene, faint)) == told
