@@ -19,10 +19,9 @@ from syncnerf.sync.consistent import connected_reference, fit_consistent
 from syncnerf.sync.conventions import CONVENTIONS, convention_hint
 from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.epipolar import prepare_cameras
+from syncnerf.sync.explained import alternatives, explained_share
 from syncnerf.sync.landscape import Landscape, Peak, better_beyond
 from syncnerf.sync.self_check import (
-    alternatives,
-    explained_share,
     half_differences,
     left_out_change,
     reviewed,
