@@ -8,6 +8,7 @@ offsets adapts to them.)
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -45,6 +46,10 @@ ADAPTED = 2.0
 """A field that was trained on a camera's frames has followed that camera's clock in part: its evidence, with the field
 held, moves back towards the truth by less than the clock is off, and claims more than it knows. Its errors are taken so
 many times larger."""
+IMPROVEMENT = 3.0
+"""What a field does not explain shrinks until the end of its training: the variance of its word to the exponential of
+minus this many times the share of the training that is left. (Measured: by 1.2 to 2.5 from 70% on, 3 to 10 from 40%.)
+"""
 DISAGREEMENT = 4.0
 """Standard errors by which field and beforehand may differ without a word."""
 
@@ -98,8 +103,12 @@ class Reckoner:
         return True
 
     def _pull(self, evidence: Evidence, done: int) -> float:
-        """What turns the misfit to what was known, in variances, into the loss's unit; 0 where too few cameras tell."""
-        variances = evidence.covariances[:, 0, 0] + excess_variance(self.synced.clock, evidence)
+        """What turns the misfit to what was known, in variances, into the loss's unit; 0 where too few cameras tell.
+
+        Field and what was known are weighed as they will be at the end, when the field has learned what is left.
+        """
+        left = 1.0 - done / self.last
+        variances = evidence.covariances[:, 0, 0] * math.exp(-IMPROVEMENT * left)
         told = variances.isfinite()
         if 2 * told.sum() < len(self.scene.train):
             return 0.0
@@ -199,32 +208,30 @@ def joint_covariance(clock: Clock, evidence: Evidence) -> Float64[Tensor, "C P C
     """
     count, unknowns = evidence.values.shape
     normal = torch.zeros(count, unknowns, count, unknowns, dtype=torch.float64)
-    widened = evidence.covariances.clone()
     if clock.reckoned:
-        widened[:, 0, 0] += excess_variance(clock, evidence)
         for unknown, precision in enumerate(clock.prior.precisions(clock.is_trained, unknowns)):
             normal[:, unknown, :, unknown] += precision
-    for camera in widened[:, 0, 0].isfinite().nonzero()[:, 0].tolist():
-        normal[camera, :, camera, :] += torch.linalg.inv(widened[camera])
+    for camera in evidence.covariances[:, 0, 0].isfinite().nonzero()[:, 0].tolist():
+        normal[camera, :, camera, :] += torch.linalg.inv(evidence.covariances[camera])
     size = count * unknowns
     matrix = normal.reshape(size, size)
     # What neither tells has an error without bounds.
     anchor = 1e-9 * matrix.diagonal().mean().clamp_min(1e-30) * torch.eye(size, dtype=torch.float64)
-    return torch.linalg.inv(matrix + anchor).reshape(count, unknowns, count, unknowns)
+    widening = contradiction(clock, evidence) if clock.reckoned else 1.0
+    return widening * torch.linalg.inv(matrix + anchor).reshape(count, unknowns, count, unknowns)
 
 
-def excess_variance(clock: Clock, evidence: Evidence) -> float:
-    """Variance (seconds^2) that the field's errors lack, from how far it is from what was known beforehand.
+def contradiction(clock: Clock, evidence: Evidence) -> float:
+    """Factor that the variances of the field's word and of what was known beforehand lack, at least 1.
 
-    Where the two differ by more than their errors allow, over all cameras, the field's errors are too small
-    (DerSimonian and Laird, 1986). 0 where nothing was known.
+    Where the two differ by more than their errors allow, over all cameras, one or both state too small ones. Which one
+    cannot be told, so both are widened alike (Birge, 1932), and which of them counts for more stays as it is.
     """
     own, before = evidence.covariances[:, 0, 0], clock.prior.variances
     difference = evidence.values[:, 0] - clock.prior.values[:, 0].cpu()
     known = own.isfinite() & before.isfinite()
     if known.sum() < 3:
-        return 0.0
+        return 1.0
     weights, difference = 1.0 / (own + before)[known].clamp_min(1e-30), difference[known]
     difference = difference - (weights * difference).sum() / weights.sum()
-    missing = (weights * difference.square()).sum() - (len(weights) - 1)
-    return max(0.0, float(missing / (weights.sum() - weights.square().sum() / weights.sum())))
+    return max(1.0, float((weights * difference.square()).sum()) / (len(weights) - 1))

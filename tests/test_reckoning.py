@@ -9,7 +9,7 @@ from wave_backend import WaveBackend, WaveViews, clock_of, wave_scene
 from syncnerf.clock import Clock, ClockSpan
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
-from syncnerf.reckoning import SHARES, Evidence, Reckoner, excess_variance, joint_covariance, loss_curvatures
+from syncnerf.reckoning import SHARES, Evidence, Reckoner, contradiction, joint_covariance, loss_curvatures
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.sampling.view_batches import ViewBatches
@@ -45,7 +45,7 @@ def test_the_joint_covariance_is_that_of_generalised_least_squares(seed):
     # So consistent with the prior that nothing is widened.
     told = known + 0.37 + 0.1 * own * generator.normal(size=count)
     evidence = Evidence(torch.from_numpy(told)[:, None], torch.from_numpy(own**2)[:, None, None])
-    assert excess_variance(clock, evidence) == 0.0
+    assert contradiction(clock, evidence) == 1.0
     # Unknowns: the shifts and the prior's zero. Rows: the field's shifts, and the prior's, each whitened.
     design = np.block([[np.eye(count), np.zeros((count, 1))], [np.eye(count), np.ones((count, 1))]])
     inverse = np.linalg.inv(np.block([[np.diag(own**2), np.zeros((count, count))], [np.zeros((count, count)), prior]]))
@@ -54,16 +54,16 @@ def test_the_joint_covariance_is_that_of_generalised_least_squares(seed):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-9)
 
 
-def test_evidence_that_contradicts_its_own_errors_is_widened_to_what_it_is_worth():
-    """Monte Carlo: the field claims 0.001 s and is 0.05 s off, beside what was known to 0.01 s."""
-    generator, count = np.random.default_rng(0), 20
+def test_where_field_and_beforehand_contradict_each_other_both_are_widened():
+    """Monte Carlo: both claim 0.01 s, and one of them is 0.05 s off."""
+    generator, count, claimed = np.random.default_rng(0), 20, 1e-4
     found = []
     for _ in range(100):
         known, told = generator.normal(0, 0.01, count), generator.normal(0, 0.05, count)
-        clock = clock_with(known.tolist(), 1e-4 * torch.eye(count))
-        evidence = Evidence(torch.from_numpy(told)[:, None], torch.full((count, 1, 1), 1e-6, dtype=torch.float64))
-        found.append(excess_variance(clock, evidence))
-    assert np.mean(found) ** 0.5 == pytest.approx(0.05, rel=0.1)
+        clock = clock_with(known.tolist(), claimed * torch.eye(count))
+        evidence = Evidence(torch.from_numpy(told)[:, None], torch.full((count, 1, 1), claimed, dtype=torch.float64))
+        found.append(contradiction(clock, evidence))
+    assert np.mean(found) == pytest.approx((0.01**2 + 0.05**2) / (2 * claimed), rel=0.1)
 
 
 @pytest.mark.parametrize(("field", "supply"), [(WaveBackend, RayBatches), (WaveViews, ViewBatches)])
