@@ -48,9 +48,8 @@ held, moves back towards the truth by less than the clock is off, and claims mor
 many times larger."""
 IMPROVEMENT = 2.0
 """What a field does not explain shrinks until the end of its training: the variance of its word to the exponential of
-minus this many times the share of the training that is left. (Measured: by 1.2 to 2.5
-from 70% on, 2.3 to 10 from 40%; less in rooms.)
-"""
+minus this many times the share of the training that is left. (Measured: by 1.2 to 2.5 from 70% on,
+2.3 to 10 from 40%; in rooms the least.)"""
 DISAGREEMENT = 4.0
 """Standard errors by which field and beforehand may differ without a word."""
 
