@@ -3,6 +3,7 @@
 import ast
 import re
 from configparser import ConfigParser
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -220,13 +221,13 @@ def test_library_code_does_not_print():
     }
 
 
-def test_every_package_is_listed_for_installation():
-    text = (ROOT / "setup.cfg").read_text()
-    packages = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
-    listed = set(re.findall(r"^    (syncnerf[\w.]*)$", text, flags=re.MULTILINE))
-    assert packages <= listed
-    for plugin in (ROOT / "plugins").iterdir():
-        if (plugin / "__init__.py").exists():
-            assert f"syncnerf_{plugin.name}" in listed
-    shipped = [path for path in (ROOT / "plugins").rglob("*.c")]
-    assert all(path.name in text for path in shipped)
+def test_kernels_are_installed_with_their_packages():
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    data = {name: patterns.split() for name, patterns in setup["options.package_data"].items()}
+    kernels = [path for place in (PACKAGE, ROOT / "plugins") for path in place.rglob("*.[ch]")]
+    assert kernels
+    for path in kernels:
+        parts = path.relative_to(ROOT).parent.parts
+        package = f"syncnerf_{parts[1]}" if parts[0] == "plugins" else ".".join(parts)
+        assert any(fnmatch(path.name, pattern) for pattern in data[package]), relative(path)

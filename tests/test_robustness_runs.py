@@ -94,10 +94,6 @@ def meet(damage: Damage, finished, tiny_scene, tmp_path, capsys, field) -> None:
     assert run.is_file() or files(run).items() >= before.items(), "the run's own words were changed"
 
 
-def test_there_are_many_damages():
-    assert len(DAMAGES) >= 60
-
-
 def test_a_longer_training_goes_on_without_a_jump(tiny_scene, tmp_path):
     assert main(command(tiny_scene, tmp_path)) == 0
     assert main(command(tiny_scene, tmp_path, "--steps=8", "--resume", "--extend")) == 0

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
@@ -15,7 +16,7 @@ from syncnerf.sync import synchronize
 def test_frames_are_averaged_and_decoded_once(tmp_path, monkeypatch):
     scene = sphere_scene(tmp_path, [0.0, 0.1], frames=4, size=(96, 64))
     large = scene.frames(1)
-    monkeypatch.setattr(SphereVideo, "decode", None)
+    monkeypatch.setattr(SphereVideo, "decode", lambda self, intrinsics: pytest.fail("decoded twice"))
     small = scene.resized(48)
     frames = small.frames(1)
     assert frames.shape == (4, 32, 48, 3)

@@ -1,7 +1,7 @@
 """Ray-cast videos of textured spheres that tumble over a textured disc: ground truth for synchronisation, in seconds.
 
-No Blender, no files but the frame cache: the frames come out of a :class:`FrameSource` of the scene, so a test or a
-measurement has a scene of any size with known offsets in no time. Time is continuous, so offsets are sub-frame.
+No Blender, no files but the frame cache: the frames come out of a :class:`FrameSource` of the scene. Time is
+continuous, so offsets are sub-frame.
 """
 
 from __future__ import annotations
@@ -234,11 +234,10 @@ def sphere_scene(
     for index in range(count):
         row_time = 0.0 if clocks.row_times is None else clocks.row_times[index]
         given = None if clocks.times is None else clocks.times[index]
-        pose = arc.pose(index, count, frames[index])
-        camera = Camera(f"cam{index:02d}", intrinsics, pose, float(fps[index]), frames[index], given, row_time)
-        cameras.append(camera)
         rate = 0.0 if clocks.rates is None else clocks.rates[index]
-        sources[camera.name] = SphereVideo(spheres, camera, offsets[index], rate)
+        pose = arc.pose(index, count, frames[index])
+        cameras.append(Camera(f"cam{index:02d}", intrinsics, pose, float(fps[index]), frames[index], given, row_time))
+        sources[cameras[-1].name] = SphereVideo(spheres, cameras[-1], offsets[index], rate)
     return Scene(
         root=cache,
         format="spheres",
