@@ -10,7 +10,7 @@ from syncnerf.backend import BackendSpec
 from syncnerf.batch import Batch, RayBatch, ViewBatch
 from syncnerf.evaluation.camera_paths import look_at
 from syncnerf.questions import COLOURS, Question, RayQuestion, ViewQuestion, Wanted
-from syncnerf.scene.geometry import SceneGeometry
+from syncnerf.scene.geometry import SceneGeometry, StartingPoints
 from syncnerf.scene.rays import Rays
 from syncnerf.scene.views import Views
 
@@ -28,6 +28,18 @@ def scene_geometry(**changes) -> SceneGeometry:
         "steps": STEPS, "background": (1.0, 1.0, 1.0),
     }  # fmt: skip
     return SceneGeometry(**{**values, **changes})
+
+
+def some_points(count: int = 30) -> StartingPoints:
+    """Points in the middle of the box, of dull colours: in turn still, moving, and flying straight on."""
+    generator = torch.Generator().manual_seed(3)
+    places = torch.rand(count, 3, generator=generator, dtype=torch.float64) - 0.5
+    times = 2.0 * torch.rand(count, generator=generator, dtype=torch.float64) - 1.0
+    times[::3] = torch.nan
+    velocities = torch.randn(count, 3, generator=generator)
+    velocities[torch.arange(count) % 3 != 2] = torch.nan
+    colours = 0.3 + 0.4 * torch.rand(count, 3, generator=generator)
+    return StartingPoints(places, colours, times, velocities)
 
 
 def some_rays(count: int = RAYS) -> Rays:

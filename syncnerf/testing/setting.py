@@ -11,7 +11,7 @@ import torch
 from syncnerf.backend import Backend, BackendSpec, Execution
 from syncnerf.option import configured
 from syncnerf.questions import Question
-from syncnerf.testing.samples import about_rays, about_views, scene_geometry, some_batch, training_question
+from syncnerf.testing.samples import about_rays, about_views, scene_geometry, some_batch, some_points, training_question
 
 
 class ContractTests:
@@ -47,7 +47,8 @@ class ContractTests:
         def build(seed: int = 0, **execution) -> Backend:
             torch.manual_seed(seed)
             config = configured(self.spec.config, {**self.options, **request.param})
-            backend = self.spec.build(config, scene_geometry(), Execution(**execution))
+            points = some_points() if self.spec.starts_from_points else None
+            backend = self.spec.build(config, scene_geometry(points=points), Execution(**execution))
             with torch.no_grad():
                 for parameter in backend.parameters():
                     parameter.add_(self.stirred * torch.randn_like(parameter))
