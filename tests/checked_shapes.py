@@ -20,6 +20,7 @@ UNCHECKED = {
     "syncnerf.sync.conventions": "words stand in for cameras",
     "syncnerf.scene.scene": "odd recordings stand in for the cache of frames",
     "syncnerf_kplanes.adapter": "torch compiles the regularisers, and could not compile checks",
+    "syncnerf_kplanes.losses": "torch compiles it",
     "syncnerf_kplanes.planes": "torch compiles it",
     "syncnerf_kplanes.hash_features": "torch compiles it",
     "syncnerf_kplanes.plane_lookup_triton": "Triton reads the kernels' source",
