@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from syncnerf.modes import frozen
-from syncnerf.photometry import UNKNOWNS, choose_pixels, linear_fit
+from syncnerf.photometry import FRAMES_OF_VIEWS, UNKNOWNS, choose_pixels, linear_fit
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 
@@ -33,6 +33,7 @@ def known_clock_error(synced: SyncedBackend, scene: Scene, count: int, seed: int
             size = scene.cameras[camera].intrinsics
             everywhere = torch.ones(size.height, size.width, dtype=torch.bool)
             pixels = choose_pixels(scene, camera, float(clock.row_times[camera]), everywhere, count, seed, unknowns)
+            pixels = pixels[:FRAMES_OF_VIEWS] if synced.backend.renders_views else pixels
             start = clock.middle_values()[camera].to(synced.device)
             fit = linear_fit(synced, pixels.to(synced.device), start, scene.frame_interval)
             pull = scene.frame_interval if fit is None else float((fit.unknowns - start)[0])

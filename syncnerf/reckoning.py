@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 from syncnerf.batch import Batch
 from syncnerf.clock import Clock
 from syncnerf.modes import frozen
-from syncnerf.photometry import choose_pixels, linear_fit
+from syncnerf.photometry import FRAMES_OF_VIEWS, choose_pixels, linear_fit
 from syncnerf.questions import Question
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
@@ -64,11 +64,21 @@ class Evidence:
         readout_stderr: standard errors of the readout times where they are learned, seconds, float64, shape [C].
         covariances: of each camera's, float64, shape [C, P, P]; infinite where the field explains a camera's changing
             pixels no better than their mean colours do, and for cameras that were not trained.
+        shares: of each camera's frames that were looked at, float64, shape [C]; None for all.
     """
 
     values: Float64[Tensor, "C P"]
     covariances: Float64[Tensor, "C P P"]
     readout_stderr: Float64[Tensor, " C"] | None = None
+    shares: Float64[Tensor, " C"] | None = None
+
+    @property
+    def of_all_frames(self) -> Float64[Tensor, "C P P"]:
+        """Covariances of what all frames of a camera say, on which its clock was trained, float64, shape [C, P, P].
+
+        A field that errs in one frame errs otherwise in the next.
+        """
+        return self.covariances if self.shares is None else self.shares[:, None, None] * self.covariances
 
 
 class Reckoner:
@@ -108,7 +118,7 @@ class Reckoner:
         Field and what was known are weighed as they will be at the end, when the field has learned what is left.
         """
         left = 1.0 - done / self.last
-        variances = evidence.covariances[:, 0, 0] * math.exp(-IMPROVEMENT * left)
+        variances = evidence.of_all_frames[:, 0, 0] * math.exp(-IMPROVEMENT * left)
         told = variances.isfinite()
         if 2 * told.sum() < len(self.scene.train):
             return 0.0
@@ -134,7 +144,8 @@ class Reckoner:
         values, known = clock.middle_values(), clock.unknown_count
         unknowns = ("shift", "rate")[:known] + (("readout",) if "row_times" in clock.unknowns else ())
         covariances = torch.full((len(values), *[len(unknowns)] * 2), torch.inf, dtype=torch.float64)
-        count = PIXELS_OF_VIEWS if self.synced.backend.renders_views else PIXELS
+        shares, whole = torch.ones(len(values), dtype=torch.float64), self.synced.backend.renders_views
+        count = PIXELS_OF_VIEWS if whole else PIXELS
         with frozen(self.synced):
             for camera in scene.train:
                 size = scene.cameras[camera].intrinsics
@@ -142,13 +153,15 @@ class Reckoner:
                 row_time = float(clock.row_times[camera])
                 seed = self.seed + 1_000_003 * done
                 pixels = choose_pixels(scene, camera, row_time, everywhere, count, seed, unknowns).to(self.device)
+                pixels = pixels[:FRAMES_OF_VIEWS] if whole else pixels
+                shares[camera] = len(pixels.frames) / scene.cameras[camera].frame_count
                 # Readout times follow the gradient; here they only widen the errors of what they are confused with.
                 start = pad(values[camera], (0, len(unknowns) - known)).to(self.device)
                 fit = linear_fit(self.synced, pixels, start, scene.frame_interval)
                 if fit is not None:
                     values[camera], covariances[camera] = fit.unknowns[:known].cpu(), ADAPTED**2 * fit.covariance.cpu()
         readout = covariances[:, known, known].sqrt() if len(unknowns) > known else None
-        return Evidence(values, covariances[:, :known, :known], readout)
+        return Evidence(values, covariances[:, :known, :known], readout, shares)
 
     def _compare(self, evidence: Evidence) -> None:
         """Warn of cameras of which the field says something else than was known beforehand."""
@@ -211,8 +224,9 @@ def joint_covariance(clock: Clock, evidence: Evidence) -> Float64[Tensor, "C P C
     if clock.reckoned:
         for unknown, precision in enumerate(clock.prior.precisions(clock.is_trained, unknowns)):
             normal[:, unknown, :, unknown] += precision
-    for camera in evidence.covariances[:, 0, 0].isfinite().nonzero()[:, 0].tolist():
-        normal[camera, :, camera, :] += torch.linalg.inv(evidence.covariances[camera])
+    covariances = evidence.of_all_frames
+    for camera in covariances[:, 0, 0].isfinite().nonzero()[:, 0].tolist():
+        normal[camera, :, camera, :] += torch.linalg.inv(covariances[camera])
     size = count * unknowns
     matrix = normal.reshape(size, size)
     # What neither tells has an error without bounds.
