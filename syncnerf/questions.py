@@ -144,7 +144,7 @@ class Rendering:
     Pixels are counted as in the question: [N] or [N, T] of rays; [B, height, width] or [B, height, width, T] of views.
 
     Attributes:
-        rgb: colours in [0, 1], shape [..., 3].
+        rgb: colours in [0, 1], shape [..., 3]; what shines brighter is cut where pictures are made.
         depth: expected distance along the pixel's ray, shape [...]; None where it was not wanted.
         accumulation: opacity in [0, 1], shape [...]; None likewise.
         extras: named tensors for losses and pictures (``static_rgb`` and ``dynamic_rgb``, [..., 3], are shown).

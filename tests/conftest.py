@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -28,6 +29,15 @@ def clean_environment(monkeypatch):
             monkeypatch.delenv(variable)
     # Compiling takes longer than any training here; what tests it asks for it.
     monkeypatch.setenv("SYNCNERF_COMPILE", "off")
+
+
+@pytest.fixture(autouse=True)
+def own_log_level():
+    """What a test makes the log leave out (as further processes of a run do), it leaves out for itself alone."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
 
 
 @pytest.fixture
