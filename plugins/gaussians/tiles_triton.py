@@ -78,7 +78,7 @@ def _exponent_rate(splat, rate, dx, dy, first, second, inverse, square):
 
 @triton.jit
 def _draw_kernel(numbers, splats, begin, tiles, rates, values, slopes, SIDE: tl.constexpr, RATES: tl.constexpr):
-    """Colours, opacity and depth of a tile's pixels, values [P, 5]; with RATES also slopes [P, 3] by time."""
+    """Colours, opacity and depth of a tile's pixels, values [P, 5]; with RATES also slopes [P, 4] by time."""
     column, row, pixel, inside = _place(tiles, SIDE)
     light = tl.where(inside, 1.0, 0.0)
     none = tl.zeros_like(light)
@@ -117,9 +117,10 @@ def _draw_kernel(numbers, splats, begin, tiles, rates, values, slopes, SIDE: tl.
     tl.store(values + 5 * pixel + 3, 1.0 - light, mask=inside)
     tl.store(values + 5 * pixel + 4, depth, mask=inside)
     if RATES:
-        tl.store(slopes + 3 * pixel, red_rate, mask=inside)
-        tl.store(slopes + 3 * pixel + 1, green_rate, mask=inside)
-        tl.store(slopes + 3 * pixel + 2, blue_rate, mask=inside)
+        tl.store(slopes + 4 * pixel, red_rate, mask=inside)
+        tl.store(slopes + 4 * pixel + 1, green_rate, mask=inside)
+        tl.store(slopes + 4 * pixel + 2, blue_rate, mask=inside)
+        tl.store(slopes + 4 * pixel + 3, -light_rate, mask=inside)
 
 
 @triton.jit
@@ -213,10 +214,10 @@ class TritonTiles(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx, rates: Tensor, _pixels: None, _lists: None) -> Tensor:
-        """Derivatives of the colours, for those of the numbers."""
+        """Derivatives of the colours and the opacity, for those of the numbers; the depth's are not worked out."""
         (numbers,) = ctx.saved_tensors
         lists, numbers = ctx.lists, numbers.contiguous()
-        values, slopes = numbers.new_zeros(ctx.pixels, 5), numbers.new_zeros(ctx.pixels, 3)
+        values, slopes = numbers.new_zeros(ctx.pixels, 5), numbers.new_zeros(ctx.pixels, 4)
         if len(lists.tiles):
             _draw_kernel[(len(lists.tiles),)](
                 numbers,
@@ -229,4 +230,4 @@ class TritonTiles(torch.autograd.Function):
                 SIDE=SIDE,
                 RATES=True,
             )
-        return torch.nn.functional.pad(slopes, (0, 2))
+        return torch.nn.functional.pad(slopes, (0, 1))
