@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
+from syncnerf.clock_evidence import trained_clock
 from syncnerf.modes import frozen
-from syncnerf.photometry import FRAMES_OF_VIEWS, UNKNOWNS, choose_pixels, linear_fit
+from syncnerf.photometry import UNKNOWNS
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 
@@ -26,16 +25,10 @@ def known_clock_error(synced: SyncedBackend, scene: Scene, count: int, seed: int
         count: pixels of each camera, about.
         seed: choice of the pixels.
     """
-    clock, squares = synced.clock, []
-    unknowns = UNKNOWNS[: clock.unknown_count]
+    squares, unknowns = [], UNKNOWNS[: synced.clock.unknown_count]
     with frozen(synced):
         for camera in scene.train[:: -(-len(scene.train) // MOST_CAMERAS)]:
-            size = scene.cameras[camera].intrinsics
-            everywhere = torch.ones(size.height, size.width, dtype=torch.bool)
-            pixels = choose_pixels(scene, camera, float(clock.row_times[camera]), everywhere, count, seed, unknowns)
-            pixels = pixels[:FRAMES_OF_VIEWS] if synced.backend.renders_views else pixels
-            start = clock.middle_values()[camera].to(synced.device)
-            fit = linear_fit(synced, pixels.to(synced.device), start, scene.frame_interval)
+            start, fit, _ = trained_clock(synced, scene, camera, count, seed, unknowns)
             pull = scene.frame_interval if fit is None else float((fit.unknowns - start)[0])
             squares.append(pull**2)
     return (sum(squares) / max(len(squares), 1)) ** 0.5

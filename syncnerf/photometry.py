@@ -20,9 +20,6 @@ PIXELS_OF_A_FRAME = 64
 """Pixels that are looked at in each frame, in a video of many."""
 LEAST_FRAMES = 16
 """Frames at least, where there are so many, however few pixels are looked at."""
-FRAMES_OF_VIEWS = 24
-"""Frames of a camera that are enough where each must be rendered whole: the field's word on a clock that was trained
-needs no more than to be about as wide as it is."""
 UNKNOWNS = ("shift", "rate", "readout")
 """A camera's shift at the middle of its video; the share of it that its rate has made at the ends; its readout time."""
 MOST_STEP = 1.0

@@ -15,12 +15,11 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float64
 from torch import Tensor
-from torch.nn.functional import pad
 
 from syncnerf.batch import Batch
 from syncnerf.clock import Clock
+from syncnerf.clock_evidence import trained_clock
 from syncnerf.modes import frozen
-from syncnerf.photometry import FRAMES_OF_VIEWS, choose_pixels, linear_fit
 from syncnerf.questions import Question
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
@@ -144,20 +143,12 @@ class Reckoner:
         values, known = clock.middle_values(), clock.unknown_count
         unknowns = ("shift", "rate")[:known] + (("readout",) if "row_times" in clock.unknowns else ())
         covariances = torch.full((len(values), *[len(unknowns)] * 2), torch.inf, dtype=torch.float64)
-        shares, whole = torch.ones(len(values), dtype=torch.float64), self.synced.backend.renders_views
-        count = PIXELS_OF_VIEWS if whole else PIXELS
+        shares, seed = torch.ones(len(values), dtype=torch.float64), self.seed + 1_000_003 * done
+        count = PIXELS_OF_VIEWS if self.synced.backend.renders_views else PIXELS
         with frozen(self.synced):
             for camera in scene.train:
-                size = scene.cameras[camera].intrinsics
-                everywhere = torch.ones(size.height, size.width, dtype=torch.bool)
-                row_time = float(clock.row_times[camera])
-                seed = self.seed + 1_000_003 * done
-                pixels = choose_pixels(scene, camera, row_time, everywhere, count, seed, unknowns).to(self.device)
-                pixels = pixels[:FRAMES_OF_VIEWS] if whole else pixels
-                shares[camera] = len(pixels.frames) / scene.cameras[camera].frame_count
                 # Readout times follow the gradient; here they only widen the errors of what they are confused with.
-                start = pad(values[camera], (0, len(unknowns) - known)).to(self.device)
-                fit = linear_fit(self.synced, pixels, start, scene.frame_interval)
+                _, fit, shares[camera] = trained_clock(self.synced, scene, camera, count, seed, unknowns)
                 if fit is not None:
                     values[camera], covariances[camera] = fit.unknowns[:known].cpu(), ADAPTED**2 * fit.covariance.cpu()
         readout = covariances[:, known, known].sqrt() if len(unknowns) > known else None

@@ -1,7 +1,9 @@
 """What fields start from: carved moments, triangulated tracks, and both as one."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -63,17 +65,20 @@ def picture(view: Camera, time: float) -> np.ndarray:
     return image.reshape(SIDE, SIDE, 3).numpy()
 
 
-@pytest.fixture(scope="module")
-def balls(tmp_path_factory) -> Scene:
-    folder = tmp_path_factory.mktemp("balls")
+def filmed(folder: Path, picture: Callable[[Camera, float], np.ndarray]) -> Scene:
+    """What six cameras see on white at times of their own."""
     cameras = tuple(camera(index) for index in range(6))
     bounds = torch.tensor([[-1.3] * 3, [1.3] * 3])
     scene = Scene(folder, "balls", cameras, FrameCache(folder, {}), (), bounds, 2.0, 6.0, background=(1.0, 1.0, 1.0))
     for index, view in enumerate(cameras):
-        times = view.frame_times + OFFSETS[index]
-        scene._frames[index] = np.stack([picture(view, float(time)) for time in times])
+        scene._frames[index] = np.stack([picture(view, float(time)) for time in view.frame_times + OFFSETS[index]])
         (folder / view.name).mkdir()
     return scene
+
+
+@pytest.fixture(scope="module")
+def balls(tmp_path_factory) -> Scene:
+    return filmed(tmp_path_factory.mktemp("balls"), picture)
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,10 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-from test_starting import FPS, FRAMES, OFFSETS, SIDE, camera
+from test_starting import FPS, FRAMES, OFFSETS, SIDE, filmed
 
 from syncnerf.clock import Clock
 from syncnerf.scene import Camera, Scene
-from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.starting.flying import flying_points
 from syncnerf.starting.options import StartConfig
 from syncnerf.starting.start import starting_points
@@ -42,13 +41,7 @@ def picture(view: Camera, time: float) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def flight(tmp_path_factory) -> Scene:
-    folder = tmp_path_factory.mktemp("flight")
-    cameras = tuple(camera(index) for index in range(6))
-    bounds = torch.tensor([[-1.3] * 3, [1.3] * 3])
-    scene = Scene(folder, "flight", cameras, FrameCache(folder, {}), (), bounds, 2.0, 6.0, background=(1.0, 1.0, 1.0))
-    for index, view in enumerate(cameras):
-        scene._frames[index] = np.stack([picture(view, float(time)) for time in view.frame_times + OFFSETS[index]])
-    return scene
+    return filmed(tmp_path_factory.mktemp("flight"), picture)
 
 
 @pytest.fixture(scope="module")

@@ -122,11 +122,7 @@ class Camera:
             The pixel, row * width + column, int64 (0 outside the picture); the depth along the viewing direction,
             float64; and whether the point lies before the camera and within the picture, bool; shape [N] each.
         """
-        column, row, depth = (torch.nn.functional.pad(points, (0, 1), value=1.0) @ self.projection(frame).T).unbind(-1)
-        column, row = (column / depth).floor(), (row / depth).floor()
-        width, height = self.intrinsics.width, self.intrinsics.height
-        inside = (depth > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
-        return torch.where(inside, row * width + column, 0.0).long(), depth, inside
+        return pixels_at(points, self.projection(frame), self.intrinsics.width, self.intrinsics.height)
 
     def all_rays(self, near: float, far: float, frame: int = 0) -> Rays:
         """Rays through every pixel centre, row by row, shape [height * width]."""
@@ -139,6 +135,23 @@ class Camera:
             near,
             far,
         )
+
+
+def pixels_at(
+    points: Float[Tensor, "*P 3"], projection: Float[Tensor, "3 4"], width: int, height: int
+) -> tuple[Int64[Tensor, "*P"], Float[Tensor, "*P"], Bool[Tensor, "*P"]]:
+    """What :meth:`Camera.pixels_of` tells of points of any shape, in their number type.
+
+    Args:
+        points: of the world, shape [..., 3].
+        projection: world to pixels, of the points' type, shape [3, 4].
+        width: of the picture.
+        height: of the picture.
+    """
+    column, row, depth = (points @ projection[:, :3].T + projection[:, 3]).unbind(-1)
+    column, row = (column / depth).floor(), (row / depth).floor()
+    inside = (depth > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+    return torch.where(inside, row * width + column, 0.0).long(), depth, inside
 
 
 def intrinsics_table(cameras: list[Camera] | tuple[Camera, ...]) -> Float64[Tensor, "C 6"]:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
+from syncnerf.scene.camera import pixels_at
 from syncnerf.scene.scene import Scene
 from syncnerf.starting.surfaces import LOOKS, NEAREST_CELLS, STILL
 
@@ -67,10 +68,7 @@ class Film:
         self, places: Float[Tensor, "*P 3"]
     ) -> tuple[Int64[Tensor, "*P"], Float[Tensor, "*P"], Bool[Tensor, "*P"]]:
         """Pixels of places (0 outside the picture), their depths, and whether they are within it."""
-        column, row, depth = (places @ self.projection[:, :3].T + self.projection[:, 3]).unbind(-1)
-        column, row = (column / depth).floor(), (row / depth).floor()
-        inside = (depth > 0) & (column >= 0) & (row >= 0) & (column < self.width) & (row < self.height)
-        return torch.where(inside, row * self.width + column, 0.0).long(), depth, inside
+        return pixels_at(places, self.projection, self.width, self.height)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,43 @@
+"""What a field, held as it is, says of the clock of a camera that it was trained with."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+from torch.nn.functional import pad
+
+from syncnerf.photometry import ClockFit, choose_pixels, linear_fit
+from syncnerf.scene.scene import Scene
+from syncnerf.synced import SyncedBackend
+
+FRAMES_OF_VIEWS = 24
+"""Frames of a camera that are enough where each must be rendered whole."""
+
+
+def trained_clock(
+    synced: SyncedBackend, scene: Scene, camera: int, count: int, seed: int, unknowns: tuple[str, ...]
+) -> tuple[Float64[Tensor, " P"], ClockFit | None, float]:
+    """Where a camera's frames put its clock, from where that is by now: a single step of least squares.
+
+    Args:
+        synced: clock and field, frozen.
+        scene: cameras and frames.
+        camera: global index of a camera that is trained.
+        count: pixels to look at, about.
+        seed: choice of the pixels.
+        unknowns: of :data:`syncnerf.photometry.UNKNOWNS`, those of the clock first.
+
+    Returns:
+        The clock's own unknowns, a change of what else is asked for starting from 0, seconds, float64, shape [P]; the
+        fit, None where the field shows changing pixels no better than their mean colours do; and the share of the
+        camera's frames that was looked at.
+    """
+    clock, size = synced.clock, scene.cameras[camera].intrinsics
+    everywhere = torch.ones(size.height, size.width, dtype=torch.bool)
+    pixels = choose_pixels(scene, camera, float(clock.row_times[camera]), everywhere, count, seed, unknowns)
+    if synced.backend.renders_views:
+        pixels = pixels[:FRAMES_OF_VIEWS]
+    start = pad(clock.middle_values()[camera], (0, len(unknowns) - clock.unknown_count)).to(synced.device)
+    fit = linear_fit(synced, pixels.to(synced.device), start, scene.frame_interval)
+    return start, fit, len(pixels.frames) / scene.cameras[camera].frame_count
