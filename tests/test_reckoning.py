@@ -7,9 +7,19 @@ from test_clock import make_trainer
 from wave_backend import WaveBackend, WaveViews, clock_of, wave_scene
 
 from syncnerf.clock import Clock, ClockSpan
+from syncnerf.clock_evidence import FRAMES_OF_VIEWS, trained_clock
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
-from syncnerf.reckoning import SHARES, Evidence, Reckoner, contradiction, joint_covariance, loss_curvatures
+from syncnerf.modes import frozen
+from syncnerf.reckoning import (
+    IMPROVEMENT,
+    SHARES,
+    Evidence,
+    Reckoner,
+    contradiction,
+    joint_covariance,
+    loss_curvatures,
+)
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.sampling.view_batches import ViewBatches
@@ -109,6 +119,37 @@ def test_batches_of_few_pictures_weigh_the_same_as_rays_of_all_cameras(tmp_path)
 
 
 STEPS = 300
+
+
+def test_the_field_is_weighed_as_it_will_be_at_the_end_and_by_all_its_frames(tmp_path, monkeypatch):
+    """It is worth more the more is left to learn, and what some of its frames say less than what all do."""
+    monkeypatch.setattr("syncnerf.reckoning.loss_curvatures", lambda *_: torch.ones(5, dtype=torch.float64))
+    scene = wave_scene(tmp_path, PLANTED, frame_count=30, side=16)
+    clock = clock_of(scene, OffsetsConfig(), STEPS, PLANTED, 0.05)
+    synced = SyncedBackend(clock, WaveBackend(clock.range))
+    reckoner = Reckoner(synced, scene, RayBatches(scene, SamplingConfig(batch_size=256)), STEPS)
+    values, covariances = torch.tensor(PLANTED).double()[:, None], torch.full((5, 1, 1), 1e-6).double()
+    whole = Evidence(values, covariances)
+    half = Evidence(values, covariances, shares=torch.full((5,), 0.5).double())
+    at_end = reckoner._pull(whole, STEPS)
+    assert reckoner._pull(whole, STEPS // 2) == pytest.approx(at_end * np.exp(-0.5 * IMPROVEMENT))
+    assert reckoner._pull(half, STEPS) == pytest.approx(0.5 * at_end)
+    expected = joint_covariance(clock, Evidence(values, 0.5 * covariances))
+    torch.testing.assert_close(joint_covariance(clock, half), expected)
+
+
+@pytest.mark.parametrize(("field", "share"), [(WaveBackend, 1.0), (WaveViews, FRAMES_OF_VIEWS / 30)])
+def test_a_trained_clock_is_told_from_some_frames_where_these_are_drawn_whole(tmp_path, field, share):
+    """A camera that is off by 0.01 s is put where it belongs, whatever the backend answers."""
+    scene = wave_scene(tmp_path, PLANTED, frame_count=30, side=16)
+    clock = clock_of(scene, OffsetsConfig(), STEPS, PLANTED, 0.05)
+    synced = SyncedBackend(clock, field(clock.range))
+    with torch.no_grad():
+        clock.shifts[3] += 0.01
+    with frozen(synced):
+        start, fit, looked_at = trained_clock(synced, scene, 3, 4096, 0, ("shift",))
+    assert looked_at == share
+    assert float(start[0] - fit.unknowns[0]) == pytest.approx(0.01, abs=1e-3)
 
 
 def trained(tmp_path, wrong: list[float], errors: float, gain: float = 1.0, noise: float = 0.0, **settings):
