@@ -1,5 +1,7 @@
 """How nodes come by their first paths, and what Gaussians begin as."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,9 @@ from syncnerf.scene.geometry import StartingPaths, StartingPoints
 from syncnerf.testing.samples import scene_geometry
 from syncnerf_gaussians.cloud import RESTING, Cloud
 from syncnerf_gaussians.flow import Surface, fit_paths, follow
-from syncnerf_gaussians.gaussians import Poses
-from syncnerf_gaussians.lives import LEAST_FRAMES, Lives
-from syncnerf_gaussians.motion import moved
+from syncnerf_gaussians.gaussians import Motion, Poses
+from syncnerf_gaussians.lives import Lives
+from syncnerf_gaussians.motion import moved, presence
 from syncnerf_gaussians.options import CloudConfig
 from syncnerf_gaussians.scaffold import Scaffold
 from syncnerf_gaussians.start import LIVELY_SHARE, begin, velocities
@@ -153,13 +155,26 @@ def test_free_gaussians_begin_at_their_moments_with_the_tracks_velocities():
     lives = cloud.lives
     drift = lives.drift()
     assert torch.isinf(drift.fades[cloud.rests]).all()
-    with torch.no_grad():  # however short a life would like to be
-        lives.log_fades.fill_(-50.0)
-    assert float(lives.drift().fades[lives.flies].min()) >= LEAST_FRAMES * FRAME
     expected = torch.from_numpy(STEP).float() / FRAME
     for moving in (lives.flies & (lives.centres < 0.9), ~cloud.rests & (lives.centres > 0.9)):
         assert float((drift.velocities[moving].median(dim=0).values - expected).abs().max()) < 0.1
     assert float(drift.velocities[cloud.rests].abs().max()) == 0.0
+
+
+def test_the_shortest_life_has_a_frame_of_every_camera():
+    """However the cameras' clocks lie, and however short it would like to be."""
+    lives = Lives(1, FRAME)
+    lives.put(torch.tensor([0.3], dtype=torch.float64), torch.zeros(1, 3))
+    with torch.no_grad():
+        lives.log_fades.fill_(-50.0)
+        lives.log_plateaus.fill_(-50.0)
+        for phase in torch.rand(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64):
+            frames = FRAME * (torch.arange(-20, 20) + phase)
+            shown = [float(presence(Motion(time[None], drift=lives.drift()), 1)) for time in frames]
+            assert max(shown) >= 0.8
+        # As wide, where three fifths of it are left, as one and a half frames.
+        edges = 0.3 + FRAME * torch.tensor([-0.75, 0.75], dtype=torch.float64)
+        assert float(presence(Motion(edges, drift=lives.drift()), 1)) == pytest.approx(math.exp(-0.5), rel=1e-3)
 
 
 def test_velocities_are_those_of_near_tracks_alone():

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from syncnerf_gaussians.gaussians import Drift
 
-LEAST_FRAMES = 0.75
-"""Frames that a life fades over at least, to either side (standard deviation): a shorter one could serve a single
-camera's frame, whose clock then learns nothing."""
+LEAST_FRAMES = 1.5
+"""Width of the shortest life in frames, two standard deviations: every camera has a frame in it. One that served a
+single camera's frame could hold what that one shows, and the camera's clock would learn nothing."""
 FIRST_FRAMES = 0.1
 """Frames that it fades longer at first."""
 
@@ -25,7 +25,7 @@ class Lives(nn.Module):
 
     def __init__(self, count: int, frame_length: float):
         super().__init__()
-        self.frame_length, self.least = frame_length, LEAST_FRAMES * frame_length
+        self.frame_length, self.least = frame_length, 0.5 * LEAST_FRAMES * frame_length
         self.velocities = nn.Parameter(torch.zeros(count, 3))
         self.centres = nn.Parameter(torch.zeros(count))
         self.log_plateaus = nn.Parameter(torch.full((count,), self.least).log())
