@@ -49,6 +49,10 @@ class Poses:
     positions: Float[Tensor, "V M 3"]
     quaternions: Float[Tensor, "V M 4"]
 
+    def __getitem__(self, moments: slice) -> Poses:
+        """The poses at some of the moments."""
+        return Poses(self.positions[moments], self.quaternions[moments])
+
 
 @dataclass(frozen=True)
 class Skinning:

@@ -56,24 +56,28 @@ class Scaffold(nn.Module):
     def __len__(self) -> int:
         return self.places[0].shape[1]
 
-    def knots(self) -> tuple[Float[Tensor, "K M 3"], Float[Tensor, "K M 4"]]:
-        """Control values of the paths on the finest knots: places [K, M, 3], quaternions [K, M, 4] of any length."""
-        return _summed(self.places), _summed(self.turns)
+    def knots(self) -> Float[Tensor, "K M 7"]:
+        """Control values of the paths on the finest knots: places, and quaternions of any length, shape [K, M, 7]."""
+        levels = [torch.cat(pair, dim=-1) for pair in zip(self.places, self.turns, strict=True)]
+        total = levels[0]
+        for detail in levels[1:]:
+            total = splines.refined(total) + detail
+        return total
 
     def poses(self, times: Float64[Tensor, " T"]) -> Poses:
         """Where the nodes are at times (float64, shape [T]), which gradients reach."""
-        places, turns = self.knots()
-        turns = torch.nn.functional.normalize(splines.evaluate(turns, times), dim=-1)
-        return Poses(splines.evaluate(places, times), turns)
+        places, turns = splines.evaluate(self.knots(), times).split((3, 4), dim=-1)
+        return Poses(places, torch.nn.functional.normalize(turns, dim=-1))
 
     def slopes(self, times: Float64[Tensor, " T"]) -> Poses:
         """How fast the places and the unit quaternions change with time at times (float64, shape [T])."""
-        places, turns = self.knots()
-        raw, slope = splines.evaluate(turns, times), splines.slopes(turns, times)
+        knots = self.knots()
+        raw = splines.evaluate(knots[..., 3:], times)
+        places, slope = splines.slopes(knots, times).split((3, 4), dim=-1)
         length = raw.norm(dim=-1, keepdim=True)
         unit = raw / length
         along = (unit * slope).sum(dim=-1, keepdim=True)
-        return Poses(splines.slopes(places, times), (slope - along * unit) / length)
+        return Poses(places, (slope - along * unit) / length)
 
     def hold_levels(self, active: int) -> None:
         """Let the ``active`` coarsest splines learn, and none of the others."""
@@ -131,8 +135,7 @@ class Scaffold(nn.Module):
         Sorkine and Alexa's measure as MoSca has it: changes of the distance, and of the neighbour's place as the node
         sees it, in units of the nodes' spacing. 0 of a single node, which has no neighbours.
         """
-        before, after = self.poses(times), self.poses(later)
-        views = [self._seen_by_nodes(poses) for poses in (before, after)]
+        views = self._seen_by_nodes(self.poses(torch.cat([times, later]))).split(len(times))
         turned = (views[1] - views[0]).norm(dim=-1)
         stretched = (views[1].norm(dim=-1) - views[0].norm(dim=-1)).abs()
         moved = self.closeness * (turned + stretched)
@@ -145,9 +148,9 @@ class Scaffold(nn.Module):
 
     def acceleration(self) -> Float[Tensor, ""]:
         """Mean square of the paths' second difference over the finest knots, in units of the nodes' spacing."""
-        places, turns = self.knots()
-        bends = [values[:-2] - 2.0 * values[1:-1] + values[2:] for values in (places / self.spacing, turns)]
-        return sum(bend.square().sum(dim=-1).mean() for bend in bends)
+        knots = self.knots()
+        places, turns = (knots[:-2] - 2.0 * knots[1:-1] + knots[2:]).split((3, 4), dim=-1)
+        return sum(bend.square().sum(dim=-1).mean() for bend in (places / self.spacing, turns))
 
 
 def carried(
@@ -169,10 +172,3 @@ def spread_out(points: Float[Tensor, "N 3"], count: int, first: int = 0) -> Int6
         nearest = torch.minimum(nearest, (points - points[following]).square().sum(dim=-1))
         following = int(nearest.argmax())
     return chosen
-
-
-def _summed(levels: nn.ParameterList) -> Tensor:
-    total = levels[0]
-    for detail in list(levels)[1:]:
-        total = splines.refined(total) + detail
-    return total
