@@ -5,6 +5,7 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from syncnerf.errors import UserError
@@ -159,11 +160,13 @@ def part(kind: type, only: Only | None = None) -> Any:
     return field(default_factory=kind, metadata={"only": only or {}})
 
 
+@cache
 def own_options(kind: type) -> list[Field]:
     """The options of a dataclass itself, without those of its parts."""
     return [item for item in fields(kind) if not _is_part(item)]
 
 
+@cache
 def parts_of(kind: type) -> dict[str, type]:
     """The parts of a dataclass of options by name."""
     return {item.name: item.default_factory for item in fields(kind) if _is_part(item)}

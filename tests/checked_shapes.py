@@ -1,18 +1,26 @@
-"""Functions check the shapes and types that they state, at every call in a test (jaxtyping, beartype).
+"""Functions check the shapes and types that they state, at their first calls in each test (jaxtyping, beartype).
 
 Imported before any of these modules is: what is imported afterwards is checked. Every module that states shapes is one
 of them, but for a few.
 """
 
+import functools
+import inspect
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
+import jaxtyping
 from beartype import BeartypeConf, beartype
-from jaxtyping import install_import_hook
 
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
 """A whole number will do for a float."""
+
+CHECKED_CALLS = 20
+"""Of a function in one test: a training calls thousands of times with the same shapes."""
+calls: Counter[str] = Counter()
+"""How often each function was called in this test."""
 
 ROOT = Path(__file__).parent.parent
 UNCHECKED = {
@@ -43,5 +51,30 @@ FILES = sorted([*(ROOT / "syncnerf").rglob("*.py"), *(ROOT / "plugins").rglob("*
 STATING = [module_name(path) for path in FILES if re.search(r"^from jaxtyping import", path.read_text(), re.MULTILINE)]
 MODULES = [name for name in STATING if name not in UNCHECKED]
 
+
+
+def sparing(jaxtyped):
+    """jaxtyping's decorator, which leaves a function's later calls in a test alone."""
+
+    def decorator(**options):
+        def decorate(function):
+            checking = jaxtyped(**options)(function)
+            if inspect.isclass(function):
+                return checking
+            name = f"{function.__module__}.{function.__qualname__}"
+
+            @functools.wraps(function)
+            def call(*args, **kwargs):
+                calls[name] += 1
+                return (checking if calls[name] <= CHECKED_CALLS else function)(*args, **kwargs)
+
+            return call
+
+        return decorate
+
+    return decorator
+
+
 assert not any(name in sys.modules for name in MODULES), "imported too late"
-install_import_hook(MODULES, "checked_shapes.checked")
+jaxtyping.jaxtyped = sparing(jaxtyping.jaxtyped)
+jaxtyping.install_import_hook(MODULES, "checked_shapes.checked")

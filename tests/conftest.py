@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-import checked_shapes  # noqa: F401, before what it checks
+import checked_shapes  # before what it checks
 import pytest
 import torch
 from tiny_scene import FIELD_OPTIONS, write_scene
@@ -29,6 +29,12 @@ def clean_environment(monkeypatch):
             monkeypatch.delenv(variable)
     # Compiling takes longer than any training here; what tests it asks for it.
     monkeypatch.setenv("SYNCNERF_COMPILE", "off")
+
+
+@pytest.fixture(autouse=True)
+def own_checked_calls():
+    """Every test has its functions' first calls checked."""
+    checked_shapes.calls.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -80,6 +80,8 @@ def _check_shapes(coordinates: Tensor, planes: list[Tensor]) -> None:
     """Raise ValueError where a kernel would read beyond a tensor's end."""
     if coordinates.ndim != 2 or coordinates.shape[1] != 4 or not planes or len(planes) % len(PAIRS):
         raise ValueError(f"{len(planes)} planes at points {tuple(coordinates.shape)}: should be sixes and [N, 4]")
+    if flat := [index for index, plane in enumerate(planes) if plane.ndim != 3]:
+        raise ValueError(f"plane {flat[0]} has the shape {tuple(planes[flat[0]].shape)} instead of 2 axes and channels")
     sizes, channels = plane_sizes(planes), planes[0].shape[-1]
     for index, plane in enumerate(planes):
         scale, (first, second) = 4 * (index // len(PAIRS)), PAIRS[index % len(PAIRS)]
