@@ -21,6 +21,8 @@ SMALL_JUMP, LARGE_JUMP = 0.05, 0.4
 """Costs of a step to the next distance, and of any other, between neighbouring pixels."""
 EDGE = 10.0
 """How much less a jump costs where grey changes between the pixels, per unit of grey."""
+AT_ONCE = 2**18
+"""Pixels, counted at each distance, that are compared at once: a hundred bytes each."""
 
 
 def matching_costs(
@@ -39,6 +41,12 @@ def matching_costs(
         neighbours: other cameras, at least one, and their pictures.
         distances: that are tried, float64, shape [D].
     """
+    planes = max(1, AT_ONCE // picture.numel())
+    return torch.cat([_costs_at(camera, picture, neighbours, some) for some in distances.split(planes)])
+
+
+def _costs_at(camera: Camera, picture: Tensor, neighbours: list[tuple[Camera, Tensor]], distances: Tensor) -> Tensor:
+    """The same at a few distances."""
     height, width = picture.shape
     rays = camera.all_rays(0.0, 1.0)
     own_mean, own_spread = _moments(picture[None])
