@@ -104,8 +104,9 @@ def scene_geometry(scene: Scene, frame_count: int, steps: int, hull: Bool[Tensor
 def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
     """What is known of the clock before a training, by the option ``offset_init``; None for nothing.
 
-    ``auto`` takes the offsets that synchronisation from motion calls sure, and turns to nothing where these are fewer
-    than half of the cameras; ``sync`` takes all that are determined.
+    ``auto`` believes the offsets that synchronisation from motion calls sure, and turns to nothing where these are
+    fewer than half of the cameras. Others that it found begin where it put them (nothing better is known), but are not
+    held there. ``sync`` believes all that are determined.
     """
     choice = config.offsets.offset_init
     if scene.synchronised or config.offsets.offset_mode == "off" or choice == "zero":
@@ -119,15 +120,17 @@ def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
             raise
         logger.warning("offsets start from zero: %s", error)
         return None
-    if choice == "auto":
-        result = only_sure(result)
-    for name, reason in result.reasons.items():
-        logger.warning("camera %s cannot be synchronised from motion (%s); its offset starts at 0", name, reason)
-    if choice == "auto" and 2 * len(result.reasons) > len(scene.cameras):
+    believed = only_sure(result) if choice == "auto" else result
+    for name, reason in believed.reasons.items():
+        if name in result.reasons:
+            logger.warning("camera %s cannot be synchronised from motion (%s); its offset starts at 0", name, reason)
+        else:
+            logger.warning("camera %s: %s; its offset starts where motion puts it, but is not held there", name, reason)
+    if choice == "auto" and 2 * len(believed.reasons) > len(scene.cameras):
         logger.warning("offsets start from zero: motion tells too few of them")
         return None
     rates = None if result.rates is None else result.rates.nan_to_num(0.0)
-    return ClockStart(result.offsets, rates, result.covariance, result.rates_stderr)
+    return ClockStart(result.offsets, rates, believed.covariance, result.rates_stderr)
 
 
 def scene_to_synchronize(config: SceneConfig, scene: Scene) -> Scene:

@@ -97,8 +97,8 @@ class Clock(CameraTimes):
         margin = UNKNOWN_MARGIN * span.longest
         if not self.learned:
             margin = span.interval / 2
-        elif start is not None and start.covariance is not None and not start.offsets[self.is_trained].isnan().any():
-            errors = start.covariance.diagonal()[self.is_trained].sqrt()
+        elif start is not None and self.prior.exists and not self.prior.variances[self.is_trained].isinf().any():
+            errors = self.prior.variances[self.is_trained].sqrt()
             margin = max(KNOWN_MARGIN * span.interval, KNOWN_ERRORS * float(errors.max()))
         return torch.stack([ends.min() - margin, ends.max() + margin])
 

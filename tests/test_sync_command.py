@@ -20,7 +20,7 @@ from moving_spheres import FIELD_OF_VIEW, Spheres, sphere_scene
 from odd_videos import write_timed
 
 from syncnerf import assembly
-from syncnerf.assembly import starting_clock
+from syncnerf.assembly import make_clock, starting_clock
 from syncnerf.errors import UserError
 from syncnerf.offsets_file import Estimates, read_offsets, read_rates, write_offsets
 from syncnerf.options import parse
@@ -164,7 +164,7 @@ def test_strict_fails_where_a_camera_is_not_sure(folder, tmp_path, capsys, monke
 
 
 def test_trainings_start_from_what_is_sure(folder, caplog, monkeypatch):
-    """What is to be checked starts at nothing, and is named; where most is, motion is not believed at all."""
+    """What is to be checked starts where motion puts it and is free; where most is, motion is not believed at all."""
     scene = load_scene(folder)
     config = parse([f"--datadir={folder}"])
     offsets = torch.tensor(OFFSETS, dtype=torch.float64) - OFFSETS[1]
@@ -176,8 +176,17 @@ def test_trainings_start_from_what_is_sure(folder, caplog, monkeypatch):
 
     monkeypatch.setattr(assembly, "synchronize", lambda scene: told(["cam02"]))
     start = starting_clock(config, scene)
-    assert start.offsets.isnan().tolist() == [False, False, True, False]
-    torch.testing.assert_close(start.offsets[[0, 1, 3]], offsets[[0, 1, 3]])
+    torch.testing.assert_close(start.offsets, offsets)
+    assert start.covariance.diagonal().isnan().tolist() == [False, False, True, False]
+    clock = make_clock(config, scene, start)
+    assert clock.prior.variances.isinf().tolist() == [False, False, True, False]
+    # Wherever it goes from there, the field has a time for it.
+    room = 0.125 * max(camera.duration for camera in scene.cameras)
+    ends = torch.stack(
+        [camera.frame_times[[0, -1]] + offset for camera, offset in zip(scene.cameras, offsets, strict=True)]
+    )
+    assert clock.range[0] <= ends.min() - 0.9 * room
+    assert clock.range[1] >= ends.max() + 0.9 * room
     assert "cam02" in caplog.text
     assert "its motion repeats" in caplog.text
     monkeypatch.setattr(assembly, "synchronize", lambda scene: told(["cam00", "cam02", "cam03"]))
