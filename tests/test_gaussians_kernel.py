@@ -217,6 +217,20 @@ def test_no_pixel_of_a_gaussian_is_left_out_of_its_box():
     assert checked > 30
 
 
+def test_a_gaussian_beside_the_camera_is_in_all_tiles_that_it_touches():
+    """One at a time, where it reaches across the camera's plane: its box is then made of tiles."""
+    gaussians = single(near_the_camera(60))
+    gaussians = replace(gaussians, log_scales=gaussians.log_scales - 1.2, opacity_logits=torch.full((60,), 4.0))
+    motion, wide, shares = Motion(torch.zeros(1, dtype=torch.float64)), [view(100, 70)], []
+    for index in range(60):
+        one = only(gaussians, torch.tensor([index]))
+        found = rasterise(one, wide, motion).accumulation
+        expected = reference.pictures(one, wide, motion)[:, 3]
+        torch.testing.assert_close(found, expected, rtol=0, atol=5e-5)
+        shares.append(float((expected > 0).float().mean()))
+    assert sum(0.05 < share < 0.95 for share in shares) > 4
+
+
 def test_without_the_kernel_the_twin_draws(monkeypatch):
     with_kernel = rasterise(single(some_gaussians(50)), VIEWS, single(some_motion(50, MOMENTS)))
     monkeypatch.setenv("SYNCNERF_NATIVE", "0")

@@ -48,6 +48,7 @@ def test_parts_have_their_own_rays_rows_and_calibration(camera):
     part = whole.cropped(torch.tensor([[3, 2]]), 5, 4)
     everything = whole.rays().directions.reshape(8, 12, 3)
     assert torch.equal(part.rays().directions.reshape(4, 5, 3), everything[2:6, 3:8])
+    assert torch.equal(part.directions()[0], everything[2:6, 3:8])
     assert torch.equal(part.rows(), whole.rows()[:, 2:6])
     again = part.cropped(torch.tensor([[1, 1]]), 2, 2)
     assert torch.equal(again.rays().directions.reshape(2, 2, 3), everything[3:5, 4:6])

@@ -122,7 +122,7 @@ class Drawing:
     def _background(self, view: Views) -> Tensor:
         """What is behind a view's pixels, shape [H * W, 3] or [3]."""
         known = self.backdrop.coefficients is None
-        return self.backdrop.known if known else self.backdrop(view.rays().directions)
+        return self.backdrop.known if known else self.backdrop(view.directions().flatten(0, 2))
 
 
 def _each(question: ViewQuestion) -> list[ViewQuestion]:

@@ -151,28 +151,94 @@ static inline int64_t tiles_of(const Splat *s, const Box *box) {
     return (int64_t)(box->right / TILE - box->left / TILE + 1) * (s->bottom / TILE - s->top / TILE + 1);
 }
 
+/* A cone around the rays of a tile: its axis, and the cosine of half its angle. */
+typedef struct {
+    float axis[3], cosine;
+} Cone;
+
+/* The unit direction of a ray through a place in the picture. */
+static inline void direction_of(const Camera *c, int x, int y, float *out) {
+    float square = 0.0f;
+    for (int k = 0; k < 3; k++) {
+        out[k] = ((float)x - c->centre[0]) * c->across[k] + ((float)y - c->centre[1]) * c->down[k] - c->back[k];
+        square += out[k] * out[k];
+    }
+    for (int k = 0; k < 3; k++) out[k] /= sqrtf(square);
+}
+
+/* The cones of a camera's tiles; to be freed. */
+static Cone *tile_cones(const Camera *c) {
+    Cone *cones = malloc((size_t)c->columns * c->rows * sizeof *cones + 1);
+    for (int tile = 0; tile < c->columns * c->rows; tile++) {
+        int left = tile % c->columns * TILE, top = tile / c->columns * TILE;
+        Cone *cone = cones + tile;
+        direction_of(c, left + TILE / 2, top + TILE / 2, cone->axis);
+        cone->cosine = 1.0f;
+        for (int corner = 0; corner < 4; corner++) {
+            float d[3];
+            direction_of(c, left + (corner & 1) * TILE, top + (corner >> 1) * TILE, d);
+            float cosine = cone->axis[0] * d[0] + cone->axis[1] * d[1] + cone->axis[2] * d[2];
+            cone->cosine = cosine < cone->cosine ? cosine : cone->cosine;
+        }
+    }
+    return cones;
+}
+
+/* Whether a ray of a tile may touch an askew splat: whether the cones around the two meet. */
+static inline int may_touch(const Cone *tile, const Askew *a) {
+    if (a->cosine <= 0.0f || tile->cosine <= 0.0f) return 1;
+    float apart = tile->axis[0] * a->axes[2][0] + tile->axis[1] * a->axes[2][1] + tile->axis[2] * a->axes[2][2];
+    float sines = sqrtf((1.0f - tile->cosine * tile->cosine) * (1.0f - a->cosine * a->cosine));
+    return apart >= tile->cosine * a->cosine - sines - 1e-5f;
+}
+
+/* Limits an askew splat's box to the tiles that it may touch; false where there are none. */
+static int narrow(const Camera *camera, const Cone *cones, const Askew *askew, Splat *s, Box *box) {
+    int left = camera->columns, right = -1, top = camera->rows, bottom = -1;
+    for (int row = 0; row < camera->rows; row++)
+        for (int column = 0; column < camera->columns; column++) {
+            if (!may_touch(cones + row * camera->columns + column, askew)) continue;
+            left = column < left ? column : left, right = column > right ? column : right;
+            top = row < top ? row : top, bottom = row;
+        }
+    if (bottom < 0) return 0;
+    right = (right + 1) * TILE, bottom = (bottom + 1) * TILE;
+    box->left = left * TILE, box->right = (right < camera->width ? right : camera->width) - 1;
+    s->top = (int16_t)(top * TILE), s->bottom = (int16_t)((bottom < camera->height ? bottom : camera->height) - 1);
+    return 1;
+}
+
 /* Slots of a view's splats in the order of Gaussians, its askew ones, and the lengths of its tiles' lists. */
 static void count_tiles(Work *w, int view) {
     const Camera *camera = w->cameras + view;
     int64_t count = w->scene.gaussians, slots = 0;
     int32_t askew = 0;
+    Cone *cones = NULL;
     int64_t *lengths = w->tile_begin + 1 + camera->first_tile;
     for (int64_t i = 0; i < count; i++) {
-        const Splat *s = w->splats + view * count + i;
+        Splat *s = w->splats + view * count + i;
         Box *box = w->boxes + view * count + i;
         if (w->distances[view * count + i] < 0.0f) continue;
+        if (box->askew) {
+            Group one = group_of(i, i + 1);
+            w->askew[view] = realloc(w->askew[view], (size_t)(askew + 1) * sizeof(Askew));
+            Askew *own = w->askew[view] + askew;
+            fill_askew(&w->scene, view, carriers_at(w, view), &one, camera->position, camera->remainder, camera->near,
+                       camera->far, own);
+            if (!cones) cones = tile_cones(camera);
+            if (!narrow(camera, cones, own, s, box)) {
+                w->distances[view * count + i] = -1.0f;
+                continue;
+            }
+            box->askew = ++askew;
+        }
         box->slot = (int32_t)slots;
         slots += tiles_of(s, box);
         for (int row = s->top / TILE; row <= s->bottom / TILE; row++)
             for (int column = box->left / TILE; column <= box->right / TILE; column++)
                 lengths[row * camera->columns + column]++;
-        if (!box->askew) continue;
-        Group one = group_of(i, i + 1);
-        w->askew[view] = realloc(w->askew[view], (size_t)(askew + 1) * sizeof(Askew));
-        fill_askew(&w->scene, view, carriers_at(w, view), &one, camera->position, camera->remainder, camera->near,
-                   camera->far, w->askew[view] + askew);
-        box->askew = ++askew;
     }
+    free(cones);
     w->view_begin[view + 1] = slots;
 }
 

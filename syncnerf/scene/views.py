@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Float64, Int64, Shaped
+from jaxtyping import Float32, Float64, Int64, Shaped
 from torch import Tensor
 
 from syncnerf.scene.camera import Camera, intrinsics_table, pixel_rays
@@ -99,6 +99,17 @@ class Views:
         """World to camera in OpenCV axes (+X right, +Y down, +Z view), float64, shape [B, 4, 4]."""
         flip = torch.diag(self.poses.new_tensor([1.0, -1.0, -1.0, 1.0]))
         return flip @ torch.linalg.inv(self.poses)
+
+    def directions(self) -> Float32[Tensor, "B H W 3"]:
+        """Unit directions of the rays through all pixel centres, of views without a lens: those of :meth:`rays`."""
+        focal, centre = self.intrinsics[:, None, 2:4], self.intrinsics[:, None, 4:6]
+        ends = self.corners[:, None] + 0.5
+        columns, rows = (torch.arange(count, device=ends.device)[:, None] for count in (self.width, self.height))
+        across = (columns + ends[..., :1] - centre[..., :1]) / focal[..., :1]
+        down = (rows + ends[..., 1:] - centre[..., 1:]) / focal[..., 1:]
+        right, up, back = self.poses[:, None, :3, :3].unbind(-1)
+        along = (across * right)[:, None] - (down * up + back)[:, :, None]
+        return torch.nn.functional.normalize(along, dim=-1).float()
 
     def rays(self, pixels: Int64[Tensor, "B K"] | None = None) -> Rays:
         """Rays through pixel centres, view by view, N in all.
