@@ -54,19 +54,19 @@ MODULES = [name for name in STATING if name not in UNCHECKED]
 
 
 def sparing(jaxtyped):
-    """jaxtyping's decorator, which leaves a function's later calls in a test alone."""
+    """jaxtyping's decorator, which prepares a function's checks when it is called, and leaves later calls in a test."""
 
     def decorator(**options):
         def decorate(function):
-            checking = jaxtyped(**options)(function)
             if inspect.isclass(function):
-                return checking
+                return jaxtyped(**options)(function)
+            checking = functools.cache(lambda: jaxtyped(**options)(function))
             name = f"{function.__module__}.{function.__qualname__}"
 
             @functools.wraps(function)
             def call(*args, **kwargs):
                 calls[name] += 1
-                return (checking if calls[name] <= CHECKED_CALLS else function)(*args, **kwargs)
+                return (checking() if calls[name] <= CHECKED_CALLS else function)(*args, **kwargs)
 
             return call
 
