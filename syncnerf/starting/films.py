@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
@@ -12,7 +11,7 @@ from torch.nn.functional import avg_pool2d, max_pool2d
 
 from syncnerf.scene.camera import pixels_at
 from syncnerf.scene.scene import Scene
-from syncnerf.starting.surfaces import LOOKS, NEAREST_CELLS, STILL
+from syncnerf.starting.surfaces import NEAREST_CELLS, STILL, looks_at, usual_picture
 
 PASSING = 0.1
 """Difference from a pixel's median over time, of colours in [0, 1], from which on it shows something that passes."""
@@ -34,10 +33,8 @@ class Film:
         self.height, self.width = own.intrinsics.height, own.intrinsics.width
         self.focal, self.centre = own.intrinsics.focal_x, own.pose(0)[:3, 3].float()
         self.projection = own.projection(0).float()
-        self.looks = np.linspace(0, own.frame_count - 1, min(LOOKS, own.frame_count)).round().astype(int).tolist()
-        pictures = torch.from_numpy(self.frames[self.looks]).float() / 255.0
-        self.median = pictures.median(dim=0).values
-        self.steady = (pictures - self.median).abs().amax(dim=-1).median(dim=0).values < STILL
+        median, change = usual_picture(self.frames)
+        self.median, self.steady = median / 255.0, change < 255.0 * STILL
         self.length = float(self.times.diff().median()) if own.frame_count > 1 else 1.0
         self.background = None if scene.background is None else torch.tensor(scene.background)
 
@@ -52,7 +49,7 @@ class Film:
     def fastest(self) -> float:
         """Pixels that nearly all of what passes moves at most from a frame to the next."""
         apart = []
-        for frame in self.looks[:-1]:
+        for frame in looks_at(len(self.frames))[:-1]:
             now, later = (self.passing(number)[0].nonzero().float() for number in (frame, frame + 1))
             if len(now) and len(later):
                 apart.append(torch.cdist(now, later).amin(dim=1))

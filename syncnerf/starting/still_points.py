@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate, max_pool2d
 
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.still_views import StillView, still_views
-from syncnerf.starting.surfaces import LOOKS, ColouredPoints
+from syncnerf.starting.surfaces import ColouredPoints, looks_at
 
 MOST_POINTS = 20_000
 """Points at most, drawn evenly from the cameras' pictures."""
@@ -49,8 +49,7 @@ def _seen_by(scene: Scene, index: int, view: StillView, moment: float) -> Colour
 
 def _restless(frames: np.ndarray, view: StillView, height: int, width: int) -> Bool[Tensor, "h w"]:
     """Pixels that often differ from the median picture, at the size of the comparison."""
-    looks = np.linspace(0, len(frames) - 1, min(LOOKS, len(frames))).round().astype(int)
-    pictures = torch.from_numpy(frames[looks]).float() / 255.0
+    pictures = torch.from_numpy(frames[looks_at(len(frames))]).float() / 255.0
     apart = (_small(pictures, height, width) - _small(view.colours[None].float() / 255.0, height, width)).abs()
     often = (apart.amax(dim=-1) > RESTLESS).float().mean(dim=0) > OFTEN
     return max_pool2d(often[None].float(), 2 * BESIDE + 1, 1, BESIDE)[0] > 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, Int64, Shaped
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
@@ -20,8 +20,8 @@ GROWTH = 1
 """Pixels by which a frame's foreground is grown: the frame may be half a frame off the moment."""
 NEAREST_CELLS = 2.0
 """A surface is seen where nothing lies so many cells before it."""
-LOOKS = 15
-"""Frames, evenly spaced, by which a camera's pixels are found to change or not."""
+LOOKS, ROWS = 15, 16
+"""Frames, evenly spaced, by which a camera's pixels are found to change or not; rows that are looked at at once."""
 STILL = 0.08
 """Difference from a pixel's median over time, of colours in [0, 1], below which it shows what stands still."""
 APART = 1
@@ -179,10 +179,7 @@ class _Sight:
         self.camera, own = index, scene.cameras[index]
         self.frames, self.times, self.tolerance = scene.frames(index), own.frame_times, tolerance
         self.background = torch.tensor(scene.background) * 255.0
-        looks = np.linspace(0, own.frame_count - 1, min(LOOKS, own.frame_count)).round().astype(int)
-        pictures = torch.from_numpy(self.frames[looks]).float()
-        self.median = pictures.median(dim=0).values
-        change = (pictures - self.median).abs().amax(dim=-1).median(dim=0).values
+        self.median, change = usual_picture(self.frames)
         self.change = change.reshape(-1) / 255.0
         self.height, self.width = own.intrinsics.height, own.intrinsics.width
         self.pixel, self.depth, inside = own.pixels_of(points)
@@ -218,6 +215,29 @@ class _Sight:
 
     def _foreground(self, frame: Tensor) -> Tensor:
         return (frame - self.background).abs().amax(dim=-1) > self.tolerance
+
+
+def looks_at(count: int) -> list[int]:
+    """Numbers of :data:`LOOKS` of so many frames, evenly spaced; of all where there are fewer."""
+    return np.linspace(0, count - 1, min(LOOKS, count)).round().astype(int).tolist()
+
+
+def usual_picture(frames: UInt8[np.ndarray, "T H W 3"]) -> tuple[Float32[Tensor, "H W 3"], Float32[Tensor, "H W"]]:
+    """What a static camera's pixels usually show, in the looks at its frames, and how far they usually are from that.
+
+    Returns:
+        Medians over time: of the colours, and of the largest difference of a channel from those; grey levels of 255,
+        shape [H, W, 3] and [H, W].
+    """
+    looks = looks_at(len(frames))
+    median, change = torch.empty(frames.shape[1:]), torch.empty(frames.shape[1:3])
+    # A few rows at once: what stays would leave the room of whole pictures in pieces, camera by camera.
+    for top in range(0, len(median), ROWS):
+        band = np.s_[top : top + ROWS]
+        pictures = torch.from_numpy(frames[looks, band]).float()
+        median[band] = pictures.median(dim=0).values
+        change[band] = (pictures - median[band]).abs().amax(dim=-1).median(dim=0).values
+    return median, change
 
 
 def on_surface(inside: Bool[Tensor, " M"], cells: Int64[Tensor, "M 3"], shape: torch.Size) -> Int64[Tensor, " K"]:
