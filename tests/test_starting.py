@@ -314,6 +314,18 @@ def test_without_any_points_one_line_says_so(balls, known, caplog):
     assert record.getMessage() == f"{balls.root}: no points to start from; the field starts anywhere in its box"
 
 
+def test_points_in_the_scenes_own_files_take_the_place_of_found_ones(balls, known, tmp_path):
+    known(still_points(CORNER), no_tracks(balls))
+    there = [[0.1, 0.2, 0.3], [-0.4, 0.0, 0.5]]
+    header = ["ply", "format ascii 1.0", "element vertex 2", *(f"property float {axis}" for axis in "xyz")]
+    rows = [" ".join(map(str, place)) for place in there]
+    (tmp_path / "sparse_pc.ply").write_text("\n".join([*header, "end_header", *rows, ""]))
+    (tmp_path / "transforms.json").write_text('{"ply_file_path": "sparse_pc.ply"}')
+    points = starting_points(replace(balls, root=tmp_path), CLOCK, None, StartConfig())
+    assert sorted(points.places.float().tolist()) == sorted(torch.tensor(there).tolist())
+    assert points.times.isnan().all()
+
+
 def test_of_a_scene_without_motion_one_line_says_so(balls, known, caplog):
     known(still_points(CORNER), no_tracks(balls))
     with caplog.at_level(logging.WARNING, logger="syncnerf"):

@@ -15,6 +15,7 @@ from syncnerf.scene.points import scene_points
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.stereo import can_be_compared
 from syncnerf.starting.flying import FlyingPoints, flying_points
+from syncnerf.starting.given_points import given_points
 from syncnerf.starting.given_tracks import given_tracks
 from syncnerf.starting.matching import MATCHINGS
 from syncnerf.starting.options import StartConfig
@@ -99,11 +100,14 @@ def _as_start(
 
 def _room_points(scene: Scene, tracks: SpaceTracks, moments: Tensor, offsets: Tensor) -> ColouredPoints:
     """What is known before an unknown background: the still scene, what passes before it, and the tracks."""
+    given = given_points(scene)
     if can_be_compared(scene):
-        still = still_points(scene, _liveliest(tracks))
+        still = given.and_also(still_points(scene, _liveliest(tracks)))
         if len(still.places):
             passing = passing_surfaces(scene, moments, offsets)
             return still.and_also(passing).and_also(seen_points(scene, tracks, offsets))
+    if len(given.places):
+        return given.and_also(seen_points(scene, tracks, offsets))
     return seen_points(scene, tracks, offsets, scene_points(scene).places)
 
 
