@@ -27,6 +27,7 @@ from syncnerf.sampling.time_series_batches import TimeSeriesBatches
 from syncnerf.sampling.view_batches import ViewBatches
 from syncnerf.scene import Scene
 from syncnerf.scene.geometry import NormalizedDeviceCoordinates, SceneGeometry
+from syncnerf.scene.moment_hulls import moment_hulls
 from syncnerf.scene.stereo import can_be_compared
 from syncnerf.scene.still_views import still_views
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
@@ -37,6 +38,9 @@ from syncnerf.synced import SyncedBackend
 from syncnerf.training.checkpoints import taking_over
 
 logger = logging.getLogger(__name__)
+
+KNOWN_ERRORS, ROOM = 4.0, 0.1
+"""Standard errors by which a camera's clock may be wrong, and frames by which all of them may move in a training."""
 
 
 def assemble(job: Job) -> SyncedBackend:
@@ -58,6 +62,9 @@ def assemble(job: Job) -> SyncedBackend:
     geometry = scene_geometry(scene, clock.frame_count(scene.frame_interval), config.training.steps, hull)
     if job.spec.starts_from_points and checkpoint is None:
         geometry = replace(geometry, points=starting_points(scene, clock, hull, config.start))
+    intervals = 1 if job.spec.carves is None else job.spec.carves(config.backend_options)
+    if intervals > 1 and checkpoint is None and hull is not None:
+        geometry = replace(geometry, occupied_at=hulls_of_moments(scene, clock, hull, intervals))
     execution = Execution(
         engine=job.engine,
         fixed_shapes=job.device.type == "cuda",
@@ -99,6 +106,23 @@ def scene_geometry(scene: Scene, frame_count: int, steps: int, hull: Bool[Tensor
         background=scene.background,
         occupied=hull,
     )
+
+
+@torch.no_grad()
+def hulls_of_moments(
+    scene: Scene, clock: Clock, hull: Bool[Tensor, "X Y Z"], intervals: int
+) -> Bool[Tensor, "T X Y Z"] | None:
+    """Cells of a hull that may hold something in equal intervals of the field's time; None where clocks are unknown."""
+    train = torch.tensor(scene.train)
+    errors = torch.zeros(len(train), dtype=torch.float64) if scene.synchronised else clock.prior.variances.sqrt()[train]
+    if clock.unknown_count > 1:
+        errors = errors + clock.prior.skews_stderr.cpu()[train]
+    if not errors.isfinite().any():
+        return None
+    late = KNOWN_ERRORS * errors + ROOM * scene.frame_interval + clock.row_times.abs().cpu()[train]
+    slack = clock.spans(late)
+    times = [clock(index.expand(scene.cameras[index].frame_count), scene.cameras[index].frame_times) for index in train]
+    return moment_hulls(scene, hull, intervals, times, slack.tolist())
 
 
 def starting_clock(config: Config, scene: Scene) -> ClockStart | None:

@@ -35,6 +35,8 @@ class BackendSpec:
         trains_on: ``rays`` at one time each, a ``time_series`` of all frames of a pixel at once, or whole ``views``.
         learns_distances: whether it learns from a ``distance`` among a batch's statistics; none are computed where its
             option ``distance_weight``, if it has one, is 0.
+        carves: called as ``carves(config)``, says in how many intervals :attr:`SceneGeometry.occupied_at` should
+            be carved before a training; 1 for none. None where that never is of use.
         starts_from_points: whether :attr:`SceneGeometry.points` should be sought before a training.
         has_networks: whether any of it may compute in 16 bits, as the option ``precision`` has it (torch's autocast).
         engines: what its kernels can run on, in the order in which ``auto`` tries them on a GPU, ``torch`` last; empty
@@ -49,6 +51,7 @@ class BackendSpec:
     adapter: str
     trains_on: TrainsOn
     learns_distances: bool = False
+    carves: Callable[[Any], int] | None = None
     starts_from_points: bool = False
     has_networks: bool = True
     engines: tuple[str, ...] = ()

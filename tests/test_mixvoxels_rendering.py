@@ -226,6 +226,27 @@ def test_the_static_field_is_led_by_mean_or_median():
         torch.testing.assert_close(backend.losses(rendering, batch(rgb), 0)["static"], expected)
 
 
+def test_where_nothing_can_be_at_a_moment_the_dynamic_field_is_not_seen_then():
+    """Also after the box has shrunk: the carved cells keep their places in space."""
+    carved = torch.ones(3, 8, 8, 8, dtype=torch.bool)
+    carved[1] = False
+    backend = make({"mask_intervals": 3, "ray_threshold": 0.0, "point_threshold": 0.0}, occupied_at=carved)
+    carved[1, :4] = True
+    half = make({"mask_intervals": 3, "ray_threshold": 0.0, "point_threshold": 0.0}, occupied_at=carved)
+    times = torch.tensor([-0.9, -0.2, 0.2, 0.9], dtype=torch.float64).expand(40, -1)
+    for field in (backend, half):
+        field.box = torch.tensor([[-1.0] * 3, [0.5] * 3])
+    dense = backend(RayQuestion(some_rays(), times)).extras
+    opacity = backend(RayQuestion(some_rays(), times)).accumulation
+    assert dense["dynamic_samples"] == dense["samples"] > 0
+    assert opacity[:, [0, 3]].max() > 0.1
+    assert not opacity[:, 1:3].any()
+    points = backend._sample(backend.space.warp(some_rays()), None).points
+    low = 0.75 * (points[:, 0] + 1.0) - 1.0 < 0.0
+    assert 0 < int(low.sum()) < len(low)
+    assert torch.equal(half._possible(points, times[:1])[:, 1], low)
+
+
 def test_while_the_variation_field_learns_the_dynamic_one_waits():
     backend = make({"variation_steps": 3})
     backend.before_step(2)

@@ -25,6 +25,22 @@ def ball_hull(resolution: int) -> torch.Tensor:
     return ((x - 0.4) ** 2 + (y - 0.6) ** 2 + (z - 0.5) ** 2) < 0.3**2
 
 
+@pytest.mark.parametrize(("intervals", "bins"), [(6, 3), (5, 3), (3, 5)])
+def test_hulls_of_moments_are_looked_at_in_their_intervals_alone(intervals, bins):
+    hulls = torch.stack([ball_hull(8).roll(step, 0) for step in range(intervals)])
+    hulls[:, :, :2] = False
+    grid = OccupancyGrid(BOUNDS, 8, bins, hulls)
+    for time in 2 * torch.rand(60, generator=torch.Generator().manual_seed(5)) - 1:
+        points = BOUNDS[0] + torch.rand(400, 3, generator=torch.Generator().manual_seed(6)) * (BOUNDS[1] - BOUNDS[0])
+        cells = tuple(((points - BOUNDS[0]) / (BOUNDS[1] - BOUNDS[0]) * 8).long().T)
+        interval = int((time + 1) / 2 * intervals)
+        first, last = int((time + 1) / 2 * bins) / bins, (int((time + 1) / 2 * bins) + 1) / bins
+        near = [step for step in range(intervals) if step < last * intervals and step + 1 > first * intervals]
+        found = grid.contains(points, time.expand(400))
+        assert found[hulls[interval][cells]].all()
+        assert not found[~hulls[near].any(dim=0)[cells]].any()
+
+
 def some_times(count: int) -> torch.Tensor:
     return 2 * torch.rand(count, generator=torch.Generator().manual_seed(9)) - 1
 
@@ -141,14 +157,14 @@ def test_update_never_resurrects_impossible_cells_and_forgets_by_decay():
     possible = grid.possible.clone()
     generator = torch.Generator().manual_seed(0)
     grid.update(lambda points, times: torch.full((len(points),), 8.0), 1.0, 0.5, generator)
-    assert torch.equal(grid.occupied[0], possible)
+    assert torch.equal(grid.occupied, possible)
     halves = lambda points, times: 8.0 * (points[:, 0] > 0.0)  # noqa: E731
     for looks in range(1, 5):
         grid.update(halves, 1.0, 0.5, generator)
-        remembered = grid.density[0][:4][possible[:4]]
+        remembered = grid.density[0][:4][possible[0, :4]]
         assert remembered.numel() == 0 or remembered.max() == 8.0 * 0.5**looks
     assert grid.occupied.sum() < possible.sum()
-    assert (grid.occupied[0] <= possible).all()
+    assert (grid.occupied <= possible).all()
 
 
 def test_an_all_empty_field_leaves_the_grid_as_it_was():

@@ -59,7 +59,8 @@ class KPlanesBackend(Backend):
         if config.sampler == "occupancy" or geometry.occupied is not None:
             time_bins = config.occupancy.occupancy_times if config.sampler == "occupancy" else 1
             resolution = config.occupancy.occupancy_resolution
-            self.occupancy = OccupancyGrid(self.space.bounds, resolution, time_bins, geometry.occupied)
+            hull = geometry.occupied if geometry.occupied_at is None else geometry.occupied_at
+            self.occupancy = OccupancyGrid(self.space.bounds, resolution, time_bins, hull)
         if config.sampler == "proposal":
             self.resampler = ProposalResampler(config.proposals)
             # Transparent even inside a hull: they should send samples everywhere at first.

@@ -48,6 +48,11 @@ class KPlanesConfig:
     __post_init__ = check_values
 
 
+def intervals(config: KPlanesConfig) -> int:
+    """Intervals of time in which empty space is left out."""
+    return config.occupancy.occupancy_times if config.sampler == "occupancy" else 1
+
+
 def unfit(config: KPlanesConfig, space: str) -> str:
     """Why a configuration cannot train in a space, and what to do; empty if it can."""
     if config.sampler == "occupancy" and space == "contraction":
@@ -65,5 +70,6 @@ SPEC = BackendSpec(
     adapter="syncnerf_kplanes.adapter:KPlanesBackend",
     trains_on="rays",
     learns_distances=True,
+    carves=intervals,
     unfit=unfit,
 )

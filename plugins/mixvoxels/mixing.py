@@ -1,5 +1,6 @@
 """Where static and dynamic field meet: one rendering for each ray that never changes, T for each of the others."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -46,14 +47,15 @@ class Mixer:
         background: colours behind everything, shape [N, 3].
         colour_threshold: samples of less weight (at every moment) skip the colour networks.
         near_radius: distance from a camera below which samples' gradients are scaled down; 0 for none.
+        possible: factors on the dynamic field's densities of samples, [M, T]: where nothing can be at a moment, 0.
     """
 
     def __init__(
         self, static: StaticField, dynamic: DynamicField, background: Float[Tensor, "*N 3"], colour_threshold: float,
-        near_radius: float = 0.0,
+        near_radius: float = 0.0, possible: Callable[[PackedSamples], Tensor | float] = lambda samples: 1.0,
     ):  # fmt: skip
         self.static, self.dynamic, self.background = static, dynamic, background
-        self.threshold, self.near_radius = colour_threshold, near_radius
+        self.threshold, self.near_radius, self.possible = colour_threshold, near_radius, possible
 
     def __call__(
         self, samples: PackedSamples, directions: Float[Tensor, "N 3"], series: TimeSeries, moves: Bool[Tensor, " M"]
@@ -75,8 +77,8 @@ class Mixer:
         moving, still = part_moves.nonzero()[:, 0], (~part_moves).nonzero()[:, 0]
         density = static_density.detach().index_select(0, places)[:, None].expand(-1, series.length)
         asked = part[moving]
-        changing = self._damped(self.dynamic.density(asked.points, asked.rays, series), asked)
-        density = density.index_copy(0, moving, changing)
+        changing = self.possible(asked) * self.dynamic.density(asked.points, asked.rays, series)
+        density = density.index_copy(0, moving, self._damped(changing, asked))
         weights = part.weights(density)
         peaks = weights.detach().amax(dim=1)
         moving, still = moving[peaks[moving] > self.threshold], still[peaks[still] > self.threshold]

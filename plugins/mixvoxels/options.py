@@ -127,6 +127,11 @@ class MaskConfig:
         "moments, new ones in each look, at which the dynamic field is asked",
         count(1, "the dynamic field is asked at moments", 4096),
     )
+    mask_intervals: int = option(
+        1,
+        "intervals of time in which space is carved beforehand, where background and clocks are known; 1 for none",
+        count(1, "a grid has cells, and all are held in memory", 1024),
+    )
     shrink_step: int = option(
         3500, "step after which the box shrinks to what the mask leaves; 0 for never", count(0, "a step")
     )

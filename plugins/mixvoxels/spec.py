@@ -42,5 +42,6 @@ SPEC = BackendSpec(
     adapter="syncnerf_mixvoxels.adapter:MixVoxelsBackend",
     trains_on="time_series",
     learns_distances=True,
+    carves=lambda config: config.mask.mask_intervals,
     engines=("torch",),
 )

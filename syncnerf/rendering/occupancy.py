@@ -10,16 +10,15 @@ from syncnerf.rendering.ray_samples import RaySamples
 from syncnerf.scene.rays import Rays, clip_to_box
 
 
-class OccupancyGrid(nn.Module):
-    """Occupied cells of a box over time, from a visual hull at first and from the field's density later.
-
-    Its tensors keep their places in memory: what was recorded with them stays valid.
+class TimedCells(nn.Module):
+    """Cells of a box over time that may hold something, of which a hull tells.
 
     Args:
         bounds: corners of the box, float32, shape [2, 3].
         resolution: cells per side.
         time_bins: cells along time, over [-1, 1]; 1 for cells that are occupied at any time.
-        hull: cells that may hold something at some time, bool, shape [X, Y, Z] of any resolution; None for all.
+        hull: cells that may hold something at some time, bool, shape [X, Y, Z] of any resolution, or in each of equal
+            intervals of [-1, 1], shape [T, X, Y, Z]; None for all.
     """
 
     def __init__(
@@ -27,27 +26,22 @@ class OccupancyGrid(nn.Module):
         bounds: Float[Tensor, "2 3"],
         resolution: int,
         time_bins: int = 1,
-        hull: Bool[Tensor, "X Y Z"] | None = None,
+        hull: Bool[Tensor, "*T X Y Z"] | None = None,
     ):
         super().__init__()
         self.resolution, self.time_bins = resolution, time_bins
-        possible = torch.ones(resolution, resolution, resolution, dtype=torch.bool)
+        occupied = torch.ones(time_bins, resolution, resolution, resolution, dtype=torch.bool)
         if hull is not None:
-            pooled = torch.nn.functional.adaptive_max_pool3d(hull.float()[None, None], resolution)
-            possible = pooled[0, 0] > 0
+            occupied.copy_(_pooled(hull.reshape(-1, *hull.shape[-3:]), time_bins, resolution))
         self.register_buffer("bounds", bounds.clone(), persistent=False)
-        self.register_buffer("possible", possible)
-        self.register_buffer("occupied", possible.expand(time_bins, -1, -1, -1).clone())
-        self.register_buffer("density", torch.zeros(self.occupied.shape))
-        self.register_buffer("box", bounds.clone())
-        self._fit_box()
+        self.register_buffer("occupied", occupied)
 
-    def contains(self, points: Float[Tensor, "*shape 3"], times: Float[Tensor, "*#shape"]) -> Bool[Tensor, "*shape"]:
+    def contains(self, points: Float[Tensor, "*#shape 3"], times: Float[Tensor, "*#shape"]) -> Bool[Tensor, "*#shape"]:
         """Whether points lie in cells that are occupied at their times, bool, shape [...].
 
         Args:
             points: in the units of the bounds, shape [..., 3].
-            times: in [-1, 1], shape [...] or one that broadcasts to it.
+            times: in [-1, 1], shape [...] or one that broadcasts with it.
         """
         scale = self.resolution / (self.bounds[1] - self.bounds[0])
         cells = ((points - self.bounds[0]) * scale).floor()
@@ -58,6 +52,28 @@ class OccupancyGrid(nn.Module):
             ..., 2
         ]
         return self.occupied.reshape(-1)[flat] & inside
+
+
+class OccupancyGrid(TimedCells):
+    """Occupied cells of a box over time, from a visual hull at first and from the field's density later.
+
+    Its tensors keep their places in memory: what was recorded with them stays valid. Arguments are those of
+    :class:`TimedCells`.
+    """
+
+    def __init__(
+        self,
+        bounds: Float[Tensor, "2 3"],
+        resolution: int,
+        time_bins: int = 1,
+        hull: Bool[Tensor, "*T X Y Z"] | None = None,
+    ):
+        super().__init__(bounds, resolution, time_bins, hull)
+        self.register_buffer("possible", self.occupied.clone())
+        # Only compared with a threshold: 16 bits halve the checkpoint.
+        self.register_buffer("density", torch.zeros(self.occupied.shape, dtype=torch.bfloat16))
+        self.register_buffer("box", bounds.clone())
+        self._fit_box()
 
     def march(
         self,
@@ -112,13 +128,13 @@ class OccupancyGrid(nn.Module):
             decay: factor on the remembered density.
             generator: places and times within cells.
         """
-        cells = self.possible.nonzero()
-        for time_bin in range(self.time_bins):
+        for time_bin, possible in enumerate(self.possible):
+            cells = possible.nonzero()
             draws = torch.rand(len(cells), 4, generator=generator, device=cells.device)
             points = self.bounds[0] + (cells + draws[:, :3]) / self.resolution * (self.bounds[1] - self.bounds[0])
             times = (time_bin + draws[:, 3]) / self.time_bins * 2 - 1
             index = (time_bin, *cells.T)
-            self.density[index] = torch.maximum(self.density[index] * decay, density(points, times))
+            self.density[index] = torch.maximum(self.density[index] * decay, density(points, times).bfloat16())
         dense = (self.density > threshold).float()
         if dense.any():
             spread = torch.nn.functional.max_pool3d(dense[:, None], 3, stride=1, padding=1)[:, 0]
@@ -133,3 +149,13 @@ class OccupancyGrid(nn.Module):
             size = (self.bounds[1] - self.bounds[0]) / self.resolution
             low, high = cells.amin(0), cells.amax(0) + 1
             self.box.copy_(torch.stack([self.bounds[0] + low * size, self.bounds[0] + high * size]))
+
+
+def _pooled(hull: Bool[Tensor, "T X Y Z"], time_bins: int, resolution: int) -> Bool[Tensor, "bins R R R"]:
+    """Cells and intervals of other sizes that hold any of a hull's."""
+    intervals, pooled = len(hull), []
+    for time_bin in range(time_bins):
+        first, last = time_bin * intervals // time_bins, -(-(time_bin + 1) * intervals // time_bins)
+        part = hull[first:last].any(dim=0).float()
+        pooled.append(torch.nn.functional.adaptive_max_pool3d(part[None, None], resolution)[0, 0] > 0)
+    return torch.stack(pooled)

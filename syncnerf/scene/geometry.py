@@ -67,6 +67,8 @@ class SceneGeometry:
         ndc: given where rays should be warped to normalised device coordinates.
         background: colour behind the scene, or None for a backend to learn.
         occupied: cells of ``bounds`` that may hold something at some time, bool, shape [X, Y, Z], or None if unknown.
+        occupied_at: the same in each of equal intervals of the field's time, bool, shape [T, X, Y, Z], where the spec
+            asks for it and the cameras' clocks are known.
         points: what to start from, where the spec asks for it and anything is known; None on the way to a checkpoint,
             which brings what has become of them.
     """
@@ -80,4 +82,5 @@ class SceneGeometry:
     ndc: NormalizedDeviceCoordinates | None = None
     background: tuple[float, float, float] | None = None
     occupied: Bool[Tensor, "X Y Z"] | None = None
+    occupied_at: Bool[Tensor, "T X Y Z"] | None = None
     points: StartingPoints | None = None

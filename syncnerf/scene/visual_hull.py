@@ -1,15 +1,22 @@
 """Which part of space can hold anything at all: carved from plain backgrounds, over all frames at once."""
 
+import math
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 from tqdm import tqdm
 
+from syncnerf.scene.camera import Camera
 from syncnerf.scene.scene import Scene
+
+TOLERANCE = 10
+"""Difference from the background, in grey levels of 255, that makes a pixel foreground (videos are compressed)."""
 
 
 def visual_hull(
-    scene: Scene, resolution: int = 96, tolerance: int = 10, chunk: int = 32
+    scene: Scene, resolution: int = 96, tolerance: int = TOLERANCE, chunk: int = 32
 ) -> Bool[Tensor, "X Y Z"] | None:
     """Cells of the scene's box that no training camera sees as background in all of its frames.
 
@@ -18,8 +25,7 @@ def visual_hull(
     Args:
         scene: the scene; its background colour must be known and its cameras static.
         resolution: cells per side.
-        tolerance: difference from the background, in grey levels of 255, that makes a pixel foreground (videos are
-            compressed).
+        tolerance: difference from the background, in grey levels of 255, that makes a pixel foreground.
         chunk: frames looked at at once.
 
     Returns:
@@ -28,18 +34,13 @@ def visual_hull(
     if not can_be_carved(scene):
         return None
     cameras = [scene.cameras[i] for i in scene.train]
-    ticks = (torch.arange(resolution, dtype=torch.float64) + 0.5) / resolution
-    low, high = scene.bounds.double()
-    axes = [low[k] + ticks * (high[k] - low[k]) for k in range(3)]
-    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
-    cell = float((high - low).max()) / resolution
+    points, side = hull_points(scene.bounds, (resolution,) * 3)
     hull = torch.ones(len(points), dtype=torch.bool)
     for index, camera in tqdm(list(zip(scene.train, cameras, strict=True)), desc="carving", unit="camera", leave=False):
         mask = foreground_mask(scene, index, tolerance, chunk)
-        # A cell is kept when any pixel it may touch is foreground: grow the mask by the cell's half diagonal.
-        radius = int(0.87 * cell * camera.intrinsics.focal_x / scene.near) + 1
+        pixel, depth, visible = camera.pixels_of(points)
+        radius = touched_radius(camera, side, depth[visible])
         grown = torch.nn.functional.max_pool2d(mask.float()[None, None], 2 * radius + 1, stride=1, padding=radius)[0, 0]
-        pixel, _, visible = camera.pixels_of(points)
         hull &= ~visible | (grown.reshape(-1)[pixel] > 0)
     return hull.reshape((resolution,) * 3)
 
@@ -50,7 +51,25 @@ def can_be_carved(scene: Scene) -> bool:
     return scene.background is not None and scene.space == "bounded" and not moving
 
 
-def foreground_mask(scene: Scene, camera: int, tolerance: int = 10, chunk: int = 32) -> Bool[Tensor, "height width"]:
+def hull_points(bounds: Float[Tensor, "2 3"], shape: Sequence[int]) -> tuple[Float64[Tensor, "N 3"], float]:
+    """Middles of a box's cells, of which there are ``shape`` along x, y and z, and the largest side of a cell."""
+    low, high = bounds.double()
+    sizes = (high - low) / torch.tensor(shape)
+    axes = [low[k] + sizes[k] * (torch.arange(shape[k], dtype=torch.float64) + 0.5) for k in range(3)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3), float(sizes.max())
+
+
+def touched_radius(camera: Camera, side: float, depths: Float64[Tensor, " N"]) -> int:
+    """Pixels around that of its middle that a cell of a side may touch, the nearest of those at some depths.
+
+    A cell is kept when any of them is foreground: masks are grown by the cell's half diagonal.
+    """
+    return math.ceil(0.87 * side * camera.intrinsics.focal_x / float(depths.min())) if len(depths) else 0
+
+
+def foreground_mask(
+    scene: Scene, camera: int, tolerance: int = TOLERANCE, chunk: int = 32
+) -> Bool[Tensor, "height width"]:
     """Pixels that differ from the background in some frame, bool, shape [height, width]."""
     frames = scene.frames(camera)
     background = torch.tensor(scene.background) * 255.0

@@ -1,0 +1,92 @@
+"""Which part of space can hold anything at a moment: carved from plain backgrounds, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Bool, Float64
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+from tqdm import tqdm
+
+from syncnerf.scene.scene import Scene
+from syncnerf.scene.visual_hull import TOLERANCE, hull_points, touched_radius
+
+FARTHEST = 32
+"""Pixels from a frame to the next that something moves at most."""
+
+
+@torch.no_grad()
+def moment_hulls(
+    scene: Scene,
+    hull: Bool[Tensor, "X Y Z"],
+    count: int,
+    times: Sequence[Float64[Tensor, " F"]],
+    slack: Sequence[float],
+) -> Bool[Tensor, "T X Y Z"]:
+    """Cells of a hull that no training camera sees as background all through an interval of the field's time.
+
+    A camera says nothing of an interval in part of which it did not film. Between two frames what moves is looked for
+    half way from either to the other.
+
+    Args:
+        scene: the scene; its background colour must be known and its cameras static.
+        hull: cells of its box that may hold something at some time.
+        count: intervals T of [-1, 1].
+        times: the field's coordinate of each training camera's frames, ascending.
+        slack: by how much each camera's may be wrong; infinite where nothing is known.
+    """
+    cells = hull.reshape(-1).nonzero()[:, 0]
+    kept = torch.ones(count, len(cells), dtype=torch.bool)
+    points, side = hull_points(scene.bounds, hull.shape)
+    points = points[cells]
+    edges = torch.linspace(-1.0, 1.0, count + 1, dtype=torch.float64)
+    cameras = list(zip(scene.train, times, slack, strict=True))
+    for index, own, wrong in tqdm(cameras, desc="carving moments", unit="camera", leave=False):
+        camera = scene.cameras[index]
+        pixel, depth, visible = camera.pixels_of(points)
+        first = torch.searchsorted(own, edges[:-1] - wrong, right=True).sub(1)
+        stop = torch.searchsorted(own, edges[1:] + wrong)
+        steps = [(int(a), int(b)) if a >= 0 and b < len(own) else (0, 0) for a, b in zip(first, stop, strict=True)]
+        filled: dict[int, Tensor] = {}
+        radius = touched_radius(camera, side, depth[visible])
+        for step, mask in enumerate(_between_frames(scene, index, radius)):
+            for place in [place for place, (start, end) in enumerate(steps) if start <= step < end]:
+                filled[place] = filled[place] | mask if place in filled else mask
+                if step == steps[place][1] - 1:
+                    kept[place] &= ~visible | filled.pop(place).reshape(-1)[pixel]
+    found = torch.zeros(count, hull.numel(), dtype=torch.bool)
+    found[:, cells] = kept
+    return found.reshape(-1, *hull.shape)
+
+
+def _between_frames(scene: Scene, index: int, radius: int) -> Iterator[Bool[Tensor, "H W"]]:
+    """Of each two successive frames of a camera the pixels in which something may be from one to the other."""
+    frames, background = scene.frames(index), 255.0 * torch.tensor(scene.background)
+    before = None
+    for frame in frames:
+        after = ((torch.from_numpy(frame.copy()) - background).abs().amax(dim=-1) > TOLERANCE).float()
+        if before is not None:
+            yield _grown(torch.maximum(_half_way(before, after), _half_way(after, before)), radius) > 0
+        before = after
+
+
+def _half_way(mask: Tensor, other: Tensor) -> Tensor:
+    """A mask [H, W], each pixel grown by half its distance from the other."""
+    found, around = mask, other
+    for radius in range(1, FARTHEST // 2 + 1):
+        far = mask * (1.0 - around)
+        if not bool(far.any()):
+            break
+        found = torch.maximum(found, _grown(far, radius))
+        around = _grown(around, 2)
+    return found
+
+
+def _grown(mask: Tensor, radius: int) -> Tensor:
+    """A mask [H, W] with all pixels within some of it."""
+    if not radius:
+        return mask
+    rows = max_pool2d(mask[None, None], (1, 2 * radius + 1), 1, (0, radius))
+    return max_pool2d(rows, (2 * radius + 1, 1), 1, (radius, 0))[0, 0]

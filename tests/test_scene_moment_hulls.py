@@ -1,0 +1,85 @@
+"""What may be where at a moment: a ball that flies past six cameras, which film it at times of their own."""
+
+import pytest
+import torch
+from test_starting import FPS, OFFSETS, filmed
+from test_starting_flying import HULL, MIDDLE, RADIUS, VELOCITY, picture
+
+from syncnerf.assembly import hulls_of_moments
+from syncnerf.camera_times import ClockSpan
+from syncnerf.clock import Clock
+from syncnerf.clock_prior import ClockStart
+from syncnerf.config import OffsetsConfig
+from syncnerf.scene.moment_hulls import moment_hulls
+from syncnerf.scene.visual_hull import hull_points
+
+FIRST, LAST, COUNT = -0.3, 1.5, 18
+"""Seconds that the field's time spans, and its intervals: a frame each."""
+
+
+@pytest.fixture(scope="module")
+def flight(tmp_path_factory):
+    return filmed(tmp_path_factory.mktemp("flight"), picture)
+
+
+def carved(scene, offsets=OFFSETS, slack=0.0):
+    own = [view.frame_times + offset for view, offset in zip(scene.cameras, offsets, strict=True)]
+    times = [2.0 * (seconds - FIRST) / (LAST - FIRST) - 1.0 for seconds in own]
+    return moment_hulls(scene, HULL, COUNT, times, [2.0 * slack / (LAST - FIRST)] * len(own))
+
+
+@pytest.fixture(scope="module")
+def swept(flight):
+    """Cells whose middles are in the ball at some time of each interval, bool [COUNT, X, Y, Z]."""
+    points = hull_points(flight.bounds, HULL.shape)[0]
+    moments = torch.linspace(FIRST, LAST, 5 * COUNT + 1, dtype=torch.float64)
+    inside = torch.stack([(points - VELOCITY * (time - MIDDLE)).norm(dim=-1) < RADIUS for time in moments])
+    parts = [inside[5 * place : 5 * place + 6].any(dim=0) for place in range(COUNT)]
+    return torch.stack(parts).reshape(-1, *HULL.shape)
+
+
+def test_they_hold_what_flies_at_every_moment_and_little_else(flight, swept):
+    found = carved(flight)
+    assert not (swept & ~found).any()
+    # All cameras film from 0.3 to 0.9 s: seven intervals.
+    filmed_by_all = slice(6, 12)
+    assert swept[filmed_by_all].any(dim=(1, 2, 3)).all()
+    shares = found[filmed_by_all].sum(dim=(1, 2, 3)) / swept[filmed_by_all].sum(dim=(1, 2, 3))
+    # Of cells and pixels as coarse as these, seen from above alone.
+    assert float(shares.max()) < 6.5
+    assert found[0].all()  # no camera films at the ends
+
+
+def test_offsets_that_are_wrong_lose_it_but_for_slack(flight, swept):
+    wrong = OFFSETS + torch.tensor([0.0, 2.2, -2.2, 2.2, -2.2, 0.0]) / FPS
+    lost = swept & ~carved(flight, wrong)
+    assert int(lost.sum()) > 0.1 * int(swept.sum())
+    assert not (swept & ~carved(flight, wrong, slack=2.2 / FPS)).any()
+
+
+def test_nothing_known_of_clocks_is_nothing_known_of_moments(flight):
+    assert carved(flight, slack=float("inf")).all()
+
+
+def clock(scene, start: ClockStart | None) -> Clock:
+    own = [view.frame_times for view in scene.cameras]
+    span = ClockSpan(torch.stack([t[0] for t in own]), torch.stack([t[-1] for t in own]), scene.frame_interval)
+    return Clock(OffsetsConfig(), span, scene.reference, 100, start)
+
+
+def test_they_are_carved_by_what_is_known_of_the_clocks_or_not_at_all(flight):
+    assert hulls_of_moments(flight, clock(flight, None), HULL, COUNT) is None
+    assert hulls_of_moments(flight, clock(flight, ClockStart(OFFSETS)), HULL, COUNT) is None, "without errors"
+    shares = []
+    for error in (1e-3, 0.02, 0.1):
+        known = clock(flight, ClockStart(OFFSETS, covariance=error**2 * torch.eye(6, dtype=torch.float64)))
+        found = hulls_of_moments(flight, known, HULL, COUNT)
+        # The field's time ends a little beyond the frames: the ball's is that of the scene.
+        moments = torch.linspace(known.first, known.last, COUNT + 1, dtype=torch.float64)
+        points = hull_points(flight.bounds, HULL.shape)[0]
+        for place, moment in enumerate((moments[1:] + moments[:-1]) / 2):
+            ball = (points - VELOCITY * (moment - MIDDLE)).norm(dim=-1) < RADIUS
+            assert found[place].reshape(-1)[ball].all()
+        shares.append(float(found.float().mean()))
+    assert shares == sorted(shares)
+    assert shares[0] < 0.8 * shares[-1]
