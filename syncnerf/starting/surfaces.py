@@ -182,8 +182,9 @@ class _Sight:
         self.median, change = usual_picture(self.frames)
         self.change = change.reshape(-1) / 255.0
         self.height, self.width = own.intrinsics.height, own.intrinsics.width
-        self.pixel, self.depth, inside = own.pixels_of(points)
-        self.outside = ~inside
+        pixel, depth, inside = own.pixels_of(points)
+        # Every camera's are kept: in few bytes.
+        self.pixel, self.depth, self.outside = pixel.int(), depth.float(), ~inside
 
     def frame_at(self, time: float) -> Tensor | None:
         """The frame nearest to a time on the camera's own clock, float32 [H, W, 3] to 255; None for none."""
@@ -200,7 +201,7 @@ class _Sight:
 
         NaN where they are not seen.
         """
-        pixel, depth, outside = self.pixel[surface], self.depth[surface], self.outside[surface]
+        pixel, depth, outside = self.pixel[surface].long(), self.depth[surface], self.outside[surface]
         # Cells are about a pixel wide: on half the pixels their depths leave no holes.
         across = self.width // 2 + 1
         place = pixel // self.width // 2 * across + pixel % self.width // 2
