@@ -1,12 +1,13 @@
 """What training makes of the cameras' clocks, on scenes of moving spheres with known truth, as a Markdown table.
 
-    python tools/measure_clock.py [KIND ...] [--seeds 0 1] [--steps 2500] [-- OPTION ...]
+    python tools/measure_clock.py [KIND ...] [--seeds 0 1] [--config FILE] [-- OPTION ...]
 
 Kinds: ``plain``; ``zero`` (offsets learned from zero); ``late`` (half of the cameras half a video late); ``rates``
 (clocks wrong by up to 300 parts per million over 20 seconds, learned); ``mixed`` (25 and 30 frames per second);
-``shutter-ignored``, ``shutter-given`` and ``shutter-learned`` (15 ms of readout on half of the cameras). Options after
-``--`` are those of ``syncnerf train``, for every training. Errors are in frames after gauge alignment; for rates in
-parts per million, for readout times in milliseconds. ``within 3``: share of the errors within three standard ones.
+``shutter-ignored``, ``shutter-given`` and ``shutter-learned`` (15 ms of readout on half of the cameras). Every
+training has the Gaussians' demo configuration, which is the quickest, or another; options after ``--`` are those of
+``syncnerf train``. Errors are in frames after gauge alignment; for rates in parts per million, for readout times in
+milliseconds. ``within 3``: share of the errors within three standard ones.
 """
 
 import argparse
@@ -31,13 +32,8 @@ from syncnerf.train import plan_of
 from syncnerf.training.plan import Callbacks
 from syncnerf.training.trainer import Trainer
 
-OPTIONS = (
-    "--field=kplanes", "--sampler=occupancy", "--plane-resolution=24", "--plane-scales=1,2,4", "--plane-channels=16",
-    "--occupancy-times=24", "--occupancy-steps=96", "--occupancy-start=200", "--occupancy-every=100",
-    "--occupancy-threshold=0.05", "--colour-threshold=1e-3", "--batch-size=1024", "--dynamic-share=0.67",
-    "--empty-share=0.05", "--lr=2e-2", "--lr-final=0.01", "--warmup-steps=100", "--offset-lr=6e-3", "--image-every=0",
-    "--save-every=0", "--device=cpu",
-)  # fmt: skip
+CONFIG = Path(__file__).parents[1] / "configs" / "gaussians" / "demo.txt"
+QUIET = ("--image-every=0", "--save-every=0", "--device=cpu")
 READOUT = 0.015
 CAMERAS = 8
 
@@ -86,7 +82,7 @@ def make_scene(kind: Kind, seed: int, folder: Path) -> tuple[Scene, np.ndarray]:
 def train(scene: Scene, options: list[str], folder: Path) -> tuple[Tensor, Trainer]:
     """Train on a scene; returns sync's offsets (the training's start), and the trainer."""
     folder.mkdir()
-    job = Job.of(parse([*OPTIONS, *options]), scene)
+    job = Job.of(parse([*options, *QUIET]), scene)
     synced, batches = assemble(job), make_batches(job)
     start = synced.clock.offsets().detach().clone()
     reckoner = Reckoner(synced, scene, batches, job.course.steps)
@@ -128,7 +124,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--config", type=Path, default=CONFIG, help="of every training")
     own = parser.parse_args(arguments[: len(arguments) - len(options) - ("--" in arguments)])
     if unknown := set(own.kinds) - set(KINDS):
         parser.error(f"no kind '{unknown.pop()}' (known: {', '.join(KINDS)})")
@@ -137,7 +133,7 @@ def main() -> int:
     print("| kind | seed | " + " | ".join(columns) + " |\n|---|---|" + "---|" * len(columns))
     for name in own.kinds or KINDS:
         for seed in own.seeds:
-            row = measure(name, seed, [f"--steps={own.steps}", *options])
+            row = measure(name, seed, [f"--config={own.config}", *options])
             print(f"| {name} | {seed} | " + " | ".join(f"{row[c]:.4g}" if c in row else "" for c in columns) + " |")
     return 0
 
