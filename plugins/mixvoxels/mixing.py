@@ -52,7 +52,7 @@ class Mixer:
 
     def __init__(
         self, static: StaticField, dynamic: DynamicField, background: Float[Tensor, "*N 3"], colour_threshold: float,
-        near_radius: float = 0.0, possible: Callable[[PackedSamples], Bool[Tensor, "M T"] | float] = lambda samples: 1.0,
+        near_radius: float = 0.0, possible: Callable[[PackedSamples], Bool[Tensor, "M T"] | float] = lambda _: 1.0,
     ):  # fmt: skip
         self.static, self.dynamic, self.background = static, dynamic, background
         self.threshold, self.near_radius, self.possible = colour_threshold, near_radius, possible
