@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from syncnerf.scene import Camera, Intrinsics, Scene
@@ -63,7 +62,10 @@ class Spheres:
     def rotations(self, time: float) -> np.ndarray:
         """Rotations at ``time`` seconds, object to world, shape [count, 3, 3]."""
         vectors = (self.turn * np.sin(2 * np.pi * self.frequency * self.pace * time + self.turn_phase)).sum(0)
-        return Rotation.from_rotvec(vectors).as_matrix()
+        x, y, z = np.moveaxis(vectors, -1, 0)
+        zero = np.zeros_like(x)
+        skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
+        return torch.linalg.matrix_exp(torch.from_numpy(skew)).numpy()
 
     def ground(self, origin: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """What rays of one camera see behind the spheres: colours [N, 3] and distances [N], the same at all times."""
@@ -79,13 +81,12 @@ class Spheres:
     ) -> Tensor:
         """Colours in [0, 1] along rays of one camera, float32, shape [N, 3]; ``ground`` where it is known already."""
         colours, depth = (part.clone() for part in ground or self.ground(origin, directions))
+        centres = torch.from_numpy(self.centres(time)).float()
         rotations = torch.from_numpy(self.rotations(time)).float()
-        offsets = origin - torch.from_numpy(self.centres(time)).float()
-        halves = offsets @ directions.T
-        beyond = offsets.square().sum(1) - torch.from_numpy(self.radii).float().square()
-        discriminants = halves.square() - beyond[:, None]
         for index, radius in enumerate(self.radii):
-            offset, half, discriminant = offsets[index], halves[index], discriminants[index]
+            offset = origin - centres[index]
+            half = directions @ offset
+            discriminant = half.square() - (offset @ offset - radius**2)
             # Several times as fast as torch's nonzero.
             hit = torch.from_numpy(np.flatnonzero((discriminant > 0).numpy()))
             distance = -half[hit] - discriminant[hit].sqrt()
@@ -146,7 +147,7 @@ class SphereVideo:
             moments = zip(rays, times.tolist(), grounds, strict=True)
             colours = torch.cat([self.spheres.render(origin, *moment) for moment in moments])
             four = colours.reshape(intrinsics.height, 2, intrinsics.width, 2, 3)
-            image = (four[:, 0, :, 0] + four[:, 0, :, 1] + four[:, 1, :, 0] + four[:, 1, :, 1]) / 4
+            image = ((four[:, 0, :, 0] + four[:, 0, :, 1]) + (four[:, 1, :, 0] + four[:, 1, :, 1])) / 4
             yield (image * 255).round().to(torch.uint8).numpy()
 
 
