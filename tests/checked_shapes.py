@@ -52,7 +52,6 @@ STATING = [module_name(path) for path in FILES if re.search(r"^from jaxtyping im
 MODULES = [name for name in STATING if name not in UNCHECKED]
 
 
-
 def sparing(jaxtyped):
     """jaxtyping's decorator, which prepares a function's checks when it is called, and leaves later calls in a test."""
 

@@ -1,6 +1,7 @@
 """A grid of cells that may hold something; space that is empty, always or at the queried time, costs nothing."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -61,18 +62,12 @@ class OccupancyGrid(TimedCells):
     :class:`TimedCells`.
     """
 
-    def __init__(
-        self,
-        bounds: Float[Tensor, "2 3"],
-        resolution: int,
-        time_bins: int = 1,
-        hull: Bool[Tensor, "*T X Y Z"] | None = None,
-    ):
-        super().__init__(bounds, resolution, time_bins, hull)
+    def __init__(self, *cells: Any, **named: Any):
+        super().__init__(*cells, **named)
         self.register_buffer("possible", self.occupied.clone())
         # Only compared with a threshold: 16 bits halve the checkpoint.
         self.register_buffer("density", torch.zeros(self.occupied.shape, dtype=torch.bfloat16))
-        self.register_buffer("box", bounds.clone())
+        self.register_buffer("box", self.bounds.clone())
         self._fit_box()
 
     def march(

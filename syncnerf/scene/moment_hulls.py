@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 from tqdm import tqdm
 
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.visual_hull import TOLERANCE, hull_points, touched_radius
+from syncnerf.scene.visual_hull import TOLERANCE, grown, hull_points, touched_radius
 
 FARTHEST = 32
 """Pixels from a frame to the next that something moves at most."""
@@ -66,9 +65,9 @@ def _between_frames(scene: Scene, index: int, radius: int) -> Iterator[Bool[Tens
     frames, background = scene.frames(index), 255.0 * torch.tensor(scene.background)
     before = None
     for frame in frames:
-        after = ((torch.from_numpy(frame.copy()) - background).abs().amax(dim=-1) > TOLERANCE).float()
+        after = (torch.from_numpy(frame.copy()) - background).abs().amax(dim=-1) > TOLERANCE
         if before is not None:
-            yield _grown(torch.maximum(_half_way(before, after), _half_way(after, before)), radius) > 0
+            yield grown(_half_way(before, after) | _half_way(after, before), radius)
         before = after
 
 
@@ -76,17 +75,9 @@ def _half_way(mask: Tensor, other: Tensor) -> Tensor:
     """A mask [H, W], each pixel grown by half its distance from the other."""
     found, around = mask, other
     for radius in range(1, FARTHEST // 2 + 1):
-        far = mask * (1.0 - around)
+        far = mask & ~around
         if not bool(far.any()):
             break
-        found = torch.maximum(found, _grown(far, radius))
-        around = _grown(around, 2)
+        found = found | grown(far, radius)
+        around = grown(around, 2)
     return found
-
-
-def _grown(mask: Tensor, radius: int) -> Tensor:
-    """A mask [H, W] with all pixels within some of it."""
-    if not radius:
-        return mask
-    rows = max_pool2d(mask[None, None], (1, 2 * radius + 1), 1, (0, radius))
-    return max_pool2d(rows, (2 * radius + 1, 1), 1, (radius, 0))[0, 0]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 from tqdm import tqdm
 
 from syncnerf.scene.camera import Camera
@@ -39,9 +40,8 @@ def visual_hull(
     for index, camera in tqdm(list(zip(scene.train, cameras, strict=True)), desc="carving", unit="camera", leave=False):
         mask = foreground_mask(scene, index, tolerance, chunk)
         pixel, depth, visible = camera.pixels_of(points)
-        radius = touched_radius(camera, side, depth[visible])
-        grown = torch.nn.functional.max_pool2d(mask.float()[None, None], 2 * radius + 1, stride=1, padding=radius)[0, 0]
-        hull &= ~visible | (grown.reshape(-1)[pixel] > 0)
+        near = grown(mask, touched_radius(camera, side, depth[visible]))
+        hull &= ~visible | near.reshape(-1)[pixel]
     return hull.reshape((resolution,) * 3)
 
 
@@ -65,6 +65,13 @@ def touched_radius(camera: Camera, side: float, depths: Float64[Tensor, " N"]) -
     A cell is kept when any of them is foreground: masks are grown by the cell's half diagonal.
     """
     return math.ceil(0.87 * side * camera.intrinsics.focal_x / float(depths.min())) if len(depths) else 0
+
+
+def grown(mask: Bool[Tensor, "H W"], radius: int) -> Bool[Tensor, "H W"]:
+    """A mask with all pixels that lie within a radius of some of it, along rows and along columns."""
+    side = 2 * radius + 1
+    rows = max_pool2d(mask[None].float(), (1, side), 1, (0, radius))
+    return max_pool2d(rows, (side, 1), 1, (radius, 0))[0] > 0
 
 
 def foreground_mask(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, max_pool2d
+from torch.nn.functional import avg_pool2d
 
 from syncnerf.scene.camera import pixels_at
 from syncnerf.scene.scene import Scene
+from syncnerf.scene.visual_hull import grown
 from syncnerf.starting.surfaces import NEAREST_CELLS, STILL, looks_at, usual_picture
 
 PASSING = 0.1
@@ -95,9 +96,7 @@ class Shot:
 
     def grown(self, radius: int) -> Bool[Tensor, " P"]:
         """Where something passes, or does within some pixels."""
-        side, around = 2 * radius + 1, self.passing[None].float()
-        rows = max_pool2d(around, (1, side), 1, (0, radius))
-        return max_pool2d(rows, (side, 1), 1, (radius, 0)).reshape(-1) > 0
+        return grown(self.passing, radius).reshape(-1)
 
     def colours_of(self, places: Float[Tensor, "N 3"], side: float) -> Float[Tensor, "N 3"]:
         """Colours of places on cells of a side as wide as a pixel; NaN where something lies before them."""

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import interpolate, max_pool2d
+from torch.nn.functional import interpolate
 
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.still_views import StillView, still_views
+from syncnerf.scene.visual_hull import grown
 from syncnerf.starting.surfaces import ColouredPoints, looks_at
 
 MOST_POINTS = 20_000
@@ -52,7 +53,7 @@ def _restless(frames: np.ndarray, view: StillView, height: int, width: int) -> B
     pictures = torch.from_numpy(frames[looks_at(len(frames))]).float() / 255.0
     apart = (_small(pictures, height, width) - _small(view.colours[None].float() / 255.0, height, width)).abs()
     often = (apart.amax(dim=-1) > RESTLESS).float().mean(dim=0) > OFTEN
-    return max_pool2d(often[None].float(), 2 * BESIDE + 1, 1, BESIDE)[0] > 0
+    return grown(often, BESIDE)
 
 
 def _small(pictures: Float[Tensor, "T H W 3"], height: int, width: int) -> Float[Tensor, "T h w 3"]:

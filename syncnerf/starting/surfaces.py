@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from syncnerf.scene.scene import Scene
+from syncnerf.scene.visual_hull import grown
 
 LEAST_SHARE = 0.5
 """Share of the training cameras that must have seen a moment."""
@@ -193,8 +194,7 @@ class _Sight:
 
     def may_hold(self, frame: Tensor) -> Tensor:
         """Which points the camera does not see as background, bool, shape [P]."""
-        grown = torch.nn.functional.max_pool2d(self._foreground(frame)[None].float(), 2 * GROWTH + 1, 1, GROWTH)
-        return self.outside | (grown.reshape(-1)[self.pixel] > 0)
+        return self.outside | grown(self._foreground(frame), GROWTH).reshape(-1)[self.pixel]
 
     def facts(self, frame: Tensor, surface: Tensor, side: float) -> Tensor:
         """Colours in [0, 1] of points (numbers [S]) and how far their pixels are from their medians, shape [S, 4].
