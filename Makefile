@@ -34,9 +34,8 @@ demo-from-zero: install
 	rm -rf runs/demo_from_zero
 	$(BIN)/syncnerf train --config configs/kplanes/demo.txt --datadir $(DEMO) --expname demo_from_zero --offset-init zero
 
-# Tests start many processes: compiled once, in a folder of their own, whatever the caller's environment says.
+# Tests start many processes: modules are compiled once, whatever the caller's environment says.
 test: export PYTHONDONTWRITEBYTECODE =
-test: export PYTHONPYCACHEPREFIX = $(abspath $(VENV))/pycache
 test: install lint
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
