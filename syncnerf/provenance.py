@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ def _camera_facts(scene: Scene, index: int) -> dict[str, Any]:
     camera = scene.cameras[index]
     size = camera.intrinsics
     lens = getattr(scene.frame_cache.sources[camera.name], "lens", Lens())
+    # What undoing enlarges shows in the focal lengths.
+    distortion = [float(value) for name, value in asdict(lens).items() if name != "zoom"]
     focal = [size.focal_x / size.width, size.focal_y / size.height]
     centre = [size.centre_x / size.width, size.centre_y / size.height]
     return {
@@ -52,7 +54,7 @@ def _camera_facts(scene: Scene, index: int) -> dict[str, Any]:
         "readout time": float(camera.row_time),
         "focal length": torch.tensor(focal, dtype=torch.float64),
         "image centre": torch.tensor(centre, dtype=torch.float64),
-        "lens distortion": torch.tensor([float(value) for value in astuple(lens)], dtype=torch.float64),
+        "lens distortion": torch.tensor(distortion, dtype=torch.float64),
         "pose": torch.stack([camera.pose(0), camera.pose(camera.frame_count - 1)]).double(),
         "footage": _footage(scene, index, camera),
     }

@@ -132,15 +132,16 @@ def test_d_nerf_with_intrinsics_and_lens(tmp_path):
     for split in ("train", "test"):
         edit_json(tmp_path / f"transforms_{split}.json", lambda record: record.update(cx=20.0, cy=18.0, k1=0.1))
     scene = load_scene(tmp_path)
-    size = scene.cameras[0].intrinsics
-    assert (size.centre_x, size.centre_y, size.focal_x) == (20.0, 18.0, pytest.approx(FOCAL))
-    assert scene.frame_cache.sources["train"].lens == Lens(k1=0.1)
+    size, lens = scene.cameras[0].intrinsics, scene.frame_cache.sources["train"].lens
+    assert (size.centre_x, size.centre_y, size.focal_x) == (20.0, 18.0, pytest.approx(FOCAL * lens.zoom))
+    assert lens == Lens(k1=0.1, zoom=lens.zoom)
     assert scene.background is not None
     for split in ("train", "test"):
         edit_json(tmp_path / f"transforms_{split}.json", lambda record: record.update(fl_x=44.0))
     footage = load_scene(tmp_path)
     assert footage.background is None
-    assert footage.cameras[0].intrinsics.focal_x == 44.0
+    zoom = footage.frame_cache.sources["train"].lens.zoom
+    assert footage.cameras[0].intrinsics.focal_x == pytest.approx(44.0 * zoom)
     assert (footage.near, footage.far) != (scene.near, scene.far)
 
 

@@ -36,6 +36,10 @@ class Intrinsics:
             self.centre_y * scale_y,
         )
 
+    def zoomed(self, factor: float) -> "Intrinsics":
+        """Intrinsics of pictures of the same size with focal lengths ``factor`` times as long."""
+        return replace(self, focal_x=factor * self.focal_x, focal_y=factor * self.focal_y)
+
     def directions(self, points: Float[Tensor, "*shape 2"]) -> Float[Tensor, "*shape 3"]:
         """Directions in the camera's axes through points [..., 2] (column, row) of the image, as :func:`directions`."""
         focal = points.new_tensor([self.focal_x, self.focal_y])

@@ -9,6 +9,7 @@ import torch
 from syncnerf.errors import UserError
 from syncnerf.records import number, read_json_object, rigid_matrix
 from syncnerf.scene.camera import Camera
+from syncnerf.scene.ideal_camera import ideal_camera
 from syncnerf.scene.images import ImageSource, probe_images
 from syncnerf.scene.lens_models import read_lens
 from syncnerf.scene.listed_scene import listed_scene
@@ -51,12 +52,12 @@ def _read_split(root: Path, split: str, options: ReadOptions) -> tuple[Camera, I
     images = tuple(_image_path(root, frames[k], f"{path}: frames[{k}]") for k in order)
     poses = torch.stack([rigid_matrix(frames[k].get("transform_matrix"), f"{path}: frames[{k}]") for k in order])
     properties = probe_images(images)
-    intrinsics = entry_intrinsics(record, str(path), properties, images[0])
+    stored = entry_intrinsics(record, str(path), properties, images[0])
+    intrinsics, lens = ideal_camera(read_lens(record, str(path)), stored)
     given = torch.tensor([times[k] for k in order], dtype=torch.float64)
     # Nominal: the frames' times are given, but displays and the time resolution of fields ask for a rate.
     fps = float(max(len(frames) - 1, 1))
     camera = Camera(split, intrinsics, poses, fps, len(frames), given)
-    lens = read_lens(record, str(path))
     return camera.resized(*options.size(intrinsics.width, intrinsics.height)), ImageSource(images, lens=lens)
 
 

@@ -2,7 +2,7 @@
 
 import ctypes
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ class Lens:
         k4 k5 k6: radial, the denominator's; of a fisheye lens only ``k4``, another power of the angle.
         p1 p2: tangential; 0 for a fisheye lens.
         fisheye: Kannala and Brandt's model (OpenCV's ``fisheye``) instead of the rational one (``calibrateCamera``).
+        zoom: focal length of the pinhole camera whose pictures undoing makes, over the lens's own
+            (:func:`~syncnerf.scene.ideal_camera.ideal_camera`).
     """
 
     k1: float = 0.0
@@ -40,6 +42,8 @@ class Lens:
     k5: float = 0.0
     k6: float = 0.0
     fisheye: bool = False
+    # Not part of its text, which tells cached frames apart: the pictures' intrinsics do that already.
+    zoom: float = field(default=1.0, repr=False)
 
     @property
     def is_ideal(self) -> bool:
@@ -47,7 +51,10 @@ class Lens:
         return self == Lens()
 
     def distorted(self, points: Float64[Tensor, "N 2"], intrinsics: Intrinsics) -> Float64[Tensor, "N 2"]:
-        """Where the lens puts what a pinhole camera shows at ``points``; both in pixels, float64, shape [N, 2]."""
+        """Where the lens puts what a pinhole camera of the same focal length shows at ``points``.
+
+        Both in pixels, float64, shape [N, 2].
+        """
         # Here: it takes a while to import, and few scenes need it.
         from kornia.geometry import distort_points
         from kornia.geometry.camera.distortion_kannala_brandt import distort_points_kannala_brandt
@@ -77,9 +84,13 @@ class Lens:
 
 
 class Undistorter:
-    """Resamples images of one camera to those of a pinhole camera with the same calibration matrix.
+    """Resamples images of one camera to those of a pinhole camera.
 
     The map from each ideal pixel to its place in the distorted image is computed once, to 1/256 of a pixel.
+
+    Args:
+        lens: distortion to undo.
+        intrinsics: of the pinhole camera; the lens's own focal lengths are these over its zoom.
     """
 
     def __init__(self, lens: Lens, intrinsics: Intrinsics):
@@ -89,7 +100,9 @@ class Undistorter:
             torch.arange(width, dtype=torch.float64) + 0.5,
             indexing="ij",
         )
-        distorted = lens.distorted(torch.stack([column, row], dim=-1).reshape(-1, 2), intrinsics)
+        centre = torch.tensor([intrinsics.centre_x, intrinsics.centre_y], dtype=torch.float64)
+        ideal = centre + (torch.stack([column, row], dim=-1).reshape(-1, 2) - centre) / lens.zoom
+        distorted = lens.distorted(ideal, intrinsics.zoomed(1 / lens.zoom))
         # In units of pixels from the first pixel's centre, row first; a place outside moves to the border.
         places = distorted.flip(-1).numpy() - 0.5
         last = np.array([height - 1, width - 1])

@@ -10,6 +10,7 @@ import numpy as np
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera
+from syncnerf.scene.lens import Lens
 from syncnerf.scene.rays import clip_to_box
 from syncnerf.scene.rgb_frames import UPRIGHT
 from syncnerf.scene.scene import Scene
@@ -28,6 +29,8 @@ RAYS = 24
 SEEN = 0.02
 """A camera whose rays run through less of the box between near and far, on the average and as a share of its shortest
 side, sees next to nothing of it."""
+ENLARGED = 1.02
+"""A zoom of a lens's pictures that is worth a word."""
 TRANSFERS = {16: "PQ", 18: "HLG"}
 """Transfer functions of high dynamic range, by ITU-T H.273's numbers."""
 
@@ -103,6 +106,7 @@ def remarks(scene: Scene) -> list[str]:
     """Lines of what could surprise, each with the cameras that it is true of; empty where nothing could."""
     blind = blind_cameras(scene)
     found: dict[str, list[str]] = {_blindness(scene): blind} if blind else {}
+    found |= _of_lenses(scene)
     for camera in scene.cameras:
         source = scene.frame_cache.sources[camera.name]
         for remark in _of_times(camera):
@@ -111,6 +115,20 @@ def remarks(scene: Scene) -> list[str]:
             for remark in _of_video(source):
                 found.setdefault(remark, []).append(camera.name)
     return [_said(remark, names, scene) for remark, names in found.items()]
+
+
+def _of_lenses(scene: Scene) -> dict[str, list[str]]:
+    """A remark on pictures that are enlarged for their borders to be filled, if any, and their cameras."""
+    lenses = {name: getattr(source, "lens", Lens()) for name, source in scene.frame_cache.sources.items()}
+    enlarged = {name: lens.zoom for name, lens in lenses.items() if lens.zoom > ENLARGED}
+    if not enlarged:
+        return {}
+    low, high = (f"{bound:.2f}" for bound in (min(enlarged.values()), max(enlarged.values())))
+    remark = (
+        f"undistorted pictures are {low if low == high else f'{low} to {high}'} times enlarged (the focal lengths "
+        "above say so), as the lens has pushed their borders out of the stored ones"
+    )
+    return {remark: list(enlarged)}
 
 
 def _of_times(camera: Camera) -> Iterator[str]:

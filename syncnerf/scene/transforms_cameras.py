@@ -11,6 +11,7 @@ import torch
 from syncnerf.errors import UserError
 from syncnerf.records import matrix_of, number, positive, read_json_object, rigid_matrix
 from syncnerf.scene.camera import Camera, Intrinsics
+from syncnerf.scene.ideal_camera import ideal_camera
 from syncnerf.scene.lens import Lens
 from syncnerf.scene.lens_models import read_lens
 from syncnerf.scene.placement import Placement, rig_placement, stated_placement
@@ -62,8 +63,7 @@ def entry_camera(
         UserError: naming the entry or the source.
     """
     values, where = entry.values, entry.where
-    intrinsics = entry_intrinsics(values, where, properties, source)
-    lens = read_lens(values, where)
+    intrinsics, lens = ideal_camera(read_lens(values, where), entry_intrinsics(values, where, properties, source))
     fps, times = _clock(values, where, properties, source)
     if "transform_matrices" in values:
         poses = values["transform_matrices"]
@@ -104,7 +104,7 @@ def _clock(
 
 
 def entry_intrinsics(values: dict[str, Any], where: str, properties: VideoProperties, source: Path) -> Intrinsics:
-    """Intrinsics at the json's size, or at the frames' own where they are a smaller copy of what it describes.
+    """Intrinsics of the stored pictures at the json's size, or at their own where they are a smaller copy.
 
     From ``fl_x``, ``fl_y`` or ``camera_angle_x``; ``cx``, ``cy``; ``w``, ``h``. Raises UserError.
     """

@@ -27,7 +27,8 @@ def read_tracks(path: Path, camera: Camera, dimensions: tuple[int, ...] = (2,)) 
     world, and ``visibility`` [T, N] (bool, or a confidence that counts from 0.5 on). Optional are ``size`` = (width,
     height) of the images that were tracked, if that is not the size at which the scene is read; ``ids`` [N], whole
     numbers that are the same for one point in several cameras; and ``features`` [N, D]. The file of all cameras holds
-    these arrays by ``<camera>/<name>``. Points should be those of undistorted images.
+    these arrays by ``<camera>/<name>``. Points should be those of undistorted images, of the focal length that
+    ``syncnerf info`` shows.
 
     Args:
         path: the folder or the file.
