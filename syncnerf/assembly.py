@@ -128,9 +128,8 @@ def hulls_of_moments(
 def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
     """What is known of the clock before a training, by the option ``offset_init``; None for nothing.
 
-    ``auto`` believes the offsets that synchronisation from motion calls sure, and turns to nothing where these are
-    fewer than half of the cameras. Others that it found begin where it put them (nothing better is known), but are not
-    held there. ``sync`` believes all that are determined.
+    ``auto`` takes the offsets that synchronisation from motion calls sure, names the other cameras, whose offsets start
+    at 0, and turns to nothing where fewer than half are sure; ``sync`` takes all that are determined.
     """
     choice = config.offsets.offset_init
     if scene.synchronised or config.offsets.offset_mode == "off" or choice == "zero":
@@ -149,12 +148,12 @@ def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
         if name in result.reasons:
             logger.warning("camera %s cannot be synchronised from motion (%s); its offset starts at 0", name, reason)
         else:
-            logger.warning("camera %s: %s; its offset starts where motion puts it, but is not held there", name, reason)
+            logger.warning("camera %s: %s; its offset starts at 0 (offset_init sync: where motion says)", name, reason)
     if choice == "auto" and 2 * len(believed.reasons) > len(scene.cameras):
         logger.warning("offsets start from zero: motion tells too few of them")
         return None
-    rates = None if result.rates is None else result.rates.nan_to_num(0.0)
-    return ClockStart(result.offsets, rates, believed.covariance, result.rates_stderr)
+    rates = None if believed.rates is None else believed.rates.nan_to_num(0.0)
+    return ClockStart(believed.offsets, rates, believed.covariance, believed.rates_stderr)
 
 
 def scene_to_synchronize(config: SceneConfig, scene: Scene) -> Scene:

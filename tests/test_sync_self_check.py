@@ -1,7 +1,7 @@
 """Verdicts: what a synchronisation says against itself."""
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.epipolar import prepare_cameras
 from syncnerf.sync.explained import alternatives, explained_share
 from syncnerf.sync.landscape import Landscape, Peak, better_beyond
+from syncnerf.sync.pose_fit import line_lead, pose_fit
 from syncnerf.sync.self_check import (
     half_differences,
     left_out_change,
@@ -84,14 +85,58 @@ def test_leaving_one_out_matches_a_loop():
     assert left_out_change(solved(pairs), pairs, 1) == pytest.approx(max(changes, key=abs))
 
 
-@pytest.mark.parametrize(("height", "verdict"), [(0.3, "check"), (0.6, "sure")])
+@pytest.mark.parametrize(("height", "verdict"), [(0.3, "check"), (0.6, "check"), (0.8, "sure")])
 def test_a_camera_whose_motion_hardly_agrees_is_to_be_checked(height, verdict):
-    """Correlations of 0.6 between the others, of 0.18 (9% of the motion) or 0.36 (36%) with it."""
+    """Correlations of 0.6 between the others, of 0.18 (9% of what is usual), 0.36 (36%) or 0.48 (64%) with it."""
     lands = [landscape(i, j, {0: height} if j == 3 else None) for i in range(4) for j in range(i + 1, 4)]
     pairs = [Comparison(land.first, land.second, land, None, "", whole=land) for land in lands]
     checks = with_checks(solved([]), pairs, [], STEP).checks
     assert [checks[name].verdict for name in "abcd"] == ["sure", "sure", "sure", verdict]
     assert ("pose" in checks["d"].advice) == (verdict == "check")
+    # It may see much that others do not: then what agrees lies on the right lines.
+    fitting = with_checks(solved([]), pairs, [], STEP, fit=lambda camera: 12.0 if camera == 3 else 0.0).checks
+    assert [fitting[name].verdict for name in "abcd"] == ["sure"] * 4
+
+
+def test_equal_lines_lead_where_lines_tell():
+    """Lines that share motion beside twice as much of either's own, and lines that share a rhythm with all."""
+    generator = torch.Generator().manual_seed(0)
+    shared, own, other = torch.randn(3, 120, 60, generator=generator)
+    assert line_lead(shared + 2 * own, shared + 2 * other) > 8
+    assert line_lead((shared + 2 * own)[:-2], (shared + 2 * other)[2:]) < 4
+    assert line_lead((shared + 2 * own)[:-2], (shared + 2 * other)[2:], widest=3) > 8
+    assert line_lead(shared[0] + own, shared[0] + other) < 4
+    assert line_lead(torch.zeros(20, 30), torch.zeros(20, 30)) == 0
+
+
+@dataclass
+class Exchanged:
+    """Frames of a scene in which the videos of some cameras are those of others."""
+
+    scene: Scene
+    videos: dict[str, str]
+
+    def prepare(self, cameras):
+        """Nothing to do: the scene's frames are decoded."""
+
+    def open(self, camera):
+        return self.scene.frames(self.scene.index_of(self.videos.get(camera.name, camera.name)))
+
+
+def test_poses_fit_the_motion_unless_they_are_anothers(tmp_path):
+    offsets = [*TRUTH.tolist(), 0.12, -0.05, 0.0]
+    scene = sphere_scene(tmp_path, offsets, frames=50, spheres=Spheres(6, 3), size=(72, 64))
+    scene.frame_cache.prepare(scene.cameras)
+    prepared = prepare_cameras(scene)
+    right = SyncResult(scene.names, 0, "epipolar", scene.true_offsets.clone(), torch.full((7,), 1e-3).double(), [], [])
+    fits = [pose_fit(prepared, right, camera) for camera in range(7)]
+    assert min(fits) > 6
+    one, other = scene.names[3], scene.names[5]
+    wrong = replace(scene, frame_cache=Exchanged(scene, {one: other}), _frames={})
+    # Even where it is put at the right moment.
+    right.offsets[3] = right.offsets[5]
+    assert pose_fit(prepare_cameras(wrong), right, 3) < 4
+    assert synchronize(wrong, audio="off").verdicts[one] != "sure"
 
 
 def test_halves_of_the_time_are_compared():

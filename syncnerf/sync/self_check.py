@@ -1,6 +1,6 @@
 """After the solve: what speaks for and against each camera's offset, in one verdict."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,9 +16,12 @@ from syncnerf.sync.solve import Lags
 
 LEAST_AGREEING = 2 / 3
 """Share of a camera's pairs with a distinct lag that must agree with the solution."""
-LEAST_EXPLAINED = 0.3
-"""Share of what is usual among the cameras that the explained part of a camera's motion must reach to fit its pose:
-that of swapped, copied and mirrored videos is 0.01 to 0.2 of it, of others that suffered 0.6 and more."""
+LEAST_EXPLAINED = 0.5
+"""Share of what is usual among the cameras that the explained part of a camera's motion must reach to fit its pose,
+where nothing else says that it does: that of swapped, copied and mirrored videos is 0.01 to 0.5 of it."""
+LEAST_FIT = 8.0
+"""Deviations by which its lines must agree better than wrong ones to say so (:func:`~syncnerf.sync.pose_fit.pose_fit`):
+those of swapped, copied and mirrored videos of which so little is explained reach 0 to 7.5, of others 9.7 and more."""
 LARGEST_ERROR = 0.3
 """Frames of standard error beyond which an offset is not sure."""
 LARGEST_CADENCE_ERROR = 0.25
@@ -39,6 +42,7 @@ def with_checks(
     frame_interval: float,
     hint: str = "",
     dropped: Collection[str] = (),
+    fit: Callable[[int], float] | None = None,
 ) -> SyncResult:
     """The result with a verdict for each camera.
 
@@ -49,6 +53,7 @@ def with_checks(
         frame_interval: seconds per frame.
         hint: what is wrong with the calibration, and what to do; empty if nothing seems to be.
         dropped: names of cameras whose videos lack frames at equal places.
+        fit: how far a camera's motion fits its pose, asked where little of it is explained; None where nothing tells.
     """
     halves, halves_error = half_differences(result, windows)
     checks = {}
@@ -68,7 +73,7 @@ def with_checks(
             alternatives=tuple(alternatives(result, comparisons, camera)),
         )
         doubts = list(_doubts(result, check, own, camera, frame_interval, float(halves_error[camera])))
-        if shares[camera] < LEAST_EXPLAINED * usual:
+        if shares[camera] < LEAST_EXPLAINED * usual and not (fit is not None and fit(camera) > LEAST_FIT):
             share = f"{shares[camera] / usual:.0%} of what is usual here"
             doubts.append((f"its motion agrees with the others' by {share}", "is its pose that of another camera?"))
         if name in dropped and 3 * float(result.stderr[camera]) > LARGEST_CADENCE_ERROR * frame_interval:

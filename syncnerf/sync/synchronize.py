@@ -22,6 +22,7 @@ from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.interlacing import with_interlacing
 from syncnerf.sync.jumps import with_jumps
 from syncnerf.sync.long import is_long, synchronize_long
+from syncnerf.sync.pose_fit import pose_fit
 from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.result import CONTRADICTION, PairLag, SyncResult
 from syncnerf.sync.self_check import reviewed, with_checks
@@ -106,7 +107,7 @@ def from_motion(
     if method == "auto":
         moving = any(camera.is_moving for camera in scene.cameras)
         method = "tracks" if moving or tracks is not None else "epipolar"
-    hint, dropped = "", set()
+    hint, dropped, fit = "", set(), None
     if method == "epipolar":
         prepared = prepare_cameras(scene)
         prepared = replace(prepared, aligned=are_aligned(prepared))
@@ -128,7 +129,8 @@ def from_motion(
         result = with_division(scene, result, prepared.energies)
         hint = convention_hint(scene.cameras, prepared, comparisons)
         dropped = {name for name, energy in zip(scene.names, prepared.energies, strict=True) if energy.pace > 1}
-    return with_checks(result, comparisons, windows, scene.frame_interval, hint, dropped)
+        fit = partial(pose_fit, prepared, result)
+    return with_checks(result, comparisons, windows, scene.frame_interval, hint, dropped, fit)
 
 
 def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:
