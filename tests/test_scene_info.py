@@ -93,6 +93,12 @@ def interlaced(path):
     write_timed(path, GREYS, EVEN, rate=10, **{"x264-params": "tff=1"})
 
 
+def woven(path):
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    bars = [(columns + 2 * k + rows % 2) % 16 < 8 for k in range(len(EVEN))]
+    write_timed(path, [np.repeat(bar[..., None] * np.uint8(255), 3, axis=-1) for bar in bars], EVEN, rate=10)
+
+
 def late(path):
     write_timed(path, GREYS, EVEN + 0.7, rate=10)
 
@@ -114,6 +120,7 @@ SURPRISES = {
     "turned": (turned, f"cam02: stored turned or mirrored, read upright: {WIDTH}x{HEIGHT}"),
     "cut": (cut, "cam02: cut without being encoded again: 2 frames before its beginning are skipped"),
     "interlaced": (interlaced, "cam02: interlaced: each frame shows two moments"),
+    "woven": (woven, "cam02: its rows show two moments in turn (interlaced, and not marked so); deinterlace it first"),
     "late": (late, "cam02: its picture begins at 0.700 s of the file's clock"),
     "late, with sound": (late_with_sound, "cam02: its picture begins 0.700 s after its sound"),
     "with sound": (late_with_sound, "cam02: has sound: aac, 44100 Hz"),

@@ -15,6 +15,7 @@ from syncnerf.scene.rays import clip_to_box
 from syncnerf.scene.rgb_frames import UPRIGHT
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.video import VideoProperties, VideoSource, probe_video
+from syncnerf.scene.woven import is_woven
 
 logger = logging.getLogger(__name__)
 
@@ -172,6 +173,8 @@ def _of_video(source: VideoSource) -> Iterator[str]:
             yield from _of_streams(container, properties)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise UserError(f"{source.path}: cannot be read again ({error}); copy it again") from error
+    if (traits is None or not traits.interlaced) and is_woven(source.path, properties.stream):
+        yield "its rows show two moments in turn (interlaced, and not marked so); deinterlace it first"
 
 
 def _of_streams(container: av.container.InputContainer, properties: VideoProperties) -> Iterator[str]:

@@ -6,6 +6,7 @@ import torch
 
 from syncnerf.scene import Scene
 from syncnerf.scene.video import VideoSource, probe_video
+from syncnerf.scene.woven import is_woven
 from syncnerf.sync.result import SyncResult
 
 LATER = 0.25
@@ -31,10 +32,11 @@ def with_interlacing(scene: Scene, result: SyncResult) -> SyncResult:
 
 
 def _is_interlaced(scene: Scene, name: str) -> bool:
-    """Whether a camera's video is marked as interlaced."""
+    """Whether a camera's video is marked as interlaced, or is."""
     # Frames that were never in a file have no source.
     source = getattr(scene.frame_cache, "sources", {}).get(name)
     if not isinstance(source, VideoSource):
         return False
-    traits = probe_video(source.path).traits
-    return traits is not None and traits.interlaced
+    properties = probe_video(source.path)
+    marked = properties.traits is not None and properties.traits.interlaced
+    return marked or is_woven(source.path, properties.stream)

@@ -1,0 +1,72 @@
+"""Videos whose rows show two moments in turn, whatever their header says."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from jaxtyping import UInt8
+
+from syncnerf.errors import UserError, one_line
+
+FRAMES = 12
+"""Frames looked at from the beginning, and again from the middle."""
+WOVEN = 0.12
+"""Frames by which odd rows must be later or earlier than even ones. Woven fields are half a frame apart, of which 0.2
+to 0.6 are measured; of whole frames it is at most 0.05."""
+SURE = 5.0
+"""Standard errors that this must be at least."""
+
+
+def is_woven(path: Path, stream: int) -> bool:
+    """Whether a video's odd rows show another moment than its even ones, as those of woven fields do.
+
+    Args:
+        path: the file.
+        stream: index of the video's stream.
+
+    Raises:
+        UserError: it cannot be decoded.
+    """
+    try:
+        later, moved, variance = np.sum([(0.0, 0.0, 0.0), *map(row_delay, _luma(path, stream))], axis=0)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise UserError(f"{path}: decoding failed ({one_line(error)}); copy or encode it again") from error
+    return bool(abs(later) > max(WOVEN * moved, SURE * variance**0.5))
+
+
+def row_delay(frames: UInt8[np.ndarray, "T height width"]) -> tuple[float, float, float]:
+    """By how much the odd rows of grey frames are later than the even ones, as a numerator and a denominator.
+
+    An odd row differs from the mean of its neighbours by what changes until its moment. Over all pixels that is
+    compared with how fast the neighbours change: what things look like, moving or not, averages out, as an edge that
+    comes also goes.
+
+    Args:
+        frames: in order.
+
+    Returns:
+        Sums over pixels whose ratio is the delay in frames, and the variance of the first, were each row of each frame
+        a matter of chance; zeros of fewer than three frames or rows.
+    """
+    if min(frames.shape[:2]) < 3:
+        return 0.0, 0.0, 0.0
+    levels = frames[:, : (frames.shape[1] - 1) // 2 * 2 + 1].astype(np.float32)
+    even = (levels[:, :-2:2] + levels[:, 2::2]) / 2
+    ahead, speed = levels[1:-1, 1::2] - even[1:-1], (even[2:] - even[:-2]) / 2
+    later = (ahead * speed).sum(-1, dtype=np.float64)
+    return float(later.sum()), float((speed * speed).sum(dtype=np.float64)), float((later * later).sum())
+
+
+def _luma(path: Path, stream: int) -> Iterator[UInt8[np.ndarray, "T height width"]]:
+    """Frames from the beginning, and from the middle."""
+    with av.open(str(path)) as container:
+        source = container.streams[stream]
+        source.codec_context.thread_count = 1
+        begin, length = source.start_time or 0, source.duration or 0
+        for place in (begin, begin + length // 2):
+            container.seek(place, stream=source)
+            some = zip(range(FRAMES), container.decode(source), strict=False)
+            frames = [frame.reformat(format="gray").to_ndarray() for _, frame in some]
+            if len({frame.shape for frame in frames}) == 1:
+                yield np.stack(frames)
