@@ -12,6 +12,7 @@ from changed_scenes import perturbed
 from moving_spheres import Spheres, sphere_scene
 
 from syncnerf.scene import Scene
+from syncnerf.sync import alignment
 from syncnerf.sync.alignment import are_aligned
 from syncnerf.sync.epipolar import prepare_cameras
 from syncnerf.sync.frame_products import frame_products
@@ -32,6 +33,32 @@ def test_true_poses_are_exact_and_turned_ones_are_not(scene):
     assert not are_aligned(prepare_cameras(perturbed(scene, 0, degrees=1.0)))
     put_back = [replace(prepared.energies[0], pace=1.25), *prepared.energies[1:]]
     assert not are_aligned(replace(prepared, energies=put_back))
+
+
+@pytest.mark.parametrize(
+    ("shifts", "aligned"),
+    [([0.02, 0.21, -0.22, 0.5, 0.02, -0.3], True), ([0.02, 0.21, 0.22, 0.5, -1.58, 2.0], False), ([0.3] * 6, False)],
+)
+def test_a_few_pairs_far_from_aligned_are_enough_to_say_no(scene, monkeypatch, shifts, aligned):
+    """Lines of six pairs: half of them agree nearly as they are, and the others by chance, or not at all."""
+    left = iter(shifts)
+    monkeypatch.setattr(alignment, "_line_shift", lambda cameras, first, second: next(left))
+    assert are_aligned(prepare_cameras(scene)) == aligned
+
+
+@pytest.mark.parametrize(("pieces", "aligned"), [(1, True), (3, True), (6, False)])
+def test_lines_are_compared_as_they_are_unless_much_is_missing_here_and_there(scene, pieces, aligned):
+    """A fifth of one video stands still, in one piece, in three or in six."""
+    prepared = prepare_cameras(scene)
+    energy = prepared.energies[1]
+    known = torch.ones_like(energy.informative)
+    length = len(known) // (5 * pieces)
+    for piece in range(pieces):
+        begin = 5 + piece * (len(known) - 5) // pieces
+        known[begin : begin + length] = False
+    still = replace(energy, values=energy.values * known, informative=energy.informative & known)
+    energies = [prepared.energies[0], still, *prepared.energies[2:]]
+    assert are_aligned(replace(prepared, energies=energies)) == aligned
 
 
 def test_two_cameras_are_too_few_to_tell(scene):

@@ -208,12 +208,14 @@ def test_real_footage_cropped_at_random(walk):
 
 
 def test_a_camera_that_hangs_in_real_footage_moves_none(walk):
-    odd = damaged(next(random_crops(walk, keep=90, repeats=1)), "one hangs", seed=0)
+    """Its true offsets are whole frames, as people counted them; without the hanging they are met as far as with it."""
+    crop = next(random_crops(walk, keep=90, repeats=1))
+    whole, odd = synchronize(crop, audio="off"), damaged(crop, "one hangs", seed=0)
     result = synchronize(odd, audio="off")
-    assert set(result.verdicts.values()) == {"sure"}
-    error = error_in_frames(result, odd).abs()
-    assert float(error.max()) < 0.25
-    assert (error < 3 * result.stderr / odd.frame_interval).all()
+    assert set(result.verdicts.values()) == set(whole.verdicts.values()) == {"sure"}
+    moved = error_in_frames(result, odd) - error_in_frames(whole, crop)
+    assert float(moved.abs().max()) < 0.1
+    assert (error_in_frames(result, odd).abs() < 3 * result.stderr / odd.frame_interval).all()
 
 
 @pytest.mark.parametrize("common", [True, False])

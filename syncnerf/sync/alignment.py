@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import torch
+from torch import Tensor
 
 from syncnerf.sync.correlation import condition, correlate
 from syncnerf.sync.epipolar import EpipolarCameras
@@ -12,10 +13,13 @@ MOST_PAIRS = 10
 """Pairs that are looked at, spread over all."""
 LEAST_PAIRS = 3
 """Fewer that tell anything are not trusted."""
-LEAST_SHARE = 0.9
-"""Share of every video's intervals that must say something: finer signals feel what is missing more."""
+LEAST_SHARE, MOST_GAPS = 0.9, 3
+"""Share of every video's intervals that must say something, where what is missing from it lies in more pieces than
+this: finer signals feel the edges of each."""
 ALIGNED = 0.25
 """Lines by which half of the pairs agree better when one pencil is moved: up to here it is chance."""
+MISALIGNED, MOST_MISALIGNED = 1.0, 0.1
+"""Of so many lines it is not, where that is so of a larger share of the pairs."""
 
 
 def are_aligned(cameras: EpipolarCameras) -> bool:
@@ -23,15 +27,24 @@ def are_aligned(cameras: EpipolarCameras) -> bool:
 
     By how many lines a pair agrees best is known to a tenth or two, by chance. Where that is all there is, allowing for
     it would only add its chance to the lags: what moves across the lines seems early or late. Not asked where much is
-    missing from a video, or lost frames were put back.
+    missing from a video, here and there, or lost frames were put back.
     """
-    shares = [float(cameras.informative(index).double().mean()) for index in range(len(cameras.views))]
-    if min(shares) < LEAST_SHARE or any(energy.pace > 1 for energy in cameras.energies):
+    whole = all(_is_whole(cameras.informative(index)) for index in range(len(cameras.views)))
+    if not whole or any(energy.pace > 1 for energy in cameras.energies):
         return False
     pairs = list(combinations(range(len(cameras.views)), 2))
     chosen = pairs[:: max(1, len(pairs) // MOST_PAIRS)][:MOST_PAIRS]
     found = [shift for pair in chosen if (shift := _line_shift(cameras, *pair)) is not None]
-    return len(found) >= LEAST_PAIRS and float(torch.tensor(found).abs().median()) <= ALIGNED
+    if len(found) < LEAST_PAIRS:
+        return False
+    shifts = torch.tensor(found).abs()
+    return float(shifts.median()) <= ALIGNED and float((shifts > MISALIGNED).double().mean()) <= MOST_MISALIGNED
+
+
+def _is_whole(informative: Tensor) -> bool:
+    """Whether a video's intervals say something nearly throughout, or but for a few stretches of stillness."""
+    gaps = int((~informative[1:] & informative[:-1]).sum()) + int((~informative[:1]).sum())
+    return gaps <= MOST_GAPS or float(informative.double().mean()) >= LEAST_SHARE
 
 
 def _line_shift(cameras: EpipolarCameras, first: int, second: int) -> float | None:
