@@ -9,8 +9,9 @@ import torch
 
 from syncnerf.sync.drift import WindowLags, fit_clocks
 from syncnerf.sync.offsets import LOCKING, LOCKING_DEVIATION, Offsets, fit_offsets, locking_pull
+from syncnerf.sync.scales import BETWEEN_SCALES, between_scales, moved_by_scale, trend_over_directions
 from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design, robust_fit, spanning_tree
-from syncnerf.sync.uncertainty import BETWEEN_SCALES, Sensitivity, between_scales, jackknife
+from syncnerf.sync.uncertainty import Sensitivity, jackknife
 
 
 def simulated_lags(offsets: np.ndarray, noise: float, seed: int, outliers: int = 0) -> Lags:
@@ -135,15 +136,35 @@ def test_what_all_lags_of_a_camera_share_shows_where_scales_differ():
     moved = torch.tensor([0.0, 0.0, 0.05, 0.0, 0.0, 0.0], dtype=torch.float64)
     design = torch.eye(6, dtype=torch.float64)[first] - torch.eye(6, dtype=torch.float64)[second]
     deviations = 0.01 * torch.linspace(1, 2, len(first), dtype=torch.float64)
-    found = between_scales(design, deviations, moved[first] - moved[second], 6)
+    found = between_scales(moved_by_scale(design, deviations, moved[first] - moved[second], 6))
     own = (moved - moved.mean()).square()
     torch.testing.assert_close(found.diagonal(), BETWEEN_SCALES**2 * 0.5 * (own + own.mean()))
     assert torch.equal(found, torch.diag(found.diagonal()))
     # A row of what was known beforehand, as of the locking, says nothing of scales.
     longer = torch.cat([torch.cat([design, torch.zeros(len(first), 1)], 1), torch.eye(7, dtype=torch.float64)[-1:]])
-    again = between_scales(longer, torch.cat([deviations, deviations[:1]]), moved[first] - moved[second], 6)
-    torch.testing.assert_close(again, found)
-    assert not between_scales(design, deviations, 0 * deviations, 6).any()
+    again = moved_by_scale(longer, torch.cat([deviations, deviations[:1]]), moved[first] - moved[second], 6)
+    torch.testing.assert_close(between_scales(again), found)
+    assert not between_scales(moved_by_scale(design, deviations, 0 * deviations, 6)).any()
+
+
+def test_a_trend_over_directions_goes_on_as_from_scale_to_scale():
+    """Cameras all around err by a linear function of their direction, of which a finer scale has lost a part."""
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.nn.functional.normalize(torch.randn(40, 3, generator=generator, dtype=torch.float64), dim=1)
+    slope = torch.tensor([0.04, -0.02, 0.01], dtype=torch.float64)
+    chance = 2e-3 * torch.randn(40, generator=generator, dtype=torch.float64)
+    trend, covariance = trend_over_directions(directions @ slope + chance + 0.3, directions, 1.0)
+    wanted = directions @ slope
+    assert float((trend - wanted + wanted.mean()).abs().max()) < 2e-3
+    # What is left may err along any direction by twice as much as the trend was on the average, and by a hundredth.
+    variance = 4 * slope.square().mean() + 1e-4
+    apart = directions - directions.mean(0)
+    assert torch.linalg.matrix_rank(covariance) == 3
+    torch.testing.assert_close(covariance, variance * apart @ apart.T, rtol=0.15, atol=1e-5)
+    # Cameras in one place have no directions to tell, and few cameras none to spare.
+    together = directions[:1] + 1e-3 * directions
+    assert float(trend_over_directions(directions @ slope, together, 1.0)[0].abs().max()) < 1e-4
+    assert not any(part.any() for part in trend_over_directions(wanted[:9], directions[:9], 1.0))
 
 
 @pytest.mark.parametrize("count", [3, 8, 31])

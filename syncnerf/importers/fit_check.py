@@ -20,8 +20,9 @@ from syncnerf.scene import Camera, Scene
 from syncnerf.sync.comparison import Comparison, compare_all
 from syncnerf.sync.conventions import Reading, agreements, better_reading, chosen_of, is_best_reading
 from syncnerf.sync.epipolar import EpipolarCameras, compare_pair, prepare_cameras
+from syncnerf.sync.resolve import resolve
 from syncnerf.sync.shortened import excerpts
-from syncnerf.sync.synchronize import WORKING_SIDE, resolve
+from syncnerf.sync.synchronize import WORKING_SIDE
 
 STRETCH = 20.0
 """Seconds in the middle of each video that are looked at."""

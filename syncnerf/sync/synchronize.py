@@ -7,13 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.alignment import are_aligned
-from syncnerf.sync.comparison import Comparison, compare_all
-from syncnerf.sync.consistent import connected_reference, fit_consistent
+from syncnerf.sync.comparison import compare_all
 from syncnerf.sync.conventions import convention_hint
 from syncnerf.sync.creation_time import creation_lags
 from syncnerf.sync.drift import WindowLags, fit_clocks
@@ -24,14 +22,14 @@ from syncnerf.sync.jumps import with_jumps
 from syncnerf.sync.long import is_long, synchronize_long
 from syncnerf.sync.pose_fit import pose_fit
 from syncnerf.sync.prior import PriorLag
-from syncnerf.sync.result import CONTRADICTION, PairLag, SyncResult
+from syncnerf.sync.resolve import resolve
+from syncnerf.sync.result import SyncResult
+from syncnerf.sync.scales import viewing_directions
 from syncnerf.sync.self_check import reviewed, with_checks
-from syncnerf.sync.solve import Lags
 from syncnerf.sync.sound import sound_lags
 from syncnerf.sync.sound_prior import with_sound
 from syncnerf.sync.timecode import timecode_lags
 from syncnerf.sync.track_pairs import compare_tracks, prepare_tracks
-from syncnerf.sync.uncertainty import between_scales, jackknife
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +118,8 @@ def from_motion(
     comparisons = compare_all(len(scene.cameras), compare)
     if all(comparison.reason.startswith("no baseline") for comparison in comparisons):
         raise UserError(f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart")
-    result = resolve(scene, method, comparisons)
+    aligned = method == "epipolar" and prepared.aligned
+    result = resolve(scene, method, comparisons, viewing_directions(scene.cameras) if aligned else None)
     windows = []
     if method == "epipolar":
         used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
@@ -171,68 +170,3 @@ def check_scene(scene: Scene, method: str, max_offset: float | None) -> None:
         raise UserError(f"--max-offset {max_offset:g}: should be a positive number of seconds")
     if len(scene.cameras) < 2:
         raise UserError(f"{scene.root}: has one camera; synchronising needs at least two")
-
-
-def resolve(scene: Scene, method: str, comparisons: list[Comparison]) -> SyncResult:
-    """Offsets from the pairs' lags: reject, connect, fit, and account for every pair and camera."""
-    accepted = [c for c in comparisons if c.peak is not None and not c.reason]
-    lags = Lags(
-        torch.tensor([c.first for c in accepted], dtype=torch.int64),
-        torch.tensor([c.second for c in accepted], dtype=torch.int64),
-        torch.tensor([c.peak.lag for c in accepted], dtype=torch.float64),
-        torch.tensor([c.peak.deviation for c in accepted], dtype=torch.float64),
-        torch.tensor([c.samples for c in accepted], dtype=torch.float64),
-    )
-    reference = connected_reference(lags, len(scene.cameras), (*scene.train, *scene.test))
-    spans = torch.stack([camera.frame_times[[0, -1]] for camera in scene.cameras])
-    solution, removed = fit_consistent(lags, spans, reference, scene.frame_interval)
-    known, offsets, used = solution.known, solution.offsets, solution.used
-    stderr, correlations = offsets * 0.0, torch.eye(len(known), dtype=torch.float64)
-    if int(known.sum()) > 1:
-        kept = [c for c, keep in zip(accepted, used.tolist(), strict=True) if keep]
-        pulls = [c.sensitivity for c in kept]
-        rescaled = torch.tensor([c.rescaled for c in kept], dtype=torch.float64)
-        starts = (offsets + spans[:, 0])[lags.first[used]]
-        covariance = jackknife(solution.design, solution.deviations, pulls, starts, solution.covariance)
-        covariance += between_scales(solution.design, solution.deviations, rescaled, len(covariance))
-        stderr[known] = covariance.diagonal().sqrt()
-        correlations[known[:, None] & known] = (covariance / (stderr[known, None] * stderr[known])).flatten()
-    outliers = {(c.first, c.second) for c, kept in zip(accepted, used.tolist(), strict=True) if not kept}
-    pairs = [_pair_lag(comparison, offsets, outliers, known) for comparison in comparisons]
-    reasons = {
-        scene.names[camera]: removed.get(camera) or _why_undetermined(camera, pairs, known, scene.names[reference])
-        for camera in (~known).nonzero()[:, 0].tolist()
-    }
-    landscapes = [comparison.landscape for comparison in comparisons if comparison.landscape is not None]
-    return SyncResult(
-        scene.names,
-        reference,
-        method,
-        offsets,
-        stderr,
-        pairs,
-        landscapes,
-        reasons=reasons,
-        locking=solution.locking,
-        correlations=correlations,
-    )
-
-
-def _pair_lag(comparison: Comparison, offsets: Tensor, outliers: set[tuple[int, int]], known: Tensor) -> PairLag:
-    first, second, peak = comparison.first, comparison.second, comparison.peak
-    if peak is None:
-        return PairLag(first, second, float("nan"), float("nan"), 0.0, float("nan"), comparison.reason)
-    residual = peak.lag - float(offsets[first] - offsets[second])
-    reason = comparison.reason
-    if not reason and (first, second) in outliers:
-        reason = CONTRADICTION if known[first] and known[second] else "not connected with the reference"
-    return PairLag(first, second, peak.lag, peak.deviation, peak.significance, residual, reason)
-
-
-def _why_undetermined(camera: int, pairs: list[PairLag], known: Tensor, reference: str) -> str:
-    """One line: which of the camera's pairs failed and why."""
-    own = [pair for pair in pairs if camera in (pair.first, pair.second)]
-    if any(pair.reason == "not connected with the reference" for pair in own):
-        return f"shares motion with some cameras, but nothing connects them with the reference {reference}"
-    reasons = [pair.reason for pair in own]
-    return max(set(reasons), key=reasons.count) if reasons else "no pair to compare"

@@ -16,9 +16,6 @@ LEAST_BLOCK = 6
 SYSTEMATIC = 0.01
 """Frames by which interpolation between frames may err without any stretch of time showing it; added in quadrature."""
 
-BETWEEN_SCALES = 2.0
-"""Standard errors for each second by which an offset differs from scale to scale; measured."""
-
 
 @dataclass(frozen=True)
 class Sensitivity:
@@ -86,29 +83,6 @@ def jackknife(
     systematic = SYSTEMATIC * max(s.interval for s in sensitivities)
     cameras = len(covariance)
     return blended(solved[:cameras], covariance) + systematic**2 * torch.eye(cameras, dtype=torch.float64)
-
-
-def between_scales(
-    design: Float64[Tensor, "rows U"], deviations: Float64[Tensor, " rows"], rescaled: Float64[Tensor, " M"], count: int
-) -> Float64[Tensor, "C C"]:
-    """What offsets err by that neither pairs nor stretches of time show, from how they change with the scale.
-
-    What moves slowly, is hidden or comes into view draws all lags of a camera the same way, at all times. How far
-    depends on the widths of lines and trends: where finer ones move an offset, still finer ones would too. Half of each
-    camera's variance is its own, half that of all.
-
-    Args:
-        design: as of :func:`jackknife`.
-        deviations: likewise.
-        rescaled: by how much each used lag differs from scale to scale, seconds, float64, shape [M].
-        count: number of offsets, the first unknowns.
-
-    Returns:
-        Covariance, diagonal, seconds^2, float64, shape [count, count].
-    """
-    moved = pad(rescaled, (0, len(design) - len(rescaled)))
-    squares = (torch.linalg.pinv(design / deviations[:, None]) @ (moved / deviations))[:count].square()
-    return torch.diag(BETWEEN_SCALES**2 * 0.5 * (squares + squares.mean()))
 
 
 def scene_blocks(pulls: list[Sensitivity], starts: Float64[Tensor, " M"]) -> tuple[list[Int64[Tensor, " _"]], int]:

@@ -1,0 +1,94 @@
+"""From the pairs' comparisons to offsets with standard errors, and an account of every pair and camera."""
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from syncnerf.scene import Scene
+from syncnerf.sync.comparison import Comparison
+from syncnerf.sync.consistent import connected_reference, fit_consistent
+from syncnerf.sync.result import CONTRADICTION, PairLag, SyncResult
+from syncnerf.sync.scales import between_scales, moved_by_scale, trend_over_directions
+from syncnerf.sync.solve import Lags
+from syncnerf.sync.uncertainty import jackknife
+
+
+def resolve(
+    scene: Scene, method: str, comparisons: list[Comparison], directions: Float64[Tensor, "C 3"] | None = None
+) -> SyncResult:
+    """Offsets from the pairs' lags: reject, connect, fit, and account for every pair and camera.
+
+    Args:
+        scene: the cameras.
+        method: ``epipolar`` or ``tracks``.
+        comparisons: of all pairs.
+        directions: to the cameras, see :func:`viewing_directions`, where their poses are so exact that offsets may be
+            believed to follow them; None elsewhere.
+    """
+    accepted = [c for c in comparisons if c.peak is not None and not c.reason]
+    lags = Lags(
+        torch.tensor([c.first for c in accepted], dtype=torch.int64),
+        torch.tensor([c.second for c in accepted], dtype=torch.int64),
+        torch.tensor([c.peak.lag for c in accepted], dtype=torch.float64),
+        torch.tensor([c.peak.deviation for c in accepted], dtype=torch.float64),
+        torch.tensor([c.samples for c in accepted], dtype=torch.float64),
+    )
+    reference = connected_reference(lags, len(scene.cameras), (*scene.train, *scene.test))
+    spans = torch.stack([camera.frame_times[[0, -1]] for camera in scene.cameras])
+    solution, removed = fit_consistent(lags, spans, reference, scene.frame_interval)
+    known, offsets, used = solution.known, solution.offsets, solution.used
+    stderr, correlations = offsets * 0.0, torch.eye(len(known), dtype=torch.float64)
+    if int(known.sum()) > 1:
+        kept = [c for c, keep in zip(accepted, used.tolist(), strict=True) if keep]
+        pulls = [c.sensitivity for c in kept]
+        rescaled = torch.tensor([c.rescaled for c in kept], dtype=torch.float64)
+        starts = (offsets + spans[:, 0])[lags.first[used]]
+        covariance = jackknife(solution.design, solution.deviations, pulls, starts, solution.covariance)
+        moved = moved_by_scale(solution.design, solution.deviations, rescaled, len(covariance))
+        if directions is not None:
+            trend, trends = trend_over_directions(moved, directions[known], scene.frame_interval)
+            covariance += trends
+            moved, offsets[known] = moved - trend, offsets[known] + trend
+            offsets -= offsets[reference].clone()
+        covariance += between_scales(moved)
+        stderr[known] = covariance.diagonal().sqrt()
+        correlations[known[:, None] & known] = (covariance / (stderr[known, None] * stderr[known])).flatten()
+    outliers = {(c.first, c.second) for c, kept in zip(accepted, used.tolist(), strict=True) if not kept}
+    pairs = [_pair_lag(comparison, offsets, outliers, known) for comparison in comparisons]
+    reasons = {
+        scene.names[camera]: removed.get(camera) or _why_undetermined(camera, pairs, known, scene.names[reference])
+        for camera in (~known).nonzero()[:, 0].tolist()
+    }
+    landscapes = [comparison.landscape for comparison in comparisons if comparison.landscape is not None]
+    return SyncResult(
+        scene.names,
+        reference,
+        method,
+        offsets,
+        stderr,
+        pairs,
+        landscapes,
+        reasons=reasons,
+        locking=solution.locking,
+        correlations=correlations,
+    )
+
+
+def _pair_lag(comparison: Comparison, offsets: Tensor, outliers: set[tuple[int, int]], known: Tensor) -> PairLag:
+    first, second, peak = comparison.first, comparison.second, comparison.peak
+    if peak is None:
+        return PairLag(first, second, float("nan"), float("nan"), 0.0, float("nan"), comparison.reason)
+    residual = peak.lag - float(offsets[first] - offsets[second])
+    reason = comparison.reason
+    if not reason and (first, second) in outliers:
+        reason = CONTRADICTION if known[first] and known[second] else "not connected with the reference"
+    return PairLag(first, second, peak.lag, peak.deviation, peak.significance, residual, reason)
+
+
+def _why_undetermined(camera: int, pairs: list[PairLag], known: Tensor, reference: str) -> str:
+    """One line: which of the camera's pairs failed and why."""
+    own = [pair for pair in pairs if camera in (pair.first, pair.second)]
+    if any(pair.reason == "not connected with the reference" for pair in own):
+        return f"shares motion with some cameras, but nothing connects them with the reference {reference}"
+    reasons = [pair.reason for pair in own]
+    return max(set(reasons), key=reasons.count) if reasons else "no pair to compare"
