@@ -25,6 +25,10 @@ R = TURNS.as_matrix()
 T = np.array([[0.3, -0.2, 4.0], [-0.6, 0.1, 3.5], [0.2, 0.7, 2.9]])
 """World to camera, metres."""
 
+PLACES = np.random.default_rng(3).uniform(-1, 1, (5, 3)).round(6).tolist()
+SHADES = np.random.default_rng(4).integers(0, 256, (5, 3)).tolist()
+"""Points of structure from motion, and their colours to 255."""
+
 
 def rays(camera: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the rays of all pixels start [3] and their unit directions [H * W, 3], row by row, without distortion."""
@@ -197,6 +201,10 @@ def colmap_binary(folder: Path) -> Path:
     model.mkdir(parents=True)
     (model / "cameras.bin").write_bytes(cameras)
     (model / "images.bin").write_bytes(images)
+    points = struct.pack("<Q", len(PLACES))
+    for k, (place, colour) in enumerate(zip(PLACES, SHADES, strict=True)):
+        points += struct.pack("<Q3d3BdQ", k + 7, *place, *colour, 0.5, k) + bytes(8 * k)
+    (model / "points3D.bin").write_bytes(points)
     return folder
 
 
@@ -209,6 +217,8 @@ def colmap_text(folder: Path) -> Path:
         x, y, z, w = TURNS[k].as_quat()
         pose = " ".join(repr(float(v)) for v in (w, x, y, z, *T[k]))
         images += f"{k + 1} {pose} {k + 1} {name}.png\n" + ("1.0 2.0 -1\n" if k else "\n")
+    rows = [(k + 7, *place, *colour, 0.5, 1, 2) for k, (place, colour) in enumerate(zip(PLACES, SHADES, strict=True))]
+    _text(folder / "points3D.txt", "# points\n" + "".join(" ".join(map(str, row)) + "\n" for row in rows))
     _text(folder / "cameras.txt", cameras)
     return _text(folder / "images.txt", images).parent
 
@@ -232,7 +242,13 @@ def nerfstudio(folder: Path) -> Path:
                 "transform_matrix": pose.tolist(),
             }
         )
-    return _text(folder / "transforms.json", json.dumps({"camera_model": "OPENCV", "frames": entries}))
+    rows = [(*place, *colour) for place, colour in zip(PLACES, SHADES, strict=True)]
+    header = f"ply\nformat ascii 1.0\nelement vertex {len(rows)}\n"
+    header += "".join(f"property float {axis}\n" for axis in "xyz")
+    header += "".join(f"property uint8 {colour}\n" for colour in ("red", "green", "blue")) + "end_header\n"
+    _text(folder / "sparse_pc.ply", header + "".join(" ".join(map(str, row)) + "\n" for row in rows))
+    record = {"camera_model": "OPENCV", "ply_file_path": "sparse_pc.ply", "frames": entries}
+    return _text(folder / "transforms.json", json.dumps(record))
 
 
 def _text(path: Path, text: str) -> Path:

@@ -13,6 +13,8 @@ from calibration_files import (
     FORMATS,
     HEIGHT,
     NAMES,
+    PLACES,
+    SHADES,
     WIDTH,
     opencap,
     pose2sim_fisheye,
@@ -25,6 +27,7 @@ from syncnerf.importers.formats import read_calibration
 from syncnerf.importers.import_scene import import_scene
 from syncnerf.scene import load_scene
 from syncnerf.scene.camera import intrinsics_table, pixel_rays
+from syncnerf.starting.given_points import given_points
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 real = pytest.mark.skipif(not (DATA / "walk_4cam").is_dir(), reason="the recordings of other projects are not here")
@@ -60,6 +63,21 @@ def test_rays_are_those_of_the_raw_numbers(videos, tmp_path, name):
         assert [entry[key] for key in keys] == pytest.approx(expected[:coefficients], abs=1e-15)
         assert entry["camera_model"] == "OPENCV"
         assert "k4" not in entry
+
+
+@pytest.mark.parametrize("name", ["colmap-binary", "colmap-text", "nerfstudio"])
+def test_points_come_along_in_the_scenes_unit(videos, tmp_path, name):
+    calibration = read_calibration(FORMATS[name][0](tmp_path / "calibration")).with_unit(0.25)
+    imported = import_scene(calibration, videos, tmp_path / "scene")
+    assert any(f"{len(PLACES)} points" in note for note in imported.notes)
+    scene = load_scene(tmp_path / "scene")
+    found = given_points(scene)
+    given = found.places.numpy() + scene.origin.numpy()
+    order = np.argsort(given[:, 0])
+    wanted = sorted(zip(PLACES, SHADES, strict=True))
+    places, shades = (np.array(part) for part in zip(*wanted, strict=True))
+    assert np.abs(given[order] - 0.25 * places).max() < 1e-6
+    assert np.abs(found.colours.numpy()[order] - shades / 255).max() < 1e-6
 
 
 def test_fisheye_coefficients_keep_their_meaning(videos, tmp_path):

@@ -135,6 +135,9 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "colmap, cameras break off": ("colmap-binary", cut(f"{MODEL}/cameras.bin", 0.8), "breaks off"),
     "colmap, images break off": ("colmap-binary", cut(f"{MODEL}/images.bin", 0.5), "breaks off"),
     "colmap, last points break off": ("colmap-binary", cut(f"{MODEL}/images.bin", 0.96), "breaks off"),
+    "colmap, its points break off": ("colmap-binary", cut(f"{MODEL}/points3D.bin", 0.9), "points3D.bin: breaks off"),
+    "colmap text, a point's words": ("colmap-text", replace("points3D.txt", "\n9 ", "\n9\n9 "), "a point's id"),
+    "nerfstudio, damaged points": ("nerfstudio", cut("sparse_pc.ply", 0.7), "cannot be read as a .ply"),
     "colmap, unknown model": (
         "colmap-binary", lambda root: _patched(root / MODEL / "cameras.bin", 12, 77), "model number 77"),
     "colmap, absurd count": ("colmap-binary", lambda root: _patched(root / MODEL / "images.bin", 4, 255), "breaks off"),

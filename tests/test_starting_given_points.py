@@ -9,8 +9,9 @@ import torch
 from test_starting import camera
 
 from syncnerf.errors import UserError
+from syncnerf.point_files import read_ply, write_points
 from syncnerf.scene import Scene
-from syncnerf.starting.given_points import given_points, read_ply
+from syncnerf.starting.given_points import given_points
 
 PLACES = np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(np.float32)
 COLOURS = np.random.default_rng(1).integers(0, 256, (50, 3), dtype=np.uint8)
@@ -49,6 +50,12 @@ def test_points_of_a_ply_keep_their_places_and_colours(tmp_path, kind):
     np.testing.assert_allclose(found, np.concatenate([PLACES, COLOURS / 255.0], axis=1), rtol=1e-6)
     write_ply(tmp_path / "points.ply", kind, colours=False)
     assert set(read_ply(tmp_path / "points.ply")[:, 3:].flatten().tolist()) == {0.5}
+
+
+def test_points_are_written_as_they_are_read(tmp_path):
+    points = np.concatenate([PLACES, COLOURS / np.float32(255)], axis=1)
+    write_points(tmp_path / "points.ply", points)
+    assert np.array_equal(read_ply(tmp_path / "points.ply"), points)
 
 
 def test_a_scene_takes_those_that_its_json_names_into_its_own_world(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from syncnerf.errors import UserError
 from syncnerf.records import matrix_of
@@ -72,6 +72,8 @@ class Calibration:
         cameras: in the file's order.
         metres: length of the file's unit in metres; None where it is not known.
         notes: what a person should know, one line each.
+        points: of what stands still, where the file has them: places in its unit and colours in [0, 1], float32, shape
+            [P, 6].
     """
 
     path: Path
@@ -79,6 +81,7 @@ class Calibration:
     cameras: tuple[CalibratedCamera, ...]
     metres: float | None
     notes: tuple[str, ...] = ()
+    points: Float32[np.ndarray, "P 6"] | None = None
 
     def with_unit(self, metres: float) -> "Calibration":
         """The same in another unit."""

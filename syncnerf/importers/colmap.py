@@ -3,13 +3,12 @@
 Layouts: COLMAP's documentation, "Output format"; its ``models.h`` for the numbers and parameters of camera models.
 """
 
-import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from syncnerf.errors import UserError, one_line
+from syncnerf.errors import UserError
 from syncnerf.importers.calibration import (
     FISHEYE,
     PINHOLE,
@@ -21,12 +20,11 @@ from syncnerf.importers.calibration import (
     image_size,
     vector,
 )
+from syncnerf.importers.colmap_files import BinaryFile, model_folder, numbered_lines, numbers
+from syncnerf.importers.colmap_points import read_points
 from syncnerf.importers.posed_images import PosedImage, cameras_of
-from syncnerf.importers.text import read_text
 from syncnerf.records import quaternion_matrix
 
-FOLDERS = ("", "sparse/0", "sparse", "colmap/sparse/0", "0")
-"""Where a model lies below the folder that people name."""
 BYTES_OF_POINT = 24
 
 
@@ -57,23 +55,23 @@ MODELS = {
 
 def is_colmap(path: Path) -> bool:
     """Whether the folder holds a model, or one of the folders where models usually lie below it does."""
-    return path.is_dir() and _model_folder(path) is not None
+    return path.is_dir() and model_folder(path) is not None
 
 
 def read_colmap(path: Path) -> Calibration:
-    """World to camera, pixel centres at +0.5, in a unit of its own.
+    """World to camera, pixel centres at +0.5, in a unit of its own; with the points of the model, if it has them.
 
     Raises:
         UserError: the files are damaged, or a camera's model is not supported.
     """
     file, images = read_images(path)
     cameras, notes = cameras_of(file, images)
-    return checked(file, "COLMAP", cameras, None, notes=notes)
+    return replace(checked(file, "COLMAP", cameras, None, notes=notes), points=read_points(file))
 
 
 def read_images(path: Path) -> tuple[Path, list[PosedImage]]:
     """The file that lists the images of a model, and the images with their poses; raises UserError."""
-    folder, suffix = _model_folder(path)
+    folder, suffix = model_folder(path)
     read_cameras, read_poses = (_binary_cameras, _binary_images) if suffix == ".bin" else (_text_cameras, _text_images)
     lenses = read_cameras(folder / f"cameras{suffix}")
     images = []
@@ -87,14 +85,6 @@ def read_images(path: Path) -> tuple[Path, list[PosedImage]]:
         place = vector(translation, f"{where}: its translation", 3)
         images.append(PosedImage(name, CalibratedCamera("", matrix, rotation, place, size, model, distortion)))
     return file, images
-
-
-def _model_folder(path: Path) -> tuple[Path, str] | None:
-    for below in FOLDERS:
-        for suffix in (".bin", ".txt"):
-            if all((path / below / f"{part}{suffix}").is_file() for part in ("cameras", "images")):
-                return path / below, suffix
-    return None
 
 
 def _lens(where: str, model_name: str, size: tuple, parameters: list[float]):
@@ -112,35 +102,8 @@ def _lens(where: str, model_name: str, size: tuple, parameters: list[float]):
     return matrix, image_size(size, f"{where}: its size"), model.opencv, coefficients(distortion, where, model.opencv)
 
 
-class _Bytes:
-    """A binary file's numbers in order, little-endian."""
-
-    def __init__(self, path: Path):
-        self.path, self.place = path, 0
-        try:
-            self.data = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({one_line(error)})") from error
-
-    def take(self, layout: str) -> tuple:
-        try:
-            values = struct.unpack_from("<" + layout, self.data, self.place)
-        except (struct.error, OverflowError):
-            raise UserError(f"{self.path}: breaks off; export the model again") from None
-        self.place += struct.calcsize("<" + layout)
-        return values
-
-    def text(self) -> str:
-        end = self.data.find(b"\0", self.place)
-        if end < 0:
-            raise UserError(f"{self.path}: breaks off; export the model again")
-        text = self.data[self.place : end].decode("utf-8", errors="replace")
-        self.place = end + 1
-        return text
-
-
 def _binary_cameras(path: Path) -> dict:
-    stream, lenses = _Bytes(path), {}
+    stream, lenses = BinaryFile(path), {}
     names = {model.number: name for name, model in MODELS.items()}
     for _ in range(stream.take("Q")[0]):
         identity, number, width, height = stream.take("iiQQ")
@@ -155,7 +118,7 @@ def _binary_cameras(path: Path) -> dict:
 
 
 def _binary_images(path: Path) -> list[tuple]:
-    stream, images = _Bytes(path), []
+    stream, images = BinaryFile(path), []
     for _ in range(stream.take("Q")[0]):
         *pose, lens = stream.take("i7di")[1:]
         name = stream.text()
@@ -169,42 +132,29 @@ def _binary_images(path: Path) -> list[tuple]:
 
 def _text_cameras(path: Path) -> dict:
     lenses = {}
-    for number, words in _lines(path):
+    for number, words in numbered_lines(path):
         where = f"{path}: line {number}"
         if not words:
             continue
         if len(words) < 5:
             raise UserError(f"{where} should hold a camera's id, model, size and parameters; export the model again")
-        identity, width, height, *parameters = _numbers(where, [words[0], *words[2:]])
+        identity, width, height, *parameters = numbers(where, [words[0], *words[2:]])
         lenses[int(identity)] = _lens(where, words[1], (width, height), parameters)
     return lenses
 
 
 def _text_images(path: Path) -> list[tuple]:
     """Two lines per image: pose and name, then its points (which may be empty)."""
-    lines, images = _lines(path), []
+    lines, images = numbered_lines(path), []
     for number, words in lines[::2]:
         if not words:
             continue
         where = f"{path}: line {number}"
         if len(words) < 10:
             raise UserError(f"{where} should hold an image's id, pose, camera and name; export the model again")
-        *pose, lens = _numbers(where, words[1:9])
+        *pose, lens = numbers(where, words[1:9])
         images.append((" ".join(words[9:]), pose[:4], pose[4:], int(lens)))
     return images
-
-
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Numbered lines as words, without the comments."""
-    lines = enumerate(read_text(path).splitlines(), start=1)
-    return [(number, line.split()) for number, line in lines if not line.startswith("#")]
-
-
-def _numbers(where: str, words: list[str]) -> list[float]:
-    try:
-        return [float(word) for word in words]
-    except ValueError:
-        raise UserError(f"{where} holds a word where a number should be; export the model again") from None
 
 
 COLMAP = Importer(is_colmap, read_colmap)

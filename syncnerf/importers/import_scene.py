@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from syncnerf.atomic import atomic_folder, link
 from syncnerf.errors import UserError
 from syncnerf.importers.calibration import LENS_KEYS, Calibration
 from syncnerf.importers.timestamps import TIMESTAMPS, read_timestamps
 from syncnerf.importers.videos import FilmedCamera, Fit, film, match, videos_by_name
+from syncnerf.point_files import write_points
 
 UNKNOWN_UNIT = "the unit is not known (boards are mostly measured in millimetres): the file's numbers stay; see --unit"
+POINTS = "points.ply"
+"""Points of the calibration, in the scene."""
 PLAUSIBLE_METRES = (0.02, 500.0)
 """Distances between the cameras of a rig that need no remark."""
 
@@ -52,7 +56,12 @@ def import_scene(calibration: Calibration, videos: Path, out: Path, fit: Fit = "
     notes += _remark_on_size(entries, metres)
     record = {"source": f"{calibration.format}: {calibration.path.name}", "frames": entries}
     record["unit"] = "metres" if metres is not None else "unknown"
-    _write(out, record, filmed)
+    points = calibration.points
+    if points is not None:
+        record["ply_file_path"] = POINTS
+        points = np.concatenate([points[:, :3] * np.float32(metres or 1.0), points[:, 3:]], axis=1)
+        notes.append(f"{len(points)} points of what is at rest come along ({POINTS}); fields start from them")
+    _write(out, record, filmed, points)
     return ImportedScene(out, tuple(filmed), tuple(notes))
 
 
@@ -114,9 +123,13 @@ def _link_names(camera: FilmedCamera) -> list[str]:
     return names + [f"{camera.name}_part{k}{path.suffix}" for k, path in enumerate(chapters, start=2)]
 
 
-def _write(out: Path, record: dict[str, Any], filmed: list[FilmedCamera]) -> None:
+def _write(
+    out: Path, record: dict[str, Any], filmed: list[FilmedCamera], points: Float32[np.ndarray, "P 6"] | None
+) -> None:
     with atomic_folder(out) as scratch:
         for camera in filmed:
             for path, name in zip(camera.video.paths, _link_names(camera), strict=True):
                 link(path, scratch / name)
+        if points is not None:
+            write_points(scratch / POINTS, points)
         (scratch / "transforms.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

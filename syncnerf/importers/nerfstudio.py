@@ -1,10 +1,12 @@
 """nerfstudio's ``transforms.json`` with one entry per image."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from syncnerf.errors import UserError
 from syncnerf.importers.calibration import (
@@ -19,7 +21,8 @@ from syncnerf.importers.calibration import (
 )
 from syncnerf.importers.posed_images import PosedImage, cameras_of
 from syncnerf.importers.text import read_text
-from syncnerf.records import number, positive, rigid_matrix
+from syncnerf.point_files import read_ply
+from syncnerf.records import number, positive, read_json_object, rigid_matrix
 from syncnerf.scene.transforms_cameras import focal_of_angle, read_entries
 
 MODELS = {"OPENCV": PINHOLE, "OPENCV_FISHEYE": FISHEYE, "PINHOLE": PINHOLE, "SIMPLE_PINHOLE": PINHOLE}
@@ -47,7 +50,14 @@ def read_nerfstudio(path: Path) -> Calibration:
             raise UserError(f"{entry.where}: 'file_path' should name its image")
         images.append(PosedImage(name, _camera(entry.values, entry.where)))
     cameras, notes = cameras_of(file, images)
-    return checked(file, "nerfstudio", cameras, None, notes=notes)
+    return replace(checked(file, "nerfstudio", cameras, None, notes=notes), points=_points(file))
+
+
+def _points(file: Path) -> Float32[np.ndarray, "P 6"] | None:
+    """Those of ``ply_file_path``, in the poses' world; None where it is not there: exports may leave it behind."""
+    name = read_json_object(file).get("ply_file_path")
+    place = file.parent / name if isinstance(name, str) and name else None
+    return read_ply(place) if place is not None and place.is_file() else None
 
 
 def _file(path: Path) -> Path:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from syncnerf.errors import UserError
 from syncnerf.importers.calibration import Calibration, checked, rodrigues
 from syncnerf.importers.colmap import read_images
+from syncnerf.importers.colmap_points import read_points
 from syncnerf.importers.posed_images import PosedImage, cameras_of
 from syncnerf.importers.stills import write_stills
 from syncnerf.importers.videos import videos_by_name
@@ -52,7 +53,8 @@ def calibrate(videos: Path, moving: Sequence[str], shared: bool, drop: bool, see
             settings = (MOVING_PICTURES, 1) if name in moving else (STILL_MOMENTS, STILL_FRAMES)
             write_stills(video, images / name, *settings)
         error = _reconstruct(images, work, videos, shared, seed)
-        _, posed = read_images(work)
+        file, posed = read_images(work)
+        points = read_points(file)
     groups = {name: [image for image in posed if Path(image.file).parent.name == name] for name in found}
     lost = [name for name, group in groups.items() if not group]
     if lost and not drop:
@@ -70,7 +72,7 @@ def calibrate(videos: Path, moving: Sequence[str], shared: bool, drop: bool, see
         raise UserError(f"{found[wandering[0]].path}: the camera does not stand still; name it with --moving")
     notes += [f"warning: video {name} is left out: it cannot be placed" for name in lost]
     notes.append(f"mean reprojection error {error:.2f} px over {len(posed)} pictures")
-    return checked(videos, "COLMAP", cameras, None, notes=notes)
+    return replace(checked(videos, "COLMAP", cameras, None, notes=notes), points=points)
 
 
 def _reconstruct(images: Path, work: Path, videos: Path, shared: bool, seed: int) -> float:
