@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from syncnerf.errors import UserError, one_line
 
 FRAMES = 12
-"""Frames looked at from the beginning, and again from the middle."""
+"""Frames looked at from the beginning, and again from before the middle."""
 WOVEN = 0.12
 """Frames by which odd rows must be later or earlier than even ones. Woven fields are half a frame apart, of which 0.2
 to 0.6 are measured; of whole frames it is at most 0.05."""
@@ -59,14 +59,19 @@ def row_delay(frames: UInt8[np.ndarray, "T height width"]) -> tuple[float, float
 
 
 def _luma(path: Path, stream: int) -> Iterator[UInt8[np.ndarray, "T height width"]]:
-    """Frames from the beginning, and from the middle."""
+    """Frames from the beginning, and from the last key frame before the middle if that is another one."""
     with av.open(str(path)) as container:
         source = container.streams[stream]
         source.codec_context.thread_count = 1
-        begin, length = source.start_time or 0, source.duration or 0
+        begin, length, read = source.start_time or 0, source.duration or 0, None
         for place in (begin, begin + length // 2):
             container.seek(place, stream=source)
-            some = zip(range(FRAMES), container.decode(source), strict=False)
-            frames = [frame.reformat(format="gray").to_ndarray() for _, frame in some]
-            if len({frame.shape for frame in frames}) == 1:
-                yield np.stack(frames)
+            decoded = container.decode(source)
+            first = next(decoded, None)
+            if first is None or first.pts == read:
+                return
+            read = first.pts
+            frames = [first, *(frame for _, frame in zip(range(FRAMES - 1), decoded, strict=False))]
+            grey = [frame.reformat(format="gray").to_ndarray() for frame in frames]
+            if len({image.shape for image in grey}) == 1:
+                yield np.stack(grey)

@@ -18,7 +18,7 @@ LEAST_SHARE, MOST_GAPS = 0.9, 3
 this: finer signals feel the edges of each."""
 ALIGNED = 0.25
 """Lines by which half of the pairs agree better when one pencil is moved: up to here it is chance."""
-MISALIGNED, MOST_MISALIGNED = 1.0, 0.1
+MISALIGNED, MOST_MISALIGNED = 1.0, 0.2
 """Of so many lines it is not, where that is so of a larger share of the pairs."""
 
 
