@@ -2,8 +2,10 @@
 """Measures ``syncnerf sync`` on odd recordings: is it right, or does it say that it is not?
 
 Each kind of damage is made from scenes of moving spheres, rendered here with several seeds, and from scene folders with
-known offsets. Errors are in frames, after subtracting the median difference. ``silent`` counts the cameras that are
-called sure and are wrong by more than 0.05 frame and by more than three of their stated errors.
+known offsets. Errors are in frames of the scene before it was damaged, after subtracting the median difference.
+``right`` is the share of the sure cameras within 0.05 frame (0.25 where frames were dropped at equal places, 0.1 where
+they were repeated). ``silent`` counts the sure ones that are not, and are wrong by more than three of their stated
+errors; the end lists them.
 
 examples:
   python tools/measure_damages.py --spheres 3
@@ -16,6 +18,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +32,12 @@ from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.sync import synchronize
 
-SILENT = 0.05
-"""Frames by which a camera may be wrong without a word."""
+RIGHT = 0.05
+"""Frames by which a camera may be wrong without a word ..."""
+RIGHT_OF = {"cadence": 0.1, "decimated": 0.25, "decimated to 25": 0.25}
+"""... and where it may be more."""
+FIELDS = ("error", "sure", "wrong", "beyond")
+"""What the table is made of."""
 
 
 def scenes(options: argparse.Namespace, cache: Path) -> Iterator[tuple[str, Scene]]:
@@ -48,36 +55,69 @@ def scenes(options: argparse.Namespace, cache: Path) -> Iterator[tuple[str, Scen
         yield f"spheres{seed}", scene
 
 
-def measure(scene: Scene) -> dict[str, torch.Tensor]:
-    """Synchronise; errors in frames, errors over stated ones, whether sure; [C] each."""
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one damaged scene.
+
+    Attributes:
+        title: the scene, the damage and its seed.
+        names: the cameras.
+        error: in frames of the scene before it was damaged, shape [C]; NaN where undetermined.
+        stderr: the stated ones, likewise, shape [C].
+        sure: whether each is called so, bool, shape [C].
+        words: what was said.
+        limit: frames that count as right.
+    """
+
+    title: str
+    names: list[str]
+    error: torch.Tensor
+    stderr: torch.Tensor
+    sure: torch.Tensor
+    words: str
+    limit: float
+
+    @property
+    def wrong(self) -> torch.Tensor:
+        """Sure cameras that are not right, bool, shape [C]."""
+        return self.sure & (self.error.abs() > self.limit)
+
+    @property
+    def beyond(self) -> torch.Tensor:
+        """Cameras that are further off than three of their stated errors, bool, shape [C]."""
+        return self.error.abs() > 3 * self.stderr
+
+
+def measure(scene: Scene, kind: str, seed: int, name: str) -> Outcome:
+    """Damage a scene and synchronise it."""
+    odd, limit, title = damaged(scene, kind, seed), RIGHT_OF.get(kind, RIGHT), f"{name}, {kind}, {seed}"
     try:
-        result = synchronize(scene, audio="off")
+        result = synchronize(odd, audio="off")
     except UserError as error:
-        nothing = torch.full((len(scene.cameras),), torch.nan, dtype=torch.float64)
-        return {"error": nothing, "ratio": nothing, "sure": nothing.isfinite(), "words": str(error)}
-    error = align_gauge(result.offsets, scene.true_offsets)
+        nothing = torch.full((len(odd.cameras),), torch.nan, dtype=torch.float64)
+        return Outcome(title, scene.names, nothing, nothing, nothing.isfinite(), str(error), limit)
+    error = align_gauge(result.offsets, odd.true_offsets) / scene.frame_interval
     sure = torch.tensor([result.verdicts[name] == "sure" for name in result.names])
     words = "; ".join(f"{name}: {check.reason}" for name, check in result.checks.items() if check.reason)
-    return {
-        "error": (error / scene.frame_interval).abs(),
-        "ratio": (error / result.stderr).abs(),
-        "sure": sure,
-        "words": words,
-    }
+    return Outcome(title, result.names, error, result.stderr / scene.frame_interval, sure, words, limit)
 
 
-def line(name: str, found: list[dict[str, torch.Tensor]]) -> str:
+def line(name: str, found: list[Outcome]) -> str:
     """One row of the table."""
-    error, ratio, sure = (torch.cat([one[key] for one in found]) for key in ("error", "ratio", "sure"))
+    error, sure, wrong, beyond = (torch.cat([getattr(one, key) for one in found]) for key in FIELDS)
     known = error.isfinite()
-    silent = sure & (error > SILENT) & (ratio > 3)
-    largest = float(error[known & sure].max()) if (known & sure).any() else 0.0
-    within = float((ratio[known] < 3).double().mean()) if known.any() else float("nan")
-    mean = float(error[known].mean()) if known.any() else float("nan")
+    largest = float(error[known & sure].abs().max()) if (known & sure).any() else 0.0
+    shares = (share(~wrong[sure]), share(~beyond[known]))
     return (
-        f"{name:24} {len(error):5d} {int((known & ~sure).sum()):6d} {int((~known).sum()):6d}  {mean:8.3f} "
-        f"{largest:8.3f}  {within:7.1%} {int(silent.sum()):6d}"
+        f"{name:24} {len(error):5d} {int((known & ~sure).sum()):6d} {int((~known).sum()):6d}  "
+        f"{float(error[known].abs().mean()):8.3f} {largest:8.3f}  {shares[0]:>6} {shares[1]:>7} "
+        f"{int((wrong & beyond).sum()):6d}"
     )
+
+
+def share(mask: torch.Tensor) -> str:
+    """How many of some are true, in percent."""
+    return f"{float(mask.double().mean()):.1%}" if len(mask) else "-"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = [kind for kind in kinds if kind not in DAMAGES]
     if unknown:
         parser.error(f"no damage '{unknown[0]}' (known: {', '.join(DAMAGES)})")
-    print(f"{'damage':24} {'all':>5} {'check':>6} {'undet.':>6}  {'mean':>8} {'max sure':>8}  {'< 3 s.e.':>7} silent")
+    print(f"{'damage':24} {'all':>5} {'check':>6} {'undet.':>6}  {'mean':>8} {'max sure':>8}   right  3 s.e. silent")
     everything = []
     with tempfile.TemporaryDirectory() as scratch:
         made = list(scenes(options, options.cache_dir or Path(scratch)))
@@ -102,12 +142,15 @@ def main(arguments: list[str] | None = None) -> int:
             found = []
             for name, scene in made:
                 for seed in range(max(options.seeds, 1)):
-                    found.append(measure(damaged(scene, kind, seed)))
+                    found.append(measure(scene, kind, seed, name))
                     if options.every:
-                        print(f"  {line(f'{name}, {seed}', found[-1:])}\n      {found[-1]['words']}", flush=True)
+                        print(f"  {line(f'{name}, {seed}', found[-1:])}\n      {found[-1].words}", flush=True)
             print(line(kind, found), flush=True)
             everything += found
     print(line("all", everything))
+    for one in everything:
+        for camera in (one.wrong & one.beyond).nonzero()[:, 0].tolist():
+            print(f"  {one.title}: {one.names[camera]} {one.error[camera]:+.3f} +- {one.stderr[camera]:.3f}")
     return 0
 
 
