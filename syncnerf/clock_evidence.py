@@ -7,7 +7,8 @@ from jaxtyping import Float64
 from torch import Tensor
 from torch.nn.functional import pad
 
-from syncnerf.photometry import ClockFit, choose_pixels, linear_fit
+from syncnerf.camera_pixels import choose_pixels
+from syncnerf.photometry import ClockFit, linear_fit
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 
@@ -26,7 +27,7 @@ def trained_clock(
         camera: global index of a camera that is trained.
         count: pixels to look at, about.
         seed: choice of the pixels.
-        unknowns: of :data:`syncnerf.photometry.UNKNOWNS`, those of the clock first.
+        unknowns: of :data:`syncnerf.camera_pixels.UNKNOWNS`, those of the clock first.
 
     Returns:
         The clock's own unknowns, a change of what else is asked for starting from 0, seconds, float64, shape [P]; the

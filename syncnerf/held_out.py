@@ -13,11 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from syncnerf.camera_colours import fit_colours
+from syncnerf.camera_pixels import CameraPixels, choose_pixels
 from syncnerf.config import HeldOutConfig
 from syncnerf.known_clocks import known_clock_error
 from syncnerf.modes import frozen
 from syncnerf.offset_fit import CONTRADICTION, OffsetFit, combined
-from syncnerf.photometry import CameraPixels, ClockFit, choose_pixels, clustered_covariance, explains, gauss_newton
+from syncnerf.photometry import ClockFit, clustered_covariance, explains, gauss_newton
 from syncnerf.photometry import residuals as photometric_residuals
 from syncnerf.pixels import render_pixels
 from syncnerf.scene.scene import Scene

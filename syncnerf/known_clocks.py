@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from syncnerf.camera_pixels import UNKNOWNS
 from syncnerf.clock_evidence import trained_clock
 from syncnerf.modes import frozen
-from syncnerf.photometry import UNKNOWNS
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 

@@ -12,13 +12,14 @@ from wave_backend import WaveBackend, clock_of, synced_waves, wave_colours, wave
 
 from syncnerf import held_out
 from syncnerf.camera_colours import CameraColours
+from syncnerf.camera_pixels import choose_pixels
 from syncnerf.config import ColoursConfig, HeldOutConfig, OffsetsConfig
 from syncnerf.evaluation.evaluate import Scoring, evaluate
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
 from syncnerf.evaluation.shots import evaluated_frames
 from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.offset_fit import OffsetFit, combined
-from syncnerf.photometry import ClockFit, choose_pixels, clustered_covariance
+from syncnerf.photometry import ClockFit, clustered_covariance
 from syncnerf.scene.views import Views
 from syncnerf.synced import SyncedBackend
 

@@ -9,9 +9,9 @@ from evaluation_fixtures import ring_of_cameras
 from wave_backend import WaveBackend, WaveViews, clock_of, wave_scene
 
 from syncnerf.batch import RayBatch, ViewBatch
+from syncnerf.camera_pixels import choose_pixels
 from syncnerf.config import HeldOutConfig, OffsetsConfig
 from syncnerf.held_out import HeldOutOptimizer
-from syncnerf.photometry import choose_pixels
 from syncnerf.pixels import render_pixels
 from syncnerf.questions import COLOURS, SHOWN, SLOPES, RayQuestion, ViewQuestion
 from syncnerf.sampling.options import SamplingConfig
