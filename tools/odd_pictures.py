@@ -25,7 +25,7 @@ def cut(frames: np.ndarray, generator: np.random.Generator) -> None:
 
 def cap(frames: np.ndarray, generator: np.random.Generator) -> None:
     """A lens cap, for a while."""
-    first = int(generator.integers(10, len(frames) - 25))
+    first = int(generator.integers(min(10, len(frames) // 3), max(len(frames) - 25, len(frames) // 3 + 1)))
     frames[first : first + int(generator.integers(6, 15))] = 4
 
 

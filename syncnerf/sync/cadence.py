@@ -17,7 +17,7 @@ FLAT = 0.3
 """Share of that excess by which the others may differ."""
 SURE = 6.0
 """Standard errors by which that must be sure."""
-LEAST_PERIODS = 5
+LEAST_PERIODS = 4
 """Times that a pattern must be seen."""
 
 
