@@ -13,7 +13,6 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera
-from syncnerf.scene.lens import Lens
 from syncnerf.scene.scene import Scene
 
 BLOCKS, LOOKED_AT = 8, 256
@@ -43,7 +42,7 @@ def scene_facts(scene: Scene) -> dict[str, Any]:
 def _camera_facts(scene: Scene, index: int) -> dict[str, Any]:
     camera = scene.cameras[index]
     size = camera.intrinsics
-    lens = getattr(scene.frame_cache.sources[camera.name], "lens", Lens())
+    lens = scene.frame_cache.lens(camera.name)
     # What undoing enlarges shows in the focal lengths.
     distortion = [float(value) for name, value in asdict(lens).items() if name != "zoom"]
     focal = [size.focal_x / size.width, size.focal_y / size.height]

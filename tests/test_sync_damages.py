@@ -210,6 +210,17 @@ def test_dropped_frames_are_put_back(period, phase):
     assert delay == pytest.approx(float(lateness.mean()), abs=0.05)
 
 
+def test_dropped_frames_are_seen_in_a_second_of_video():
+    """24 frames of 30: four periods of four intervals, and a period around each; three are too few."""
+    generator = torch.Generator().manual_seed(0)
+    motion = (5 + torch.linspace(0, 3, 23).sin() + 0.2 * torch.randn(23, generator=generator)).double()
+    totals = torch.where(torch.arange(23) % 4 == 3, 1.7 * motion, motion)
+    found = find_cadence(totals[:20], torch.ones(20, dtype=torch.bool))
+    assert (found.period, found.phase) == (4, 3)
+    assert find_cadence(totals[:15], torch.ones(15, dtype=torch.bool)) is None
+    assert find_cadence(motion, torch.ones(23, dtype=torch.bool)) is None
+
+
 def test_energy_of_two_steps_is_divided_as_its_neighbours_say():
     """By hand: in proportion to 0.8 of the nearer and 0.2 of the farther; halves where a neighbour is unknown."""
     values = torch.tensor([[1.0, 5, 5, 3, 4, 4, 9], [0, 2, 2, 0, 6, 6, 1]])

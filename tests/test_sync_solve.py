@@ -2,13 +2,18 @@
 
 import math
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
+from syncnerf.scene import Scene
+from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.drift import WindowLags, fit_clocks
+from syncnerf.sync.landscape import Peak
 from syncnerf.sync.offsets import LOCKING, LOCKING_DEVIATION, Offsets, fit_offsets, locking_pull
+from syncnerf.sync.resolve import resolve
 from syncnerf.sync.scales import BETWEEN_SCALES, between_scales, moved_by_scale, trend_over_directions
 from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design, robust_fit, spanning_tree
 from syncnerf.sync.uncertainty import Sensitivity, jackknife
@@ -165,6 +170,38 @@ def test_a_trend_over_directions_goes_on_as_from_scale_to_scale():
     together = directions[:1] + 1e-3 * directions
     assert float(trend_over_directions(directions @ slope, together, 1.0)[0].abs().max()) < 1e-4
     assert not any(part.any() for part in trend_over_directions(wanted[:9], directions[:9], 1.0))
+
+
+def test_offsets_of_exact_poses_follow_their_trend():
+    """Finer lines have lost half of an error that is linear in the direction to the camera; the rest goes as far."""
+    generator = np.random.default_rng(2)
+    count = 14
+    directions = torch.nn.functional.normalize(torch.from_numpy(generator.normal(size=(count, 3))), dim=1)
+    trend, truth = directions @ torch.tensor([0.01, -0.004, 0.006]).double(), torch.from_numpy(OFFSETS)
+    truth = torch.cat([truth, 0.5 * truth])[:count]
+    pull, comparisons = Sensitivity(torch.zeros(80).double(), -torch.ones(80).double(), STEP), []
+    for i, j in torch.combinations(torch.arange(count)).tolist():
+        lag = float((truth + trend)[i] - (truth + trend)[j]) + 1e-4 * generator.normal()
+        moved = float(trend[j] - trend[i])
+        comparisons.append(Comparison(i, j, None, Peak(lag, 1e-3, 9.0, 9.0), "", pull, rescaled=moved))
+    cameras = tuple(Mock(frame_times=STEP * torch.arange(81).double()) for _ in range(count))
+    scene = Mock(spec=Scene, cameras=cameras, train=tuple(range(count)), test=(), frame_interval=STEP)
+    scene.names = [f"cam{index:02d}" for index in range(count)]
+
+    def error(result):
+        off = result.offsets - truth
+        return (off - off.mean()).abs().max()
+
+    plain, followed = resolve(scene, "epipolar", comparisons), resolve(scene, "epipolar", comparisons, directions)
+    assert float(error(plain)) > 5e-3
+    assert float(error(followed)) < 0.1 * float(error(plain))
+    assert float(followed.offsets[followed.reference]) == 0.0
+    # What is left is uncertain along the directions, for all cameras together, and no longer for each by itself.
+    along = directions[:, 0] - directions[:, 0].mean()
+    assert float(along @ followed.covariance @ along) > float(along @ plain.covariance @ along)
+    across = torch.linalg.qr(torch.cat([directions, torch.ones(count, 1)], 1), mode="complete")[0][:, 4:]
+    before, after = (float((across.T @ each.covariance @ across).trace()) for each in (plain, followed))
+    assert after < before
 
 
 @pytest.mark.parametrize("count", [3, 8, 31])

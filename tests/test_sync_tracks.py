@@ -75,6 +75,15 @@ def test_tracks_in_other_pixels_are_scaled(tmp_path):
     torch.testing.assert_close(read.points, tracks["cam00"].points)
 
 
+def test_tracks_are_enlarged_as_undistorted_pictures_are(tmp_path):
+    """A point of an undistorted picture of the calibration's focal length lies on the same ray of the scene's."""
+    scene, tracks = point_scene(tmp_path / "cache", 0.0)
+    stated, given = scene.cameras[0], tracks["cam00"].points[:3]
+    enlarged = replace(stated, intrinsics=stated.intrinsics.zoomed(1.25))
+    read = read_tracks(save(tmp_path / "tracks", tracks), enlarged, zoom=1.25).points[:3]
+    torch.testing.assert_close(enlarged.intrinsics.directions(read), stated.intrinsics.directions(given))
+
+
 def test_sampson_error_matches_kornia(tmp_path):
     """To first order: small errors, in pixels, at the middle of the images."""
     scene, tracks = point_scene(tmp_path, 0.0)

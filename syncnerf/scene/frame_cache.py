@@ -20,6 +20,7 @@ from tqdm import tqdm
 from syncnerf.errors import UserError, one_line
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.exclusive_file import exclusive_file, leave_memory, partial_path, reserve
+from syncnerf.scene.lens import Lens
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,10 @@ class FrameCache:
         self.directory = directory
         self.sources = sources
         self._stop = threading.Event()
+
+    def lens(self, camera: str) -> Lens:
+        """What is undone where a camera's pictures are read, by its name; an ideal one where nothing is."""
+        return getattr(self.sources.get(camera), "lens", Lens())
 
     def prepare(self, cameras: Sequence[Camera]) -> None:
         """Decode what is not yet cached, one thread per core, with a progress bar.

@@ -10,7 +10,6 @@ import numpy as np
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera
-from syncnerf.scene.lens import Lens
 from syncnerf.scene.rays import clip_to_box
 from syncnerf.scene.rgb_frames import UPRIGHT
 from syncnerf.scene.scene import Scene
@@ -120,8 +119,8 @@ def remarks(scene: Scene) -> list[str]:
 
 def _of_lenses(scene: Scene) -> dict[str, list[str]]:
     """A remark on pictures that are enlarged for their borders to be filled, if any, and their cameras."""
-    lenses = {name: getattr(source, "lens", Lens()) for name, source in scene.frame_cache.sources.items()}
-    enlarged = {name: lens.zoom for name, lens in lenses.items() if lens.zoom > ENLARGED}
+    zooms = {name: scene.frame_cache.lens(name).zoom for name in scene.names}
+    enlarged = {name: zoom for name, zoom in zooms.items() if zoom > ENLARGED}
     if not enlarged:
         return {}
     low, high = (f"{bound:.2f}" for bound in (min(enlarged.values()), max(enlarged.values())))

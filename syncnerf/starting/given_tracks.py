@@ -45,7 +45,7 @@ def given_tracks(
         camera = scene.cameras[index]
         if camera.name not in named:
             continue
-        tracks = read_tracks(path, camera, (2, 3))
+        tracks = read_tracks(path, camera, (2, 3), scene.frame_cache.lens(camera.name).zoom)
         if tracks.points.shape[2] == 2:
             # One point has about one colour in all cameras, which tells many tracks apart.
             tracks = replace(tracks, colours=first_colours(scene.frames(index), tracks))

@@ -20,29 +20,31 @@ BORDER = 0.05
 """What lies outside a picture by less than this share of its side still counts as in it."""
 
 
-def read_tracks(path: Path, camera: Camera, dimensions: tuple[int, ...] = (2,)) -> Tracks:
+def read_tracks(path: Path, camera: Camera, dimensions: tuple[int, ...] = (2,), zoom: float = 1.0) -> Tracks:
     """Tracks of a camera from ``path``: the folder of ``<camera>.npz`` files, or one ``.npz`` of all cameras.
 
     The file of one camera holds ``points`` (or ``tracks``), float [T, N, 2] in pixels or [T, N, 3] in the scene's
     world, and ``visibility`` [T, N] (bool, or a confidence that counts from 0.5 on). Optional are ``size`` = (width,
     height) of the images that were tracked, if that is not the size at which the scene is read; ``ids`` [N], whole
     numbers that are the same for one point in several cameras; and ``features`` [N, D]. The file of all cameras holds
-    these arrays by ``<camera>/<name>``. Points should be those of undistorted images, of the focal length that
-    ``syncnerf info`` shows.
+    these arrays by ``<camera>/<name>``. Points should be those of undistorted images of the calibration's own focal
+    length.
 
     Args:
         path: the folder or the file.
         camera: whose tracks are wanted.
         dimensions: of the points that can be used.
+        zoom: focal length at which the scene's pictures are undistorted, over the calibration's own.
 
     Raises:
         UserError: the file is missing, is no npz, or its arrays do not fit the video or the camera.
     """
     if path.is_dir():
-        return _tracks(_arrays(path / f"{camera.name}.npz"), str(path / f"{camera.name}.npz"), camera, dimensions)
+        file = path / f"{camera.name}.npz"
+        return _tracks(_arrays(file), str(file), camera, dimensions, zoom)
     prefix = f"{camera.name}/"
     own = {name.removeprefix(prefix): array for name, array in _arrays(path, prefix).items()}
-    return _tracks(own, f"{path} ({camera.name})", camera, dimensions)
+    return _tracks(own, f"{path} ({camera.name})", camera, dimensions, zoom)
 
 
 def tracked_cameras(path: Path, names: tuple[str, ...]) -> list[str]:
@@ -84,7 +86,9 @@ def _arrays(path: Path, prefix: str | None = "") -> dict[str, np.ndarray | None]
         raise UserError(f"{path}: cannot be read as npz ({error}); save it with numpy.savez") from None
 
 
-def _tracks(arrays: Mapping[str, np.ndarray], label: str, camera: Camera, dimensions: tuple[int, ...]) -> Tracks:
+def _tracks(
+    arrays: Mapping[str, np.ndarray], label: str, camera: Camera, dimensions: tuple[int, ...], zoom: float
+) -> Tracks:
     """Tracks of a camera from its arrays; ``label`` names these."""
     points = arrays.get("points", arrays.get("tracks"))
     visibility = arrays.get("visibility")
@@ -101,7 +105,8 @@ def _tracks(arrays: Mapping[str, np.ndarray], label: str, camera: Camera, dimens
     visible = torch.from_numpy(visibility >= 0.5) & torch.from_numpy(np.isfinite(points).all(-1))
     points = torch.from_numpy(points.astype(np.float32)).nan_to_num(0.0)
     if points.shape[2] == 2:
-        points = points * _scale(arrays, label, camera)
+        centre = points.new_tensor([camera.intrinsics.centre_x, camera.intrinsics.centre_y])
+        points = centre + zoom * (points * _scale(arrays, label, camera) - centre)
     _check_fit(points, visible, label, camera)
     ids, features = _of_each(arrays, "ids", 1, label, points), _of_each(arrays, "features", 2, label, points)
     if ids is not None and len(ids.unique()) < len(ids):

@@ -41,7 +41,11 @@ def prepare_tracks(scene: Scene, path: Path | None) -> list[RayTracks]:
     """
 
     def moving_tracks(camera: Camera) -> RayTracks:
-        found = follow_points(scene.frame_cache.open(camera)) if path is None else read_tracks(path, camera)
+        cache = scene.frame_cache
+        if path is None:
+            found = follow_points(cache.open(camera))
+        else:
+            found = read_tracks(path, camera, zoom=cache.lens(camera.name).zoom)
         moving = ray_tracks(found, camera)
         logger.debug("%s: %d tracks, %d of them move", camera.name, len(found), len(moving))
         return moving
