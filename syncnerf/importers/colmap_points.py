@@ -47,6 +47,8 @@ def _text(file: Path) -> list[list[float]]:
     points = []
     for number, words in numbered_lines(file):
         where = f"{file}: line {number}"
+        if not words:
+            continue
         if len(words) < 7:
             raise UserError(f"{where} should hold a point's id, place, colour and error; export the model again")
         points.append(numbers(where, words[1:7]))
