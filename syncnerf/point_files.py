@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped
 
 from syncnerf.errors import UserError
 
@@ -77,6 +77,12 @@ def write_points(path: Path, points: Float32[np.ndarray, "P 6"]) -> None:
     for column, (name, kind) in enumerate(kinds):
         values = points[:, column]
         vertices[name] = values if kind == "<f4" else np.rint(255 * values.clip(0, 1))
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}"]
-    header += [f"property {'float' if kind == '<f4' else 'uchar'} {name}" for name, kind in kinds]
+    write_vertices(path, vertices)
+
+
+def write_vertices(path: Path, vertices: Shaped[np.ndarray, " P"]) -> None:
+    """Write a table whose named columns, float32 or uint8, are the vertices' attributes, as a binary ``.ply``."""
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
+    kinds = {"f": "float", "u": "uchar"}
+    header += [f"property {kinds[vertices.dtype[name].kind]} {name}" for name in vertices.dtype.names]
     path.write_bytes("\n".join([*header, "end_header", ""]).encode("ascii") + vertices.tobytes())

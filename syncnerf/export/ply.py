@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from syncnerf.point_files import write_vertices
 from syncnerf.splats import Splats
 
 COEFFICIENTS = 16
@@ -31,7 +32,5 @@ def write_ply(path: Path, splats: Splats) -> None:
         tuple(f"rot_{k}" for k in range(4)): splats.quaternions.numpy(),
     }
     names = [name for group in columns for name in group]
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {count}"]
-    header += [*(f"property float {name}" for name in names), "end_header", ""]
-    table = np.concatenate(list(columns.values()), axis=1).astype("<f4")
-    path.write_bytes("\n".join(header).encode("ascii") + table.tobytes())
+    table = np.concatenate(list(columns.values()), axis=1, dtype="<f4")
+    write_vertices(path, table.view([(name, "<f4") for name in names])[:, 0])

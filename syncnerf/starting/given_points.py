@@ -20,6 +20,7 @@ PANOPTIC = "init_pt_cld.npz"
 MOST_GIVEN = 20_000
 """Points at most that are taken, drawn evenly."""
 
+
 def given_points(scene: Scene) -> ColouredPoints:
     """Points of the scene's own files, all still: Panoptic's ``init_pt_cld.npz``, or the ``ply_file_path`` of json.
 
