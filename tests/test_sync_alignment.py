@@ -4,8 +4,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter1d
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from changed_scenes import perturbed
@@ -14,6 +16,7 @@ from moving_spheres import Spheres, sphere_scene
 from syncnerf.scene import Scene
 from syncnerf.sync import alignment
 from syncnerf.sync.alignment import are_aligned
+from syncnerf.sync.correlation import condition, levelled, smooth
 from syncnerf.sync.epipolar import prepare_cameras
 from syncnerf.sync.frame_products import frame_products
 from syncnerf.sync.landscape import Peak
@@ -84,3 +87,31 @@ def test_refined_peak_is_where_the_signals_agree(lag):
     assert refined.lag == pytest.approx(lag * interval, abs=0.03 * interval)
     assert 0 < refined.deviation < 0.1 * interval
     assert (refined.significance, refined.lead) == (start.significance, start.lead)
+
+
+def test_what_a_whole_body_shares_in_one_view_alone_does_not_move_the_lag():
+    """Forty of 200 lines change each in its own way, in both views; all of them together differently in each."""
+    plain, level = [], []
+    for seed in range(12):
+        generator = torch.Generator().manual_seed(seed)
+        own = smooth(torch.randn(40, 90, generator=generator), 0.7).exp()
+        shown = [own * smooth(torch.randn(1, 90, generator=generator), 0.7).exp() ** 2 for _ in range(2)]
+        shown = [torch.cat([torch.zeros(160, 90), each]) for each in shown]
+        for found, signals in ((plain, shown), (level, [levelled(each, 0.5) for each in shown])):
+            products = frame_products(*(condition(each) for each in signals), 0.0, 1.0)
+            found.append(products.refined(Peak(0.0, 1.0, 9.0, 9.0)).lag)
+    plain, level = torch.tensor(plain).square().mean().sqrt(), torch.tensor(level).square().mean().sqrt()
+    assert float(level) < 0.5 * float(plain)
+
+
+def test_levels_are_those_of_the_lines_around():
+    """Seven of 200 lines, against another package's filter: they keep the root of what they do as a whole."""
+    alone = torch.zeros(200, 60)
+    strength = torch.linspace(1, 4, 60)
+    alone[97:104] = strength
+    around = gaussian_filter1d(alone.numpy(), 3.0 / 0.5, axis=0, mode="nearest", truncate=3.0)
+    kept = levelled(alone, 0.5)
+    torch.testing.assert_close(kept, alone / np.sqrt(1 + around / around.mean()), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(kept[100, -1] / kept[100, 0], torch.tensor(2.0), rtol=0.1, atol=0.0)
+    # A video with more contrast has no other motion.
+    torch.testing.assert_close(levelled(9 * alone, 0.5), 9 * kept)

@@ -15,6 +15,8 @@ COARSE_LINES, COARSE_BLUR, COARSE_DETREND = 3, 1.0, 4.0
 """The same for coarse signals: lines joined, and deviations of the smoothing and of the trend in samples."""
 SPREAD_POWER = 0.75
 """Lines are divided by this power of their deviation: between equal weight (1) and weight by energy (0)."""
+LEVEL_REACH = 3.0
+"""Distance, in pixels of the finer energy map, over which lines share a level."""
 LEAST_OVERLAP = 12
 """Informative samples that both signals must share at a shift."""
 OVERLAP_SHARE = 1 / 3
@@ -84,6 +86,26 @@ def condition(
     return detrended / deviation.clamp_min(1e-6) ** SPREAD_POWER
 
 
+def levelled(signals: Float[Tensor, "L T"], width: float) -> Float[Tensor, "L T"]:
+    """Energy per line, less what it shares with the lines around it at the same moment.
+
+    How much all of a body changes between two frames depends on the view: on how fast it moves across it, on what it
+    passes in front of, on its light, on how finely the frame was compressed. What comes of that is early in one view
+    and late in another, on all lines of the body alike; which of its lines change is not. So each is divided by the
+    square root of the level around it: half of what is common goes, and a body of few lines keeps the other half. Below
+    the mean level less goes, or noise would count as much as motion.
+
+    Args:
+        signals: energy per line over time, shape [L, T].
+        width: of a line, in pixels of the finer energy map.
+
+    Returns:
+        Energy of the same lines, shape [L, T].
+    """
+    level = smooth(signals.T.contiguous(), LEVEL_REACH / width).T
+    return signals / (1 + level / level.mean().clamp_min(1e-6)).sqrt()
+
+
 def _smooth_where(signals: Tensor, weights: Tensor, deviation: float) -> Tensor:
     """Weighted Gaussian means along time, shape [L, T]; zero where no weight is near."""
     if bool((weights == 1).all()):
@@ -92,7 +114,7 @@ def _smooth_where(signals: Tensor, weights: Tensor, deviation: float) -> Tensor:
 
 
 def smooth(signals: Float[Tensor, "L T"], deviation: float) -> Float[Tensor, "L T"]:
-    """Gaussian smoothing along time, the ends repeated; shape [L, T]."""
+    """Gaussian smoothing along the second axis, time, the ends repeated; shape [L, T]."""
     radius = math.ceil(3 * deviation)
     steps = torch.arange(-radius, radius + 1, dtype=signals.dtype, device=signals.device)
     kernel = torch.exp(-0.5 * (steps / deviation) ** 2)

@@ -20,6 +20,7 @@ from syncnerf.sync.correlation import (
     Informative,
     condition,
     correlate,
+    levelled,
     line_slices,
 )
 from syncnerf.sync.drift import window_lags
@@ -161,9 +162,13 @@ def compare_pair(
     said = (expected or {}).get((first, second))
     said = said and replace(said, lag=said.lag - lead)
     most = None if max_offset is None else math.ceil(max_offset / step)
+    in_step = all(_is_in_step(cameras.times[camera], step) for camera in (first, second))
+    # Exact poses have a last step of their own; of intervals that are missing, or shared out, no level is known.
+    level = not cameras.aligned and in_step and all(bool(known.all()) for known in informative)
     tried = []
     for coarse in (False, True):
-        signals = [condition(signal, coarse, known) for signal, known in zip(lines, informative, strict=True)]
+        wanted = lines if coarse or not level else tuple(levelled(signal, LINE_WIDTH) for signal in lines)
+        signals = [condition(signal, coarse, known) for signal, known in zip(wanted, informative, strict=True)]
         everything = correlate(*signals, informative, 0 if cameras.aligned else MOST_LINE_SHIFT)
         considered = everything if most is None else everything.within(most)
         found = find_peak(considered, step, said)
@@ -172,9 +177,9 @@ def compare_pair(
         peak, values = found
         landscape = Landscape(first, second, considered.shifts.double() * step + lead, values, considered.overlap)
         at_lines = everything.values[peak.line_shift + len(everything.values) // 2]
-        whole = Landscape(first, second, everything.shifts.double() * step + lead, at_lines, everything.overlap)
-        reason = peak.reason_to_reject or better_beyond(whole, max_offset)
-        tried.append(Comparison(first, second, landscape, replace(peak, lag=peak.lag + lead), reason, whole=whole))
+        all_lags = Landscape(first, second, everything.shifts.double() * step + lead, at_lines, everything.overlap)
+        reason = peak.reason_to_reject or better_beyond(all_lags, max_offset)
+        tried.append(Comparison(first, second, landscape, replace(peak, lag=peak.lag + lead), reason, whole=all_lags))
         if not reason:
             break
     else:
@@ -185,11 +190,10 @@ def compare_pair(
         rescaled = peak.lag - found
     else:
         products = _products_at(signals, peak, peak.line_shift, step, informative)
-        finer = _finer_products(lines, coarse, peak, step, informative)
+        finer = _finer_products(wanted, coarse, peak, step, informative)
         rescaled = finer.refined(peak).lag - products.refined(peak).lag
     pull = products.pull(torch.full((len(products.values),), peak.lag, dtype=torch.float64))
     # Coarse signals are smooth enough between samples; those of unequal or uneven rates never coincide for long.
-    in_step = all(_is_in_step(cameras.times[camera], step) for camera in (first, second))
     locked = not coarse and in_step and abs(lead) < 1e-2 * step
     samples = step if locked else 0.0
     windows = window_lags(products, samples)
@@ -225,7 +229,7 @@ def _sharp_products(cameras: EpipolarCameras, first: int, second: int, lag: floa
     lines, informative, step = cameras.signals(first, second, FINE_LINE_WIDTH)
     told = told_by_both(informative, round(lag / step))
     signals = (
-        condition(signal, informative=known, detrend=SHARP_DETREND) * both
+        condition(levelled(signal, FINE_LINE_WIDTH), informative=known, detrend=SHARP_DETREND) * both
         for signal, known, both in zip(lines, informative, told, strict=True)
     )
     return frame_products(*signals, lag, step, told)
