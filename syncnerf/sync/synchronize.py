@@ -20,6 +20,7 @@ from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.interlacing import with_interlacing
 from syncnerf.sync.jumps import with_jumps
 from syncnerf.sync.long import is_long, synchronize_long
+from syncnerf.sync.looping import with_loops
 from syncnerf.sync.pose_fit import pose_fit
 from syncnerf.sync.prior import PriorLag
 from syncnerf.sync.resolve import resolve
@@ -125,7 +126,7 @@ def from_motion(
         used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
         windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
         result = with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
-        result = with_division(scene, result, prepared.energies)
+        result = with_loops(scene, with_division(scene, result, prepared.energies))
         hint = convention_hint(scene.cameras, prepared, comparisons)
         dropped = {name for name, energy in zip(scene.names, prepared.energies, strict=True) if energy.pace > 1}
         fit = partial(pose_fit, prepared, result)
