@@ -281,3 +281,15 @@ def test_warnings_and_what_sound_places_are_not_sure():
     assert reviewed(result).verdicts == {"a": "sure", "b": "check", "c": "check", "d": "undetermined"}
     assert reviewed(result).checks["b"].reason == "from its sound"
     assert reviewed(result).checks["c"].reason == "jumps; late"
+
+
+@pytest.mark.parametrize(("cadence", "verdict"), [("", "sure"), ("frames are shown twice in its video", "check")])
+@pytest.mark.parametrize("error", [0.08, 0.09])
+def test_a_wide_error_is_a_doubt_where_frames_are_out_of_order(cadence, verdict, error):
+    """Three standard errors of a quarter of a frame are the limit, and only where there is such a reason."""
+    result = solved([PairLag(i, j, float(TRUTH[i] - TRUTH[j]), 1e-3, 9.0, 0.0, "") for i in range(4) for j in range(i)])
+    result = replace(result, stderr=torch.full((4,), error * STEP, dtype=torch.float64))
+    checks = with_checks(result, all_pairs(), [], STEP, cadences={"b": cadence} if cadence else None).checks
+    assert checks["b"].verdict == (verdict if error > 0.25 / 3 else "sure")
+    assert checks["b"].reason == (cadence if verdict == checks["b"].verdict == "check" else "")
+    assert checks["c"].verdict == "sure"

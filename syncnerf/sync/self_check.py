@@ -1,6 +1,6 @@
 """After the solve: what speaks for and against each camera's offset, in one verdict."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -26,7 +26,7 @@ of which so little is explained reach 0 to 7.5, a third of it, cameras that see 
 LARGEST_ERROR = 0.3
 """Frames of standard error beyond which an offset is not sure."""
 LARGEST_CADENCE_ERROR = 0.25
-"""Frames that three standard errors may reach where frames were dropped at equal places."""
+"""Frames that three standard errors may reach where frames were dropped at equal places, or are shown twice."""
 LARGEST_CHANGE = 0.3
 """Frames by which halves of the time, or what is left without one other camera, may differ ..."""
 SURE = 4.0
@@ -42,7 +42,7 @@ def with_checks(
     windows: Windows,
     frame_interval: float,
     hint: str = "",
-    dropped: Collection[str] = (),
+    cadences: Mapping[str, str] | None = None,
     fit: Callable[[int], float] | None = None,
 ) -> SyncResult:
     """The result with a verdict for each camera.
@@ -53,7 +53,7 @@ def with_checks(
         windows: lags in windows of time of the used pairs; empty for tracks.
         frame_interval: seconds per frame.
         hint: what is wrong with the calibration, and what to do; empty if nothing seems to be.
-        dropped: names of cameras whose videos lack frames at equal places.
+        cadences: what is wrong with the frames of some cameras' videos, by name; None if nothing is.
         fit: how far a camera's motion fits its pose, asked where little of it is explained; None where nothing tells.
     """
     halves, halves_error = half_differences(result, windows)
@@ -78,8 +78,9 @@ def with_checks(
         if camera in misfits:
             share = f"{shares[camera] / usual:.0%} of what is usual here"
             doubts.append((f"its motion agrees with the others' by {share}", "is its pose that of another camera?"))
-        if name in dropped and 3 * float(result.stderr[camera]) > LARGEST_CADENCE_ERROR * frame_interval:
-            doubts.append(("frames were dropped from its video at equal places", "use the original recording"))
+        cadence = (cadences or {}).get(name)
+        if cadence and 3 * float(result.stderr[camera]) > LARGEST_CADENCE_ERROR * frame_interval:
+            doubts.append((cadence, "use the original recording"))
         if hint:
             doubts.insert(0, ("the calibration does not fit the motion", hint))
         if doubts:

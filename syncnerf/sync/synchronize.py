@@ -38,6 +38,8 @@ WORKING_SIDE = 320
 """Larger frames are averaged down to this many pixels a side."""
 DIVISION_ERROR = 0.18
 """Frames of standard error where all of a camera's motion is divided from longer intervals; measured."""
+MANY_DIVIDED = 0.1
+"""Share of a video's intervals from which on that is worth a word."""
 METHODS = ("auto", "epipolar", "tracks")
 AUDIO = ("auto", "off")
 
@@ -106,7 +108,7 @@ def from_motion(
     if method == "auto":
         moving = any(camera.is_moving for camera in scene.cameras)
         method = "tracks" if moving or tracks is not None else "epipolar"
-    hint, dropped, fit = "", set(), None
+    hint, cadences, fit = "", {}, None
     if method == "epipolar":
         prepared = prepare_cameras(scene)
         prepared = replace(prepared, aligned=are_aligned(prepared))
@@ -128,9 +130,20 @@ def from_motion(
         result = with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
         result = with_loops(scene, with_division(scene, result, prepared.energies))
         hint = convention_hint(scene.cameras, prepared, comparisons)
-        dropped = {name for name, energy in zip(scene.names, prepared.energies, strict=True) if energy.pace > 1}
+        cadences = {
+            name: remark
+            for name, energy in zip(scene.names, prepared.energies, strict=True)
+            if (remark := _cadence_remark(energy))
+        }
         fit = partial(pose_fit, prepared, result)
-    return with_checks(result, comparisons, windows, scene.frame_interval, hint, dropped, fit)
+    return with_checks(result, comparisons, windows, scene.frame_interval, hint, cadences, fit)
+
+
+def _cadence_remark(energy: MotionEnergy) -> str:
+    """What is wrong with the order of a video's frames; empty if nothing is."""
+    if energy.pace > 1:
+        return "frames were dropped from its video at equal places"
+    return "frames are shown twice in its video" if energy.divided > MANY_DIVIDED else ""
 
 
 def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:
