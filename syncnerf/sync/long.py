@@ -33,6 +33,8 @@ COARSE_RATE, COARSE_FRAMES = 5.0, 4500
 """Frames per second of the pass over the whole, and how many there are at most."""
 MARGIN = 1.5
 """Largest error of the pass, and drift over the recording, in seconds: what a window is searched for."""
+
+
 @dataclass(frozen=True)
 class Windows:
     """Excerpts of the recordings, spread over them.

@@ -1,5 +1,7 @@
 """From the pairs' comparisons to offsets with standard errors, and an account of every pair and camera."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -12,9 +14,16 @@ from syncnerf.sync.scales import between_scales, moved_by_scale, trend_over_dire
 from syncnerf.sync.solve import Lags
 from syncnerf.sync.uncertainty import jackknife
 
+Refine = Callable[[Float64[Tensor, " C"], Float64[Tensor, "K K"]], tuple[Tensor, Tensor]]
+"""From all offsets, NaN where undetermined, and the covariance of the determined ones to better ones of these."""
+
 
 def resolve(
-    scene: Scene, method: str, comparisons: list[Comparison], directions: Float64[Tensor, "C 3"] | None = None
+    scene: Scene,
+    method: str,
+    comparisons: list[Comparison],
+    directions: Float64[Tensor, "C 3"] | None = None,
+    refine: Refine | None = None,
 ) -> SyncResult:
     """Offsets from the pairs' lags: reject, connect, fit, and account for every pair and camera.
 
@@ -24,6 +33,7 @@ def resolve(
         comparisons: of all pairs.
         directions: to the cameras, see :func:`viewing_directions`, where their poses are so exact that offsets may be
             believed to follow them; None elsewhere.
+        refine: what else says something of the offsets; None for nothing.
     """
     accepted = [c for c in comparisons if c.peak is not None and not c.reason]
     lags = Lags(
@@ -51,6 +61,9 @@ def resolve(
             moved, offsets[known] = moved - trend, offsets[known] + trend
             offsets -= offsets[reference].clone()
         covariance += between_scales(moved)
+        if refine is not None:
+            offsets[known], covariance = refine(offsets, covariance)
+            offsets -= offsets[reference].clone()
         stderr[known] = covariance.diagonal().sqrt()
         correlations[known[:, None] & known] = (covariance / (stderr[known, None] * stderr[known])).flatten()
     outliers = {(c.first, c.second) for c, kept in zip(accepted, used.tolist(), strict=True) if not kept}

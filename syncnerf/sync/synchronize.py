@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from jaxtyping import Float64
+from torch import Tensor
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
@@ -16,7 +18,7 @@ from syncnerf.sync.conventions import convention_hint
 from syncnerf.sync.creation_time import creation_lags
 from syncnerf.sync.drift import WindowLags, fit_clocks
 from syncnerf.sync.energy import MotionEnergy
-from syncnerf.sync.epipolar import compare_pair, prepare_cameras
+from syncnerf.sync.epipolar import EpipolarCameras, compare_pair, prepare_cameras
 from syncnerf.sync.interlacing import with_interlacing
 from syncnerf.sync.jumps import with_jumps
 from syncnerf.sync.long import is_long, synchronize_long
@@ -29,6 +31,7 @@ from syncnerf.sync.scales import viewing_directions
 from syncnerf.sync.self_check import reviewed, with_checks
 from syncnerf.sync.sound import sound_lags
 from syncnerf.sync.sound_prior import with_sound
+from syncnerf.sync.tangents import tangent_lags, with_tangents
 from syncnerf.sync.timecode import timecode_lags
 from syncnerf.sync.track_pairs import compare_tracks, prepare_tracks
 
@@ -122,7 +125,8 @@ def from_motion(
     if all(comparison.reason.startswith("no baseline") for comparison in comparisons):
         raise UserError(f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart")
     aligned = method == "epipolar" and prepared.aligned
-    result = resolve(scene, method, comparisons, viewing_directions(scene.cameras) if aligned else None)
+    exact = (viewing_directions(scene.cameras), partial(by_tangents, scene, prepared)) if aligned else (None, None)
+    result = resolve(scene, method, comparisons, *exact)
     windows = []
     if method == "epipolar":
         used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
@@ -144,6 +148,17 @@ def _cadence_remark(energy: MotionEnergy) -> str:
     if energy.pace > 1:
         return "frames were dropped from its video at equal places"
     return "frames are shown twice in its video" if energy.divided > MANY_DIVIDED else ""
+
+
+def by_tangents(
+    scene: Scene, cameras: EpipolarCameras, offsets: Float64[Tensor, " C"], covariance: Float64[Tensor, "K K"]
+) -> tuple[Float64[Tensor, " K"], Float64[Tensor, "K K"]]:
+    """Offsets of the K determined cameras and their covariance, by what their outlines' tangents say as well."""
+    known = ~offsets.isnan()
+    lags = tangent_lags(scene, cameras, offsets)
+    numbers = known.cumsum(0) - 1
+    lags = replace(lags, first=numbers[lags.first], second=numbers[lags.second])
+    return with_tangents(offsets[known], covariance, lags, scene.frame_interval)
 
 
 def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:

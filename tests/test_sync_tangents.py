@@ -1,0 +1,153 @@
+"""Outlines in pictures, the lags that their epipolar tangents tell, and what these make of offsets."""
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from moving_spheres import Arc, Clocks, Spheres, sphere_scene
+
+from syncnerf.sync.epipolar import prepare_cameras
+from syncnerf.sync.outlines import covered, ends
+from syncnerf.sync.solve import Lags
+from syncnerf.sync.tangents import Track, tangent_lags, tangents_lag, with_tangents
+
+STEP = 1 / 30
+
+
+def disc(column: float, row: float, radius: float, size: tuple[int, int] = (48, 64)) -> np.ndarray:
+    """A dark disc on white, each pixel averaged over 8 x 8 points, uint8, shape [1, height, width, 3]."""
+    rows, columns = ((np.arange(8 * count) + 0.5) / 8 for count in size)
+    inside = np.hypot(rows[:, None] - row, columns - column) < radius
+    share = inside.reshape(size[0], 8, size[1], 8).mean((1, 3))
+    return (255 - share[..., None] * np.array([200, 90, 30])).round().astype(np.uint8)[None]
+
+
+def test_outlines_are_found_to_a_fraction_of_a_pixel():
+    """The four extreme points of a disc at several places between pixels; what is small is nothing."""
+    white = np.full(3, 255, dtype=np.uint8)
+    for column, row in ((30.0, 20.0), (30.3, 20.6), (29.75, 21.1)):
+        frames = disc(column, row, 9.0)
+        frames[:, 40:42, 50:53] = 0
+        place, cut = ends(*covered(frames, white, 12))
+        there = ~np.isnan(place[0, :, 0])
+        assert not cut.any()
+        found = place[0, there]
+        # Between rows, the extreme point is missed by what the circle bends within half a pixel.
+        assert np.abs(found.min(0) - (column - 9, row - 9)).max() < 0.1
+        assert np.abs(found.max(0) - (column + 9, row + 9)).max() < 0.1
+        assert np.abs(np.hypot(*(found - (column, row)).T) - 9.0).mean() < 0.06
+
+
+def test_what_the_picture_cuts_is_no_outline():
+    """A disc that reaches beyond the left border: cut there, and nowhere else; an empty frame has no points."""
+    frames = np.concatenate([disc(3.0, 24.0, 9.0), np.full((1, 48, 64, 3), 255, np.uint8)])
+    place, cut = ends(*covered(frames, np.full(3, 255, dtype=np.uint8), 12))
+    assert cut[0].any()
+    assert (place[0, cut[0], 0] == 0).all()
+    assert np.nanmax(place[0, :, 0]) == pytest.approx(12.0, abs=0.1)
+    assert not cut[1].any()
+    assert np.isnan(place[1]).all()
+
+
+def test_between_its_points_a_track_is_a_parabola():
+    """Unevenly spaced points of a parabola give it back; where points are too far apart nothing is known."""
+    times = torch.tensor([0.0, 0.03, 0.07, 0.1, 0.13, 0.3, 0.33, 0.37]).double()
+    track = Track(times, 2 - 3 * times + 40 * times.square())
+    moments = torch.linspace(-0.0111, 0.4, 83).double()
+    found = track.at(moments, 0.05)
+    known = ((moments >= 0) & (moments <= 0.13)) | ((moments >= 0.3) & (moments <= 0.37))
+    assert torch.equal(~found.isnan(), known)
+    torch.testing.assert_close(found[known], (2 - 3 * moments + 40 * moments.square())[known])
+
+
+def seen(offset: float, noise: float, generator: torch.Generator) -> Track:
+    """A smooth angle as a camera sees it that started so many seconds late, sampled thirty times a second."""
+    times = torch.arange(60, dtype=torch.float64) * STEP
+    moments = times + offset
+    angles = 0.03 * torch.sin(5.3 * moments + 0.4) + 0.02 * torch.cos(9.1 * moments)
+    return Track(times, angles + noise * torch.randn(60, generator=generator, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("lag", [0.0, 0.25, 0.5, 1.37])
+def test_lags_of_tangents_are_not_drawn_to_whole_frames(lag):
+    """Noisy angles at whole, half and other lags, from a start half a frame off: unbiased, with honest deviations."""
+    generator, noise = torch.Generator().manual_seed(round(100 * lag)), 1e-3
+    found = []
+    for _ in range(40):
+        pair = (seen(0.2 + lag * STEP, noise, generator), seen(0.2, noise, generator))
+        # The second view shows its edge a little further out.
+        pair = (pair[0], Track(pair[1].times, pair[1].angles + 0.004))
+        found.append(tangents_lag([pair], (lag + 0.4) * STEP, STEP, noise))
+    values, deviations = torch.tensor(found, dtype=torch.float64).T / STEP
+    errors = values - lag
+    assert float(errors.abs().mean()) < 2 * float(deviations.mean())
+    assert float(errors.mean().abs()) < 4 * float(errors.std()) / math.sqrt(len(errors))
+    assert 0.3 < float(errors.std() / deviations.mean()) < 1.5
+
+
+def lags_of(offsets: Tensor, error: float, generator: torch.Generator) -> Lags:
+    first, second = torch.combinations(torch.arange(len(offsets))).T
+    noise = error * torch.randn(len(first), generator=generator, dtype=torch.float64)
+    return Lags(first, second, offsets[first] - offsets[second] + noise, torch.full_like(noise, error))
+
+
+def test_offsets_come_nearer_to_what_tangents_say():
+    """Offsets known to 0.06 frame, lags to 0.03: what is joined errs less, with errors that are true."""
+    generator, ratios, gains = torch.Generator().manual_seed(3), [], []
+    for _ in range(20):
+        truth = torch.randn(12, generator=generator, dtype=torch.float64) * STEP
+        error = 0.06 * STEP * torch.randn(12, generator=generator, dtype=torch.float64)
+        covariance = (0.06 * STEP) ** 2 * torch.eye(12, dtype=torch.float64)
+        lags = lags_of(truth, 0.03 * STEP, generator)
+        offsets, joint = with_tangents(truth + error, covariance, lags, STEP)
+        left = offsets - truth - (offsets - truth).mean()
+        ratios.append(left / joint.diagonal().sqrt())
+        gains.append(float(left.square().mean() / (error - error.mean()).square().mean()))
+    assert np.mean(gains) < 0.2
+    # Stated are also what real outlines have in common.
+    assert 0.2 < float(torch.cat(ratios).square().mean().sqrt()) < 1.1
+
+
+def test_outlines_that_are_no_bodies_change_nothing():
+    """Lags that contradict each other; and one camera's that contradict what was known of it."""
+    generator = torch.Generator().manual_seed(5)
+    truth = torch.randn(10, generator=generator, dtype=torch.float64) * STEP
+    covariance = (0.02 * STEP) ** 2 * torch.eye(10, dtype=torch.float64)
+    wild = lags_of(truth, 0.3 * STEP, generator)
+    wild = Lags(wild.first, wild.second, wild.values, 0.03 * wild.deviations)
+    offsets, joint = with_tangents(truth, covariance, wild, STEP)
+    assert torch.equal(offsets, truth)
+    assert torch.equal(joint, covariance)
+    moved = truth.clone()
+    moved[4] += 0.6 * STEP
+    offsets, joint = with_tangents(truth, covariance, lags_of(moved, 0.005 * STEP, generator), STEP)
+    errors = offsets - truth
+    assert float((errors - errors.mean()).abs().max()) < 0.02 * STEP
+    assert float(joint[4, 4]) > 1.3 * float(joint.diagonal().median())
+
+
+def test_tangents_of_a_scene_tell_the_lags(tmp_path):
+    """Spheres before white; one camera reads its rows in 10 ms, another says nothing for half of the time."""
+    offsets = torch.tensor([0.0, 0.11, -0.053, 0.07, 0.02], dtype=torch.float64)
+    clocks = Clocks(row_times=[0.0, 0.01, 0.0, 0.0, 0.0])
+    scene = sphere_scene(
+        tmp_path, offsets.tolist(), frames=40, size=(64, 64), spheres=Spheres(3, 3), arc=Arc(120.0), clocks=clocks
+    )
+    scene.background = (1.0, 1.0, 1.0)
+    scene.frame_cache.prepare(scene.cameras)
+    cameras = prepare_cameras(scene)
+    cameras.energies[3].informative[:20] = False
+    start = offsets + torch.tensor([0.0, 0.3, -0.2, 0.1, -0.3]) * STEP
+    lags = tangent_lags(scene, cameras, start)
+    errors = (lags.values - (offsets[lags.first] - offsets[lags.second])) / STEP
+    assert len(errors) >= 8
+    assert float(errors.abs().median()) < 0.05
+    # Of a camera that is not determined nothing is asked.
+    start[2] = torch.nan
+    assert 2 not in torch.cat([(left := tangent_lags(scene, cameras, start)).first, left.second])
