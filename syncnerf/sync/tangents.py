@@ -40,7 +40,7 @@ DISAGREEMENT = 4.0
 """Deviations by which pairs contradict each other, at most, for outlines to be believed: else they are no bodies'."""
 WIDENING, SHARED = 2.0, 0.02
 """Factor that the errors lack, and frames that a camera errs by in all of its pairs; measured."""
-CONTRADICTION = 4.0
+CONTRADICTION = 3.0
 """Standard errors between motion and outlines from which on a camera's outlines are left out."""
 
 
@@ -195,7 +195,7 @@ def tangent_lags(scene: Scene, cameras: EpipolarCameras, offsets: Float64[Tensor
 def with_tangents(
     offsets: Float64[Tensor, " C"], covariance: Float64[Tensor, "C C"], lags: Lags, interval: float
 ) -> tuple[Float64[Tensor, " C"], Float64[Tensor, "C C"]]:
-    """The best of what was known and of what tangents say, each as far as it is certain, in the free gauge.
+    """The best of what was known and of what tangents say, each as far as it is certain.
 
     Where pairs contradict each other by more than four times their deviations, outlines are no bodies' (shadows, noise,
     what stands in front), and nothing changes; where a single camera's contradict what was known, they are left out.
@@ -207,24 +207,25 @@ def with_tangents(
         interval: seconds between frames.
     """
     told = torch.ones(len(offsets), dtype=torch.bool)
+    least = 1e-9 * covariance.diagonal().mean() * torch.eye(len(offsets), dtype=torch.float64)
+    before = torch.linalg.inv(covariance + least)
     for _ in range(len(offsets)):
         kept = lags.keep(told[lags.first] & told[lags.second])
         fit = _fit(kept, offsets, interval)
         if fit is None:
             return offsets, covariance
         inside, values, errors = fit
-        gauge = torch.eye(len(offsets), dtype=torch.float64) - 1 / len(offsets)
-        before = torch.linalg.pinv(gauge @ covariance @ gauge, rtol=1e-9)
         within = inside[:, None] & inside
+        # Of a common shift tangents say nothing.
         own = torch.eye(int(inside.sum()), dtype=torch.float64) - 1 / int(inside.sum())
         precision = torch.zeros_like(covariance)
         precision[within] = torch.linalg.pinv(own @ errors @ own, rtol=1e-9).flatten()
-        joint = torch.linalg.pinv(before + precision, rtol=1e-9)
+        joint = torch.linalg.inv(before + precision)
         said = torch.zeros_like(offsets)
         said[inside] = values
         found = joint @ (before @ offsets + precision @ said)
         difference = (offsets - found - (offsets - found)[inside].mean())[inside]
-        limit = CONTRADICTION * (gauge @ covariance @ gauge).diagonal()[inside].sqrt()
+        limit = CONTRADICTION * covariance.diagonal()[inside].sqrt()
         if not (difference.abs() > limit).any():
             return found, joint
         worst = inside.nonzero()[int((difference.abs() / limit).argmax()), 0]
