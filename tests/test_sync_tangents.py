@@ -136,9 +136,7 @@ def test_tangents_of_a_scene_tell_the_lags(tmp_path):
     """Spheres before white; one camera reads its rows in 10 ms, another says nothing for half of the time."""
     offsets = torch.tensor([0.0, 0.11, -0.053, 0.07, 0.02], dtype=torch.float64)
     clocks = Clocks(row_times=[0.0, 0.01, 0.0, 0.0, 0.0])
-    scene = sphere_scene(
-        tmp_path, offsets.tolist(), frames=40, size=(64, 64), spheres=Spheres(3, 3), arc=Arc(120.0), clocks=clocks
-    )
+    scene = sphere_scene(tmp_path, offsets.tolist(), frames=40, spheres=Spheres(3, 3), arc=Arc(120.0), clocks=clocks)
     scene.background = (1.0, 1.0, 1.0)
     scene.frame_cache.prepare(scene.cameras)
     cameras = prepare_cameras(scene)
