@@ -10,7 +10,7 @@ from torch.nn.functional import normalize, pad
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.placement import looked_at_point
 
-BETWEEN_SCALES = 2.0
+BETWEEN_SCALES = 1.5
 """Standard errors for each second by which an offset differs from scale to scale; measured."""
 LEAST_TREND = 0.01
 """Frames per unit of direction: a trend's standard error at least; measured."""

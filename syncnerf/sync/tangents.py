@@ -36,7 +36,7 @@ LEAST_FRAMES = 12
 """A tangent that two cameras have in common for fewer says nothing."""
 MOST_STEP = 1.5
 """Frames from one moment of a tangent to the next, at most, for what is between to be known."""
-DISAGREEMENT = 4.0
+DISAGREEMENT = 3.0
 """Deviations by which pairs contradict each other, at most, for outlines to be believed: else they are no bodies'."""
 WIDENING, SHARED = 2.0, 0.02
 """Factor that the errors lack, and frames that a camera errs by in all of its pairs; measured."""
@@ -197,7 +197,7 @@ def with_tangents(
 ) -> tuple[Float64[Tensor, " C"], Float64[Tensor, "C C"]]:
     """The best of what was known and of what tangents say, each as far as it is certain.
 
-    Where pairs contradict each other by more than four times their deviations, outlines are no bodies' (shadows, noise,
+    Where pairs contradict each other by more than three times their deviations, outlines are no bodies' (shadows, noise,
     what stands in front), and nothing changes; where a single camera's contradict what was known, they are left out.
 
     Args:
