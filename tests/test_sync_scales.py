@@ -41,8 +41,8 @@ def test_a_trend_over_directions_goes_on_as_from_scale_to_scale():
     trend, covariance = trend_over_directions(directions @ slope + chance + 0.3, directions, 1.0)
     wanted = directions @ slope
     assert float((trend - wanted + wanted.mean()).abs().max()) < 2e-3
-    # What is left may err along any direction by twice as much as the trend was on the average, and by a hundredth.
-    variance = 4 * slope.square().mean() + 1e-4
+    # What is left may err along any direction by half as much again as the trend was, and by a hundredth.
+    variance = BETWEEN_SCALES**2 * slope.square().mean() + 1e-4
     apart = directions - directions.mean(0)
     assert torch.linalg.matrix_rank(covariance) == 3
     torch.testing.assert_close(covariance, variance * apart @ apart.T, rtol=0.15, atol=1e-5)

@@ -20,7 +20,7 @@ from syncnerf.scene import Scene
 from syncnerf.sync.epipolar import EpipolarCameras
 from syncnerf.sync.outlines import Outlines, outlines
 from syncnerf.sync.pencils import half_plane_angles
-from syncnerf.sync.solve import Lags, offset_design, robust_fit
+from syncnerf.sync.solve import Lags, inner_inverse, offset_design, robust_fit
 from syncnerf.sync.workers import in_parallel
 
 RANGE = 1.0
@@ -120,17 +120,17 @@ def tangents_lag(
     best = int(costs.argmin())
     if not costs.isfinite().all() or best in (0, len(costs) - 1):
         return None
-    reach = COARSE / FINE
-    tried = tried[best] + torch.arange(-reach, reach + 0.5, dtype=torch.float64) * FINE * interval
-    costs = _costs(pairs, tried, interval, error)
-    # The parabola through all of them around their minimum.
-    inside = tried - tried[int(costs.argmin())]
-    powers = torch.stack([torch.ones_like(inside), inside, inside.square()], dim=1)
-    _, slope, bend = torch.linalg.lstsq(powers, costs[:, None]).solution[:, 0].tolist()
+    reach = round(COARSE / FINE)
+    places = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    costs = _costs(pairs, tried[best] + places * FINE * interval, interval, error)
+    # The parabola through all of them, whose powers are orthogonal on evenly spaced places.
+    squares = places.square() - places.square().mean()
+    slope = float((places * costs).sum() / places.square().sum())
+    bend = float((squares * costs).sum() / squares.square().sum())
     if bend <= 0.0:
         return None
-    place = min(max(-slope / (2 * bend), float(inside[0])), float(inside[-1]))
-    return float(tried[int(costs.argmin())]) + place, 1 / math.sqrt(2 * bend)
+    place = min(max(-slope / (2 * bend), -reach), reach)
+    return float(tried[best]) + place * FINE * interval, FINE * interval / math.sqrt(2 * bend)
 
 
 def _costs(pairs: Sequence[tuple[Track, Track]], lags: Tensor, interval: float, error: float) -> Tensor:
@@ -197,8 +197,8 @@ def with_tangents(
 ) -> tuple[Float64[Tensor, " C"], Float64[Tensor, "C C"]]:
     """The best of what was known and of what tangents say, each as far as it is certain.
 
-    Where pairs contradict each other by more than three times their deviations, outlines are no bodies' (shadows, noise,
-    what stands in front), and nothing changes; where a single camera's contradict what was known, they are left out.
+    Where pairs contradict each other by more than three times their deviations, outlines are no bodies' (shadows,
+    noise, what stands in front), and nothing changes; where a camera's contradict what was known, they are left out.
 
     Args:
         offsets: known so far, seconds.
@@ -217,9 +217,9 @@ def with_tangents(
         inside, values, errors = fit
         within = inside[:, None] & inside
         # Of a common shift tangents say nothing.
-        own = torch.eye(int(inside.sum()), dtype=torch.float64) - 1 / int(inside.sum())
+        gauge = torch.ones(1, int(inside.sum()), dtype=torch.float64)
         precision = torch.zeros_like(covariance)
-        precision[within] = torch.linalg.pinv(own @ errors @ own, rtol=1e-9).flatten()
+        precision[within] = inner_inverse(errors, gauge).flatten()
         joint = torch.linalg.inv(before + precision)
         said = torch.zeros_like(offsets)
         said[inside] = values
