@@ -132,6 +132,21 @@ def test_outlines_that_are_no_bodies_change_nothing():
     assert float(joint[4, 4]) > 1.3 * float(joint.diagonal().median())
 
 
+def test_cameras_that_nothing_connects_keep_their_offsets():
+    """Two halves of a rig, whose tangents have nothing to do with each other: one of them is told, the other left."""
+    generator = torch.Generator().manual_seed(7)
+    truth = torch.randn(9, generator=generator, dtype=torch.float64) * STEP
+    covariance = (0.05 * STEP) ** 2 * torch.eye(9, dtype=torch.float64)
+    lags = lags_of(truth, 0.01 * STEP, generator)
+    apart = (lags.first < 5) == (lags.second < 5)
+    _, joint = with_tangents(truth, covariance, lags.keep(apart), STEP)
+    assert float(joint.diagonal()[:5].max()) < 0.6 * float(covariance[0, 0])
+    torch.testing.assert_close(joint[5:, 5:], covariance[5:, 5:])
+    # A single pair, or none, changes nothing.
+    for kept in (torch.arange(len(lags.values)) == 0, torch.zeros(len(lags.values), dtype=torch.bool)):
+        assert torch.equal(with_tangents(truth, covariance, lags.keep(kept), STEP)[1], covariance)
+
+
 def test_tangents_of_a_scene_tell_the_lags(tmp_path):
     """Spheres before white; one camera reads its rows in 10 ms, another says nothing for half of the time."""
     offsets = torch.tensor([0.0, 0.11, -0.053, 0.07, 0.02], dtype=torch.float64)

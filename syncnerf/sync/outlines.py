@@ -34,12 +34,14 @@ class Outlines:
         view: the camera's place and the unit directions through the points, those of each frame together, NaN where a
             row or column has none, shape [T P, 3].
         cut: whether the picture ends there, and not what it shows, bool, shape [T, P].
-        times: when the points were seen, seconds on the camera's own clock, float64, shape [T, P].
+        times: of the frames' middle rows on the camera's own clock, seconds, float64, shape [T].
+        late: by how much later the points' rows were read, seconds, float32, shape [T, P].
     """
 
     view: PencilView
     cut: Bool[Tensor, "T P"]
-    times: Float64[Tensor, "T P"]
+    times: Float64[Tensor, " T"]
+    late: Float32[Tensor, "T P"]
 
 
 def outlines(scene: Scene, index: int, told: Bool[Tensor, " T"]) -> Outlines:
@@ -64,7 +66,14 @@ def outlines(scene: Scene, index: int, told: Bool[Tensor, " T"]) -> Outlines:
         release_pages(frames)
     seen = torch.from_numpy(np.concatenate(places))
     seen[~told] = torch.nan
-    return _seen_by(camera, seen, torch.from_numpy(np.concatenate(cuts)))
+    return _seen_by(camera, *_packed(seen, torch.from_numpy(np.concatenate(cuts))))
+
+
+def _packed(places: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
+    """Without places that no frame needs: of most rows and columns, nothing is there."""
+    there = ~places[..., 0].isnan()
+    order = there.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(there.sum(dim=1).max()))]
+    return places.gather(1, order[..., None].expand(-1, -1, 2)), cuts.gather(1, order)
 
 
 def _seen_by(camera: Camera, places: Tensor, cuts: Tensor) -> Outlines:
@@ -74,8 +83,8 @@ def _seen_by(camera: Camera, places: Tensor, cuts: Tensor) -> Outlines:
     view = PencilView(
         pose[:3, 3].float(), -pose[:3, 2].float(), rays.flatten(0, 1), 1 / max(size.focal_x, size.focal_y)
     )
-    late = (places[..., 1].double() / size.height - 0.5) * camera.row_time
-    return Outlines(view, cuts, camera.frame_times[:, None] + late)
+    late = (places[..., 1] / size.height - 0.5) * camera.row_time
+    return Outlines(view, cuts, camera.frame_times, late)
 
 
 def covered(

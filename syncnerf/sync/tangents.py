@@ -20,7 +20,7 @@ from syncnerf.scene import Scene
 from syncnerf.sync.epipolar import EpipolarCameras
 from syncnerf.sync.outlines import Outlines, outlines
 from syncnerf.sync.pencils import half_plane_angles
-from syncnerf.sync.solve import Lags, inner_inverse, offset_design, robust_fit
+from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design, robust_fit
 from syncnerf.sync.workers import in_parallel
 
 RANGE = 1.0
@@ -34,6 +34,8 @@ ERROR = 0.2
 """Pixels by which a tangent errs; larger differences count ever less."""
 LEAST_FRAMES = 12
 """A tangent that two cameras have in common for fewer says nothing."""
+LEAST_PAIRS = 3
+"""A camera whose tangents agree with fewer others' is left out."""
 MOST_STEP = 1.5
 """Frames from one moment of a tangent to the next, at most, for what is between to be known."""
 DISAGREEMENT = 3.0
@@ -95,8 +97,8 @@ def tangents(first: Outlines, second: Outlines) -> list[tuple[Track, Track]]:
             sided = (angles if highest else -angles).nan_to_num(-math.inf)
             angle, place = sided.max(dim=1, keepdim=True)
             told = (angle.isfinite() & ~outline.cut.gather(1, place))[:, 0]
-            times = outline.times.gather(1, place)[told, 0]
-            tracks.append(Track(times, angles.gather(1, place)[told, 0]))
+            times = outline.times + outline.late.gather(1, place)[:, 0]
+            tracks.append(Track(times[told], angles.gather(1, place)[told, 0]))
         if min(len(track.times) for track in tracks) >= LEAST_FRAMES:
             found.append(tuple(tracks))
     return found
@@ -236,9 +238,11 @@ def with_tangents(
 def _fit(lags: Lags, start: Tensor, interval: float) -> tuple[Bool[Tensor, " C"], Tensor, Tensor] | None:
     """Which cameras the tangents' lags connect, their offsets and covariance; None where the lags contradict."""
     counts = torch.bincount(torch.cat([lags.first, lags.second]), minlength=len(start))
-    inside = counts >= 3
+    inside = counts >= LEAST_PAIRS
     lags = lags.keep(inside[lags.first] & inside[lags.second])
-    if int(inside.sum()) < 3 or len(lags.values) < int(inside.sum()):
+    inside &= connected(lags.first, lags.second, len(start), int(counts.argmax()))
+    lags = lags.keep(inside[lags.first] & inside[lags.second])
+    if int(inside.sum()) < LEAST_PAIRS or len(lags.values) < int(inside.sum()):
         return None
     design = offset_design(lags, len(start))[:, inside]
     gauge = torch.ones(1, design.shape[1], dtype=torch.float64)
