@@ -1,10 +1,13 @@
 """The occupancy grid: what may hold something is always looked at, what is empty never."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
 
-from syncnerf.rendering.occupancy import OccupancyGrid
+from syncnerf.rendering.occupancy import OccupancyGrid, with_neighbours
+from syncnerf.rendering.occupied_steps import occupied_steps, occupied_steps_torch
 from syncnerf.scene.rays import Rays, clip_to_box
 
 BOUNDS = torch.tensor([[-1.0, -2.0, 0.0], [1.0, 1.0, 2.0]])
@@ -129,6 +132,50 @@ def test_march_jitter_comes_from_the_generator(rays):
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(grid.march(rays, times, 0.1, None).edges, grid.march(rays, times, 0.1, None).edges)
+
+
+@pytest.mark.parametrize("steps", [1, 63, 64, 65, 200])
+def test_kernel_of_steps_is_its_torch_twin(rays, steps):
+    generator = torch.Generator().manual_seed(4)
+    occupied = torch.rand(3, 7, 7, 7, generator=generator) < 0.4
+    distances = torch.linspace(1.0, 8.0, steps).expand(80, -1) + 0.01 * torch.rand(80, 1, generator=generator)
+    bins = torch.randint(3, (80,), generator=generator)
+    near, far = 1.0 + 3 * torch.rand(80, generator=generator), 4.0 + 4 * torch.rand(80, generator=generator)
+    asked = (occupied, BOUNDS, Rays(rays.origins, rays.directions, near, far), distances, bins)
+    found = occupied_steps(*asked)
+    assert torch.equal(found, occupied_steps_torch(*asked))
+    assert steps == 1 or 0 < found.sum() < found.numel() // 2
+    assert not found[(distances <= near[:, None]) | (distances >= far[:, None])].any()
+
+
+def test_steps_of_no_rays_and_of_a_grid_that_is_not_contiguous(rays):
+    occupied = torch.rand(5, 5, 5, 2, generator=torch.Generator().manual_seed(5)).permute(3, 0, 1, 2) < 0.5
+    asked = (rays, torch.rand(80, 9) * 8, torch.randint(2, (80,)))
+    assert torch.equal(occupied_steps(occupied, BOUNDS, *asked), occupied_steps_torch(occupied, BOUNDS, *asked))
+    nothing = occupied_steps(occupied, BOUNDS, rays[:0], torch.rand(0, 9), torch.zeros(0, dtype=torch.int64))
+    assert nothing.shape == (0, 9)
+
+
+def test_steps_that_do_not_belong_together_are_refused(rays):
+    occupied, distances, bins = torch.ones(2, 5, 5, 5, dtype=torch.bool), torch.rand(80, 9), torch.ones(80).long()
+    unchecked = inspect.unwrap(occupied_steps)
+    for wrong in (
+        (occupied[:, :4], BOUNDS, rays, distances, bins),
+        (occupied, BOUNDS, rays, distances[:79], bins),
+        (occupied, BOUNDS, rays, distances, bins[:79]),
+        (occupied, BOUNDS, rays, distances, bins + 1),
+        (occupied, BOUNDS, rays, distances, bins - 2),
+    ):
+        with pytest.raises(ValueError, match="cells"):
+            unchecked(*wrong)
+
+
+def test_neighbours_in_space_and_time_are_those_of_a_slow_search():
+    cells = torch.rand(4, 5, 3, 6, generator=torch.Generator().manual_seed(7)) < 0.03
+    expected = torch.zeros_like(cells)
+    for place in cells.nonzero().tolist():
+        expected[tuple(slice(max(at - 1, 0), at + 2) for at in place)] = True
+    assert torch.equal(with_neighbours(cells), expected)
 
 
 def moving_density(points: torch.Tensor, times: torch.Tensor) -> torch.Tensor:

@@ -121,6 +121,17 @@ def test_only_the_gradients_that_are_asked_for_are_made():
         torch.testing.assert_close(found.grad, expected.grad)
 
 
+@needs_kernel
+def test_gradients_of_the_times_alone_are_those_among_all():
+    planes, points = random_planes(SIZES[1], 16), random_points(40, 1.2)
+    every, times = points.clone().requires_grad_(), points.clone().requires_grad_()
+    plane_features(every, planes).sum().backward()
+    plane_features(times, planes, times_alone=True).sum().backward()
+    torch.testing.assert_close(times.grad[:, 3], every.grad[:, 3])
+    assert every.grad[:, :3].any()
+    assert not times.grad[:, :3].any()
+
+
 def test_gradients_of_the_twin_are_those_of_finite_differences():
     planes = [plane.requires_grad_() for plane in random_planes([(4, 3, 5, 4), (6, 6, 6, 4)], 2, torch.float64)]
     # Half-way inside cells at every scale and axis; at edges the derivative is one-sided.

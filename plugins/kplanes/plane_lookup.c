@@ -11,6 +11,10 @@
 
 #define PLANES 6
 #define LANES 8
+#define INLINE static inline __attribute__((always_inline))
+
+/* Along which axes gradients are wanted: a recording's points stand still, only their times are learned. */
+enum { NO_AXIS, TIME, ALL_AXES };
 
 typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
@@ -80,19 +84,22 @@ static void forward_points(const float *coordinates, long begin, long end, const
     }
 }
 
-/* Adds to slopes[axis] what one plane's sample gives: its slope along both axes times the gradient of the sample. */
-static inline void add_slopes(const float *plane, const Corners *corners, Position first, Position second, Lanes gradient,
-                              Lanes *along_first, Lanes *along_second) {
+/* Adds to slopes[axis] what plane p's sample gives: its slope along its axes times the gradient of the sample. */
+INLINE void add_slopes(int axes, int p, const float *plane, const Corners *corners, const Position *positions,
+                       Lanes gradient, Lanes *slopes) {
+    int first = FIRST_AXIS[p], second = SECOND_AXIS[p];
+    if (axes == TIME && second != 3) return;
     Lanes v0 = at(plane, corners->offset[0]), v1 = at(plane, corners->offset[1]);
     Lanes v2 = at(plane, corners->offset[2]), v3 = at(plane, corners->offset[3]);
-    float f = first.fraction, s = second.fraction;
-    *along_first += gradient * ((v1 - v0) * (1.0f - s) + (v3 - v2) * s) * first.slope;
-    *along_second += gradient * ((v2 - v0) * (1.0f - f) + (v3 - v1) * f) * second.slope;
+    float f = positions[first].fraction, s = positions[second].fraction;
+    slopes[second] += gradient * ((v2 - v0) * (1.0f - f) + (v3 - v1) * f) * positions[second].slope;
+    if (axes == ALL_AXES)
+        slopes[first] += gradient * ((v1 - v0) * (1.0f - s) + (v3 - v2) * s) * positions[first].slope;
 }
 
-static void backward_points(const float *coordinates, long begin, long end, const float *const *planes, const int *sizes,
-                            int scales, int channels, const float *upstream, float *const *plane_gradients,
-                            float *coordinate_gradients) {
+INLINE void backward_points(int axes, const float *coordinates, long begin, long end, const float *const *planes,
+                            const int *sizes, int scales, int channels, const float *upstream,
+                            float *const *plane_gradients, float *coordinate_gradients) {
     for (long n = begin; n < end; n++) {
         Lanes slopes[4] = {{0.0f}, {0.0f}, {0.0f}, {0.0f}};
         for (int s = 0; s < scales; s++) {
@@ -109,15 +116,13 @@ static void backward_points(const float *coordinates, long begin, long end, cons
                 for (int p = 0; p < PLANES; p++) {
                     Lanes gradient = before * after[p];
                     before *= values[p];
+                    if (axes != NO_AXIS) add_slopes(axes, p, group[p] + c, &corners[p], positions, gradient, slopes);
                     if (plane_gradients) scatter(plane_gradients[s * PLANES + p] + c, &corners[p], gradient);
-                    if (coordinate_gradients)
-                        add_slopes(group[p] + c, &corners[p], positions[FIRST_AXIS[p]], positions[SECOND_AXIS[p]], gradient,
-                                   &slopes[FIRST_AXIS[p]], &slopes[SECOND_AXIS[p]]);
                 }
             }
         }
-        if (coordinate_gradients)
-            for (int axis = 0; axis < 4; axis++) {
+        if (axes != NO_AXIS)
+            for (int axis = axes == TIME ? 3 : 0; axis < 4; axis++) {
                 float sum = 0.0f;
                 for (int k = 0; k < LANES; k++) sum += slopes[axis][k];
                 coordinate_gradients[4 * n + axis] = sum;
@@ -133,13 +138,20 @@ void plane_lookup_forward(const float *coordinates, long points, const float *co
                        features);
 }
 
-/* plane_gradients: one pointer per thread and plane; the caller sums over threads. Either output may be null. */
+/* plane_gradients: one pointer per thread and plane; the caller sums over threads. coordinate_gradients: zeroed by the
+ * caller, and left so but along time where `times_alone`. Either output may be null. */
 void plane_lookup_backward(const float *coordinates, long points, const float *const *planes, const int *sizes, int scales,
                            int channels, const float *upstream, float *const *plane_gradients,
-                           float *coordinate_gradients, int threads) {
+                           float *coordinate_gradients, int times_alone, int threads) {
+    #define BACKWARD(AXES)                                                                                           \
+        backward_points(AXES, coordinates, points * part / threads, points * (part + 1) / threads, planes, sizes,    \
+                        scales, channels, upstream,                                                                  \
+                        plane_gradients ? plane_gradients + (size_t)part * (size_t)(scales * PLANES) : NULL,         \
+                        coordinate_gradients)
     #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int part = 0; part < threads; part++)
-        backward_points(coordinates, points * part / threads, points * (part + 1) / threads, planes, sizes, scales, channels,
-                        upstream, plane_gradients ? plane_gradients + (size_t)part * (size_t)(scales * PLANES) : NULL,
-                        coordinate_gradients);
+    for (int part = 0; part < threads; part++) {
+        if (!coordinate_gradients) BACKWARD(NO_AXIS);
+        else if (times_alone) BACKWARD(TIME);
+        else BACKWARD(ALL_AXES);
+    }
 }

@@ -23,7 +23,10 @@ LANES = 8
 
 
 def plane_features(
-    coordinates: Float[Tensor, "N 4"], planes: list[Float[Tensor, "_ _ channels"]], engine: str = "torch"
+    coordinates: Float[Tensor, "N 4"],
+    planes: list[Float[Tensor, "_ _ channels"]],
+    engine: str = "torch",
+    times_alone: bool = False,
 ) -> Float[Tensor, "N features"]:
     """Sample multi-scale planes at points and multiply (differentiable in both arguments).
 
@@ -32,6 +35,8 @@ def plane_features(
         planes: channels-last planes, scale by scale in the order of :data:`PAIRS`; each of shape
             [second axis, first axis, channels], corners aligned.
         engine: ``torch``; any other runs Triton's kernel where that can run. On a CPU, ``torch`` means a kernel in C.
+        times_alone: nobody asks for gradients of x y z, which may then be zero: the kernel in C saves a third of its
+            backward pass.
 
     Returns:
         The product over the six planes of a scale, scales concatenated, shape [N, scales * channels].
@@ -48,7 +53,7 @@ def plane_features(
 
             return TritonLookup.apply(plane_sizes(planes), coordinates, *planes)
         if device.type == "cpu" and planes[0].shape[-1] % LANES == 0 and _library() is not None:
-            return _FusedLookup.apply(coordinates, *planes)
+            return _FusedLookup.apply(times_alone, coordinates, *planes)
     return plane_features_torch(coordinates, planes)
 
 
@@ -94,7 +99,8 @@ class _FusedLookup(torch.autograd.Function):
     """All planes and scales in one pass over the points, in C."""
 
     @staticmethod
-    def forward(ctx, coordinates: Tensor, *planes: Tensor) -> Tensor:
+    def forward(ctx, times_alone: bool, coordinates: Tensor, *planes: Tensor) -> Tensor:
+        ctx.times_alone = times_alone
         coordinates = coordinates.contiguous()
         planes = tuple(plane.contiguous() for plane in planes)
         ctx.save_for_backward(coordinates, *planes)
@@ -112,18 +118,18 @@ class _FusedLookup(torch.autograd.Function):
         upstream = upstream.contiguous()
         channels, scales = planes[0].shape[-1], len(planes) // len(PAIRS)
         threads = _threads(len(coordinates), sum(plane.numel() for plane in planes))
-        of_coordinates = torch.zeros_like(coordinates) if ctx.needs_input_grad[0] else None
+        of_coordinates = torch.zeros_like(coordinates) if ctx.needs_input_grad[1] else None
         of_planes: list[list[Tensor]] = []
-        if any(ctx.needs_input_grad[1:]):
+        if any(ctx.needs_input_grad[2:]):
             of_planes = [[torch.zeros_like(plane) for plane in planes] for _ in range(threads)]
         _library().plane_lookup_backward(
             _pointer(coordinates), len(coordinates), addresses(planes), _sizes(planes), scales, channels,
             _pointer(upstream), addresses([p for part in of_planes for p in part]) if of_planes else None,
-            None if of_coordinates is None else _pointer(of_coordinates), threads,
+            None if of_coordinates is None else _pointer(of_coordinates), ctx.times_alone, threads,
         )  # fmt: skip
         for part in of_planes[1:]:
             torch._foreach_add_(of_planes[0], part)
-        return (of_coordinates, *(of_planes[0] if of_planes else [None] * len(planes)))
+        return (None, of_coordinates, *(of_planes[0] if of_planes else [None] * len(planes)))
 
 
 @cache
@@ -135,7 +141,7 @@ def _library() -> ctypes.CDLL | None:
             pointer, ctypes.c_long, pointer, pointer, integer, integer, pointer, integer,
         ]  # fmt: skip
         library.plane_lookup_backward.argtypes = [
-            pointer, ctypes.c_long, pointer, pointer, integer, integer, pointer, pointer, pointer, integer,
+            pointer, ctypes.c_long, pointer, pointer, integer, integer, pointer, pointer, pointer, integer, integer,
         ]  # fmt: skip
     return library
 

@@ -55,7 +55,7 @@ class PlaneGrid(nn.Module):
             static: leave the space-time planes out (all ones): the static part of the decomposition.
         """
         coordinates = torch.cat([points, times[:, None].to(points.dtype)], dim=-1)
-        return plane_features(coordinates, self.effective_planes(static), self.engine)
+        return plane_features(coordinates, self.effective_planes(static), self.engine, not points.requires_grad)
 
     def effective_planes(self, static: bool = False) -> list[Float[Tensor, "_ _ _"]]:
         """The planes as they are sampled: space-time ones blurred along time where a blur is set, or all ones."""

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from syncnerf.rendering.occupied_steps import cells_hold, occupied_steps, time_bins
 from syncnerf.rendering.ray_samples import RaySamples
 from syncnerf.scene.rays import Rays, clip_to_box
 
@@ -44,15 +45,7 @@ class TimedCells(nn.Module):
             points: in the units of the bounds, shape [..., 3].
             times: in [-1, 1], shape [...] or one that broadcasts with it.
         """
-        scale = self.resolution / (self.bounds[1] - self.bounds[0])
-        cells = ((points - self.bounds[0]) * scale).floor()
-        inside = ((cells >= 0) & (cells < self.resolution)).all(dim=-1)
-        cells = cells.clamp(0, self.resolution - 1).int()
-        bins = (0.5 * (times.detach() + 1.0) * self.time_bins).int().clamp(0, self.time_bins - 1)
-        flat = ((bins * self.resolution + cells[..., 0]) * self.resolution + cells[..., 1]) * self.resolution + cells[
-            ..., 2
-        ]
-        return self.occupied.reshape(-1)[flat] & inside
+        return cells_hold(self.occupied, self.bounds, points, time_bins(times, self.time_bins))
 
 
 class OccupancyGrid(TimedCells):
@@ -98,10 +91,8 @@ class OccupancyGrid(TimedCells):
         # The middles, where the field is asked, lie at enter + (0, 1, 2, ... + shift) * step.
         steps = torch.arange(count + 1, device=enter.device)[None] + (shift[:, None] - 0.5)
         samples = RaySamples(enter[:, None] + step * steps)
-        middles = samples.middles
-        points = rays.origins[:, None] + middles[..., None] * rays.directions[:, None]
-        in_box = (middles < leave[:, None]) & (middles > enter[:, None])
-        samples.inside = in_box & self.contains(points, times[:, None])
+        in_box, bins = Rays(rays.origins, rays.directions, enter, leave), time_bins(times, self.time_bins)
+        samples.inside = occupied_steps(self.occupied, self.bounds, in_box, samples.middles, bins)
         return samples
 
     @torch.no_grad()
@@ -130,12 +121,9 @@ class OccupancyGrid(TimedCells):
             times = (time_bin + draws[:, 3]) / self.time_bins * 2 - 1
             index = (time_bin, *cells.T)
             self.density[index] = torch.maximum(self.density[index] * decay, density(points, times).bfloat16())
-        dense = (self.density > threshold).float()
+        dense = self.density > threshold
         if dense.any():
-            spread = torch.nn.functional.max_pool3d(dense[:, None], 3, stride=1, padding=1)[:, 0]
-            flat = spread.reshape(self.time_bins, -1).T[:, None]
-            spread = torch.nn.functional.max_pool1d(flat, 3, stride=1, padding=1)[:, 0].T.reshape(dense.shape)
-            self.occupied.copy_((spread > 0) & self.possible)
+            self.occupied.copy_(with_neighbours(dense) & self.possible)
             self._fit_box()
 
     def _fit_box(self) -> None:
@@ -144,6 +132,16 @@ class OccupancyGrid(TimedCells):
             size = (self.bounds[1] - self.bounds[0]) / self.resolution
             low, high = cells.amin(0), cells.amax(0) + 1
             self.box.copy_(torch.stack([self.bounds[0] + low * size, self.bounds[0] + high * size]))
+
+
+def with_neighbours(cells: Bool[Tensor, "T X Y Z"]) -> Bool[Tensor, "T X Y Z"]:
+    """Cells, and those that touch any of them, in space and time."""
+    for axis in range(4):
+        spread = cells.clone()
+        for part, beside in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+            spread[(slice(None),) * axis + (part,)] |= cells[(slice(None),) * axis + (beside,)]
+        cells = spread
+    return cells
 
 
 def _pooled(hull: Bool[Tensor, "T X Y Z"], time_bins: int, resolution: int) -> Bool[Tensor, "bins R R R"]:
