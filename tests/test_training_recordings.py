@@ -29,6 +29,7 @@ def make(tiny_arguments, tmp_path, monkeypatch):
     """Builds trainers of the torch engine alone: what it does, the recorder sees."""
     monkeypatch.setattr("syncnerf_kplanes.plane_lookup._library", lambda: None)
     monkeypatch.setattr("syncnerf.encodings.hash_grid.native_is_there", lambda *_: False)
+    monkeypatch.setattr("syncnerf.encodings.fused_mlp.network_fits", lambda *_: False)
     monkeypatch.setattr("syncnerf.rendering.occupied_steps._library", lambda: None)
 
     def build(name: str, *options: str, fixed: bool = True) -> Trainer:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from syncnerf.encodings.engines import compute_type
 from syncnerf.encodings.mlp_weights import mlp_values
+from syncnerf.encodings.small_network import native_network, network_fits
 from syncnerf.encodings.tcnn import TcnnModule
 
 ALIGNMENT = 16
@@ -58,7 +59,8 @@ class FusedMLP(nn.Module):
             from syncnerf.encodings.fused_mlp_triton import triton_mlp
 
             return triton_mlp(values.to(kind), self.weights, self.inputs, self.outputs, self.shapes)
-        return mlp_values(values.to(kind), self.weights.to(kind), self.inputs, self.outputs, self.shapes)
+        asked = (values.to(kind), self.weights.to(kind), self.inputs, self.outputs, self.shapes)
+        return native_network(*asked) if network_fits(asked[0], asked[1], self.shapes) else mlp_values(*asked)
 
     def tcnn_config(self) -> dict:
         """The same network as tiny-cuda-nn's configuration."""
