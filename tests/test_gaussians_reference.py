@@ -86,12 +86,11 @@ def test_pixels_are_those_of_a_loop_that_searches_along_each_ray(size):
 def test_gradients_are_finite_differences():
     gaussians, motion = some_gaussians(6, degree=2, size=0.4, seed=3), some_motion(6, MOMENTS)
 
-    def colours(means, quaternions, log_scales, logits, harmonics, weights, places, turns, velocities, fades, times):
+    def colours(*values):
+        *shapes, weights, places, turns, velocities, fades, times = values
         skinning = replace(motion.skinning, weights=weights, poses=Poses(places, turns))
         drift = replace(motion.drift, velocities=velocities, fades=fades)
-        drawn = rasterise(
-            Gaussians(means, quaternions, log_scales, logits, harmonics), VIEWS, Motion(times, skinning, drift)
-        )
+        drawn = rasterise(Gaussians(*shapes), VIEWS, Motion(times, skinning, drift))
         return drawn.rgb, drawn.accumulation
 
     poses, drift = motion.skinning.poses, motion.drift

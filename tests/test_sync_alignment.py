@@ -14,7 +14,7 @@ from moving_spheres import Spheres, sphere_scene
 
 from syncnerf.scene import Scene
 from syncnerf.sync import alignment
-from syncnerf.sync.alignment import are_aligned
+from syncnerf.sync.alignment import are_exact, are_whole
 from syncnerf.sync.correlation import condition, levelled, smooth
 from syncnerf.sync.epipolar import prepare_cameras
 from syncnerf.sync.frame_products import frame_products
@@ -31,26 +31,27 @@ def scene(tmp_path_factory) -> Scene:
 
 def test_true_poses_are_exact_and_turned_ones_are_not(scene):
     prepared = prepare_cameras(scene)
-    assert are_aligned(prepared)
-    assert not are_aligned(prepare_cameras(perturbed(scene, 0, degrees=1.0)))
+    assert are_exact(prepared)
+    assert are_whole(prepared)
+    assert not are_exact(prepare_cameras(perturbed(scene, 0, degrees=1.0)))
     put_back = [replace(prepared.energies[0], pace=1.25), *prepared.energies[1:]]
-    assert not are_aligned(replace(prepared, energies=put_back))
+    assert not are_whole(replace(prepared, energies=put_back))
 
 
 @pytest.mark.parametrize(
-    ("shifts", "aligned"),
+    ("shifts", "exact"),
     [([0.02, 0.21, -0.22, 0.5, 0.02, 3.0], True), ([0.02, 0.21, 0.22, 0.5, -1.58, 2.0], False), ([0.3] * 6, False)],
 )
-def test_two_pairs_far_from_aligned_are_enough_to_say_no(scene, monkeypatch, shifts, aligned):
+def test_two_pairs_far_from_aligned_are_enough_to_say_no(scene, monkeypatch, shifts, exact):
     """Lines of six pairs: half of them agree nearly as they are; one may not by chance, two hardly."""
     left = iter(shifts)
     monkeypatch.setattr(alignment, "_line_shift", lambda cameras, first, second: next(left))
-    assert are_aligned(prepare_cameras(scene)) == aligned
+    assert are_exact(prepare_cameras(scene)) == exact
 
 
-@pytest.mark.parametrize(("pieces", "aligned"), [(1, True), (3, True), (6, False)])
-def test_lines_are_compared_as_they_are_unless_much_is_missing_here_and_there(scene, pieces, aligned):
-    """A fifth of one video stands still, in one piece, in three or in six."""
+@pytest.mark.parametrize(("pieces", "whole"), [(1, True), (3, True), (6, False)])
+def test_videos_are_whole_unless_much_is_missing_here_and_there(scene, pieces, whole):
+    """A fifth of one video stands still, in one piece, in three or in six; the poses are as exact as before."""
     prepared = prepare_cameras(scene)
     energy = prepared.energies[1]
     known = torch.ones_like(energy.informative)
@@ -60,12 +61,15 @@ def test_lines_are_compared_as_they_are_unless_much_is_missing_here_and_there(sc
         known[begin : begin + length] = False
     still = replace(energy, values=energy.values * known, informative=energy.informative & known)
     energies = [prepared.energies[0], still, *prepared.energies[2:]]
-    assert are_aligned(replace(prepared, energies=energies)) == aligned
+    changed = replace(prepared, energies=energies)
+    assert are_whole(changed) == whole
+    assert are_exact(changed)
+    assert replace(changed, exact=True, whole=whole).aligned == whole
 
 
 def test_two_cameras_are_too_few_to_tell(scene):
     prepared = prepare_cameras(replace(scene, cameras=scene.cameras[:2]))
-    assert not are_aligned(prepared)
+    assert not are_exact(prepared)
 
 
 @pytest.mark.parametrize("lag", [-0.3, 0.0, 0.45, 6.2])

@@ -250,7 +250,7 @@ def test_axes_are_looked_at_where_lines_disagree_though_all_pairs_agree(tmp_path
     ]
     wrong, right = (prepare_cameras(replace(scene, cameras=cameras)) for cameras in (turned, scene.cameras))
     assert "OpenCV axes" in convention_hint(turned, wrong, agreeing)
-    assert convention_hint(turned, replace(wrong, aligned=True), agreeing) == ""
+    assert convention_hint(turned, replace(wrong, exact=True), agreeing) == ""
     assert convention_hint(scene.cameras, right, agreeing) == ""
 
 

@@ -1,4 +1,4 @@
-"""Whether the cameras' poses are so exact that the same lines of two pencils show the same."""
+"""Whether the cameras' poses are so exact, and their videos so whole, that equal lines of two show the same."""
 
 from itertools import combinations
 
@@ -22,16 +22,18 @@ MISALIGNED, MOST_MISALIGNED = 1.0, 0.2
 """Of so many lines it is not, where that is so of a larger share of the pairs."""
 
 
-def are_aligned(cameras: EpipolarCameras) -> bool:
+def are_whole(cameras: EpipolarCameras) -> bool:
+    """Whether not much is missing from any video, here and there, and no lost frames were put back."""
+    paced = any(energy.pace > 1 for energy in cameras.energies)
+    return not paced and all(_is_whole(cameras.informative(index)) for index in range(len(cameras.views)))
+
+
+def are_exact(cameras: EpipolarCameras) -> bool:
     """Whether pairs agree best where equal lines are compared.
 
     By how many lines a pair agrees best is known to a tenth or two, by chance. Where that is all there is, allowing for
-    it would only add its chance to the lags: what moves across the lines seems early or late. Not asked where much is
-    missing from a video, here and there, or lost frames were put back.
+    it would only add its chance to the lags: what moves across the lines seems early or late.
     """
-    whole = all(_is_whole(cameras.informative(index)) for index in range(len(cameras.views)))
-    if not whole or any(energy.pace > 1 for energy in cameras.energies):
-        return False
     pairs = list(combinations(range(len(cameras.views)), 2))
     chosen = pairs[:: max(1, len(pairs) // MOST_PAIRS)][:MOST_PAIRS]
     found = [shift for pair in chosen if (shift := _line_shift(cameras, *pair)) is not None]

@@ -89,7 +89,7 @@ def convention_hint(cameras: Sequence[Camera], prepared: EpipolarCameras, compar
     """
     compared = [comparison for comparison in comparisons if comparison.peak is not None]
     accepted = [comparison for comparison in compared if not comparison.reason]
-    if not compared or (prepared.aligned and len(accepted) >= SUSPICIOUS * len(compared)):
+    if not compared or (prepared.exact and len(accepted) >= SUSPICIOUS * len(compared)):
         return ""
     moving = sorted(range(len(cameras)), key=lambda c: -float(prepared.energies[c].values.sum(dtype=torch.float32)))
     chosen = sorted(moving[:MOST_CAMERAS])

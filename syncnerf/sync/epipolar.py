@@ -52,8 +52,8 @@ class EpipolarCameras:
         rates: intervals of its energy per second of each camera's own clock.
         times: where they begin, and the last ends, on that clock, seconds, float64, shape [T] each.
         least_baseline: cameras nearer to each other than this (scene units) share no epipolar planes.
-        aligned: whether the poses are so exact, and the videos so whole, that equal lines of two cameras may be
-            compared as they are.
+        exact: whether the poses are so exact that equal lines of two cameras show the same.
+        whole: whether so little is missing from the videos that finer signals do not feel its edges.
     """
 
     energies: list[MotionEnergy]
@@ -61,7 +61,13 @@ class EpipolarCameras:
     rates: list[float]
     times: list[Float64[Tensor, " _"]]
     least_baseline: float
-    aligned: bool = False
+    exact: bool = False
+    whole: bool = False
+
+    @property
+    def aligned(self) -> bool:
+        """Whether equal lines of two cameras may be compared as they are, at the finest scale."""
+        return self.exact and self.whole
 
     def informative(self, camera: int) -> Bool[Tensor, " I"]:
         """Which intervals between a camera's frames say something about time, bool, shape [T - 1]."""

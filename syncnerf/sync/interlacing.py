@@ -22,13 +22,10 @@ def with_interlacing(scene: Scene, result: SyncResult) -> SyncResult:
     interlaced = torch.tensor([_is_interlaced(scene, camera.name) for camera in scene.cameras])
     if not interlaced.any() or interlaced.all():
         return result
-    warnings = dict(result.warnings)
-    for name, found in zip(scene.names, interlaced.tolist(), strict=True):
-        if found and name not in result.reasons:
-            remark = "it is interlaced, others are not: its time is in doubt by a quarter of a frame (deinterlace it)"
-            warnings[name] = f"{warnings[name]}; {remark}" if name in warnings else remark
+    remark = "it is interlaced, others are not: its time is in doubt by a quarter of a frame (deinterlace it)"
+    names = [name for name, found in zip(scene.names, interlaced.tolist(), strict=True) if found]
     doubt = torch.tensor([LATER / camera.fps for camera in scene.cameras], dtype=torch.float64) * interlaced
-    return replace(result, stderr=torch.hypot(result.stderr, doubt), warnings=warnings)
+    return replace(result, stderr=torch.hypot(result.stderr, doubt)).warned(dict.fromkeys(names, remark))
 
 
 def _is_interlaced(scene: Scene, name: str) -> bool:

@@ -1,7 +1,5 @@
 """Videos that repeat themselves: one period's frames shown again and again, by a loop or by what is filmed."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -63,10 +61,9 @@ def _changed(first: Tensor, second: Tensor) -> Tensor:
 
 def with_loops(scene: Scene, result: SyncResult) -> SyncResult:
     """The result with a warning for cameras whose videos repeat themselves: any of the repetitions may be meant."""
-    warnings = dict(result.warnings)
+    remarks = {}
     for camera in scene.cameras:
         period = find_loop(scene.frame_cache.open(camera)) if camera.name not in result.reasons else None
         if period is not None:
-            remark = f"its video repeats itself after {period / camera.fps:.2f} s"
-            warnings[camera.name] = "; ".join(filter(None, [warnings.get(camera.name), remark]))
-    return replace(result, warnings=warnings)
+            remarks[camera.name] = f"its video repeats itself after {period / camera.fps:.2f} s"
+    return result.warned(remarks)

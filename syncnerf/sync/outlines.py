@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Float64, UInt8
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from syncnerf.scene import Camera, Scene
 from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.points import median_picture
 from syncnerf.sync.frame_samples import PIECE_BYTES
-from syncnerf.sync.pencils import PencilView
+from syncnerf.sync.pencils import PencilView, view_through
 
 LEAST_CONTRAST, LEAST_CHANGE = 12, 38
 """Grey levels of difference from a known background, and from the median picture, that are no noise."""
@@ -55,8 +54,9 @@ def outlines(scene: Scene, index: int, told: Bool[Tensor, " T"]) -> Outlines:
     camera, frames = scene.cameras[index], scene.frame_cache.open(scene.cameras[index])
     known = scene.background is not None
     colours = torch.tensor(scene.background) if known else median_picture(frames)
-    background = (255.0 * colours).round().byte().numpy()
     size, floor = camera.intrinsics, LEAST_CONTRAST if known else LEAST_CHANGE
+    # A whole picture, though of one colour: differences from three numbers take several times as long.
+    background = (255.0 * colours).round().byte().expand(size.height, size.width, 3).contiguous().numpy()
     step = max(1, PIECE_BYTES // (size.height * size.width * 3))
     places, cuts = [], []
     for first in range(0, len(frames), step):
@@ -78,12 +78,8 @@ def _packed(places: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
 
 def _seen_by(camera: Camera, places: Tensor, cuts: Tensor) -> Outlines:
     """Outlines of points [T, P, 2] of a camera's frames."""
-    pose, size = camera.pose(0), camera.intrinsics
-    rays = normalize(size.directions(places.double()) @ pose[:3, :3].double().T, dim=-1).float()
-    view = PencilView(
-        pose[:3, 3].float(), -pose[:3, 2].float(), rays.flatten(0, 1), 1 / max(size.focal_x, size.focal_y)
-    )
-    late = (places[..., 1] / size.height - 0.5) * camera.row_time
+    view = view_through(camera, places.flatten(0, 1).double())
+    late = (places[..., 1] / camera.intrinsics.height - 0.5) * camera.row_time
     return Outlines(view, cuts, camera.frame_times, late)
 
 

@@ -40,12 +40,17 @@ class PencilView:
     spacing: float
 
 
+def view_through(camera: Camera, places: Float[Tensor, "P 2"], pixels: float = 1.0) -> PencilView:
+    """A static camera's view through places (column, row) in its picture, of which neighbours are pixels apart."""
+    intrinsics, pose = camera.intrinsics, camera.pose(0)
+    rays = normalize(intrinsics.directions(places) @ pose[:3, :3].to(places.dtype).T, dim=-1)
+    spacing = pixels / max(intrinsics.focal_x, intrinsics.focal_y)
+    return PencilView(pose[:3, 3].float(), -pose[:3, 2].float(), rays.float(), spacing)
+
+
 def pencil_view(camera: Camera, energy: MotionEnergy) -> PencilView:
     """Directions through the pixels of a static camera's energy map."""
-    intrinsics, pose = camera.intrinsics, camera.pose(0)
-    rays = normalize(intrinsics.directions(energy.pixel_centres) @ pose[:3, :3].T, dim=-1)
-    spacing = energy.pool / max(intrinsics.focal_x, intrinsics.focal_y)
-    return PencilView(pose[:3, 3].float(), -pose[:3, 2].float(), rays.float(), spacing)
+    return view_through(camera, energy.pixel_centres, energy.pool)
 
 
 def half_plane_angles(first: PencilView, second: PencilView) -> tuple[Float32[Tensor, " P1"], Float32[Tensor, " P2"]]:

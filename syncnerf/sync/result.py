@@ -1,7 +1,8 @@
 """What synchronisation returns."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -116,6 +117,12 @@ class SyncResult:
     locking: float = 0.0
     checks: dict[str, Check] = field(default_factory=dict)
     correlations: Float64[Tensor, "C C"] | None = None
+
+    def warned(self, remarks: Mapping[str, str]) -> "SyncResult":
+        """The result with one more warning for each of the determined cameras named here."""
+        told = {name: remark for name, remark in remarks.items() if name not in self.reasons}
+        joined = {name: "; ".join(filter(None, [self.warnings.get(name), remark])) for name, remark in told.items()}
+        return replace(self, warnings=self.warnings | joined)
 
     @property
     def verdicts(self) -> dict[str, Verdict]:

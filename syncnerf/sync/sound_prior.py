@@ -31,11 +31,13 @@ def with_sound(scene: Scene, result: SyncResult, lags: Sequence[PriorLag]) -> Sy
     offsets, stderr = result.offsets.clone(), result.stderr.clone()
     rates, rates_stderr = (None, None) if result.rates is None else (result.rates.clone(), result.rates_stderr.clone())
     correlations = None if result.correlations is None else result.correlations.clone()
+    result = result.warned(
+        {
+            scene.names[camera]: f"its sound says {seconds:+.3f} s more than its motion"
+            for camera, seconds in _contradictions(result, lags).items()
+        }
+    )
     reasons, warnings = dict(result.reasons), dict(result.warnings)
-    for camera, seconds in _contradictions(result, lags).items():
-        name = scene.names[camera]
-        remark = f"its sound says {seconds:+.3f} s more than its motion"
-        warnings[name] = f"{warnings[name]}; {remark}" if name in warnings else remark
     known = (~offsets.isnan()).tolist()
     while True:
         found = _nearest(lags, known, stderr)

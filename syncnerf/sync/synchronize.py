@@ -7,18 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from jaxtyping import Float64
-from torch import Tensor
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
-from syncnerf.sync.alignment import are_aligned
+from syncnerf.sync.alignment import are_exact, are_whole
 from syncnerf.sync.comparison import compare_all
 from syncnerf.sync.conventions import convention_hint
 from syncnerf.sync.creation_time import creation_lags
 from syncnerf.sync.drift import WindowLags, fit_clocks
 from syncnerf.sync.energy import MotionEnergy
-from syncnerf.sync.epipolar import EpipolarCameras, compare_pair, prepare_cameras
+from syncnerf.sync.epipolar import compare_pair, prepare_cameras
 from syncnerf.sync.interlacing import with_interlacing
 from syncnerf.sync.jumps import with_jumps
 from syncnerf.sync.long import is_long, synchronize_long
@@ -31,7 +29,7 @@ from syncnerf.sync.scales import viewing_directions
 from syncnerf.sync.self_check import reviewed, with_checks
 from syncnerf.sync.sound import sound_lags
 from syncnerf.sync.sound_prior import with_sound
-from syncnerf.sync.tangents import tangent_lags, with_tangents
+from syncnerf.sync.tangent_offsets import by_tangents
 from syncnerf.sync.timecode import timecode_lags
 from syncnerf.sync.track_pairs import compare_tracks, prepare_tracks
 
@@ -114,7 +112,7 @@ def from_motion(
     hint, cadences, fit = "", {}, None
     if method == "epipolar":
         prepared = prepare_cameras(scene)
-        prepared = replace(prepared, aligned=are_aligned(prepared))
+        prepared = replace(prepared, exact=are_exact(prepared), whole=are_whole(prepared))
         expected = {(prior.first, prior.second): prior for prior in priors}
         compare = partial(compare_pair, prepared, max_offset=max_offset, expected=expected)
     elif drift:
@@ -124,9 +122,11 @@ def from_motion(
     comparisons = compare_all(len(scene.cameras), compare)
     if all(comparison.reason.startswith("no baseline") for comparison in comparisons):
         raise UserError(f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart")
-    aligned = method == "epipolar" and prepared.aligned
-    exact = (viewing_directions(scene.cameras), partial(by_tangents, scene, prepared)) if aligned else (None, None)
-    result = resolve(scene, method, comparisons, *exact)
+    directions, refine = None, None
+    if method == "epipolar":
+        directions = viewing_directions(scene.cameras) if prepared.aligned else None
+        refine = partial(by_tangents, scene, prepared) if prepared.exact else None
+    result = resolve(scene, method, comparisons, directions, refine)
     windows = []
     if method == "epipolar":
         used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
@@ -134,11 +134,8 @@ def from_motion(
         result = with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
         result = with_loops(scene, with_division(scene, result, prepared.energies))
         hint = convention_hint(scene.cameras, prepared, comparisons)
-        cadences = {
-            name: remark
-            for name, energy in zip(scene.names, prepared.energies, strict=True)
-            if (remark := _cadence_remark(energy))
-        }
+        remarks = map(_cadence_remark, prepared.energies)
+        cadences = {name: remark for name, remark in zip(scene.names, remarks, strict=True) if remark}
         fit = partial(pose_fit, prepared, result)
     return with_checks(result, comparisons, windows, scene.frame_interval, hint, cadences, fit)
 
@@ -148,17 +145,6 @@ def _cadence_remark(energy: MotionEnergy) -> str:
     if energy.pace > 1:
         return "frames were dropped from its video at equal places"
     return "frames are shown twice in its video" if energy.divided > MANY_DIVIDED else ""
-
-
-def by_tangents(
-    scene: Scene, cameras: EpipolarCameras, offsets: Float64[Tensor, " C"], covariance: Float64[Tensor, "K K"]
-) -> tuple[Float64[Tensor, " K"], Float64[Tensor, "K K"]]:
-    """Offsets of the K determined cameras and their covariance, by what their outlines' tangents say as well."""
-    known = ~offsets.isnan()
-    lags = tangent_lags(scene, cameras, offsets)
-    numbers = known.cumsum(0) - 1
-    lags = replace(lags, first=numbers[lags.first], second=numbers[lags.second])
-    return with_tangents(offsets[known], covariance, lags, scene.frame_interval)
 
 
 def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:
