@@ -153,7 +153,8 @@ def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
         logger.warning("offsets start from zero: motion tells too few of them")
         return None
     rates = None if believed.rates is None else believed.rates.nan_to_num(0.0)
-    return ClockStart(believed.offsets, rates, believed.covariance, believed.rates_stderr)
+    middles = torch.stack([camera.frame_times[[0, -1]].mean() for camera in scene.cameras])
+    return ClockStart(believed.offsets, rates, believed.covariance_at(middles), believed.rates_stderr)
 
 
 def scene_to_synchronize(config: SceneConfig, scene: Scene) -> Scene:

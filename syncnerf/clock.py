@@ -98,7 +98,11 @@ class Clock(CameraTimes):
         if not self.learned:
             margin = span.interval / 2
         elif start is not None and self.prior.exists and not self.prior.variances[self.is_trained].isinf().any():
-            errors = self.prior.variances[self.is_trained].sqrt()
+            variances = self.prior.variances
+            if self.unknown_count == 2:
+                # At the ends of the videos rates err as well, if it is known by how much.
+                variances = variances + self.prior.skews_stderr.cpu().square().nan_to_num(posinf=0.0)
+            errors = variances[self.is_trained].sqrt()
             margin = max(KNOWN_MARGIN * span.interval, KNOWN_ERRORS * float(errors.max()))
         return torch.stack([ends.min() - margin, ends.max() + margin])
 

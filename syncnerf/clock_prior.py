@@ -21,8 +21,9 @@ class ClockStart:
         offsets: seconds against any common zero, float64, shape [C]; NaN where nothing is known.
         rates: how much faster than nominal each clock runs (1e-6: one part per million), float64, shape [C]; None for
             0.
-        covariance: of the offsets, of which a common shift is unknown, seconds^2, float64, shape [C, C]; NaN rows and
-            columns where nothing is known. None where no errors are known.
+        covariance: of what the clocks show in the middle of their videos, of which a common shift is unknown,
+            seconds^2, float64, shape [C, C]; NaN rows and columns where nothing is known. None where no errors are
+            known.
         rates_stderr: standard errors of the rates, float64, shape [C]; None likewise.
     """
 

@@ -78,6 +78,7 @@ class Clocks:
             two or three times as large as without rates.
         rates: against the reference's clock, no unit (1e-6: one part per million), likewise.
         rates_stderr: in the free gauge, likewise.
+        covariance: of the K determined offsets, and after these of their rates, float64, shape [2 K, 2 K].
     """
 
     known: Bool[Tensor, " C"]
@@ -85,6 +86,18 @@ class Clocks:
     offsets_stderr: Float64[Tensor, " C"]
     rates: Float64[Tensor, " C"]
     rates_stderr: Float64[Tensor, " C"]
+    covariance: Float64[Tensor, "K2 K2"]
+
+    @property
+    def correlations(self) -> Float64[Tensor, "C 2 C 2"]:
+        """Of all cameras' errors of offset and rate, float64, shape [C, 2, C, 2]; none where not determined."""
+        count, known = len(self.known), int(self.known.sum())
+        errors = self.covariance.diagonal().sqrt()
+        within = (self.covariance / torch.outer(errors, errors)).reshape(2, known, 2, known).permute(1, 0, 3, 2)
+        every = torch.eye(2 * count, dtype=torch.float64).reshape(count, 2, count, 2)
+        places = self.known.nonzero()[:, 0]
+        every[places[:, None], :, places] = within.permute(0, 2, 1, 3)
+        return every
 
 
 def fit_clocks(
@@ -139,7 +152,11 @@ def fit_clocks(
     parts = slice(0, half), slice(half, None)
     variances = torch.cat([blended(solved[part], fit.covariance[part, part]).diagonal() for part in parts])
     errors = variances.add((SYSTEMATIC * float(lags.samples.max())) ** 2).sqrt()
-    return _referred(fit.unknowns, errors, span, known, int(known[:reference].sum()))
+    together = blended(solved, fit.covariance)
+    scale = errors / together.diagonal().sqrt()
+    seconds = torch.cat([ones, ones / span])
+    covariance = together * torch.outer(scale * seconds, scale * seconds)
+    return referred(fit.unknowns * seconds, covariance, known, int(known[:reference].sum()))
 
 
 def _stretches(times: Tensor) -> Tensor:
@@ -170,15 +187,24 @@ def _solution(rows: Tensor, seen: Tensor, gauge: Tensor) -> Tensor:
     return torch.linalg.pinv(torch.cat([rows, fixed]))[:, : len(rows)] @ seen
 
 
-def _referred(unknowns: Tensor, errors: Tensor, span: float, known: Tensor, reference: int) -> Clocks:
-    """Offsets and rates against the reference's clock, for all cameras."""
-    count = int(known.sum())
-    offsets, rates = unknowns[:count], unknowns[count:] / span
+def referred(
+    unknowns: Float64[Tensor, " K2"], covariance: Float64[Tensor, "K2 K2"], known: Bool[Tensor, " C"], reference: int
+) -> Clocks:
+    """Clocks of all cameras, against the reference's.
+
+    Args:
+        unknowns: offsets of the K determined cameras, seconds, and after these their rates, float64, shape [2 K].
+        covariance: of these in the free gauge, shape [2 K, 2 K].
+        known: which cameras they are, bool, shape [C].
+        reference: which of the K it is.
+    """
+    offsets, rates = unknowns.chunk(2)
     scale = 1 + rates[reference]
     offsets, rates = (offsets - offsets[reference]) / scale, (rates - rates[reference]) / scale
+    errors = covariance.diagonal().sqrt().chunk(2)
     columns = []
-    for values in (offsets, errors[:count], rates, errors[count:] / span):
+    for values in (offsets, errors[0], rates, errors[1]):
         column = torch.full((len(known),), torch.nan, dtype=torch.float64)
         column[known] = values
         columns.append(column)
-    return Clocks(known, *columns)
+    return Clocks(known, *columns, covariance)

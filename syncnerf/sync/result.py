@@ -101,6 +101,8 @@ class SyncResult:
             of it (see :func:`~syncnerf.sync.offsets.locking_pull`).
         checks: by name, what speaks for and against each camera's offset; empty where that was not looked at.
         correlations: of the offsets' errors, float64, shape [C, C], ones on the diagonal; None for independent ones.
+        clock_correlations: of the errors of offsets and rates together, float64, shape [C, 2, C, 2]; None without
+            rates.
     """
 
     names: list[str]
@@ -117,6 +119,7 @@ class SyncResult:
     locking: float = 0.0
     checks: dict[str, Check] = field(default_factory=dict)
     correlations: Float64[Tensor, "C C"] | None = None
+    clock_correlations: Float64[Tensor, "C 2 C 2"] | None = None
 
     def warned(self, remarks: Mapping[str, str]) -> "SyncResult":
         """The result with one more warning for each of the determined cameras named here."""
@@ -137,3 +140,16 @@ class SyncResult:
         """
         correlations = torch.eye(len(self.stderr)).double() if self.correlations is None else self.correlations
         return correlations * self.stderr[:, None] * self.stderr
+
+    def covariance_at(self, times: Float64[Tensor, " C"]) -> Float64[Tensor, "C C"]:
+        """Covariance of what the clocks are late by at moments of their own, seconds^2, float64, shape [C, C].
+
+        With rates an offset, that of frame 0, is less certain than what the clock shows in the middle of its video.
+
+        Args:
+            times: a moment on each camera's clock, seconds, float64, shape [C].
+        """
+        if self.clock_correlations is None or self.rates_stderr is None:
+            return self.covariance
+        errors = torch.stack([self.stderr, self.rates_stderr * times], dim=1)
+        return torch.einsum("cp,cpdq,dq->cd", errors, self.clock_correlations, errors)

@@ -31,6 +31,7 @@ def with_sound(scene: Scene, result: SyncResult, lags: Sequence[PriorLag]) -> Sy
     offsets, stderr = result.offsets.clone(), result.stderr.clone()
     rates, rates_stderr = (None, None) if result.rates is None else (result.rates.clone(), result.rates_stderr.clone())
     correlations = None if result.correlations is None else result.correlations.clone()
+    together = None if result.clock_correlations is None else result.clock_correlations.clone()
     result = result.warned(
         {
             scene.names[camera]: f"its sound says {seconds:+.3f} s more than its motion"
@@ -51,12 +52,15 @@ def with_sound(scene: Scene, result: SyncResult, lags: Sequence[PriorLag]) -> Sy
             rates_stderr[camera] = math.hypot(own, float(rates_stderr[other].nan_to_num(0.0)))
         if correlations is not None:
             correlations[camera], correlations[:, camera], correlations[camera, camera] = 0.0, 0.0, 1.0
+        if together is not None:
+            together[camera], together[:, :, camera] = 0.0, 0.0
+            together[camera, :, camera] = torch.eye(2, dtype=torch.float64)
         known[camera] = True
         reasons.pop(scene.names[camera], None)
         warnings[scene.names[camera]] = FROM_SOUND
     return replace(
         result, offsets=offsets, stderr=stderr, rates=rates, rates_stderr=rates_stderr, reasons=reasons,
-        warnings=warnings, correlations=correlations,
+        warnings=warnings, correlations=correlations, clock_correlations=together,
     )  # fmt: skip
 
 

@@ -27,8 +27,10 @@ from syncnerf.sync.resolve import resolve
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.scales import viewing_directions
 from syncnerf.sync.self_check import reviewed, with_checks
+from syncnerf.sync.shared_tangents import SharedTangent, shared_tangents
 from syncnerf.sync.sound import sound_lags
 from syncnerf.sync.sound_prior import with_sound
+from syncnerf.sync.tangent_clocks import with_tangent_clocks
 from syncnerf.sync.tangent_offsets import by_tangents
 from syncnerf.sync.timecode import timecode_lags
 from syncnerf.sync.track_pairs import compare_tracks, prepare_tracks
@@ -131,7 +133,10 @@ def from_motion(
     if method == "epipolar":
         used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
         windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
-        result = with_jumps(scene, with_drift(scene, result, windows) if drift else result, windows)
+        if drift:
+            seen = shared_tangents(scene, prepared, ~result.offsets.isnan()) if prepared.exact else []
+            result = with_drift(scene, result, windows, seen)
+        result = with_jumps(scene, result, windows)
         result = with_loops(scene, with_division(scene, result, prepared.energies))
         hint = convention_hint(scene.cameras, prepared, comparisons)
         remarks = map(_cadence_remark, prepared.energies)
@@ -147,8 +152,13 @@ def _cadence_remark(energy: MotionEnergy) -> str:
     return "frames are shown twice in its video" if energy.divided > MANY_DIVIDED else ""
 
 
-def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:
-    """The result with a rate for each clock, from the pairs' lags in windows of time.
+def with_drift(
+    scene: Scene,
+    result: SyncResult,
+    windows: list[tuple[int, int, WindowLags]],
+    tangents: Sequence[SharedTangent] = (),
+) -> SyncResult:
+    """The result with a rate for each clock, from the pairs' lags in windows of time and from what tangents say.
 
     Raises:
         UserError: the videos are too short to tell a rate.
@@ -156,6 +166,7 @@ def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, W
     clocks = fit_clocks(windows, result.offsets, result.reference, result.locking)
     if clocks is None:
         raise UserError(f"{scene.root}: the videos are too short to estimate clock rates; leave out --drift")
+    clocks = with_tangent_clocks(clocks, tangents, result.reference, scene.frame_interval)
     reasons = {
         name: result.reasons.get(name, "too little shared motion to estimate its clock's rate")
         for name, known in zip(scene.names, clocks.known.tolist(), strict=True)
@@ -167,6 +178,7 @@ def with_drift(scene: Scene, result: SyncResult, windows: list[tuple[int, int, W
         stderr=clocks.offsets_stderr,
         rates=clocks.rates,
         rates_stderr=clocks.rates_stderr,
+        clock_correlations=clocks.correlations,
         reasons=reasons,
     )
 

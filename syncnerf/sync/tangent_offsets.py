@@ -8,13 +8,11 @@ from torch import Tensor
 
 from syncnerf.scene import Scene
 from syncnerf.sync.epipolar import EpipolarCameras
-from syncnerf.sync.outlines import Outlines, outlines
+from syncnerf.sync.shared_tangents import ERROR, seen_outlines
 from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design, robust_fit
 from syncnerf.sync.tangents import tangents, tangents_lag
 from syncnerf.sync.workers import in_parallel
 
-ERROR = 0.2
-"""Pixels by which a tangent errs; larger differences count ever less."""
 LEAST_PAIRS = 3
 """A camera whose tangents agree with fewer others' is left out."""
 DISAGREEMENT = 3.0
@@ -46,14 +44,7 @@ def tangent_lags(scene: Scene, cameras: EpipolarCameras, offsets: Float64[Tensor
     """
     known = (~offsets.isnan()).tolist()
     chosen = [camera for camera, energy in enumerate(cameras.energies) if known[camera] and energy.pace == 1]
-
-    def outline(camera: int) -> Outlines:
-        informative = cameras.informative(camera)
-        edge = informative.new_zeros(1)
-        told = torch.cat([informative, edge]) | torch.cat([edge, informative])
-        return outlines(scene, camera, told)
-
-    seen = dict(zip(chosen, in_parallel(outline, chosen, "outlines", "camera"), strict=True))
+    seen = seen_outlines(scene, cameras, chosen)
     pairs = [(first, second) for first in chosen for second in chosen if first < second]
 
     def compare(pair: tuple[int, int]) -> tuple[float, float] | None:

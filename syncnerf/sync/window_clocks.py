@@ -59,6 +59,7 @@ def camera_clocks(
     relative = offsets - offsets[:, reference : reference + 1]
     count = len(scene.cameras)
     found, stderr, rates, rates_stderr = torch.full((4, count), torch.nan, dtype=torch.float64)
+    together = torch.eye(2 * count, dtype=torch.float64).reshape(count, 2, count, 2)
     reasons, warnings = dict(coarse.reasons), {}
     for camera, name in enumerate(scene.names):
         told = relative[:, camera].isfinite() & errors[:, camera].isfinite()
@@ -71,6 +72,8 @@ def camera_clocks(
         found[camera], stderr[camera] = line[0], covariance[0, 0].sqrt()
         if drift:
             rates[camera], rates_stderr[camera] = line[1], covariance[1, 1].sqrt()
+            shared = covariance[0, 1] / (stderr[camera] * rates_stderr[camera])
+            together[camera, 0, camera, 1], together[camera, 1, camera, 0] = shared, shared
         remark = _remark(own, values, deviations, kept, drift, scene.frame_interval)
         if remark:
             warnings[name] = remark
@@ -87,6 +90,7 @@ def camera_clocks(
         reasons={name: reason for name, reason in reasons.items() if bool(found[scene.index_of(name)].isnan())},
         warnings=warnings,
         correlations=None,
+        clock_correlations=together if drift else None,
     )
 
 
