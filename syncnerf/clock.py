@@ -15,6 +15,9 @@ from syncnerf.config import OffsetsConfig
 
 UNKNOWN_MARGIN = 0.125
 """Room for offsets that nothing is known of, as a share of the longest video, on either side."""
+READOUT_STEP = 0.05
+"""Frames by which a readout time changes in a step at most. Of readout times nothing is known at the start, and what
+moves in a picture shows an eighth of them: steps as small as those of offsets that are refined do not get there."""
 KNOWN_MARGIN, KNOWN_ERRORS = 2.0, 5.0
 """The same for offsets that are known: frames at least, and standard errors."""
 
@@ -68,6 +71,7 @@ class Clock(CameraTimes):
         refines = 0.0 if start is None else config.offset_refine_start
         # In the checkpoint: a resumed run has no start to tell it which of the two it began with.
         self.register_buffer("learning_rate", torch.tensor(rate, dtype=torch.float64))
+        self.readout_rate = READOUT_STEP * span.interval
         self.register_buffer("start_step", torch.tensor(round(max(config.offset_start, refines) * steps)))
         self.register_buffer("is_learned", torch.tensor(self.learned))
         self.register_buffer("gradient_mean", zeros.clone())
@@ -228,8 +232,10 @@ class Clock(CameraTimes):
 
     def param_groups(self) -> list[dict]:
         """Groups for Adam; their learning rates are in seconds."""
-        rate = self.learning_rate.item()
-        return [{"name": f"clock_{name}", "params": [value], "lr": rate} for name, value in self.unknowns.items()]
+        rates = dict.fromkeys(self.unknowns, self.learning_rate.item())
+        if "row_times" in rates:
+            rates["row_times"] = self.readout_rate
+        return [{"name": f"clock_{name}", "params": [self.unknowns[name]], "lr": rates[name]} for name in rates]
 
     def gradient_signal(self) -> Iterator[tuple[float, float]]:
         """Per camera the running mean of the gradient and its ratio to the root mean square (1: all steps agree)."""

@@ -1,6 +1,7 @@
 """The clock: planted offsets are found, the gauge holds, times keep their place, the schedule is the step's alone."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,17 @@ def test_planted_offsets_are_learned_and_are_scipys(tmp_path):
         expected = scipy_offset(scene, camera, PLANTED[camera]) - reference
         assert found[camera].item() == pytest.approx(expected, abs=1e-3)
         assert found[camera].item() == pytest.approx(PLANTED[camera], abs=3e-3)
+
+
+def test_planted_readout_times_are_learned_beside_offsets(tmp_path):
+    """From nothing, through the gradient alone, upside down as well."""
+    planted = [0.0, 0.05, -0.04, 0.02, 0.06]
+    scene = wave_scene(tmp_path, PLANTED, row_times=planted)
+    synced = synced_waves(scene, replace(LEARN, rolling_shutter="learn"), steps=400)
+    make_trainer(scene, synced, tmp_path / "run", 400).fit()
+    found = synced.clock.row_times.detach()
+    assert (found - torch.tensor(planted))[1:].abs().max() < 2e-3
+    assert (synced.clock.offsets().detach() - torch.tensor(PLANTED))[1:].abs().max() < 3e-3
 
 
 def test_a_common_shift_cannot_be_observed(tmp_path):

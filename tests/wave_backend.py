@@ -89,15 +89,20 @@ def wave_scene(
     side: int = 12,
     test: tuple[int, ...] = (0,),
     noise: float = 0.0,
+    row_times: list[float] | None = None,
 ) -> Scene:
-    """A scene at 10 frames per second whose frames are the waves at the true offsets, with noise (of 1) if asked."""
+    """A scene at 10 frames per second whose frames are the waves at the true offsets, with noise (of 1) if asked.
+
+    Rows are read within ``row_times`` seconds, of which the cameras say nothing.
+    """
     names = [f"cam{i:02d}" for i in range(len(true_offsets))]
     cameras = ring_of_cameras(len(true_offsets), side, side, frame_count, names)
     generator, sources = np.random.default_rng(0), {}
-    for camera, offset in zip(cameras, true_offsets, strict=True):
+    rows = ((np.arange(side) + 0.5) / side - 0.5).repeat(side)
+    for camera, offset, row_time in zip(cameras, true_offsets, row_times or [0.0] * len(cameras), strict=True):
         directions = camera.all_rays(2.0, 6.0).directions.numpy()
         times = camera.frame_times.numpy() + offset
-        images = np.stack([wave_colours(directions, np.full(len(directions), time)) for time in times])
+        images = np.stack([wave_colours(directions, time + rows * row_time) for time in times])
         images = images + noise * generator.standard_normal(images.shape)
         pixels = (images.reshape(frame_count, side, side, 3) * 255).round().clip(0, 255).astype(np.uint8)
         sources[camera.name] = ArraySource(folder / f"{camera.name}.mp4", pixels)
