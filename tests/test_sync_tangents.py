@@ -14,8 +14,9 @@ from moving_spheres import Arc, Clocks, Spheres, sphere_scene
 
 from syncnerf.sync.epipolar import prepare_cameras
 from syncnerf.sync.outlines import covered, ends, outlines
+from syncnerf.sync.shared_tangents import ERROR, shared_tangents
 from syncnerf.sync.solve import Lags
-from syncnerf.sync.tangent_offsets import ERROR, tangent_lags, with_tangents
+from syncnerf.sync.tangent_offsets import tangent_lags, with_tangents
 from syncnerf.sync.tangents import Tangent, tangents, tangents_lag
 
 STEP = 1 / 30
@@ -191,10 +192,11 @@ def test_tangents_of_a_scene_tell_the_lags(tmp_path):
     cameras = prepare_cameras(scene)
     cameras.energies[3].informative[:20] = False
     start = offsets + torch.tensor([0.0, 0.3, -0.2, 0.1, -0.3]) * STEP
-    lags = tangent_lags(scene, cameras, start)
+    seen, intervals = shared_tangents(scene, cameras), torch.full((5,), STEP, dtype=torch.float64)
+    lags = tangent_lags(seen, intervals, start)
     errors = (lags.values - (offsets[lags.first] - offsets[lags.second])) / STEP
     assert len(errors) >= 8
     assert float(errors.abs().median()) < 0.05
     # Of a camera that is not determined nothing is asked.
     start[2] = torch.nan
-    assert 2 not in torch.cat([(left := tangent_lags(scene, cameras, start)).first, left.second])
+    assert 2 not in torch.cat([(left := tangent_lags(seen, intervals, start)).first, left.second])

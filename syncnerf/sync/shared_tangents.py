@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from syncnerf.scene import Scene
 from syncnerf.sync.epipolar import EpipolarCameras
@@ -37,33 +34,23 @@ class SharedTangent:
     error: float
 
 
-def seen_outlines(scene: Scene, cameras: EpipolarCameras, chosen: Sequence[int]) -> dict[int, Outlines]:
-    """Outlines in some of the cameras' frames that say something, by global index.
+def shared_tangents(scene: Scene, cameras: EpipolarCameras) -> list[SharedTangent]:
+    """What pairs of cameras see of the same tangents, pair by pair, of frames that say something.
+
+    Cameras whose frames were put back or left out are not asked.
 
     Args:
         scene: cameras and frames, static.
-        cameras: which frames say something.
-        chosen: global indices.
+        cameras: their motion.
     """
+    chosen = [camera for camera, energy in enumerate(cameras.energies) if len(energy.pixels) and energy.pace == 1]
 
     def outline(camera: int) -> Outlines:
         informative = cameras.informative(camera)
         edge = informative.new_zeros(1)
         return outlines(scene, camera, torch.cat([informative, edge]) | torch.cat([edge, informative]))
 
-    return dict(zip(chosen, in_parallel(outline, chosen, "outlines", "camera"), strict=True))
-
-
-def shared_tangents(scene: Scene, cameras: EpipolarCameras, known: Bool[Tensor, " C"]) -> list[SharedTangent]:
-    """What all pairs of cameras see of the same tangents.
-
-    Args:
-        scene: cameras and frames, static.
-        cameras: which frames say something.
-        known: which cameras to compare, bool, shape [C].
-    """
-    chosen = [camera for camera in known.nonzero()[:, 0].tolist() if cameras.energies[camera].pace == 1]
-    seen = seen_outlines(scene, cameras, chosen)
+    seen = dict(zip(chosen, in_parallel(outline, chosen, "outlines", "camera"), strict=True))
 
     def compare(pair: tuple[int, int]) -> list[SharedTangent]:
         views = [seen[camera].view for camera in pair]

@@ -127,16 +127,14 @@ def from_motion(
     directions, refine = None, None
     if method == "epipolar":
         directions = viewing_directions(scene.cameras) if prepared.aligned else None
-        refine = partial(by_tangents, scene, prepared) if prepared.exact else None
+        seen = shared_tangents(scene, prepared) if prepared.exact else []
+        refine = partial(by_tangents, seen, 1 / torch.tensor(prepared.rates, dtype=torch.float64)) if seen else None
     result = resolve(scene, method, comparisons, directions, refine)
     windows = []
     if method == "epipolar":
         used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
         windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
-        if drift:
-            seen = shared_tangents(scene, prepared, ~result.offsets.isnan()) if prepared.exact else []
-            result = with_drift(scene, result, windows, seen)
-        result = with_jumps(scene, result, windows)
+        result = with_jumps(scene, with_drift(scene, result, windows, seen) if drift else result, windows)
         result = with_loops(scene, with_division(scene, result, prepared.energies))
         hint = convention_hint(scene.cameras, prepared, comparisons)
         remarks = map(_cadence_remark, prepared.energies)

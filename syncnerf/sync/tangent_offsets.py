@@ -1,16 +1,16 @@
 """What the epipolar tangents of all pairs of cameras make of their offsets."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from syncnerf.scene import Scene
-from syncnerf.sync.epipolar import EpipolarCameras
-from syncnerf.sync.shared_tangents import ERROR, seen_outlines
+from syncnerf.sync.shared_tangents import SharedTangent
 from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design, robust_fit
-from syncnerf.sync.tangents import tangents, tangents_lag
+from syncnerf.sync.tangents import tangents_lag
 from syncnerf.sync.workers import in_parallel
 
 LEAST_PAIRS = 3
@@ -24,40 +24,45 @@ CONTRADICTION = 3.0
 
 
 def by_tangents(
-    scene: Scene, cameras: EpipolarCameras, offsets: Float64[Tensor, " C"], covariance: Float64[Tensor, "K K"]
+    seen: Sequence[SharedTangent],
+    intervals: Float64[Tensor, " C"],
+    offsets: Float64[Tensor, " C"],
+    covariance: Float64[Tensor, "K K"],
 ) -> tuple[Float64[Tensor, " K"], Float64[Tensor, "K K"]]:
-    """Offsets of the K determined cameras and their covariance, by what their outlines' tangents say as well."""
-    known = ~offsets.isnan()
-    lags = tangent_lags(scene, cameras, offsets)
-    numbers = known.cumsum(0) - 1
-    lags = replace(lags, first=numbers[lags.first], second=numbers[lags.second])
-    return with_tangents(offsets[known], covariance, lags, scene.frame_interval)
-
-
-def tangent_lags(scene: Scene, cameras: EpipolarCameras, offsets: Float64[Tensor, " C"]) -> Lags:
-    """What the tangents of all pairs of cameras say of their lags.
+    """Offsets of the K determined cameras and their covariance, by what their outlines' tangents say as well.
 
     Args:
-        scene: cameras and frames, static.
-        cameras: which frames say something.
-        offsets: known so far, seconds, float64, shape [C]; NaN for cameras to be left out.
+        seen: tangents of all pairs, pair by pair.
+        intervals: seconds between each camera's frames.
+        offsets: of all cameras, seconds; NaN for those that are not determined.
+        covariance: of the determined ones, seconds^2.
     """
-    known = (~offsets.isnan()).tolist()
-    chosen = [camera for camera, energy in enumerate(cameras.energies) if known[camera] and energy.pace == 1]
-    seen = seen_outlines(scene, cameras, chosen)
-    pairs = [(first, second) for first in chosen for second in chosen if first < second]
+    known = ~offsets.isnan()
+    lags = tangent_lags(seen, intervals, offsets)
+    numbers = known.cumsum(0) - 1
+    lags = replace(lags, first=numbers[lags.first], second=numbers[lags.second])
+    return with_tangents(offsets[known], covariance, lags, float(intervals.median()))
+
+
+def tangent_lags(
+    seen: Sequence[SharedTangent], intervals: Float64[Tensor, " C"], offsets: Float64[Tensor, " C"]
+) -> Lags:
+    """What the tangents of pairs of cameras say of their lags.
+
+    Args:
+        seen: tangents of all pairs, pair by pair.
+        intervals: seconds between each camera's frames.
+        offsets: known so far, seconds; NaN for cameras to be left out.
+    """
+    known = [each for each in seen if not offsets[[each.first, each.second]].isnan().any()]
+    pairs = {pair: list(own) for pair, own in groupby(known, lambda each: (each.first, each.second))}
 
     def compare(pair: tuple[int, int]) -> tuple[float, float] | None:
         first, second = pair
-        views = [seen[camera].view for camera in pair]
-        if float((views[0].centre - views[1].centre).norm()) <= cameras.least_baseline:
-            return None
-        interval = 1 / min(cameras.rates[camera] for camera in pair)
-        error = ERROR * max(view.spacing for view in views)
-        lag = float(offsets[first] - offsets[second])
-        return tangents_lag(tangents(seen[first], seen[second]), lag, interval, error)
+        interval, lag = float(intervals[[first, second]].max()), float(offsets[first] - offsets[second])
+        return tangents_lag([each.angles for each in pairs[pair]], lag, interval, pairs[pair][0].error)
 
-    found = in_parallel(compare, pairs, "tangents", "pair")
+    found = in_parallel(compare, list(pairs), "tangents' lags", "pair")
     told = [(*pair, *lag) for pair, lag in zip(pairs, found, strict=True) if lag is not None]
     first, second, values, deviations = zip(*told, strict=True) if told else ((),) * 4
     integers, reals = {"dtype": torch.int64}, {"dtype": torch.float64}
