@@ -15,6 +15,11 @@ from syncnerf.sync.workers import in_parallel
 
 ERROR = 0.2
 """Pixels by which a tangent errs; larger differences count ever less."""
+LEAST_PAIRS = 3
+"""A camera that shares tangents with fewer others is left out."""
+WIDENING, SHARED = 2.0, 0.02
+"""Factor that the errors of what tangents say lack, and frames that a camera errs by in all of its pairs, at all times;
+measured."""
 
 
 @dataclass(frozen=True)

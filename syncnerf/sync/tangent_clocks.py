@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from syncnerf.sync.drift import Clocks, referred
-from syncnerf.sync.shared_tangents import SharedTangent
+from syncnerf.sync.shared_tangents import LEAST_PAIRS, SHARED, WIDENING, SharedTangent
 from syncnerf.sync.solve import inner_inverse
 from syncnerf.sync.tangents import MOST_STEP, SUBFRAMES
 from syncnerf.sync.uncertainty import MOST_BLOCKS, blended
@@ -24,10 +24,6 @@ NEAR = 0.25
 LEAST_SHARED = 300
 """Frames that two cameras must have in common: in fewer, what misleads a tangent for a while does not average out, and
 windows of time alone are as good (measured)."""
-LEAST_PAIRS = 3
-"""A camera whose tangents are seen by fewer others is left out."""
-WIDENING, SHARED = 2.0, 0.02
-"""Factor that the errors lack, and frames that a camera errs by in all of its pairs, at all times; measured."""
 DISAGREEMENT = 3.0
 """Standard errors between windows and tangents, root mean square, beyond which outlines are taken for no bodies'."""
 

@@ -8,17 +8,13 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from syncnerf.sync.shared_tangents import SharedTangent
+from syncnerf.sync.shared_tangents import LEAST_PAIRS, SHARED, WIDENING, SharedTangent
 from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design, robust_fit
 from syncnerf.sync.tangents import tangents_lag
 from syncnerf.sync.workers import in_parallel
 
-LEAST_PAIRS = 3
-"""A camera whose tangents agree with fewer others' is left out."""
 DISAGREEMENT = 3.0
 """Deviations by which pairs contradict each other, at most, for outlines to be believed: else they are no bodies'."""
-WIDENING, SHARED = 2.0, 0.02
-"""Factor that the errors lack, and frames that a camera errs by in all of its pairs; measured."""
 CONTRADICTION = 3.0
 """Standard errors between motion and outlines from which on a camera's outlines are left out."""
 
