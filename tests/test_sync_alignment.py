@@ -9,7 +9,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from changed_scenes import perturbed
+from changed_scenes import perturbed, with_gaps
 from moving_spheres import Spheres, sphere_scene
 
 from syncnerf.scene import Scene
@@ -65,6 +65,22 @@ def test_videos_are_whole_unless_much_is_missing_here_and_there(scene, pieces, w
     assert are_whole(changed) == whole
     assert are_exact(changed)
     assert replace(changed, exact=True, whole=whole).aligned == whole
+
+
+def test_tangents_count_where_poses_are_exact_though_frames_are_missing(scene, monkeypatch):
+    """Tangents do not feel the edges of gaps; where poses are wrong, no half-plane touches the same in two views."""
+    module, asked = sys.modules["syncnerf.sync.synchronize"], []
+    original = module.shared_tangents
+    monkeypatch.setattr(module, "shared_tangents", lambda *each: asked.append(original(*each)) or asked[-1])
+    broken = with_gaps(with_gaps(scene), 1)
+    prepared = prepare_cameras(broken)
+    assert are_exact(prepared)
+    assert not are_whole(prepared)
+    module.synchronize(broken)
+    assert len(asked) == 1
+    assert asked[0]
+    module.synchronize(perturbed(scene, 0, degrees=1.0))
+    assert len(asked) == 1
 
 
 def test_two_cameras_are_too_few_to_tell(scene):
