@@ -1,7 +1,7 @@
 """The public entry: a scene in, offsets with standard errors out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.alignment import are_exact, are_whole
-from syncnerf.sync.comparison import compare_all
+from syncnerf.sync.comparison import Comparison, compare_all
 from syncnerf.sync.conventions import convention_hint
 from syncnerf.sync.creation_time import creation_lags
 from syncnerf.sync.drift import WindowLags, fit_clocks
@@ -111,36 +111,41 @@ def from_motion(
     if method == "auto":
         moving = any(camera.is_moving for camera in scene.cameras)
         method = "tracks" if moving or tracks is not None else "epipolar"
-    hint, cadences, fit = "", {}, None
     if method == "epipolar":
-        prepared = prepare_cameras(scene)
-        prepared = replace(prepared, exact=are_exact(prepared), whole=are_whole(prepared))
-        expected = {(prior.first, prior.second): prior for prior in priors}
-        compare = partial(compare_pair, prepared, max_offset=max_offset, expected=expected)
-    elif drift:
+        return _from_lines(scene, max_offset, drift, priors)
+    if drift:
         raise UserError(f"{scene.root}: --drift needs the method epipolar, and that needs cameras that stand still")
-    else:
-        compare = partial(compare_tracks, prepare_tracks(scene, tracks), max_offset=max_offset)
+    comparisons = _compared(scene, partial(compare_tracks, prepare_tracks(scene, tracks), max_offset=max_offset))
+    return with_checks(resolve(scene, method, comparisons), comparisons, [], scene.frame_interval)
+
+
+def _from_lines(scene: Scene, max_offset: float | None, drift: bool, priors: Sequence[PriorLag]) -> SyncResult:
+    """The offsets of cameras that stand still, from motion along epipolar lines and from outlines' tangents."""
+    prepared = prepare_cameras(scene)
+    prepared = replace(prepared, exact=are_exact(prepared), whole=are_whole(prepared))
+    expected = {(prior.first, prior.second): prior for prior in priors}
+    comparisons = _compared(scene, partial(compare_pair, prepared, max_offset=max_offset, expected=expected))
+    directions = viewing_directions(scene.cameras) if prepared.aligned else None
+    seen = shared_tangents(scene, prepared) if prepared.exact else []
+    refine = partial(by_tangents, seen, 1 / torch.tensor(prepared.rates, dtype=torch.float64)) if seen else None
+    result = resolve(scene, "epipolar", comparisons, directions, refine)
+    used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
+    windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
+    result = with_jumps(scene, with_drift(scene, result, windows, seen) if drift else result, windows)
+    result = with_loops(scene, with_division(scene, result, prepared.energies))
+    hint = convention_hint(scene.cameras, prepared, comparisons)
+    remarks = map(_cadence_remark, prepared.energies)
+    cadences = {name: remark for name, remark in zip(scene.names, remarks, strict=True) if remark}
+    fit = partial(pose_fit, prepared, result)
+    return with_checks(result, comparisons, windows, scene.frame_interval, hint, cadences, fit)
+
+
+def _compared(scene: Scene, compare: Callable[[int, int], Comparison]) -> list[Comparison]:
+    """What all pairs of cameras say of their lags; UserError where no two cameras stand apart."""
     comparisons = compare_all(len(scene.cameras), compare)
     if all(comparison.reason.startswith("no baseline") for comparison in comparisons):
         raise UserError(f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart")
-    directions, refine = None, None
-    if method == "epipolar":
-        directions = viewing_directions(scene.cameras) if prepared.aligned else None
-        seen = shared_tangents(scene, prepared) if prepared.exact else []
-        refine = partial(by_tangents, seen, 1 / torch.tensor(prepared.rates, dtype=torch.float64)) if seen else None
-    result = resolve(scene, method, comparisons, directions, refine)
-    windows = []
-    if method == "epipolar":
-        used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
-        windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
-        result = with_jumps(scene, with_drift(scene, result, windows, seen) if drift else result, windows)
-        result = with_loops(scene, with_division(scene, result, prepared.energies))
-        hint = convention_hint(scene.cameras, prepared, comparisons)
-        remarks = map(_cadence_remark, prepared.energies)
-        cadences = {name: remark for name, remark in zip(scene.names, remarks, strict=True) if remark}
-        fit = partial(pose_fit, prepared, result)
-    return with_checks(result, comparisons, windows, scene.frame_interval, hint, cadences, fit)
+    return comparisons
 
 
 def _cadence_remark(energy: MotionEnergy) -> str:
