@@ -64,9 +64,9 @@ class OffsetsConfig:
         LEARNED,
     )
     offset_refine_lr: float = option(
-        1e-4,
-        "the same, where offsets start from sync or a file and only need refining",
-        Range(0, 1, "as for offset_lr"),
+        6e-3,
+        "the same in frames, where offsets start from sync or a file and only need refining",
+        Range(0, 10, "refining is a matter of a frame; below 0 offsets climb the wrong way"),
         LEARNED,
     )
     offset_start: float = option(

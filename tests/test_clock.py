@@ -236,6 +236,14 @@ def test_start_and_freeze_are_functions_of_the_step(start, freeze):
         assert offsets.shifts.requires_grad == (round(start * 90) <= step < round(freeze * 90))
 
 
+@pytest.mark.parametrize("seconds", [1.0, 60.0])
+def test_what_is_refined_moves_by_frames_and_what_is_sought_by_the_video(seconds):
+    config = OffsetsConfig(offset_lr=0.01, offset_refine_lr=0.02)
+    sought, refined = (make_clock(config, start, lengths=(seconds,) * 3) for start in (None, [0.0, 0.1, 0.2]))
+    assert [group["lr"] for group in sought.param_groups()] == pytest.approx([0.01 * seconds])
+    assert [group["lr"] for group in refined.param_groups()] == pytest.approx([0.02 * 0.1])
+
+
 def test_offsets_that_only_need_refining_have_a_start_of_their_own_and_keep_it():
     config, initial = OffsetsConfig(offset_start=0.1, offset_refine_start=0.5), [0.0, 0.0, 0.0]
     offsets, resumed = make_clock(config, initial, steps=90), make_clock(config, steps=90)

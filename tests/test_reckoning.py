@@ -156,7 +156,7 @@ def trained(tmp_path, wrong: list[float], errors: float, gain: float = 1.0, nois
     """The waves trained from a start with errors, their own weights held."""
     scene = wave_scene(tmp_path, PLANTED, frame_count=30, side=16, noise=noise)
     start = [planted + error for planted, error in zip(PLANTED, wrong, strict=True)]
-    clock = clock_of(scene, OffsetsConfig(offset_refine_lr=2e-3, **settings), STEPS, start, errors)
+    clock = clock_of(scene, OffsetsConfig(offset_refine_lr=0.06, **settings), STEPS, start, errors)
     synced = SyncedBackend(clock, WaveBackend(clock.range))
     with torch.no_grad():
         synced.backend.gain.fill_(gain)
