@@ -3,7 +3,7 @@
 from syncnerf.option import whole_numbers
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf_kplanes.field import DensityField, ExplicitDecoder, Features, Field, HybridDecoder
-from syncnerf_kplanes.hash_features import HashSizes, MaskedHashGrid
+from syncnerf_kplanes.hash_features import HashSizes, SpaceTimeHash
 from syncnerf_kplanes.options import HashConfig, TimeConfig
 from syncnerf_kplanes.planes import PlaneGrid
 from syncnerf_kplanes.spec import KPlanesConfig
@@ -44,12 +44,12 @@ def make_proposals(
 
 def _hash_grid(
     config: HashConfig, levels: int, table: int, finest: int, time_cells: int, engine: str
-) -> MaskedHashGrid:
+) -> SpaceTimeHash:
     sizes = HashSizes(
         levels, config.hash_features, table, min(config.hash_coarsest, finest), finest, time_cells,
         config.hash_interpolation == "smoothstep",
     )  # fmt: skip
-    return MaskedHashGrid(sizes, engine)
+    return SpaceTimeHash(sizes, engine)
 
 
 def _time_cells(config: TimeConfig, geometry: SceneGeometry) -> int:

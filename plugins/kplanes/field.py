@@ -77,7 +77,7 @@ class ExplicitDecoder(nn.Module):
 
 @runtime_checkable
 class Features(Protocol):
-    """What a field looks points up in: :class:`PlaneGrid` or :class:`MaskedHashGrid`, which say more."""
+    """What a field looks points up in: :class:`PlaneGrid` or :class:`SpaceTimeHash`, which say more."""
 
     width: int
     blur_kind: Hashable

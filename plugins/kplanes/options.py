@@ -38,7 +38,7 @@ class HashConfig:
     """Sizes of the hash grids."""
 
     hash_levels: int = option(
-        16, "grids of the static and of the dynamic hash, coarse to fine", count(1, "a hash has levels", 64)
+        16, "levels of each hash grid, coarse to fine", count(1, "a hash has levels", 64)
     )
     hash_features: int = option(2, "features per level", (1, 2, 4, 8))
     hash_table: int = option(19, "binary logarithm of the most entries of a level", count(3, "a binary logarithm", 28))
@@ -199,7 +199,7 @@ class PenaltiesConfig:
         1e-3, "the same for the proposal planes", weight(), PLANES | PROPOSALS
     )
     static_weight: float = option(
-        1e-4, "weight of the distance from static: of space-time planes from 1, of masks", weight()
+        1e-4, "weight of the distance from static: of planes with time from 1, of hash grids with time from 0", weight()
     )
     proposal_static_weight: float = option(1e-4, "the same for the proposals", weight(), PROPOSALS)
     decay_weight: float = option(0.0, "weight of the hash tables' mean square, summed over levels", weight(), HASHES)

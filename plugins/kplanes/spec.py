@@ -26,8 +26,8 @@ class KPlanesConfig:
 
     field: str = option(
         "kplanes",
-        "kplanes (planes, two small networks), kplanes_explicit (planes, a linear decoder) or hash (masked space-time "
-        "hash grids, two small networks)",
+        "kplanes (planes, two small networks), kplanes_explicit (planes, a linear decoder) or hash (hash grids "
+        "of space and of its pairs of axes with time, two small networks)",
         ("kplanes", "kplanes_explicit", "hash"),
     )
     sampler: str = option(
