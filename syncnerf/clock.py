@@ -67,7 +67,7 @@ class Clock(CameraTimes):
         self.config, self.unknown_count = config, 1 + learned["skews"]
         # Never, where they are not frozen at all: a training may be given more steps.
         self.freeze_step = round(config.offset_freeze * steps) if config.offset_freeze < 1 else math.inf
-        # What is sought from zero is a share of the video; what is refined lies within a frame, however long that is.
+        # What is sought from zero is a share of the video; what is refined lies within a frame in any video.
         rate = config.offset_lr * span.longest if start is None else config.offset_refine_lr * span.interval
         refines = 0.0 if start is None else config.offset_refine_start
         # In the checkpoint: a resumed run has no start to tell it which of the two it began with.
