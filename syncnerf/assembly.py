@@ -129,7 +129,8 @@ def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
     """What is known of the clock before a training, by the option ``offset_init``; None for nothing.
 
     ``auto`` takes the offsets that synchronisation from motion calls sure, names the other cameras, whose offsets start
-    at 0, and turns to nothing where fewer than half are sure; ``sync`` takes all that are determined.
+    at 0 until the field tells them (:mod:`syncnerf.lost_clocks`), and turns to nothing where fewer than half are sure;
+    ``sync`` takes all that are determined.
     """
     choice = config.offsets.offset_init
     if scene.synchronised or config.offsets.offset_mode == "off" or choice == "zero":
@@ -144,11 +145,12 @@ def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
         logger.warning("offsets start from zero: %s", error)
         return None
     believed = only_sure(result) if choice == "auto" else result
+    sought = "its offset starts at 0, and is sought in the field that the others make"
     for name, reason in believed.reasons.items():
         if name in result.reasons:
-            logger.warning("camera %s cannot be synchronised from motion (%s); its offset starts at 0", name, reason)
+            logger.warning("camera %s cannot be synchronised from motion (%s); %s", name, reason, sought)
         else:
-            logger.warning("camera %s: %s; its offset starts at 0 (offset_init sync: where motion says)", name, reason)
+            logger.warning("camera %s: %s; %s (offset_init sync: starts where motion says)", name, reason, sought)
     if choice == "auto" and 2 * len(believed.reasons) > len(scene.cameras):
         logger.warning("offsets start from zero: motion tells too few of them")
         return None

@@ -196,3 +196,18 @@ class CameraTimes(nn.Module):
         if self.is_trained[camera]:
             raise ValueError("a trained camera's offset is the training's, not to be set")
         self.held_offsets[camera], self.held_rates[camera] = offset, rate
+
+    @torch.no_grad()
+    def move_camera(self, camera: int, offset: float, rate: float = 0.0) -> None:
+        """Put a trained camera's clock at an offset (seconds) and rate against the reference as it is now.
+
+        The reference itself may be moved: the others then stay where they are in the field's time. Raises ValueError
+        for a camera that is not trained.
+        """
+        if not self.is_trained[camera]:
+            raise ValueError("a camera that is not trained is set by set_camera")
+        factors, constants = self._lines()
+        factor = factors[self.reference] * (1.0 + rate)
+        constant = factors[self.reference] * offset + constants[self.reference]
+        self.skews[camera] = (factor - 1.0) * self.halves[camera]
+        self.shifts[camera] = constant + (factor - 1.0) * self.middles[camera]

@@ -19,6 +19,8 @@ from torch import Tensor
 from syncnerf.batch import Batch
 from syncnerf.clock import Clock
 from syncnerf.clock_evidence import trained_clock
+from syncnerf.config import HeldOutConfig
+from syncnerf.lost_clocks import find_lost
 from syncnerf.modes import frozen
 from syncnerf.questions import Question
 from syncnerf.scene.scene import Scene
@@ -89,11 +91,20 @@ class Reckoner:
         batches: the training's, whose loss is weighed against what was known.
         steps: length of the training.
         seed: choice of the pixels.
+        search: how cameras are sought of whose clocks nothing was known.
     """
 
-    def __init__(self, synced: SyncedBackend, scene: Scene, batches: Batches, steps: int, seed: int = 0):
+    def __init__(
+        self,
+        synced: SyncedBackend,
+        scene: Scene,
+        batches: Batches,
+        steps: int,
+        seed: int = 0,
+        search: HeldOutConfig | None = None,
+    ):
         self.synced, self.scene, self.batches = synced, scene, batches
-        self.device, self.seed = synced.device, seed
+        self.device, self.seed, self.search = synced.device, seed, search or HeldOutConfig()
         self.last, self.shares = steps, {round(share * steps) for share in SHARES}
 
     def __call__(self, done: int) -> bool:
@@ -109,6 +120,8 @@ class Reckoner:
             clock.settle(joint_covariance(clock, evidence), evidence.readout_stderr)
         else:
             clock.hold_by(self._pull(evidence, done))
+            if clock.pull > 0.0:
+                find_lost(self.synced, self.scene, self.search, self.seed)
         return True
 
     def _pull(self, evidence: Evidence, done: int) -> float:

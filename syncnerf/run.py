@@ -75,7 +75,7 @@ def _judge(job: Job, synced: SyncedBackend, step: int) -> None:
     if job.trains:
         render_paths(synced, scene, folder / "renders", job.config.evaluation.render_frames)
     report = write_report(folder, scene)
-    print(result_table(scene, synced.clock.offsets().detach().cpu(), scores.fits, scores.before, scores.after))
+    print(result_table(scene, synced.clock, scores.fits, scores.before, scores.after))
     print(f"report: {report}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jaxtyping import Float64
 from torch import Tensor
 
@@ -9,12 +11,18 @@ from syncnerf.clock import Clock
 from syncnerf.scene.scene import Scene
 
 
-def seen_span(clock: Clock, scene: Scene) -> tuple[float, float]:
-    """First and last scene time in seconds that a training camera has a frame of, as the clock has them now."""
+def seen_span(clock: Clock, scene: Scene, cameras: Sequence[int] | None = None) -> tuple[float, float]:
+    """First and last scene time in seconds that a training camera has a frame of, as the clock has them now.
+
+    Args:
+        clock: the cameras' times.
+        scene: cameras and frames.
+        cameras: global indices of those that count; all training cameras by default.
+    """
     offsets, rates = (values.detach().cpu().tolist() for values in (clock.offsets(), clock.rates()))
     ends = [
         (offsets[i] + (1.0 + rates[i]) * times[0].item(), offsets[i] + (1.0 + rates[i]) * times[-1].item())
-        for i, times in ((i, scene.cameras[i].frame_times) for i in scene.train)
+        for i, times in ((i, scene.cameras[i].frame_times) for i in cameras or scene.train)
     ]
     return min(first for first, _ in ends), max(last for _, last in ends)
 

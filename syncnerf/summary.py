@@ -1,9 +1,8 @@
 """The table that a run ends with."""
 
 import torch
-from jaxtyping import Float64
-from torch import Tensor
 
+from syncnerf.clock import Clock
 from syncnerf.evaluation.evaluate import Evaluation
 from syncnerf.evaluation.offset_errors import aligned_errors
 from syncnerf.offset_fit import OffsetFit
@@ -11,7 +10,7 @@ from syncnerf.scene.scene import Scene
 
 
 def result_table(
-    scene: Scene, offsets: Float64[Tensor, " C"], fits: list[OffsetFit], before: Evaluation, after: Evaluation | None
+    scene: Scene, clock: Clock, fits: list[OffsetFit], before: Evaluation, after: Evaluation | None
 ) -> str:
     """Per camera the recovered offset, the true one and the error in frames; then PSNR and SSIM before and after.
 
@@ -19,12 +18,14 @@ def result_table(
 
     Args:
         scene: names, split and ground truth.
-        offsets: seconds, shape [C].
+        clock: offsets and their standard errors.
         fits: test-time fits.
         before: scores with the test cameras at offset 0.
         after: scores with the fitted offsets, or None.
     """
-    interval, errors = scene.frame_interval, None
+    interval, errors, offsets = scene.frame_interval, None, clock.offsets().detach().cpu()
+    known = clock.stderr().cpu().isfinite()
+    known[scene.reference] = False
     if scene.true_offsets is not None:
         errors = aligned_errors(offsets, scene)[0]
     fitted = {fit.camera: fit for fit in fits}
@@ -44,6 +45,8 @@ def result_table(
             note = "reference"
         elif index in fitted:
             note = f"test camera, fitted, standard error {fitted[index].stderr / interval:.3f}"
+        elif not known[index] and known.any():
+            note = "undetermined: neither its motion nor the field tells"
         lines.append(f"{name:<12} {value / interval:>10.3f} {true:>10} {error:>8}   {note}".rstrip())
     if errors is not None:
         size = errors[torch.tensor(scene.train)].abs() / interval

@@ -54,7 +54,8 @@ def train(job: Job) -> Training:
     notes = _notes(job)
     with join_ranks(job.device) as ranks:
         synced, batches = assemble(job), make_batches(job)
-        reckoner = Reckoner(synced, job.scene, batches, job.course.steps, job.config.training.seed)
+        steps, seed = job.course.steps, job.config.training.seed
+        reckoner = Reckoner(synced, job.scene, batches, steps, seed, job.config.held_out)
         callbacks = Callbacks(reckoner, preview=lambda: _preview(synced, job.scene))
         trainer = Trainer(synced, batches, replace(plan_of(job), ranks=ranks), callbacks)
         if job.checkpoint is not None:

@@ -67,9 +67,20 @@ def test_moments_that_no_training_camera_saw_are_scored_apart(scene, caplog):
     nothing = evaluate(synced, scene, Scoring(FULL))
     assert nothing.mean["psnr"] is None
     assert nothing.unseen_count == count
-    table = result_table(scene, synced.clock.offsets().detach(), [], found, nothing)
+    table = result_table(scene, synced.clock, [], found, nothing)
     assert f"over {count - 2} of {count} frames; the other 2" in table
     assert "PSNR - dB" in table
+
+
+def test_a_training_camera_without_an_error_among_others_is_called_undetermined(scene):
+    synced, errors = synced_pattern(scene, TRUE_OFFSETS), torch.full((len(scene.cameras),), 1e-6, dtype=torch.float64)
+    nothing = evaluate(synced, scene, Scoring(FULL, test_frames=1))
+    assert "undetermined" not in result_table(scene, synced.clock, [], nothing, None)
+    lost = next(camera for camera in scene.train if camera != scene.reference)
+    errors[lost] = torch.inf
+    synced.clock.settle(torch.diag(errors)[:, None, :, None])
+    table = result_table(scene, synced.clock, [], nothing, None).splitlines()
+    assert [line.split()[0] for line in table if "undetermined" in line] == [scene.names[lost]]
 
 
 def test_a_clock_that_runs_slow_decides_what_was_seen(scene):

@@ -196,3 +196,14 @@ def test_a_part_that_cannot_be_made_costs_no_other(tmp_path, scene, monkeypatch)
     assert "could not be made" in text
     assert "Recovered time offsets" in text
     assert "PSNR per frame" in text
+
+
+def test_a_camera_without_an_error_among_others_is_called_undetermined(tmp_path, scene):
+    run = write_run(tmp_path / "run", scene, metrics=False)
+    assert "undetermined" not in write_report(run, scene).read_text()
+    record = json.loads((run / "offsets.json").read_text())
+    for name in NAMES[1:3]:
+        record["cameras"][name]["stderr"] = None
+    (run / "offsets.json").write_text(json.dumps(record))
+    # The reference's is 0 by definition.
+    assert write_report(run, scene).read_text().count("<small>undetermined</small>") == 1

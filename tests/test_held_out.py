@@ -10,7 +10,7 @@ import torch
 import wave_backend
 from wave_backend import WaveBackend, clock_of, synced_waves, wave_colours, wave_scene
 
-from syncnerf import held_out
+from syncnerf import clock_search
 from syncnerf.camera_colours import CameraColours
 from syncnerf.camera_pixels import choose_pixels
 from syncnerf.config import ColoursConfig, HeldOutConfig, OffsetsConfig
@@ -88,8 +88,8 @@ def test_fit_is_scipys_least_squares_on_noisy_frames(tmp_path, monkeypatch):
     scene = wave_scene(tmp_path, PLANTED, noise=0.08, side=16)
     synced = synced_waves(scene, initial=[0.0, *PLANTED[1:]])
     seen = []
-    monkeypatch.setattr(held_out, "choose_pixels", lambda *a: seen.append(choose_pixels(*a)) or seen[-1])
-    monkeypatch.setattr(held_out, "known_clock_error", lambda *_: 0.0)
+    monkeypatch.setattr(clock_search, "choose_pixels", lambda *a: seen.append(choose_pixels(*a)) or seen[-1])
+    monkeypatch.setattr(clock_search, "known_clock_error", lambda *_: 0.0)
     found = fit(scene, synced, test_steps=20)
     # The fit leaves out pixels whose time, at the grid's best offset, no training camera saw.
     start = found.grid[found.errors.nan_to_num(np.inf).argmin()].item()
@@ -127,7 +127,7 @@ def test_adam_can_be_chosen_and_agrees(scene, synced):
 
 
 def test_colours_of_an_earlier_fit_say_nothing_to_a_later_one(scene, monkeypatch):
-    monkeypatch.setattr(held_out, "explains", lambda *_: True)
+    monkeypatch.setattr(clock_search, "explains", lambda *_: True)
     clock = clock_of(scene, OffsetsConfig(), initial=[0.0, *PLANTED[1:]])
     colours = CameraColours(ColoursConfig(camera_colours="learn"), len(scene.cameras), scene.test)
     synced = SyncedBackend(clock, WaveBackend(clock.range), colours)
@@ -198,7 +198,7 @@ def test_holdout_fit_never_looks_at_the_right_half(tmp_path):
 @pytest.mark.parametrize("method", ["gauss-newton", "adam"])
 def test_nothing_but_the_one_entry_changes(scene, synced, method, monkeypatch):
     # Adam gets nowhere in five steps; what it finds is not asked here.
-    monkeypatch.setattr(held_out, "explains", lambda *_: True)
+    monkeypatch.setattr(clock_search, "explains", lambda *_: True)
     synced.train()
     synced.backend.dropout.eval()
     synced.backend.gain.grad = torch.ones(3, dtype=torch.float64)
@@ -367,7 +367,7 @@ def test_a_video_that_no_training_camera_saw_is_told(tmp_path):
 
 def test_where_no_candidate_can_be_judged_the_first_is_not_the_best(scene, synced, monkeypatch):
     """As of a test video much longer than the training cameras'."""
-    monkeypatch.setattr(held_out, "LEAST_SHARE", 1.01)
+    monkeypatch.setattr(clock_search, "LEAST_SHARE", 1.01)
     found = fit(scene, synced)
     assert "no candidate leaves" in found.reason
     assert found.stderr == float("inf")

@@ -10,6 +10,7 @@ from wave_backend import WaveBackend, WaveViews, clock_of, wave_scene
 
 from syncnerf.batch import RayBatch, ViewBatch
 from syncnerf.camera_pixels import choose_pixels
+from syncnerf.clock_search import ClockSearch
 from syncnerf.config import HeldOutConfig, OffsetsConfig
 from syncnerf.held_out import HeldOutOptimizer
 from syncnerf.pixels import render_pixels
@@ -122,9 +123,9 @@ def test_an_offset_is_found_through_pictures_and_few_are_drawn(tmp_path):
     assert found.seconds == pytest.approx(expected.seconds, abs=1e-6)
     torch.testing.assert_close(found.errors, expected.errors, equal_nan=True)
     pictures.backend.drawn = 0
-    optimizer = HeldOutOptimizer(pictures, scene, HeldOutConfig())
+    search = ClockSearch(pictures, scene, HeldOutConfig())
     pixels = choose_pixels(scene, 0, 0.0, mask, 1024, 0)
-    optimizer._errors(pixels, found.grid)
+    search.errors(pixels, found.grid)
     # 19 candidates of 16 frames are 304 pictures; a frame's distance apart they show 38 moments at most.
     assert (len(found.grid), len(pixels.frames)) == (19, 16)
     assert 16 <= pictures.backend.drawn <= 38

@@ -118,7 +118,7 @@ def test_rates_of_the_start_are_kept_where_none_are_learned(tiny_scene, tmp_path
 
 def test_one_estimate_of_a_test_camera_is_used_everywhere(tiny_scene, tmp_path, caplog, monkeypatch):
     # A field of so few steps tells nothing of the camera; what is asked here is where its word is used.
-    monkeypatch.setattr("syncnerf.held_out.explains", lambda *_: True)
+    monkeypatch.setattr("syncnerf.clock_search.explains", lambda *_: True)
     def estimate(folder) -> float:
         return json.loads((folder / "offsets.json").read_text())["cameras"]["cam00"]["offset"]
 

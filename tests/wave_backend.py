@@ -134,11 +134,16 @@ def synced_waves(
 def clock_of(
     scene: Scene, config: OffsetsConfig, steps: int = 100, initial: list[float] | None = None, errors: float = 0.0
 ) -> Clock:
-    """A clock for a scene's cameras that starts at offsets in seconds, if given; with errors of them if not 0."""
+    """A clock for a scene's cameras that starts at offsets in seconds, if given; with errors of them if not 0.
+
+    Of a camera whose offset is nan nothing is known.
+    """
     start = None
     if initial is not None:
-        covariance = errors**2 * torch.eye(len(initial), dtype=torch.float64) if errors else None
-        start = ClockStart(torch.tensor(initial, dtype=torch.float64), covariance=covariance)
+        offsets = torch.tensor(initial, dtype=torch.float64)
+        covariance = errors**2 * torch.eye(len(initial), dtype=torch.float64)
+        covariance[offsets.isnan()] = covariance[:, offsets.isnan()] = torch.nan
+        start = ClockStart(offsets, covariance=covariance if errors else None)
     times = [camera.frame_times for camera in scene.cameras]
     span = ClockSpan(torch.stack([t[0] for t in times]), torch.stack([t[-1] for t in times]), scene.frame_interval)
     return Clock(config, span, scene.reference, steps, start, scene.test)

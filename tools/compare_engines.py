@@ -116,8 +116,8 @@ def step_lines(arguments: Sequence[str], device: torch.device, rates: Rates, war
         numbers = [cost.seconds, cost.one_by_one, *parts, max(0.0, cost.one_by_one - sum(parts))]
         cells = [f"{1e3 * number:.2f} ms" for number in numbers]
         cells += [f"{cost.memory / 2**20:.0f} MiB"]
-        cells += [f"{100 * cost.state_bytes / cost.seconds / rates.copied_bytes:.1f} %"]
-        cells += [f"{100 * flops / cost.seconds / rates.matrix_flops:.1f} %"]
+        cells += [f"{100 * cost.state_bytes / cost.seconds / rates.copied_bytes:.3g} %"]
+        cells += [f"{100 * flops / cost.seconds / rates.matrix_flops:.3g} %"]
         lines.append(f"| {engine} | " + " | ".join(cells) + " |")
     lines += [
         f"{flops / 1e9:.2f} Gflop of matrix products in a step; of copy rate: bytes that parameters, gradients and "

@@ -93,7 +93,7 @@ def offset_table(cameras: list[RecoveredCamera], interval: float | None) -> str:
     rows = []
     for camera in cameras:
         tag = "" if camera.role == "train" else f'<span class="tag {camera.role}">{camera.role}</span>'
-        spread = f" <small>\N{PLUS-MINUS SIGN} {number(camera.stderr, 4)}</small>" if camera.stderr else ""
+        spread = _spread(camera, cameras)
         cells = [escape(camera.name) + tag, number(camera.offset, 4, True) + spread]
         if frames:
             cells.append(number(camera.offset / interval, 2, True))
@@ -111,6 +111,14 @@ def offset_table(cameras: list[RecoveredCamera], interval: float | None) -> str:
     heading = "".join(f"<th>{escape(text)}</th>" for text in head)
     table = f'<div class="wide"><table><tr>{heading}</tr>{"".join(rows)}</table></div>'
     return section("Recovered time offsets", explanation, table)
+
+
+def _spread(camera: RecoveredCamera, cameras: list[RecoveredCamera]) -> str:
+    """A camera's standard error behind its offset; a word where others have one and it has none."""
+    if camera.stderr:
+        return f" <small>\N{PLUS-MINUS SIGN} {number(camera.stderr, 4)}</small>"
+    told = camera.role == "reference" or not any(other.stderr for other in cameras)
+    return "" if told else " <small>undetermined</small>"
 
 
 def offset_curves(record: RunRecord, cameras: list[RecoveredCamera], scene: Scene | None) -> str:
