@@ -121,7 +121,7 @@ class ClockSearch:
         unknowns[0] = offset
         return unknowns
 
-    def fit_colours(self, pixels: CameraPixels, moments: Tensor) -> None:
+    def fit_colours(self, pixels: CameraPixels, moments: Float64[Tensor, " F"]) -> None:
         """Give the pixels' camera the colours that suit its frames' scene times [F] best, by linear least squares."""
         seen = self._seen(moments)
         pixels, moments = pixels[seen], moments[seen]
@@ -133,7 +133,7 @@ class ClockSearch:
         question = self.synced.at_scene_time(pixels.views, moments, readout=pixels.row_time)
         return render_pixels(self.synced.backend, question, pixels.places).rgb
 
-    def errors(self, pixels: CameraPixels, offsets: Tensor) -> Tensor:
+    def errors(self, pixels: CameraPixels, offsets: Float64[Tensor, " G"]) -> Float64[Tensor, " G"]:
         """Mean squared errors at candidate offsets [G], over the frames that each leaves in the seen time, shape [G].
 
         NaN where it leaves too few of them. Where colours are learned, a candidate is judged with those that suit it.
