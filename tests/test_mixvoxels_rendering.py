@@ -15,6 +15,7 @@ from syncnerf.rendering.compositing import render_weights
 from syncnerf.testing.samples import scene_geometry, some_rays
 from syncnerf_mixvoxels.adapter import MixVoxelsBackend, look_moments
 from syncnerf_mixvoxels.losses import variation_loss
+from syncnerf_mixvoxels.pair_products import Pairs
 from syncnerf_mixvoxels.series import PackedSamples
 from syncnerf_mixvoxels.spec import MixVoxelsConfig
 from syncnerf_mixvoxels.time_query import TimeLatents, TimeNetwork, TimeSeries
@@ -45,6 +46,7 @@ def moments(count: int = 40, length: int = 3) -> torch.Tensor:
 def slow_rendering(backend: MixVoxelsBackend, rays, times: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Colours and opacities by the definition: sample by sample and moment by moment."""
     config, background = backend.config, np.array(backend.geometry.background)
+    always = Pairs.where(torch.ones(1, 1, dtype=torch.bool))
     samples = backend._sample(backend.space.warp(rays), None)
     rgb, opacity = np.zeros((*times.shape, 3)), np.zeros(times.shape)
     for ray in range(len(rays)):
@@ -60,7 +62,7 @@ def slow_rendering(backend: MixVoxelsBackend, rays, times: torch.Tensor) -> tupl
                 point, view = points[number : number + 1], direction[number : number + 1]
                 if changes and chance[number] >= config.mixing.point_threshold:
                     density = backend.dynamic_field.density(point, first, series)[0, 0].item()
-                    colour = backend.dynamic_field.colour(point, view, first, series)[0, :, 0].numpy()
+                    colour = backend.dynamic_field.colour(point, view, first, series, always)[0].numpy()
                 else:
                     density = backend.static_field.density(point)[0].item()
                     colour = backend.static_field.colour(point, view)[0].numpy()
@@ -244,7 +246,7 @@ def test_where_nothing_can_be_at_a_moment_the_dynamic_field_is_not_seen_then():
     points = backend._sample(backend.space.warp(some_rays()), None).points
     low = 0.75 * (points[:, 0] + 1.0) - 1.0 < 0.0
     assert 0 < int(low.sum()) < len(low)
-    assert torch.equal(half._possible(points, times[:1])[:, 1], low)
+    assert torch.equal(half._possible(points, times[:1], torch.zeros(len(points), dtype=torch.int64))[:, 1], low)
 
 
 def test_while_the_variation_field_learns_the_dynamic_one_waits():

@@ -11,7 +11,7 @@ from syncnerf.backend import Backend, Execution, Replacement
 from syncnerf.batch import RayBatch
 from syncnerf.questions import RayQuestion, Rendering
 from syncnerf.rendering.backdrop import Backdrop
-from syncnerf.rendering.occupancy import OccupancyGrid, TimedCells
+from syncnerf.rendering.occupancy import OccupancyGrid
 from syncnerf.rendering.ray_ends import fading
 from syncnerf.rendering.ray_samples import uniform_samples
 from syncnerf.rendering.space import FieldSpace
@@ -21,6 +21,7 @@ from syncnerf.scene.rays import Rays
 from syncnerf_mixvoxels.field import DynamicField, StaticField, VariationField
 from syncnerf_mixvoxels.losses import ends_loss, grid_losses, variation_loss
 from syncnerf_mixvoxels.mixing import Mixer
+from syncnerf_mixvoxels.moment_cells import MomentCells
 from syncnerf_mixvoxels.series import PackedSamples
 from syncnerf_mixvoxels.spec import MixVoxelsConfig
 from syncnerf_mixvoxels.time_query import TimeLatents, TimeNetwork, TimeSeries
@@ -54,10 +55,10 @@ class MixVoxelsBackend(Backend):
         else:
             self.query = TimeLatents(geometry.frame_count, config.query.query_width)
         self.mask = OccupancyGrid(self.space.bounds, config.mask.mask_resolution, 1, geometry.occupied)
-        self.moments: TimedCells | None = None
+        self.moments: MomentCells | None = None
         if config.mask.mask_intervals > 1:
             mask = config.mask
-            self.moments = TimedCells(self.box, mask.mask_resolution, mask.mask_intervals, geometry.occupied_at)
+            self.moments = MomentCells(mask.mask_resolution, mask.mask_intervals, geometry.occupied_at)
         self.backdrop = Backdrop(geometry.background)
         self.before_step(0)
 
@@ -76,12 +77,15 @@ class MixVoxelsBackend(Backend):
         """Points [M, 3] of the space where samples are placed to the grids' [-1, 1]^3."""
         return 2.0 * (self.space.normalize(points) - self.box[0]) / (self.box[1] - self.box[0]) - 1.0
 
-    def _possible(self, points: Tensor, times: Tensor) -> Tensor | float:
-        """Whether points [M, 3] of the grids may hold something at times [M, T], bool [M, T]; 1 for always."""
+    def _possible(self, points: Tensor, times: Tensor, rows: Tensor) -> Tensor | None:
+        """Whether points [M, 3] of the grids may hold something at times [N, T] of their rows [M], bool [M, T].
+
+        None for always.
+        """
         if self.moments is None:
-            return 1.0
+            return None
         places = self.box[0] + (points + 1.0) / 2.0 * (self.box[1] - self.box[0])
-        return self.moments.contains(places[:, None], times)
+        return self.moments.contains(places, times, rows)
 
     def _sample(self, rays: Rays, generator: torch.Generator | None) -> PackedSamples:
         """Samples of warped rays that may hold something."""
@@ -115,7 +119,7 @@ class MixVoxelsBackend(Backend):
         mixer = Mixer(
             self.static_field, self.dynamic_field, background, self.config.mixing.colour_threshold,
             near_radius(self.geometry, self.config.mixing.gradient_radius),
-            lambda asked: self._possible(asked.points, moments.index_select(0, asked.rays)),
+            lambda asked: self._possible(asked.points, moments, asked.rays),
         )  # fmt: skip
         mixture = mixer(samples, rays.directions, series, moves)
         far = (1.0 - mixture.accumulation) * warped.far[:, None]
@@ -219,9 +223,10 @@ class MixVoxelsBackend(Backend):
         found = []
         for part in points.split(POINTS_AT_ONCE):
             inside = self._in_box(part)
-            dynamic = self.dynamic_field.density(inside, torch.zeros_like(inside[:, 0], dtype=torch.int64), series)
+            rays = torch.zeros_like(inside[:, 0], dtype=torch.int64)
+            possible = self._possible(inside, 2.0 * moments[None] - 1.0, rays)
+            dynamic = self.dynamic_field.density(inside, rays, series, possible)
             moves = self.variation(inside).sigmoid() >= self.config.mixing.point_threshold
-            dynamic = dynamic * self._possible(inside, 2.0 * moments[None] - 1.0)
             density = torch.where(moves, dynamic.amax(dim=1), self.static_field.density(inside))
             found.append(density * (inside.abs() <= 1.0).all(dim=-1))
         return torch.cat(found)

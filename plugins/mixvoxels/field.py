@@ -4,15 +4,19 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from syncnerf.encodings.mlp import mlp
 from syncnerf.encodings.spherical_harmonics import WIDTH, spherical_harmonics
 from syncnerf.option import whole_numbers
 from syncnerf_mixvoxels.options import GridsConfig
+from syncnerf_mixvoxels.pair_products import Pairs
 from syncnerf_mixvoxels.time_query import TimeSeries
 from syncnerf_mixvoxels.vm_grid import VMGrid
+
+SPARSE = 0.3
+"""Share of a batch's points and moments beyond which densities of all are found faster than of those alone."""
 
 
 class VoxelField(nn.Module):
@@ -75,11 +79,23 @@ class DynamicField(VoxelField):
         self.colour_decoder = mlp(inputs, 3 * self.width, hidden, hidden_layers=1, bias=True)
 
     def density(
-        self, points: Float[Tensor, "M 3"], rays: Int64[Tensor, " M"], series: TimeSeries
+        self,
+        points: Float[Tensor, "M 3"],
+        rays: Int64[Tensor, " M"],
+        series: TimeSeries,
+        possible: Bool[Tensor, "M T"] | None = None,
     ) -> Float[Tensor, "M T"]:
-        """Densities [M, T] of points [M, 3] of rays [M] at the moments of the series."""
-        vectors = self.density_decoder(self.density_grid(points))
-        return self.activate(series.products(vectors[:, None], rays)[:, 0])
+        """Densities [M, T] of points [M, 3] of rays [M] at the moments of the series.
+
+        Where nothing is possible they are 0; by default all is.
+        """
+        vectors = self.density_decoder(self.density_grid(points))[:, None]
+        if possible is None or possible.float().mean() > SPARSE:
+            dense = self.activate(series.products(vectors, rays)[:, 0])
+            return dense if possible is None else dense * possible
+        pairs = Pairs.where(possible)
+        found = self.activate(series.at(vectors, rays, pairs)[:, 0])
+        return found.new_zeros(possible.numel()).index_copy(0, pairs.flat(), found).reshape(possible.shape)
 
     def colour(
         self,
@@ -87,10 +103,11 @@ class DynamicField(VoxelField):
         directions: Float[Tensor, "M 3"],
         rays: Int64[Tensor, " M"],
         series: TimeSeries,
-    ) -> Float[Tensor, "M 3 T"]:
-        """Colours [M, 3, T] in [0, 1] of points seen along unit directions [M, 3] at the moments of the series."""
+        pairs: Pairs,
+    ) -> Float[Tensor, "P 3"]:
+        """Colours [P, 3] in [0, 1] of points seen along unit directions [M, 3], for pairs of a point and a moment."""
         vectors = self.colour_decoder(self.appearance(points, directions))
-        return torch.sigmoid(series.products(vectors.reshape(-1, 3, self.width), rays))
+        return torch.sigmoid(series.at(vectors.reshape(-1, 3, self.width), rays, pairs))
 
 
 class VariationField(nn.Module):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from syncnerf.rendering.starting import near_factors, scale_gradient
 from syncnerf_mixvoxels.field import DynamicField, StaticField
+from syncnerf_mixvoxels.pair_products import Pairs
 from syncnerf_mixvoxels.series import PackedSamples
 from syncnerf_mixvoxels.time_query import TimeSeries
 
@@ -45,14 +46,14 @@ class Mixer:
         static: answers for samples that never change; the moments of other samples send it no gradient.
         dynamic: answers for those that do, at all moments at once.
         background: colours behind everything, shape [N, 3].
-        colour_threshold: samples of less weight (at every moment) skip the colour networks.
+        colour_threshold: at moments at which its weight is less, a sample has no colour.
         near_radius: distance from a camera below which samples' gradients are scaled down; 0 for none.
-        possible: factors on the dynamic field's densities of samples, [M, T]: where nothing can be at a moment, 0.
+        possible: whether samples may hold something at their rays' moments, [M, T]; None for always.
     """
 
     def __init__(
         self, static: StaticField, dynamic: DynamicField, background: Float[Tensor, "*N 3"], colour_threshold: float,
-        near_radius: float = 0.0, possible: Callable[[PackedSamples], Bool[Tensor, "M T"] | float] = lambda _: 1.0,
+        near_radius: float = 0.0, possible: Callable[[PackedSamples], Bool[Tensor, "M T"] | None] = lambda _: None,
     ):  # fmt: skip
         self.static, self.dynamic, self.background = static, dynamic, background
         self.threshold, self.near_radius, self.possible = colour_threshold, near_radius, possible
@@ -77,27 +78,28 @@ class Mixer:
         moving, still = part_moves.nonzero()[:, 0], (~part_moves).nonzero()[:, 0]
         density = static_density.detach().index_select(0, places)[:, None].expand(-1, series.length)
         asked = part[moving]
-        changing = self.possible(asked) * self.dynamic.density(asked.points, asked.rays, series)
+        changing = self.dynamic.density(asked.points, asked.rays, series, self.possible(asked))
         density = density.index_copy(0, moving, self._damped(changing, asked))
         weights = part.weights(density)
-        peaks = weights.detach().amax(dim=1)
-        moving, still = moving[peaks[moving] > self.threshold], still[peaks[still] > self.threshold]
+        seen_then = weights.detach() > self.threshold
 
         seen = static_weights.detach() > self.threshold
-        seen[places[still]] = True
+        seen[places[still]] |= seen_then[still].any(dim=1)
         colours = self._static_colours(samples, directions, seen)
         static_rgb = samples.add_up(static_weights[:, None] * colours)
         static_sum = samples.add_up(static_weights)
         static_depth = samples.add_up(static_weights * samples.distances)
 
-        asked = part[moving]
+        shown, pairs = part[still], Pairs.where(seen_then[still])
+        behind = colours.detach().index_select(0, places[still]).index_select(0, pairs.points)
+        still_rgb, _ = shown_at(shown, pairs, weights.index_select(0, still), behind)
+        moving = moving[seen_then[moving].any(dim=1)]
+        asked, pairs = part[moving], Pairs.where(seen_then[moving])
         view = directions.index_select(0, asked.rays)
-        bright = self._damped(self.dynamic.colour(asked.points, view, asked.rays, series), asked)
-        moving_weights = weights.index_select(0, moving)
-        dynamic_rgb = asked.add_up(moving_weights[:, None] * bright).transpose(1, 2)
-        shown = part[still]
-        behind = colours.detach().index_select(0, places[still])
-        still_rgb = shown.add_up(weights.index_select(0, still)[:, None] * behind[..., None]).transpose(1, 2)
+        bright = self.dynamic.colour(asked.points, view, asked.rays, series, pairs)
+        factors = near_factors(asked.distances, self.near_radius)
+        bright = scale_gradient(bright, None if factors is None else factors.index_select(0, pairs.points))
+        dynamic_rgb, dynamic_accumulation = shown_at(asked, pairs, weights.index_select(0, moving), bright)
         rays = chosen_rays.nonzero()[:, 0]
 
         def at_all_moments(
@@ -114,7 +116,7 @@ class Mixer:
             rgb=rgb + (1.0 - accumulation)[..., None] * self.background[:, None],
             dynamic_rgb=dynamic_rgb,
             accumulation=accumulation,
-            dynamic_accumulation=asked.add_up(moving_weights),
+            dynamic_accumulation=dynamic_accumulation,
             depth=at_all_moments(static_depth, part.add_up(weights * part.distances[:, None])),
             dynamic_samples=int(part_moves.sum()),
         )
@@ -129,3 +131,24 @@ class Mixer:
     def _damped(self, values: Tensor, samples: PackedSamples) -> Tensor:
         """Values [M, ...] of samples, the gradients of those near a camera scaled down."""
         return scale_gradient(values, near_factors(samples.distances, self.near_radius))
+
+
+def shown_at(
+    samples: PackedSamples, pairs: Pairs, weights: Float[Tensor, "M T"], colours: Float[Tensor, "P 3"]
+) -> tuple[Float[Tensor, "N T 3"], Float[Tensor, "N T"]]:
+    """What samples with weights [M, T] add to their rays at chosen pairs of a sample and a moment.
+
+    Args:
+        samples: M of N rays.
+        pairs: of a sample and a moment.
+        weights: of the samples at all moments.
+        colours: of the pairs.
+
+    Returns:
+        Colours [N, T, 3] and opacities [N, T].
+    """
+    chosen = weights.reshape(-1).index_select(0, pairs.flat())
+    place, count = pairs.flat(samples.rays), samples.ray_count
+    rgb = weights.new_zeros(count * pairs.length, 3).index_add(0, place, chosen[:, None] * colours)
+    opacity = weights.new_zeros(count * pairs.length).index_add(0, place, chosen)
+    return rgb.reshape(count, pairs.length, 3), opacity.reshape(count, pairs.length)

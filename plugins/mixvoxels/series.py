@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+
+from syncnerf_mixvoxels.ray_weights import ray_weights
 
 
 @dataclass
@@ -34,22 +35,8 @@ class PackedSamples:
         return PackedSamples(*parts, self.ray_count)
 
     def weights(self, densities: Float[Tensor, "M T"]) -> Float[Tensor, "M T"]:
-        """Rendering weights (NeRF, equation 3) at T moments.
-
-        Args:
-            densities: non-negative, shape [M, T].
-
-        Returns:
-            Weight of each sample in its ray, float32, shape [M, T].
-        """
-        depth = densities * self.lengths[:, None]
-        # Differences of a sum over all rays: double precision keeps what float would lose.
-        total = depth.double().cumsum(dim=0)
-        before = total - depth
-        counts = torch.bincount(self.rays, minlength=self.ray_count)
-        first = (counts.cumsum(0) - counts).clamp(max=max(len(self) - 1, 0)).index_select(0, self.rays)
-        light = torch.exp(-(before - before.index_select(0, first)).float())
-        return light * -torch.expm1(-depth)
+        """Weights [M, T] of the samples in their rays at T moments, from densities [M, T]; see :func:`ray_weights`."""
+        return ray_weights(densities, self.lengths, self.rays, self.ray_count)
 
     def add_up(self, values: Float[Tensor, " M *values"]) -> Float[Tensor, " N *values"]:
         """Sums over the samples of each ray: values [M, ...] to [N, ...]."""

@@ -7,6 +7,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from syncnerf.encodings.mlp import mlp
+from syncnerf_mixvoxels.pair_products import Pairs, fits_kernel, pair_products
 
 
 class TimeNetwork(nn.Module):
@@ -92,7 +93,7 @@ class TimeSeries:
             self.row_of_ray = torch.arange(len(times), device=times.device)
             rows = times
         else:
-            shared, self.row_of_ray = torch.unique(times.detach(), dim=0, return_inverse=True)
+            shared, self.row_of_ray = rows_as_met(times.detach())
             count = torch.bincount(self.row_of_ray, minlength=len(shared))[:, None]
             # The mean of equal moments is that moment, and passes the gradient on; its rounding is taken away.
             mean = torch.zeros_like(shared).index_add(0, self.row_of_ray, times) / count
@@ -112,12 +113,35 @@ class TimeSeries:
         rows = self.row_of_ray.index_select(0, rays)
         if self.length == 1:
             return (vectors * self.queries.index_select(0, rows)).sum(dim=-1, keepdim=True)
-        order = rows.argsort(stable=True)
+        # Rays camera by camera, as batches have them, are in order already.
+        sorted_already = bool((rows[1:] >= rows[:-1]).all())
+        order = None if sorted_already else rows.argsort(stable=True)
         counts = torch.bincount(rows, minlength=len(self.queries)).tolist()
-        in_order = vectors.index_select(0, order).split(counts)
-        parts = [part @ query.T for part, query in zip(in_order, self.queries, strict=True) if len(part)]
+        in_order = vectors if order is None else vectors.index_select(0, order)
+        parts = [part @ query.T for part, query in zip(in_order.split(counts), self.queries, strict=True) if len(part)]
         if not parts:
             return vectors.new_zeros(0, vectors.shape[1], self.length)
+        if order is None:
+            return torch.cat(parts)
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order), device=order.device)
         return torch.cat(parts).index_select(0, back)
+
+    def at(self, vectors: Float[Tensor, "M C width"], rays: Int64[Tensor, " M"], pairs: Pairs) -> Float[Tensor, "P C"]:
+        """The same inner products [P, C] for chosen pairs of a point and a moment alone."""
+        queries = self.queries.reshape(-1, self.queries.shape[-1])
+        if not fits_kernel(vectors, queries):
+            return self.products(vectors, rays).transpose(1, 2)[pairs.points, pairs.moments]
+        rows = self.row_of_ray.index_select(0, rays)
+        return pair_products(vectors, queries, pairs.points, pairs.flat(rows))
+
+
+def rows_as_met(values: Float64[Tensor, "N T"]) -> tuple[Float64[Tensor, "R T"], Int64[Tensor, " N"]]:
+    """Different rows of values [N, T] in the order in which they first come, and which of them each row is [N]."""
+    shared, row_of = torch.unique(values, dim=0, return_inverse=True)
+    numbers = torch.arange(len(values), device=values.device)
+    first = numbers.new_full((len(shared),), len(values)).scatter_reduce(0, row_of, numbers, "amin")
+    order = first.argsort()
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    return shared[order], place[row_of]
