@@ -30,7 +30,8 @@ class Clock(CameraTimes):
     learn. The gradient of a camera's shift then comes from its own rays alone.
 
     Where the start comes with its errors, the clock rests until the field is worth asking, and is then held to what was
-    known as strongly as that is certain beside the field (:mod:`syncnerf.reckoning`).
+    known as strongly as that is certain beside the field (:mod:`syncnerf.reckoning`). Readout times, of which nothing
+    is known, do not wait until the field is worth refining offsets by.
 
     The field's time spans all frames as they are corrected at the start, and a margin for what offsets may still move.
 
@@ -74,14 +75,18 @@ class Clock(CameraTimes):
         self.register_buffer("learning_rate", torch.tensor(rate, dtype=torch.float64))
         self.readout_rate = READOUT_STEP * span.interval
         self.register_buffer("start_step", torch.tensor(round(max(config.offset_start, refines) * steps)))
+        if "row_times" in names:
+            # Nothing is known of them that a rough field could spoil; and one that has learned to do without them
+            # shows what is high in the pictures early or late, and is slow to turn round.
+            self.register_buffer("readout_start_step", torch.tensor(round(config.offset_start * steps)))
         self.register_buffer("is_learned", torch.tensor(self.learned))
         self.register_buffer("gradient_mean", zeros.clone())
         self.register_buffer("gradient_square", zeros.clone())
         self._note_what_is_known(start)
         self.range.copy_(self._range_of(span, start))
-        # Of these buffers, read once, for reading them waits for the GPU: when it starts to move, whether there is a
-        # pull, and anything known.
-        self._first_step: int | None = None
+        # Of these buffers, read once, for reading them waits for the GPU: when each unknown starts to move, whether
+        # there is a pull, and anything known.
+        self._first_steps: dict[str, int] = {}
         self._released: bool | None = None
         self._reckoned: bool | None = None
 
@@ -113,7 +118,7 @@ class Clock(CameraTimes):
 
     def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing, unexpected, errors) -> None:
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
-        self._first_step = self._released = self._reckoned = None
+        self._first_steps, self._released, self._reckoned = {}, None, None
         if bool(self.is_learned) != self.learned:
             errors.append(f"offset_mode was {'learn' if self.is_learned else 'off'}")
 
@@ -196,14 +201,16 @@ class Clock(CameraTimes):
         return dict(self.named_parameters())
 
     def before_step(self, step: int) -> None:
-        """Let the clock move in [start_step, freeze_step), hold it otherwise; a function of the step alone."""
+        """Let each unknown move from its first step to the freeze, hold it otherwise; a function of the step alone."""
         if not self.unknowns:
             return
-        if self._first_step is None:
-            self._first_step = int(self.start_step)
+        if not self._first_steps:
+            self._first_steps = dict.fromkeys(self.unknowns, int(self.start_step))
+            if "row_times" in self._first_steps:
+                self._first_steps["row_times"] = int(self.readout_start_step)
             self._released = not self.reckoned or bool(self.pull > 0.0)
-        for parameter in self.parameters():
-            parameter.requires_grad_(self._released and self._first_step <= step < self.freeze_step)
+        for name, parameter in self.unknowns.items():
+            parameter.requires_grad_(self._released and self._first_steps[name] <= step < self.freeze_step)
 
     def after_backward(self, decay: float = 0.98) -> None:
         """Take each camera's gradient into running means (of it and of its square), for the logs."""
@@ -214,9 +221,9 @@ class Clock(CameraTimes):
             self.gradient_square.lerp_(gradient.square(), 1 - decay)
 
     @property
-    def moving(self) -> bool:
-        """Whether the clock moves in the step that :meth:`before_step` was told of."""
-        return any(parameter.requires_grad for parameter in self.parameters())
+    def moving(self) -> tuple[str, ...]:
+        """Names of the unknowns that move in the step that :meth:`before_step` was told of."""
+        return tuple(name for name, parameter in self.unknowns.items() if parameter.requires_grad)
 
     def penalties(self) -> dict[str, Float[Tensor, ""]]:
         """The misfit to what was known beforehand, and the optional L1 penalty on the training cameras' offsets."""
@@ -224,7 +231,7 @@ class Clock(CameraTimes):
         if self.learned and self.config.offset_l1:
             sizes = torch.where(self.is_trained, self.offsets().abs(), 0.0)
             terms["offset_l1"] = self.config.offset_l1 * sizes.sum() / self.is_trained.sum()
-        if self.moving and self.reckoned:
+        if "shifts" in self.moving and self.reckoned:
             rates = self.rates()
             values = torch.stack([self.offsets() + rates * self.middles, rates * self.halves])[: self.unknown_count]
             misfit = values - self.prior.values.T[: self.unknown_count]

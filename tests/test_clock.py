@@ -81,6 +81,27 @@ def test_planted_readout_times_are_learned_beside_offsets(tmp_path):
     assert (synced.clock.offsets().detach() - torch.tensor(PLANTED))[1:].abs().max() < 3e-3
 
 
+def test_readout_times_do_not_wait_with_what_only_needs_refining():
+    config = OffsetsConfig(offset_rates="learn", rolling_shutter="learn", offset_refine_start=0.4, offset_freeze=0.9)
+    clock, moved = make_clock(config, [0.0, 0.1, 0.2], steps=100), {}
+    for step in (0, 39, 40, 89, 90):
+        clock.before_step(step)
+        moved[step] = clock.moving
+    assert moved == {0: ("row_times",), 39: ("row_times",), 40: ALL, 89: ALL, 90: ()}
+    # A start that comes with errors keeps everything until the first reckoning.
+    known = ClockStart(double([0.0, 0.1, 0.2]), covariance=1e-4 * torch.eye(3, dtype=torch.float64))
+    held = make_clock(config, known, steps=100)
+    held.before_step(10)
+    assert held.moving == ()
+    held.hold_by(1e-3)
+    held.before_step(11)
+    assert held.moving == ("row_times",)
+    assert held.penalties() == {}
+    later = make_clock(replace(config, offset_start=0.2), [0.0, 0.1, 0.2], steps=100)
+    later.before_step(19)
+    assert later.moving == ()
+
+
 def test_a_common_shift_cannot_be_observed(tmp_path):
     """A world that starts later is the same world: offsets from the reference and the loss come out alike."""
     results = []
@@ -95,6 +116,10 @@ def test_a_common_shift_cannot_be_observed(tmp_path):
         assert values[1].item() == 0.0
         torch.testing.assert_close(values[2:], torch.tensor(PLANTED[2:], dtype=torch.float64), atol=2e-3, rtol=0)
         assert loss < 1e-4
+
+
+ALL = ("shifts", "skews", "row_times")
+"""Everything of a clock that can be learned."""
 
 
 def double(values: list[float]) -> torch.Tensor:
