@@ -15,7 +15,7 @@ from syncnerf.config import OffsetsConfig
 
 UNKNOWN_MARGIN = 0.125
 """Room for offsets that nothing is known of, as a share of the longest video, on either side."""
-READOUT_STEP = 0.05
+READOUT_STEP = 0.02
 """Frames by which a readout time changes in a step at most. Of readout times nothing is known at the start, and what
 moves in a picture shows an eighth of them: steps as small as those of offsets that are refined do not get there."""
 KNOWN_MARGIN, KNOWN_ERRORS = 2.0, 5.0
