@@ -14,9 +14,7 @@ MOST_CAMERAS = 6
 """Trained cameras that are looked at, evenly spread."""
 
 
-def known_clock_error(
-    synced: SyncedBackend, scene: Scene, cameras: Sequence[int], count: int, seed: int
-) -> float:
+def known_clock_error(synced: SyncedBackend, scene: Scene, cameras: Sequence[int], count: int, seed: int) -> float:
     """Root mean square, in seconds, of how far trained cameras' images pull at their clocks with the field held.
 
     A field that is unfinished shows motion early or late, some of it for all cameras alike, and no residual of a single

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Shaped
+from torch.autograd import forward_ad
 
 from syncnerf.atomic import atomic_file
 from syncnerf.errors import UserError
@@ -62,6 +63,12 @@ def compile_native(
         reason = next((line for line in said if "error" in line), said[0] if said else "no reason given")
         logger.warning("%s runs as plain torch, %s: compiling it failed (%s)", source.stem, twin, reason)
         return None
+
+
+def kernel_takes(*tensors: Shaped[torch.Tensor, " ..."]) -> bool:
+    """Whether tensors of any shape are 32-bit floats on a CPU, without forward derivatives: kernels know none."""
+    floats = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+    return floats and all(forward_ad.unpack_dual(tensor).tangent is None for tensor in tensors)
 
 
 def address(array: Shaped[np.ndarray, " ..."]) -> ctypes.c_void_p:

@@ -10,9 +10,8 @@ from pathlib import Path
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from syncnerf.native import compile_native
+from syncnerf.native import compile_native, kernel_takes
 
 LANES = 8
 """The fused kernel takes widths in multiples of this."""
@@ -46,10 +45,7 @@ class Pairs:
 
 def fits_kernel(vectors: Float[Tensor, "M C width"], queries: Float[Tensor, "Q width"]) -> bool:
     """Whether :func:`pair_products` can answer here: float32 on a CPU with a compiler, no forward derivatives."""
-    floats = all(value.device.type == "cpu" and value.dtype == torch.float32 for value in (vectors, queries))
-    fits = floats and queries.shape[-1] % LANES == 0
-    forward = any(forward_ad.unpack_dual(value).tangent is not None for value in (vectors, queries))
-    return fits and not forward and _library() is not None
+    return queries.shape[-1] % LANES == 0 and kernel_takes(vectors, queries) and _library() is not None
 
 
 def pair_products(

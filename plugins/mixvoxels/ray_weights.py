@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from syncnerf.native import compile_native
+from syncnerf.native import compile_native, kernel_takes
 
 
 def ray_weights(
@@ -34,9 +33,7 @@ def ray_weights(
         raise ValueError(f"{len(lengths)} lengths and {len(rays)} rays of {len(densities)} samples")
     counts = torch.bincount(rays, minlength=ray_count)
     starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    fits = densities.device.type == "cpu" and densities.dtype == lengths.dtype == torch.float32
-    plain = not lengths.requires_grad and forward_ad.unpack_dual(densities).tangent is None
-    if fits and plain and _library() is not None:
+    if kernel_takes(densities, lengths) and not lengths.requires_grad and _library() is not None:
         return _FusedWeights.apply(densities, lengths, starts)
     return ray_weights_torch(densities, lengths, rays, starts)
 
