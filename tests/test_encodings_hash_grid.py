@@ -14,6 +14,8 @@ from syncnerf.encodings.hash_grid_native import native_features
 
 needs_kernel = pytest.mark.skipif(hash_grid_native._library() is None, reason="no C compiler")
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+"""Where Triton's kernels run."""
 
 LAYOUTS = [
     GridLayout(2, 5, 2, 6, 3, 1.6),
@@ -70,16 +72,18 @@ def slow_features(points: np.ndarray, table: np.ndarray, layout: GridLayout) -> 
     return features.reshape(len(points), -1)
 
 
+def by_triton(points, table, layout, kind=torch.float32):
+    """Triton's features, worked out where it runs."""
+    from syncnerf.encodings.hash_grid_triton import triton_features
+
+    return triton_features(points.to(DEVICE), table.to(DEVICE), layout, kind).cpu()
+
+
 def engines():
-    def triton(points, table, layout):
-        from syncnerf.encodings.hash_grid_triton import triton_features
-
-        return triton_features(points, table, layout, torch.float32)
-
     return [
         pytest.param(hash_grid_features, id="torch"),
         pytest.param(native_features, id="native", marks=needs_kernel),
-        pytest.param(triton, id="triton", marks=needs_triton),
+        pytest.param(by_triton, id="triton", marks=needs_triton),
     ]
 
 
@@ -150,10 +154,8 @@ def test_engines_are_the_twin_in_values_and_gradients(layout, count, lookup):
 @pytest.mark.parametrize(("kind", "tolerance"), [(torch.float16, 2e-3), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("layout", [LAYOUTS[1], LAYOUTS[3]], ids=name)
 def test_triton_in_16_bits_is_near_the_twin_in_32(layout, kind, tolerance):
-    from syncnerf.encodings.hash_grid_triton import triton_features
-
     points, table = some_points(layout, 100), some_table(layout)
-    found = gradients(lambda p, t, grids: triton_features(p, t, grids, kind), points, table, layout)
+    found = gradients(lambda p, t, grids: by_triton(p, t, grids, kind), points, table, layout)
     expected = gradients(hash_grid_features, points, table, layout)
     assert found[0].dtype == kind
     assert found[1].dtype == found[2].dtype == torch.float32
@@ -212,7 +214,9 @@ def test_the_module_moves_between_engines():
         other = HashGrid(LAYOUTS[0], engine)
         other.load_state_dict(trained.state_dict())
         if engine == "torch" or (engine == "triton" and pytest.importorskip("triton")):
-            torch.testing.assert_close(other(points), trained(points), rtol=1e-5, atol=1e-9)
+            where = DEVICE if engine == "triton" else "cpu"
+            found = other.to(where)(points.to(where)).cpu()
+            torch.testing.assert_close(found, trained(points), rtol=1e-5, atol=1e-9)
 
 
 @needs_kernel

@@ -12,6 +12,8 @@ from syncnerf.encodings.mlp_weights import mlp_values
 from syncnerf.encodings.spherical_harmonics import SphericalHarmonics
 
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+DEVICES = {"torch": "cpu", "triton": "cuda" if torch.cuda.is_available() else "cpu"}
+"""Where each engine's networks are tested."""
 
 SHAPES = [(48, 16, 64, 1), (31, 3, 32, 2), (5, 17, 16, 3), (96, 1, 128, 2)]
 """Inputs, outputs, width, hidden layers: with and without padding at either end."""
@@ -19,7 +21,7 @@ SHAPES = [(48, 16, 64, 1), (31, 3, 32, 2), (5, 17, 16, 3), (96, 1, 128, 2)]
 
 def network(shape: tuple[int, int, int, int], engine: str = "torch") -> FusedMLP:
     torch.manual_seed(0)
-    return FusedMLP(*shape, engine)
+    return FusedMLP(*shape, engine).to(DEVICES[engine])
 
 
 def some_values(count: int, width: int) -> torch.Tensor:
@@ -39,12 +41,13 @@ def slow_network(values: np.ndarray, weights: np.ndarray, inputs: int, outputs: 
 
 
 def gradients(module: torch.nn.Module, values: torch.Tensor) -> list[torch.Tensor]:
-    values = values.clone().requires_grad_()
+    values = values.clone().to(DEVICES[module.engine]).requires_grad_()
     outputs = module(values)
     upstream = torch.rand(outputs.shape, generator=torch.Generator().manual_seed(1)) - 0.3
     module.zero_grad()
-    outputs.backward(upstream.to(outputs.dtype))
-    return [outputs.detach(), values.grad, *(parameter.grad for parameter in module.parameters())]
+    outputs.backward(upstream.to(outputs))
+    found = [outputs.detach(), values.grad, *(parameter.grad for parameter in module.parameters())]
+    return [each.cpu() for each in found]
 
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -55,8 +58,8 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
 @pytest.mark.parametrize("engine", ["torch", pytest.param("triton", marks=needs_triton)])
 def test_values_are_those_of_the_flat_layout(shape, engine):
     module, values = network(shape, engine), some_values(130, shape[0])
-    expected = slow_network(values.double().numpy(), module.weights.detach().double().numpy(), *shape)
-    assert relative(module(values), torch.from_numpy(expected)) < 1e-6
+    expected = slow_network(values.double().numpy(), module.weights.detach().double().cpu().numpy(), *shape)
+    assert relative(module(values.to(DEVICES[engine])).cpu(), torch.from_numpy(expected)) < 1e-6
 
 
 @needs_triton
@@ -87,7 +90,7 @@ def test_the_twin_in_16_bits_is_near_32(kind, tolerance):
 def test_triton_is_the_twin_in_16_bits():
     """In float16: the interpreter cannot multiply bfloat16 matrices, which only test_encodings_compile.py sees."""
     values = some_values(200, SHAPES[1][0])
-    with torch.autocast("cpu", torch.float16):
+    with torch.autocast("cpu", torch.float16), torch.autocast(DEVICES["triton"], torch.float16):
         found, expected = (gradients(network(SHAPES[1], engine), values) for engine in ("triton", "torch"))
     assert found[0].dtype == torch.float16
     assert found[2].dtype == torch.float32
@@ -123,7 +126,7 @@ def test_networks_that_cannot_be_are_refused(wrong):
 def test_no_values():
     for engine in ("torch", "triton"):
         module = network(SHAPES[0], engine)
-        outputs = module(torch.empty(0, 48))
+        outputs = module(torch.empty(0, 48, device=DEVICES[engine]))
         assert outputs.shape == (0, 16)
         outputs.sum().backward()
         assert not module.weights.grad.any()
@@ -143,7 +146,8 @@ def test_spherical_harmonics_are_scipys(engine):
             value = sph_harm_y(degree, abs(order), polar, azimuth)
             part = value.real if order >= 0 else value.imag
             expected.append(part * (2**0.5 if order else 1))
-    np.testing.assert_allclose(SphericalHarmonics(engine)(directions), np.stack(expected, axis=-1), atol=2e-6)
+    found = SphericalHarmonics(engine)(directions.to(DEVICES[engine])).cpu()
+    np.testing.assert_allclose(found, np.stack(expected, axis=-1), atol=2e-6)
 
 
 @needs_triton
@@ -152,7 +156,7 @@ def test_tritons_harmonics_are_the_twins_in_gradients_and_16_bits():
     found, expected = (gradients(SphericalHarmonics(engine), directions) for engine in ("triton", "torch"))
     for one, other in zip(found, expected, strict=True):
         assert relative(one, other) < 1e-6
-    with torch.autocast("cpu", torch.float16):
+    with torch.autocast(DEVICES["triton"], torch.float16):
         half = gradients(SphericalHarmonics("triton"), directions)
     assert half[0].dtype == torch.float16
     for one, other in zip(half, expected, strict=True):

@@ -6,17 +6,22 @@ The numbers of a splat are those of the kernel in C (sight.h), here differentiab
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int32, Int64
 from torch import Tensor
+from torch.nn.functional import pad
 
+from syncnerf.scene.camera import Intrinsics
 from syncnerf_gaussians.gaussians import Gaussians, Motion, PinholePicture
 from syncnerf_gaussians.motion import Moved, moved
 from syncnerf_gaussians.reference import FAINTEST, harmonic_colours, seen_from
 from syncnerf_gaussians.rotations import rotation_matrices
 
+KEPT = 64
+"""Tables of cameras that are kept, for a table made anew waits for the GPU."""
 NUMBERS = 15
 """Numbers of a splat: u v log2_opacity, three of colour, l0 l1 l2, e f g h i, depth."""
 SIDE = 16
@@ -54,37 +59,42 @@ def pictures(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Moti
 
     lists = tile_lists(gaussians, views, motion)
     values = TritonTiles.apply(lists.numbers, sum(map(len, views)), lists)
-    return torch.cat([values[:, :4], values[:, 4:] * _lengths(views).to(values)[:, None]], dim=-1)
+    lengths = torch.cat([values.new_empty(0), *(_lengths(view.intrinsics, values.device) for view in views)])
+    return torch.cat([values[:, :4], values[:, 4:] * lengths[:, None]], dim=-1)
 
 
-def _lengths(views: Sequence[PinholePicture]) -> Tensor:
-    """Length of each pixel's ray per unit along its camera's axis, float64, shape [P]."""
-    parts = [torch.empty(0, dtype=torch.float64)]
-    for view in views:
-        size = view.intrinsics
-        x = (torch.arange(size.width, dtype=torch.float64) + 0.5 - size.centre_x) / size.focal_x
-        y = (torch.arange(size.height, dtype=torch.float64) + 0.5 - size.centre_y) / size.focal_y
-        parts.append((1.0 + x * x + (y * y)[:, None]).sqrt().flatten())
-    return torch.cat(parts)
+@lru_cache(maxsize=KEPT)
+def _lengths(size: Intrinsics, device: torch.device) -> Tensor:
+    """Length of each pixel's ray per unit along its camera's axis, shape [P]."""
+    x = (torch.arange(size.width, dtype=torch.float64) + 0.5 - size.centre_x) / size.focal_x
+    y = (torch.arange(size.height, dtype=torch.float64) + 0.5 - size.centre_y) / size.focal_y
+    return (1.0 + x * x + (y * y)[:, None]).sqrt().flatten().float().to(device)
+
+
+@lru_cache(maxsize=KEPT)
+def _tiles(width: int, height: int, device: torch.device) -> Tensor:
+    """Left and top pixel of each tile of a picture and the picture's size, int32, shape [tiles, 4]."""
+    top, left = torch.meshgrid(torch.arange(0, height, SIDE), torch.arange(0, width, SIDE), indexing="ij")
+    places = torch.stack([left, top, torch.full_like(left, width), torch.full_like(left, height)], dim=-1)
+    return places.flatten(0, 1).int().to(device)
 
 
 def tile_lists(gaussians: Gaussians, views: Sequence[PinholePicture], motion: Motion) -> Lists:
     """Project all views; Gaussians whose centres lie behind the plane of a camera are left out."""
     at, device = moved(gaussians, motion), gaussians.means.device
-    numbers, boxes, tiles = [gaussians.means.new_empty(0, NUMBERS)], [torch.empty(0, 5, device=device).long()], []
-    pixels = 0
+    numbers = [gaussians.means.new_empty(0, NUMBERS)]
+    boxes = [torch.empty(0, 6, dtype=torch.int64, device=device)]
+    tiles = [torch.empty(0, 5, dtype=torch.int32, device=device)]
+    before = pixels = 0
     for index, view in enumerate(views):
         own, box = _project(gaussians, Moved(*(tensor[index] for tensor in at)), view)
         width, height = view.intrinsics.width, view.intrinsics.height
-        columns, rows = -(-width // SIDE), -(-height // SIDE)
-        first = torch.tensor([len(tiles), columns], device=device).expand(len(box), 2)
+        places = _tiles(width, height, device)
         numbers.append(own)
-        boxes.append(torch.cat([box, first], dim=-1))
-        places = [(column * SIDE, row * SIDE) for row in range(rows) for column in range(columns)]
-        tiles += [(left, top, width, height, pixels) for left, top in places]
-        pixels += len(view)
-    table = torch.tensor(tiles, dtype=torch.int32, device=device).reshape(-1, 5)
-    return _sorted(torch.cat(numbers), torch.cat(boxes[1:] or [boxes[0].new_empty(0, 6)]), table)
+        boxes.append(pad(pad(box, (0, 1), value=before), (0, 1), value=-(-width // SIDE)))
+        tiles.append(pad(places, (0, 1), value=pixels))
+        before, pixels = before + len(places), pixels + len(view)
+    return _sorted(torch.cat(numbers), torch.cat(boxes), torch.cat(tiles))
 
 
 def _sorted(numbers: Tensor, boxes: Tensor, tiles: Tensor) -> Lists:
@@ -97,7 +107,7 @@ def _sorted(numbers: Tensor, boxes: Tensor, tiles: Tensor) -> Lists:
     row, column = within.div(across[splats], rounding_mode="floor"), within.remainder(across[splats])
     where = first[splats] + (top[splats] + row) * columns[splats] + left[splats] + column
     order = where.argsort(stable=True)
-    begin = torch.nn.functional.pad(where.bincount(minlength=len(tiles)).cumsum(0), (1, 0))
+    begin = pad(where.bincount(minlength=len(tiles)).cumsum(0), (1, 0))
     return Lists(numbers, splats[order].int(), begin.int(), tiles, order.argsort(), lengths)
 
 

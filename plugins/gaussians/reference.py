@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -58,12 +60,11 @@ def bundle(
         tensor[seen] for tensor in (away, at.quaternions, at.opacities, gaussians.log_scales, gaussians.harmonics)
     ]
     directions, near, far = (tensor.to(away.dtype) for tensor in (directions, near, far))
-    parts = [
-        # Kept whole for the backward pass, the pairs of a picture would fill any memory.
-        checkpoint(_composite, *chosen, *part, use_reentrant=False)
-        for part in zip(directions.split(rows), near.split(rows), far.split(rows), strict=True)
-    ]
-    return torch.cat(parts)
+    # Kept whole for the backward pass, the pairs of a picture would fill any memory. Where there is none, forward mode
+    # may be on, which not every torch's checkpoints let through.
+    composite = partial(checkpoint, _composite, use_reentrant=False) if torch.is_grad_enabled() else _composite
+    parts = zip(directions.split(rows), near.split(rows), far.split(rows), strict=True)
+    return torch.cat([composite(*chosen, *part) for part in parts])
 
 
 @torch.no_grad()
@@ -112,7 +113,7 @@ def _composite(
 
 def harmonic_colours(harmonics: Float[Tensor, "N K 3"], directions: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
     """Colours [N, 3] of harmonics [N, 1 | 4 | 9 | 16, 3] seen along unit directions [N, 3]."""
-    values = spherical_harmonics(directions)[:, : harmonics.shape[1]]
+    values = spherical_harmonics(directions, math.isqrt(harmonics.shape[1]) - 1)
     return (0.5 + (values[..., None] * harmonics).sum(dim=-2)).clamp_min(0.0)
 
 

@@ -1,5 +1,7 @@
 """Uniform cubic B-splines over the field's time: smooth to the second derivative, and refined without a change."""
 
+from functools import cache
+
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
@@ -47,12 +49,20 @@ def _basis(count: int, times: Tensor, order: int) -> tuple[Tensor, Tensor]:
     beyond = (place < 0.0) | (place > segments)
     # Within, u moves with the time; beyond, it stays at the end and the tangent goes on.
     u = torch.where(beyond, inside, place) - first
-    one = 1.0 - u
-    values = torch.stack([one**3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3], dim=-1) / 6.0
-    tangents = torch.stack([-(one**2), 3 * u**2 - 4 * u, -3 * u**2 + 2 * u + 1, u**2], dim=-1) / 2.0
+    square = u * u
+    powers = torch.stack([torch.ones_like(u), u, square, square * u], dim=-1)
+    values, tangents = (powers @ _shares(u.device)).chunk(2, dim=-1)
     if order:
         return first.long(), tangents * (0.5 * segments)
     return first.long(), values + torch.where(beyond, place - inside, 0.0)[:, None] * tangents
+
+
+@cache
+def _shares(device: torch.device) -> Float64[Tensor, "4 8"]:
+    """What 1, u, u^2 and u^3 count in the shares of four control values, and in these shares' derivatives by u."""
+    values = torch.tensor([[1, 4, 1, 0], [-3, 0, 3, 0], [3, -6, 3, 0], [-1, 3, -3, 1]], dtype=torch.float64) / 6.0
+    slopes = torch.cat([values[1:] * torch.tensor([[1.0], [2.0], [3.0]]), torch.zeros(1, 4)])
+    return torch.cat([values, slopes], dim=-1).to(device)
 
 
 def _combined(knots: Tensor, first: Tensor, shares: Tensor) -> Tensor:

@@ -12,28 +12,31 @@ CONSTANT = 0.28209479177387814
 """The harmonic of degree 0: 1 / sqrt(4 pi)."""
 
 
-def spherical_harmonics(directions: Float[Tensor, "N 3"]) -> Float[Tensor, "N 16"]:
-    """The 16 real spherical harmonics of degree 0 to 3 ("degree 4" in instant-ngp), orthonormal on the sphere.
+def spherical_harmonics(directions: Float[Tensor, "N 3"], degree: int = 3) -> Float[Tensor, "N K"]:
+    """The real spherical harmonics of degree 0 to ``degree`` (3 is "degree 4" in instant-ngp), orthonormal.
 
     Args:
         directions: unit vectors, shape [N, 3].
+        degree: the highest, 0 to 3.
 
     Returns:
-        Values in the order (degree, order from -degree to degree), shape [N, 16].
+        Values in the order (degree, order from -degree to degree), shape [N, (degree + 1)^2].
     """
     x, y, z = directions.unbind(-1)
-    xx, yy, zz = x * x, y * y, z * z
-    return torch.stack(
-        [
-            torch.full_like(x, CONSTANT),
-            -0.48860251190291987 * y,
-            0.48860251190291987 * z,
-            -0.48860251190291987 * x,
+    values = [torch.full_like(x, CONSTANT)]
+    if degree > 0:
+        values += [-0.48860251190291987 * y, 0.48860251190291987 * z, -0.48860251190291987 * x]
+    if degree > 1:
+        xx, yy, zz = x * x, y * y, z * z
+        values += [
             1.0925484305920792 * x * y,
             -1.0925484305920792 * y * z,
             0.31539156525252005 * (3 * zz - 1),
             -1.0925484305920792 * x * z,
             0.5462742152960396 * (xx - yy),
+        ]
+    if degree > 2:
+        values += [
             -0.5900435899266435 * y * (3 * xx - yy),
             2.890611442640554 * x * y * z,
             -0.4570457994644657 * y * (5 * zz - 1),
@@ -41,9 +44,8 @@ def spherical_harmonics(directions: Float[Tensor, "N 3"]) -> Float[Tensor, "N 16
             -0.4570457994644657 * x * (5 * zz - 1),
             1.445305721320277 * z * (xx - yy),
             -0.5900435899266435 * x * (xx - 3 * yy),
-        ],
-        dim=-1,
-    )
+        ]
+    return torch.stack(values, dim=-1)
 
 
 class SphericalHarmonics(nn.Module):
