@@ -8,20 +8,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from syncnerf.scene.scene import Scene
-from syncnerf.starting.carving import NEAR, Space, coarse_cells, fine_surface
+from syncnerf.starting.carving import COARSENESS, NEAR, Space, coarse_cells, fine_cells, fine_surface
 from syncnerf.starting.films import Film
 from syncnerf.starting.surfaces import ColouredPoints
 
 CELLS = 128
-"""Cells along each side of the box."""
+"""Cells along each side of the box, or COARSENESS times as many: where these are no smaller than a pixel."""
 FEWEST = 4
 """Cameras that must have seen a moment."""
 
 
 @torch.no_grad()
-def passing_surfaces(
-    scene: Scene, moments: Float64[Tensor, " J"], offsets: Float64[Tensor, " C"]
-) -> ColouredPoints:
+def passing_surfaces(scene: Scene, moments: Float64[Tensor, " J"], offsets: Float64[Tensor, " C"]) -> ColouredPoints:
     """Surfaces of what passes at moments, each carved from each training camera's nearest frame.
 
     Args:
@@ -30,14 +28,23 @@ def passing_surfaces(
         offsets: what is added to a camera's own time, seconds.
     """
     films = [Film(scene, index) for index in scene.train]
-    space = Space.of(scene.bounds, torch.ones(CELLS, CELLS, CELLS, dtype=torch.bool))
+    space = _space(scene, CELLS)
+    pixel = torch.tensor([space.distance(film) / film.focal for film in films]).median()
+    finer = _space(scene, COARSENESS * CELLS) if space.side >= COARSENESS * pixel else None
     found = ColouredPoints(torch.empty(0, 3), torch.empty(0, dtype=torch.float64), torch.empty(0, 3))
     for moment in tqdm(moments.tolist(), desc="carving what passes", leave=False):
         both = [shot for film in films for shot in film.shots(moment - float(offsets[film.camera]))]
         shots = [shot for shot in both if abs(shot.after) <= NEAR]
         cells = coarse_cells(space, shots, 0.0) if len(shots) >= FEWEST else space.low.new_empty(0, 3)
+        if finer is not None:
+            cells = fine_cells(space, shots, cells)
         if len(cells):
-            places, colours, _ = fine_surface(space, shots, cells, torch.zeros_like(cells))
+            places, colours, _ = fine_surface(finer or space, shots, cells, torch.zeros_like(cells))
             times = torch.full((len(places),), moment, dtype=torch.float64)
             found = found.and_also(ColouredPoints(places, times, colours))
     return found
+
+
+def _space(scene: Scene, cells: int) -> Space:
+    """The box, all of which may hold something, with so many cells along each side."""
+    return Space.of(scene.bounds, torch.ones(1, 1, 1, dtype=torch.bool).expand(cells, cells, cells))
