@@ -115,7 +115,9 @@ def test_flight_is_fast_and_keeps_its_energy(tool):
     flight = tool("blender_scenes.flight")
     radii = np.array([0.15, 0.2, 0.13, 0.24, 0.18])
     drum = flight.Drum()
-    courses = flight.fly(np.random.default_rng(3), radii, 3.3, 6.0, (-1.0, 3.0), drum)
+    thrown = flight.Flight(np.random.default_rng(3), radii, 3.3, 6.0, -1.0, drum)
+    thrown.follow(3.0)
+    courses = thrown.courses
     energies = []
     for moment in np.arange(-1.0, 3.0, 0.01):
         total = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -60,10 +61,8 @@ class Course:
         return matrix
 
 
-def fly(
-    generator: np.random.Generator, radii: np.ndarray, speed: float, spin: float, span: tuple[float, float], drum: Drum
-) -> list[Course]:
-    """Throws bodies and follows them.
+class Flight:
+    """Bodies that were thrown, followed as far as somebody asks.
 
     Contacts are elastic and between equal masses, so the energy of all together stays what it was; each gives the
     bodies new spins.
@@ -73,23 +72,43 @@ def fly(
         radii: of the balls as which the bodies collide, scene units, [N].
         speed: deviation of each component of the first velocities, scene units per second.
         spin: deviation of each component of the spins, radians per second.
-        span: first and last moment, seconds.
+        begin: first moment, seconds.
         drum: what they bounce off.
     """
-    count = len(radii)
-    turns = 2.0 * np.pi * (np.arange(count) + generator.uniform(0.0, 0.5)) / count
-    places = np.stack([0.55 * np.cos(turns), 0.55 * np.sin(turns), generator.uniform(-0.2, 0.5, count)], axis=-1)
-    velocities = generator.normal(0.0, speed, (count, 3))
-    courses = [Course() for _ in range(count)]
-    for body, course in enumerate(courses):
-        course.append(span[0], places[body], velocities[body], generator.normal(0.0, spin, 3))
-    for step in range(1, round((span[1] - span[0]) / STEP) + 1):
-        places += velocities * STEP
-        places[:, 2] -= 0.5 * GRAVITY * STEP**2
-        velocities[:, 2] -= GRAVITY * STEP
-        for body in _bounce(places, velocities, radii, drum):
-            courses[body].append(span[0] + step * STEP, places[body], velocities[body], generator.normal(0.0, spin, 3))
-    return courses
+
+    def __init__(
+        self, generator: np.random.Generator, radii: np.ndarray, speed: float, spin: float, begin: float, drum: Drum
+    ):
+        self.generator, self.radii, self.spin, self.begin, self.drum = generator, radii, spin, begin, drum
+        count = len(radii)
+        turns = 2.0 * np.pi * (np.arange(count) + generator.uniform(0.0, 0.5)) / count
+        heights = generator.uniform(-0.2, 0.5, count)
+        self.places = np.stack([0.55 * np.cos(turns), 0.55 * np.sin(turns), heights], axis=-1)
+        self.velocities = generator.normal(0.0, speed, (count, 3))
+        self.courses = [Course() for _ in range(count)]
+        self.steps = 0
+        for body in range(count):
+            self._turn(body)
+
+    def pose(self, body: int, time: float) -> np.ndarray:
+        """A body's pose [4, 4] at a time, seconds."""
+        self.follow(time)
+        return self.courses[body].pose(time)
+
+    def follow(self, time: float) -> None:
+        """Find all contacts until a time, seconds."""
+        while self.begin + self.steps * STEP < time:
+            self.steps += 1
+            self.places += self.velocities * STEP
+            self.places[:, 2] -= 0.5 * GRAVITY * STEP**2
+            self.velocities[:, 2] -= GRAVITY * STEP
+            for body in _bounce(self.places, self.velocities, self.radii, self.drum):
+                self._turn(body)
+
+    def _turn(self, body: int) -> None:
+        """Let a body go on from here with another spin."""
+        time, spin = self.begin + self.steps * STEP, self.generator.normal(0.0, self.spin, 3)
+        self.courses[body].append(time, self.places[body], self.velocities[body], spin)
 
 
 def _bounce(places: np.ndarray, velocities: np.ndarray, radii: np.ndarray, drum: Drum) -> list[int]:
@@ -121,9 +140,7 @@ def _bounce(places: np.ndarray, velocities: np.ndarray, radii: np.ndarray, drum:
     return sorted(touched)
 
 
-def flown_poses(
-    generator: np.random.Generator, radii: list[float], span: tuple[float, float] = (-3.0, 9.0)
-) -> list[Pose]:
+def flown_poses(generator: np.random.Generator, radii: list[float], begin: float = -3.0) -> list[Pose]:
     """Poses of thrown bodies that collide as balls of ``radii``, fast ones among them at about 13 units a second."""
-    courses = fly(generator, np.array(radii), speed=3.3, spin=6.0, span=span, drum=Drum())
-    return [course.pose for course in courses]
+    flight = Flight(generator, np.array(radii), speed=3.3, spin=6.0, begin=begin, drum=Drum())
+    return [partial(flight.pose, body) for body in range(len(radii))]
