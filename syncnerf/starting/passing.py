@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -12,8 +14,8 @@ from syncnerf.starting.carving import COARSENESS, NEAR, Space, coarse_cells, fin
 from syncnerf.starting.films import Film
 from syncnerf.starting.surfaces import ColouredPoints
 
-CELLS = 128
-"""Cells along each side of the box, or COARSENESS times as many: where these are no smaller than a pixel."""
+LEAST_CELLS, MOST_CELLS = 128, 512
+"""Cells along each side of the box: of about a pixel, as far as these allow."""
 FEWEST = 4
 """Cameras that must have seen a moment."""
 
@@ -28,23 +30,25 @@ def passing_surfaces(scene: Scene, moments: Float64[Tensor, " J"], offsets: Floa
         offsets: what is added to a camera's own time, seconds.
     """
     films = [Film(scene, index) for index in scene.train]
-    space = _space(scene, CELLS)
-    pixel = torch.tensor([space.distance(film) / film.focal for film in films]).median()
-    finer = _space(scene, COARSENESS * CELLS) if space.side >= COARSENESS * pixel else None
+    space, finer = _spaces(scene, films)
     found = ColouredPoints(torch.empty(0, 3), torch.empty(0, dtype=torch.float64), torch.empty(0, 3))
     for moment in tqdm(moments.tolist(), desc="carving what passes", leave=False):
         both = [shot for film in films for shot in film.shots(moment - float(offsets[film.camera]))]
         shots = [shot for shot in both if abs(shot.after) <= NEAR]
         cells = coarse_cells(space, shots, 0.0) if len(shots) >= FEWEST else space.low.new_empty(0, 3)
-        if finer is not None:
-            cells = fine_cells(space, shots, cells)
+        cells = fine_cells(space, shots, cells)
         if len(cells):
-            places, colours, _ = fine_surface(finer or space, shots, cells, torch.zeros_like(cells))
+            places, colours, _ = fine_surface(finer, shots, cells, torch.zeros_like(cells))
             times = torch.full((len(places),), moment, dtype=torch.float64)
             found = found.and_also(ColouredPoints(places, times, colours))
     return found
 
 
-def _space(scene: Scene, cells: int) -> Space:
-    """The box, all of which may hold something, with so many cells along each side."""
-    return Space.of(scene.bounds, torch.ones(1, 1, 1, dtype=torch.bool).expand(cells, cells, cells))
+def _spaces(scene: Scene, films: Sequence[Film]) -> tuple[Space, Space]:
+    """The box, all of which may hold something, in cells that are split once more and in those that are not."""
+    whole = Space.of(scene.bounds, torch.ones(1, 1, 1, dtype=torch.bool))
+    pixel = float(torch.tensor([whole.distance(film) / film.focal for film in films]).median())
+    count = min(max(whole.side / pixel, LEAST_CELLS), MOST_CELLS)
+    middle = COARSENESS * round(count / COARSENESS**2)
+    counts = (middle, COARSENESS * middle)
+    return tuple(Space.of(scene.bounds, whole.hull.expand(each, each, each)) for each in counts)
