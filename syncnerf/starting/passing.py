@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 from tqdm import tqdm
 
@@ -16,6 +16,8 @@ from syncnerf.starting.surfaces import ColouredPoints
 
 LEAST_CELLS, MOST_CELLS = 128, 512
 """Cells along each side of the box: of about a pixel, as far as these allow."""
+FEWEST_TOGETHER = 3
+"""Points in a cell of a body."""
 FEWEST = 4
 """Cameras that must have seen a moment."""
 
@@ -40,8 +42,15 @@ def passing_surfaces(scene: Scene, moments: Float64[Tensor, " J"], offsets: Floa
         if len(cells):
             places, colours, _ = fine_surface(finer, shots, cells, torch.zeros_like(cells))
             times = torch.full((len(places),), moment, dtype=torch.float64)
-            found = found.and_also(ColouredPoints(places, times, colours))
+            surface = ColouredPoints(places, times, colours)
+            found = found.and_also(surface.chosen(_together(places, COARSENESS * finer.size)))
     return found
+
+
+def _together(places: Float32[Tensor, "P 3"], size: Float32[Tensor, " 3"]) -> Bool[Tensor, " P"]:
+    """Which points have others in their cell of a size: a lone one is where masks cross by chance."""
+    _, cell, counts = (places / size).floor().unique(dim=0, return_inverse=True, return_counts=True)
+    return counts[cell] >= FEWEST_TOGETHER
 
 
 def _spaces(scene: Scene, films: Sequence[Film]) -> tuple[Space, Space]:
