@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from syncnerf_gaussians import splines
 from syncnerf_gaussians.gaussians import Poses
+from syncnerf_gaussians.rotations import inverse, product, rotation_matrices
 from syncnerf_gaussians.scaffold import Scaffold, carried, spread_out
 
 TIMES = torch.tensor([-1.0, -0.731, -0.2, 0.0, 0.4999, 0.5, 0.93, 1.0], dtype=torch.float64)
@@ -170,3 +171,16 @@ def test_points_are_spread_out():
     # No point is further from all of the chosen than these are from each other.
     assert float(torch.cdist(points, chosen).amin(dim=1).max()) <= float(apart.min()) + 1e-6
     assert len(spread_out(points[:5], 20)) == 5
+
+
+def test_rotations_are_scipys():
+    """Matrices, products of broadcast quaternions, inverses."""
+    first, second = (Rotation.random(count, random_state=count) for count in (7, 5))
+    one, two = (torch.from_numpy(np.roll(each.as_quat(), 1, axis=1)) for each in (first, second))
+    np.testing.assert_allclose(rotation_matrices(one), first.as_matrix(), atol=1e-14)
+    every = product(one[:, None], two)
+    assert every.shape == (7, 5, 4)
+    for row in range(7):
+        found, expected = rotation_matrices(every[row]), (first[row] * second).as_matrix()
+        np.testing.assert_allclose(found, expected, atol=1e-14)
+    np.testing.assert_allclose(rotation_matrices(inverse(one)), first.inv().as_matrix(), atol=1e-14)

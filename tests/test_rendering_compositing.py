@@ -133,3 +133,9 @@ def test_spherical_harmonics_are_scipys_in_real_form():
                 expected.append(math.sqrt(2) * (value.real if order > 0 else value.imag))
     values = spherical_harmonics(directions_of(polar, azimuth)).numpy()
     np.testing.assert_allclose(values, np.stack(expected, axis=-1), atol=1e-12)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2])
+def test_fewer_degrees_are_the_first_of_all(degree):
+    directions = directions_of(*np.random.default_rng(1).uniform(0, 3, (2, 20)))
+    assert torch.equal(spherical_harmonics(directions, degree), spherical_harmonics(directions)[:, : (degree + 1) ** 2])
