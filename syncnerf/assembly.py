@@ -28,6 +28,7 @@ from syncnerf.sampling.view_batches import ViewBatches
 from syncnerf.scene import Scene
 from syncnerf.scene.geometry import NormalizedDeviceCoordinates, SceneGeometry
 from syncnerf.scene.moment_hulls import moment_hulls
+from syncnerf.scene.moving_hulls import moving_hulls
 from syncnerf.scene.seen_cells import seen_cells
 from syncnerf.scene.stereo import can_be_compared
 from syncnerf.scene.still_views import still_views
@@ -65,7 +66,8 @@ def assemble(job: Job) -> SyncedBackend:
         geometry = replace(geometry, points=starting_points(scene, clock, hull, config.start))
     intervals = 1 if job.spec.carves is None else job.spec.carves(config.backend_options)
     if intervals > 1 and checkpoint is None and hull is not None:
-        geometry = replace(geometry, occupied_at=hulls_of_moments(scene, clock, hull, intervals))
+        occupied, moving = hulls_of_moments(scene, clock, hull, intervals, job.spec.tells_still)
+        geometry = replace(geometry, occupied_at=occupied, moving_at=moving)
     execution = Execution(
         engine=job.engine,
         fixed_shapes=job.device.type == "cuda",
@@ -112,19 +114,23 @@ def scene_geometry(scene: Scene, frame_count: int, steps: int, hull: Bool[Tensor
 
 @torch.no_grad()
 def hulls_of_moments(
-    scene: Scene, clock: Clock, hull: Bool[Tensor, "X Y Z"], intervals: int
-) -> Bool[Tensor, "T X Y Z"] | None:
-    """Cells of a hull that may hold something in equal intervals of the field's time; None where clocks are unknown."""
+    scene: Scene, clock: Clock, hull: Bool[Tensor, "X Y Z"], intervals: int, tells_still: bool = False
+) -> tuple[Bool[Tensor, "T X Y Z"] | None, Bool[Tensor, "T X Y Z"] | None]:
+    """Cells of a hull that may hold something in equal intervals of the field's time, and those of what moves.
+
+    Both are None where clocks are unknown, the latter also unless ``tells_still``.
+    """
     train = torch.tensor(scene.train)
     errors = torch.zeros(len(train), dtype=torch.float64) if scene.synchronised else clock.prior.variances.sqrt()[train]
     if clock.unknown_count > 1:
         errors = errors + clock.prior.skews_stderr.cpu()[train]
     if not errors.isfinite().any():
-        return None
+        return None, None
     late = KNOWN_ERRORS * errors + ROOM * scene.frame_interval + clock.row_times.abs().cpu()[train]
     slack = clock.spans(late)
     times = [clock(index.expand(scene.cameras[index].frame_count), scene.cameras[index].frame_times) for index in train]
-    return moment_hulls(scene, hull, intervals, times, slack.tolist())
+    occupied = moment_hulls(scene, hull, intervals, times, slack.tolist())
+    return occupied, moving_hulls(scene, occupied, times, slack.tolist()) if tells_still else None
 
 
 def starting_clock(config: Config, scene: Scene) -> ClockStart | None:

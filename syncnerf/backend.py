@@ -37,6 +37,7 @@ class BackendSpec:
             option ``distance_weight``, if it has one, is 0.
         carves: called as ``carves(config)``, says in how many intervals :attr:`SceneGeometry.occupied_at` should
             be carved before a training; 1 for none. None where that never is of use.
+        tells_still: whether :attr:`SceneGeometry.moving_at` should be found beside it.
         starts_from_points: whether :attr:`SceneGeometry.points` should be sought before a training.
         has_networks: whether any of it may compute in 16 bits, as the option ``precision`` has it (torch's autocast).
         engines: what its kernels can run on, in the order in which ``auto`` tries them on a GPU, ``torch`` last; empty
@@ -52,6 +53,7 @@ class BackendSpec:
     trains_on: TrainsOn
     learns_distances: bool = False
     carves: Callable[[Any], int] | None = None
+    tells_still: bool = False
     starts_from_points: bool = False
     has_networks: bool = True
     engines: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from torch.autograd import forward_ad
 
 from syncnerf.rendering.compositing import render_weights
 from syncnerf_mixvoxels import pair_products, ray_weights
-from syncnerf_mixvoxels.moment_cells import MomentCells
+from syncnerf_mixvoxels.moment_cells import MOVING, NOTHING, MomentCells
 from syncnerf_mixvoxels.pair_products import Pairs
 from syncnerf_mixvoxels.ray_weights import ray_weights_torch
 from syncnerf_mixvoxels.time_query import TimeLatents, TimeSeries, rows_as_met
@@ -129,17 +129,21 @@ def test_rows_are_numbered_as_they_are_met():
     assert torch.equal(shared[row_of], values)
 
 
-def test_cells_say_when_they_may_hold_something():
-    hull = torch.rand(4, 5, 5, 5, generator=torch.Generator().manual_seed(0)) < 0.5
-    cells = MomentCells(5, 4, hull)
-    generator = torch.Generator().manual_seed(1)
+def test_cells_say_what_they_may_hold_and_when():
+    generator = torch.Generator().manual_seed(0)
+    hull = torch.rand(4, 5, 5, 5, generator=generator) < 0.7
+    moving = hull & (torch.rand(4, 5, 5, 5, generator=generator) < 0.5)
+    cells = MomentCells(5, 4, hull, moving)
     points = 2.6 * torch.rand(200, 3, generator=generator) - 1.3
     times = 2.2 * torch.rand(3, 6, generator=generator, dtype=torch.float64) - 1.1
     rows = torch.randint(0, 3, (200,), generator=generator)
-    found = cells.contains(points, times, rows)
+    found = cells.at(points, times, rows)
     for point, row, answers in zip(points.tolist(), rows.tolist(), found.tolist(), strict=True):
         place = [int((value + 1.0) * 2.5 // 1) for value in point]
         for time, answer in zip(times[row].tolist(), answers, strict=True):
             interval = min(max(int((time + 1.0) * 2.0 // 1), 0), 3)
             inside = all(0 <= cell < 5 for cell in place)
-            assert answer == (inside and bool(hull[(interval, *place)]))
+            there = inside and int(hull[(interval, *place)]) + int(moving[(interval, *place)])
+            assert answer == there
+    always = MomentCells(5, 4, hull).at(points, times, rows)
+    assert torch.equal(always, torch.where(found > NOTHING, MOVING, NOTHING))

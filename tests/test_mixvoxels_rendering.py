@@ -15,14 +15,15 @@ from syncnerf.rendering.compositing import render_weights
 from syncnerf.testing.samples import scene_geometry, some_rays
 from syncnerf_mixvoxels.adapter import MixVoxelsBackend, look_moments
 from syncnerf_mixvoxels.losses import variation_loss
+from syncnerf_mixvoxels.moment_cells import MOVING, NOTHING, STILL
 from syncnerf_mixvoxels.pair_products import Pairs
 from syncnerf_mixvoxels.series import PackedSamples
 from syncnerf_mixvoxels.spec import MixVoxelsConfig
-from syncnerf_mixvoxels.time_query import TimeLatents, TimeNetwork, TimeSeries
+from syncnerf_mixvoxels.time_query import TimeLatents, TimeSeries, TimeWaves
 
 SMALL = {
     "grid_resolution": 10, "final_resolution": 20, "upsample_steps": "4,8", "hidden_width": 16, "query_width": 12,
-    "query_hidden_width": 16, "time_octaves": 4, "ray_steps": 20, "mask_resolution": 8, "mask_start": 2,
+    "time_waves": 8, "ray_steps": 20, "mask_resolution": 8, "mask_start": 2,
     "mask_every": 2, "shrink_step": 6, "ray_threshold": 0.5, "point_threshold": 0.5, "colour_threshold": 0.0,
 }  # fmt: skip
 
@@ -43,8 +44,13 @@ def moments(count: int = 40, length: int = 3) -> torch.Tensor:
     return torch.linspace(0.1, 0.9, length, dtype=torch.float64).expand(count, -1).clone()
 
 
-def slow_rendering(backend: MixVoxelsBackend, rays, times: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Colours and opacities by the definition: sample by sample and moment by moment."""
+def slow_rendering(
+    backend: MixVoxelsBackend, rays, times: torch.Tensor, contents: torch.Tensor | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours and opacities by the definition: sample by sample and moment by moment.
+
+    The contents are those of all samples at all times, 2 everywhere by default.
+    """
     config, background = backend.config, np.array(backend.geometry.background)
     always = Pairs.where(torch.ones(1, 1, dtype=torch.bool))
     samples = backend._sample(backend.space.warp(rays), None)
@@ -60,7 +66,11 @@ def slow_rendering(backend: MixVoxelsBackend, rays, times: torch.Tensor) -> tupl
             first = torch.zeros(1, dtype=torch.int64)
             for number in range(len(mine)):
                 point, view = points[number : number + 1], direction[number : number + 1]
-                if changes and chance[number] >= config.mixing.point_threshold:
+                content = 2 if contents is None else int(contents[mine[number], moment])
+                asked = changes and chance[number] >= config.mixing.point_threshold
+                if asked and content == 0:
+                    continue
+                if asked and content == 2:
                     density = backend.dynamic_field.density(point, first, series)[0, 0].item()
                     colour = backend.dynamic_field.colour(point, view, first, series, always)[0].numpy()
                 else:
@@ -121,10 +131,10 @@ def test_the_gradient_of_an_offset_sums_over_shared_moments():
     assert together.item() == pytest.approx(alone.item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["network", "latents"])
+@pytest.mark.parametrize("kind", ["waves", "latents"])
 def test_queries_are_of_unit_length_and_finite_everywhere(kind):
     torch.manual_seed(0)
-    query = TimeNetwork(10, 32, 32) if kind == "network" else TimeLatents(20, 32)
+    query = TimeWaves(10, 32) if kind == "waves" else TimeLatents(20, 32)
     times = torch.tensor([-5.0, -1e-9, 0.0, 0.31, 1.0, 1.0 + 1e-9, 40.0], dtype=torch.float64, requires_grad=True)
     queries = query(times)
     torch.testing.assert_close(queries.norm(dim=-1), torch.ones(7))
@@ -143,20 +153,29 @@ def test_latents_are_the_frames_own_and_mixed_between():
     torch.testing.assert_close(query(torch.tensor([-3.0, 9.0], dtype=torch.float64)), unit[[0, 4]])
 
 
-def test_octaves_open_one_after_the_other():
+def test_waves_open_one_after_the_other():
     torch.manual_seed(0)
-    query = TimeNetwork(4, 8, 16)
-    with torch.no_grad():  # a network that shows its inputs' sum would do; here two times a period apart are compared
-        late = torch.tensor(
-            [0.2, 0.2 + 2 / 8], dtype=torch.float64
-        )  # alike for the octave of 8 pi, not for those below
-        query.set_sharpness(0.0)
-        only_ramp = query(late)
-        query.network[0].weight[:, 0] = 0.0  # takes the ramp away: with no octaves nothing tells times apart
-        torch.testing.assert_close(query(late)[0], query(late)[1])
-        query.set_sharpness(4.0)
-        assert (query(late)[0] - query(late)[1]).abs().max() > 1e-3
-    assert (only_ramp[0] - only_ramp[1]).abs().max() > 1e-4
+    query = TimeWaves(8, 8)
+    # A period of the fifth wave apart, of which neither the third nor the fourth has a whole number.
+    late = torch.tensor([0.2, 0.2 + 2 / 5], dtype=torch.float64)
+    query.set_sharpness(0.0)
+    torch.testing.assert_close(*query(late))
+    with torch.no_grad():  # the fifth alone: its sine and its cosine
+        query.linear.weight[:, [1, 2, 3, 4, 9, 10, 11, 12]] = 0.0
+    query.set_sharpness(4.0)
+    torch.testing.assert_close(*query(late + torch.tensor([0.0, 0.1], dtype=torch.float64)))
+    query.set_sharpness(5.0)
+    torch.testing.assert_close(*query(late))
+    assert (query(late[:1]) - query(late[:1] + 0.1)).abs().max() > 1e-3
+
+
+def test_at_first_moments_four_frames_apart_have_little_in_common():
+    torch.manual_seed(0)
+    queries = TimeWaves(32, 64)(torch.linspace(0, 1, 65, dtype=torch.float64))
+    alike = (queries @ queries.T).abs()
+    assert torch.linalg.matrix_rank(queries, rtol=0.02) > 32
+    apart = (torch.arange(65)[:, None] - torch.arange(65)).abs()
+    assert alike[apart >= 4].mean() < 0.2 < alike[apart == 1].mean()
 
 
 @torch.no_grad()
@@ -232,9 +251,10 @@ def test_where_nothing_can_be_at_a_moment_the_dynamic_field_is_not_seen_then():
     """Also after the box has shrunk: the carved cells keep their places in space."""
     carved = torch.ones(3, 8, 8, 8, dtype=torch.bool)
     carved[1] = False
-    backend = make({"mask_intervals": 3, "ray_threshold": 0.0, "point_threshold": 0.0}, occupied_at=carved)
+    everywhere = {"mask_intervals": 3, "static_target": "median", "ray_threshold": 0.0, "point_threshold": 0.0}
+    backend = make(everywhere, occupied_at=carved)
     carved[1, :4] = True
-    half = make({"mask_intervals": 3, "ray_threshold": 0.0, "point_threshold": 0.0}, occupied_at=carved)
+    half = make(everywhere, occupied_at=carved)
     times = torch.tensor([-0.9, -0.2, 0.2, 0.9], dtype=torch.float64).expand(40, -1)
     for field in (backend, half):
         field.box = torch.tensor([[-1.0] * 3, [0.5] * 3])
@@ -246,7 +266,24 @@ def test_where_nothing_can_be_at_a_moment_the_dynamic_field_is_not_seen_then():
     points = backend._sample(backend.space.warp(some_rays()), None).points
     low = 0.75 * (points[:, 0] + 1.0) - 1.0 < 0.0
     assert 0 < int(low.sum()) < len(low)
-    assert torch.equal(half._possible(points, times[:1], torch.zeros(len(points), dtype=torch.int64))[:, 1], low)
+    contents = half._contents(points, times[:1], torch.zeros(len(points), dtype=torch.int64))
+    assert torch.equal(contents[:, 1], torch.where(low, MOVING, NOTHING))
+
+
+@torch.no_grad()
+def test_where_nothing_moves_at_a_moment_the_static_field_is_seen_then():
+    generator = torch.Generator().manual_seed(0)
+    occupied = torch.rand(3, 8, 8, 8, generator=generator) < 0.7
+    moving = occupied & (torch.rand(3, 8, 8, 8, generator=generator) < 0.5)
+    backend = make({"mask_intervals": 3, "static_target": "median"}, occupied_at=occupied, moving_at=moving)
+    rays, times = some_rays(), moments()
+    samples = backend._sample(backend.space.warp(rays), None)
+    contents = backend._contents(samples.points, times, samples.rays)
+    assert contents.unique().tolist() == [NOTHING, STILL, MOVING]
+    rgb, opacity = slow_rendering(backend, rays, times, contents)
+    rendering = backend(RayQuestion(rays, times))
+    np.testing.assert_allclose(rendering.rgb.detach().numpy(), rgb, atol=2e-5)
+    np.testing.assert_allclose(rendering.accumulation.detach().numpy(), opacity, atol=2e-5)
 
 
 def test_while_the_variation_field_learns_the_dynamic_one_waits():

@@ -19,7 +19,7 @@ from syncnerf.training.trainer import restore_model
 OPTIONS = (
     "--backend=mixvoxels", "--grid-resolution=8", "--final-resolution=14", "--upsample-steps=5,8",
     "--density-ranks=4,4,4", "--appearance-ranks=8,4,4", "--variation-ranks=4,4,4", "--hidden-width=16",
-    "--query-width=16", "--query-hidden-width=16", "--time-octaves=3", "--ray-steps=24", "--mask-resolution=16",
+    "--query-width=16", "--time-waves=4", "--ray-steps=24", "--mask-resolution=16",
     "--mask-start=3", "--mask-every=2", "--mask-threshold=0.01", "--shrink-step=7", "--variation-steps=2",
     "--dynamic-reach=1", "--dynamic-share=0.5", "--batch-size=48", "--time-frames=5", "--device=cpu",
 )  # fmt: skip
@@ -36,7 +36,7 @@ def arguments(tiny_scene, tmp_path) -> list[str]:
 @pytest.mark.parametrize("stop", [1, 6, 8, 9])
 def test_resumed_run_equals_the_uninterrupted_one(arguments, tmp_path, field, stop):
     """Stopped while the variation field learns, and right after each replacement of the grids."""
-    arguments = [*arguments, f"--field={field}", "--time-octaves-start=1"]
+    arguments = [*arguments, f"--field={field}", "--time-waves-start=1"]
     straight = make_trainer(arguments, tmp_path / "straight")
     assert straight.fit() is None
     first = make_trainer(arguments, tmp_path / "stopped")

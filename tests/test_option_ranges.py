@@ -25,9 +25,9 @@ WORDS = ("-1", "0", "1", "nan", "inf", "-inf", "9" * 20, "1e300")
 AGREEMENTS = ("at least grid_resolution", "at least hash_coarsest", "equally many numbers", "three whole numbers")
 """Two options may have to agree, whatever the range of each."""
 TINY = {
-    "mask_resolution": 8, "mask_times": 2, "mask_start": 0, "query_width": 16, "query_hidden_width": 16,
+    "mask_resolution": 8, "mask_times": 2, "mask_start": 0, "query_width": 16,
     "ray_steps": 16, "density_ranks": "4,4,4", "appearance_ranks": "8,4,4", "variation_ranks": "4,4,4",
-    "time_octaves": 3,
+    "time_waves": 3,
 }  # fmt: skip
 VARIANTS = {
     "kplanes": ({"field": "kplanes", "sampler": "proposal"}, {"field": "hash", "sampler": "occupancy"}),

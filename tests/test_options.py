@@ -219,7 +219,7 @@ def test_what_only_looks_like_it_is_taken(arguments):
         (["--occupancy-times=4"], "occupancy_times: without effect, because of sampler = proposal"),
         (["--field=hash", "--proposal-channels=4"], "proposal_channels: without effect, because of field = hash"),
         (["--sampler=occupancy", "--proposal-tv-weight=0"], "proposal_tv_weight: without effect, because of sampler"),
-        (["--backend=mixvoxels", "--field=mixvoxels_latents", "--time-octaves=4"], "because of field = mixvoxels_lat"),
+        (["--backend=mixvoxels", "--field=mixvoxels_latents", "--time-waves=4"], "because of field = mixvoxels_lat"),
         (["--backend=gaussians", "--motion=free", "--nodes=50", "--path-rate=1"], "nodes, path_rate: without effect"),
         (["--test-method=adam", "--test-range=0.5"], "test_range: without effect, because of test_method = adam"),
         (["--test-adam-steps=5"], "test_adam_steps: without effect, because of test_method = gauss-newton"),

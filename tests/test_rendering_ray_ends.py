@@ -56,7 +56,7 @@ SMALL = {
     "kplanes": {"plane_resolution": 16, "plane_scales": "1", "plane_channels": 8, "proposal_samples": "32",
                 "proposal_resolutions": "16", "field_samples": 24, "anneal_steps": 20, "proposal_warmup": 1000},
     "mixvoxels": {"grid_resolution": 16, "final_resolution": 16, "upsample_steps": "0", "ray_steps": 64,
-                  "hidden_width": 16, "query_width": 16, "query_hidden_width": 16, "mask_start": 1000,
+                  "hidden_width": 16, "query_width": 16, "mask_start": 1000,
                   "mask_resolution": 16, "variation_steps": 1000, "density_ranks": "8,8,8", "appearance_ranks": "4,4,4",
                   "variation_ranks": "4,4,4"},
 }  # fmt: skip

@@ -1,8 +1,9 @@
 """What may be where at a moment: a ball that flies past six cameras, which film it at times of their own."""
 
+import numpy as np
 import pytest
 import torch
-from test_starting import FPS, OFFSETS, filmed
+from test_starting import FPS, OFFSETS, SIDE, filmed
 from test_starting_flying import HULL, MIDDLE, RADIUS, VELOCITY, picture
 
 from syncnerf.assembly import hulls_of_moments
@@ -11,6 +12,7 @@ from syncnerf.clock import Clock
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
 from syncnerf.scene.moment_hulls import moment_hulls
+from syncnerf.scene.moving_hulls import moving_hulls
 from syncnerf.scene.visual_hull import hull_points
 
 FIRST, LAST, COUNT = -0.3, 1.5, 18
@@ -68,12 +70,12 @@ def clock(scene, start: ClockStart | None) -> Clock:
 
 
 def test_they_are_carved_by_what_is_known_of_the_clocks_or_not_at_all(flight):
-    assert hulls_of_moments(flight, clock(flight, None), HULL, COUNT) is None
-    assert hulls_of_moments(flight, clock(flight, ClockStart(OFFSETS)), HULL, COUNT) is None, "without errors"
+    assert hulls_of_moments(flight, clock(flight, None), HULL, COUNT) == (None, None)
+    assert hulls_of_moments(flight, clock(flight, ClockStart(OFFSETS)), HULL, COUNT) == (None, None), "without errors"
     shares = []
     for error in (1e-3, 0.02, 0.1):
         known = clock(flight, ClockStart(OFFSETS, covariance=error**2 * torch.eye(6, dtype=torch.float64)))
-        found = hulls_of_moments(flight, known, HULL, COUNT)
+        found, _ = hulls_of_moments(flight, known, HULL, COUNT)
         # The field's time ends a little beyond the frames: the ball's is that of the scene.
         moments = torch.linspace(known.first, known.last, COUNT + 1, dtype=torch.float64)
         points = hull_points(flight.bounds, HULL.shape)[0]
@@ -83,3 +85,35 @@ def test_they_are_carved_by_what_is_known_of_the_clocks_or_not_at_all(flight):
         shares.append(float(found.float().mean()))
     assert shares == sorted(shares)
     assert shares[0] < 0.8 * shares[-1]
+
+
+TABLE = -0.9
+"""Height of a patterned table, which the ball never reaches."""
+
+
+def over_table(view, time: float) -> np.ndarray:
+    """The ball before a table that fills all of the pictures' lower parts."""
+    rays = view.all_rays(0.1, 10.0)
+    distance = (TABLE - rays.origins[:, 2]) / rays.directions[:, 2]
+    where = (rays.origins + distance[:, None] * rays.directions)[:, :2]
+    squares = (where / 0.4).floor().sum(dim=-1).remainder(2) == 0
+    table = torch.where(squares[:, None], torch.tensor([230, 200, 60]), torch.tensor([60, 60, 110])).to(torch.uint8)
+    hits = (distance > 0) & (where.abs() < 1.3).all(dim=-1)
+    ball = picture(view, time).reshape(-1, 3)
+    beside = np.where(hits[:, None].numpy(), table.numpy(), np.uint8(255))
+    return np.where((ball != 255).any(axis=-1, keepdims=True), ball, beside).reshape(SIDE, SIDE, 3)
+
+
+def test_before_a_table_what_moves_is_where_it_flies_and_in_little_else(tmp_path, swept):
+    scene = filmed(tmp_path, over_table)
+    own = [view.frame_times + offset for view, offset in zip(scene.cameras, OFFSETS, strict=True)]
+    times = [2.0 * (seconds - FIRST) / (LAST - FIRST) - 1.0 for seconds in own]
+    occupied = moment_hulls(scene, HULL, COUNT, times, [0.0] * len(own))
+    moving = moving_hulls(scene, occupied, times, [0.0] * len(own))
+    assert not (moving & ~occupied).any()
+    assert not (swept & ~moving).any()
+    filmed_by_all = slice(6, 12)
+    there = swept[filmed_by_all].sum(dim=(1, 2, 3))
+    assert float((occupied[filmed_by_all].sum(dim=(1, 2, 3)) / there).min()) > 25.0  # the table fills the pictures
+    assert float((moving[filmed_by_all].sum(dim=(1, 2, 3)) / there).max()) < 9.0
+    assert moving[0].all()

@@ -21,10 +21,10 @@ from syncnerf.scene.rays import Rays
 from syncnerf_mixvoxels.field import DynamicField, StaticField, VariationField
 from syncnerf_mixvoxels.losses import ends_loss, grid_losses, variation_loss
 from syncnerf_mixvoxels.mixing import Mixer
-from syncnerf_mixvoxels.moment_cells import MomentCells
+from syncnerf_mixvoxels.moment_cells import MOVING, MomentCells
 from syncnerf_mixvoxels.series import PackedSamples
 from syncnerf_mixvoxels.spec import MixVoxelsConfig
-from syncnerf_mixvoxels.time_query import TimeLatents, TimeNetwork, TimeSeries
+from syncnerf_mixvoxels.time_query import TimeLatents, TimeSeries, TimeWaves
 
 POINTS_AT_ONCE = 16384
 """Points whose densities over time are computed at once when looking for empty space."""
@@ -50,17 +50,22 @@ class MixVoxelsBackend(Backend):
         self.dynamic_field = DynamicField(config.grids, resolution, start, config.query.query_width)
         self.variation = VariationField(config.grids, resolution)
         if config.field == "mixvoxels":
-            query = config.query
-            self.query = TimeNetwork(query.time_octaves, query.query_width, query.query_hidden_width)
+            self.query = TimeWaves(self._waves(), config.query.query_width)
         else:
             self.query = TimeLatents(geometry.frame_count, config.query.query_width)
         self.mask = OccupancyGrid(self.space.bounds, config.mask.mask_resolution, 1, geometry.occupied)
         self.moments: MomentCells | None = None
         if config.mask.mask_intervals > 1:
             mask = config.mask
-            self.moments = MomentCells(mask.mask_resolution, mask.mask_intervals, geometry.occupied_at)
+            self.moments = MomentCells(
+                mask.mask_resolution, mask.mask_intervals, geometry.occupied_at, geometry.moving_at
+            )
         self.backdrop = Backdrop(geometry.background)
         self.before_step(0)
+
+    def _waves(self) -> int:
+        """Waves of the time query: by default the finest spans four frames."""
+        return self.config.query.time_waves or max(1, round(self.geometry.frame_count / 2))
 
     # -- space ---------------------------------------------------------------------------------------------------
 
@@ -77,15 +82,15 @@ class MixVoxelsBackend(Backend):
         """Points [M, 3] of the space where samples are placed to the grids' [-1, 1]^3."""
         return 2.0 * (self.space.normalize(points) - self.box[0]) / (self.box[1] - self.box[0]) - 1.0
 
-    def _possible(self, points: Tensor, times: Tensor, rows: Tensor) -> Tensor | None:
-        """Whether points [M, 3] of the grids may hold something at times [N, T] of their rows [M], bool [M, T].
+    def _contents(self, points: Tensor, times: Tensor, rows: Tensor) -> Tensor | None:
+        """What points [M, 3] of the grids may hold at times [N, T] of their rows [M], as MomentCells tell, [M, T].
 
-        None for always.
+        None for anything at any time.
         """
         if self.moments is None:
             return None
         places = self.box[0] + (points + 1.0) / 2.0 * (self.box[1] - self.box[0])
-        return self.moments.contains(places, times, rows)
+        return self.moments.at(places, times, rows)
 
     def _sample(self, rays: Rays, generator: torch.Generator | None) -> PackedSamples:
         """Samples of warped rays that may hold something."""
@@ -119,7 +124,7 @@ class MixVoxelsBackend(Backend):
         mixer = Mixer(
             self.static_field, self.dynamic_field, background, self.config.mixing.colour_threshold,
             near_radius(self.geometry, self.config.mixing.gradient_radius),
-            lambda asked: self._possible(asked.points, moments, asked.rays),
+            lambda asked: self._contents(asked.points, moments, asked.rays),
         )  # fmt: skip
         mixture = mixer(samples, rays.directions, series, moves)
         far = (1.0 - mixture.accumulation) * warped.far[:, None]
@@ -189,13 +194,14 @@ class MixVoxelsBackend(Backend):
         ]
 
     def before_step(self, step: int) -> None:
-        """Bring the pre-training, the octaves of time and the resolution to a step."""
-        query = self.config.query
+        """Bring the pre-training, the waves of time and the resolution to a step."""
+        query, last = self.config.query, self._waves()
         self.still_only = step < self.config.mixing.variation_steps
         self.resolution = self.config.grids.resolution(step - 1)
-        first, last = query.time_octaves_start or query.time_octaves, query.time_octaves
-        done = min(step / max(query.time_octaves_until * self.geometry.steps, 1), 1.0)
-        self.query.set_sharpness(first + (last - first) * done)
+        first = query.time_waves_start or last
+        done = min(step / max(query.time_waves_until * self.geometry.steps, 1), 1.0)
+        # As many octaves with every step.
+        self.query.set_sharpness(first * (last / first) ** done)
 
     def after_step(self, step: int) -> Sequence[Replacement]:
         """Look for empty space now and then, shrink the box to what is left, refine the grids."""
@@ -224,10 +230,14 @@ class MixVoxelsBackend(Backend):
         for part in points.split(POINTS_AT_ONCE):
             inside = self._in_box(part)
             rays = torch.zeros_like(inside[:, 0], dtype=torch.int64)
-            possible = self._possible(inside, 2.0 * moments[None] - 1.0, rays)
-            dynamic = self.dynamic_field.density(inside, rays, series, possible)
+            contents = self._contents(inside, 2.0 * moments[None] - 1.0, rays)
+            possible = None if contents is None else contents == MOVING
+            dynamic = self.dynamic_field.density(inside, rays, series, possible).amax(dim=1)
             moves = self.variation(inside).sigmoid() >= self.config.mixing.point_threshold
-            density = torch.where(moves, dynamic.amax(dim=1), self.static_field.density(inside))
+            static = self.static_field.density(inside)
+            # Where nothing moves for a while, the static field is shown then.
+            rest = dynamic if contents is None else torch.maximum(dynamic, static)
+            density = torch.where(moves, rest, static)
             found.append(density * (inside.abs() <= 1.0).all(dim=-1))
         return torch.cat(found)
 

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from syncnerf.rendering.starting import near_factors, scale_gradient
 from syncnerf_mixvoxels.field import DynamicField, StaticField
+from syncnerf_mixvoxels.moment_cells import MOVING, STILL
 from syncnerf_mixvoxels.pair_products import Pairs
 from syncnerf_mixvoxels.series import PackedSamples
 from syncnerf_mixvoxels.time_query import TimeSeries
@@ -48,15 +49,16 @@ class Mixer:
         background: colours behind everything, shape [N, 3].
         colour_threshold: at moments at which its weight is less, a sample has no colour.
         near_radius: distance from a camera below which samples' gradients are scaled down; 0 for none.
-        possible: whether samples may hold something at their rays' moments, [M, T]; None for always.
+        contents: what samples may hold at their rays' moments, [M, T], of :mod:`syncnerf_mixvoxels.moment_cells`; None
+            for anything at any time.
     """
 
     def __init__(
         self, static: StaticField, dynamic: DynamicField, background: Float[Tensor, "*N 3"], colour_threshold: float,
-        near_radius: float = 0.0, possible: Callable[[PackedSamples], Bool[Tensor, "M T"] | None] = lambda _: None,
+        near_radius: float = 0.0, contents: Callable[[PackedSamples], UInt8[Tensor, "M T"] | None] = lambda _: None,
     ):  # fmt: skip
         self.static, self.dynamic, self.background = static, dynamic, background
-        self.threshold, self.near_radius, self.possible = colour_threshold, near_radius, possible
+        self.threshold, self.near_radius, self.contents = colour_threshold, near_radius, contents
 
     def __call__(
         self, samples: PackedSamples, directions: Float[Tensor, "N 3"], series: TimeSeries, moves: Bool[Tensor, " M"]
@@ -75,26 +77,25 @@ class Mixer:
         chosen_rays[samples.rays[moves]] = True
         places = chosen_rays[samples.rays].nonzero()[:, 0]
         part, part_moves = samples[places], moves[places]
-        moving, still = part_moves.nonzero()[:, 0], (~part_moves).nonzero()[:, 0]
         density = static_density.detach().index_select(0, places)[:, None].expand(-1, series.length)
-        asked = part[moving]
-        changing = self.dynamic.density(asked.points, asked.rays, series, self.possible(asked))
-        density = density.index_copy(0, moving, self._damped(changing, asked))
+        density, asked_then = self._changing(part, part_moves.nonzero()[:, 0], density, series)
         weights = part.weights(density)
         seen_then = weights.detach() > self.threshold
+        still_then, moving_then = seen_then & ~asked_then, seen_then & asked_then
 
         seen = static_weights.detach() > self.threshold
-        seen[places[still]] |= seen_then[still].any(dim=1)
+        seen[places] |= still_then.any(dim=1)
         colours = self._static_colours(samples, directions, seen)
         static_rgb = samples.add_up(static_weights[:, None] * colours)
         static_sum = samples.add_up(static_weights)
         static_depth = samples.add_up(static_weights * samples.distances)
 
-        shown, pairs = part[still], Pairs.where(seen_then[still])
+        still = still_then.any(dim=1).nonzero()[:, 0]
+        shown, pairs = part[still], Pairs.where(still_then[still])
         behind = colours.detach().index_select(0, places[still]).index_select(0, pairs.points)
         still_rgb, _ = shown_at(shown, pairs, weights.index_select(0, still), behind)
-        moving = moving[seen_then[moving].any(dim=1)]
-        asked, pairs = part[moving], Pairs.where(seen_then[moving])
+        moving = moving_then.any(dim=1).nonzero()[:, 0]
+        asked, pairs = part[moving], Pairs.where(moving_then[moving])
         view = directions.index_select(0, asked.rays)
         bright = self.dynamic.colour(asked.points, view, asked.rays, series, pairs)
         factors = near_factors(asked.distances, self.near_radius)
@@ -120,6 +121,30 @@ class Mixer:
             depth=at_all_moments(static_depth, part.add_up(weights * part.distances[:, None])),
             dynamic_samples=int(part_moves.sum()),
         )
+
+    def _changing(
+        self, samples: PackedSamples, moving: Int64[Tensor, " K"], still: Float[Tensor, "M T"], series: TimeSeries
+    ) -> tuple[Float[Tensor, "M T"], Bool[Tensor, "M T"]]:
+        """Densities [M, T] of samples, of which some may move, and when the dynamic field answers for them [M, T].
+
+        Args:
+            samples: M of them.
+            moving: those that may move.
+            still: densities of the static field.
+            series: the rays' moments.
+        """
+        asked, answers = samples[moving], torch.zeros_like(still, dtype=torch.bool)
+        contents = self.contents(asked)
+        if contents is None:
+            density = self._damped(self.dynamic.density(asked.points, asked.rays, series), asked)
+            return still.index_copy(0, moving, density), answers.index_fill(0, moving, True)
+        may_move = contents == MOVING
+        places = may_move.any(dim=1).nonzero()[:, 0]
+        asked, then = asked[places], may_move[places]
+        density = self._damped(self.dynamic.density(asked.points, asked.rays, series, then), asked)
+        beside = still.index_select(0, moving) * (contents == STILL)
+        found = beside.index_add(0, places, density)
+        return still.index_copy(0, moving, found), answers.index_copy(0, moving, may_move)
 
     def _static_colours(self, samples: PackedSamples, directions: Tensor, seen: Tensor) -> Tensor:
         """Colours of the static field [M, 3]; zero where a sample is not seen."""

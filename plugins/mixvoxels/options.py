@@ -82,23 +82,20 @@ class QueryConfig:
     """The time query."""
 
     query_width: int = option(512, "width of the time query", count(1, "a network has a width", 8192))
-    query_hidden_width: int = option(
-        512, "width of the time network's hidden layers", count(1, "a network has a width", 8192), WAVES
-    )
-    time_octaves: int = option(
-        10,
-        "octaves of sines and cosines of time; the finest should span two frames or more",
-        count(1, "time is told by waves; beyond 32 octaves they are rounding errors", 32),
+    time_waves: int = option(
+        0,
+        "half waves over the video of which the query is made, 1 to so many; 0 for half as many as it has frames",
+        count(0, "time is told by waves", 4096),
         WAVES,
     )
-    time_octaves_start: float = option(
+    time_waves_start: float = option(
         0.0,
-        "octaves let through at the start, of time_octaves; 0 for all",
-        Range(0, 32, "as for time_octaves"),
+        "waves let through at the start, of time_waves; 0 for all",
+        Range(0, 4096, "as for time_waves"),
         WAVES,
     )
-    time_octaves_until: float = option(
-        0.5, "share of the training at which all octaves are let through", share(), WAVES
+    time_waves_until: float = option(
+        0.5, "share of the training at which all waves are let through", share(), WAVES
     )
 
     __post_init__ = check_values

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from syncnerf.backend import BackendSpec
+from syncnerf.errors import UserError
 from syncnerf.option import check_values, option, part
 from syncnerf_mixvoxels.options import (
     GridsConfig,
@@ -21,7 +22,7 @@ class MixVoxelsConfig:
 
     field: str = option(
         "mixvoxels",
-        "time query: mixvoxels (a network on the corrected time) or mixvoxels_latents (a learned vector per frame)",
+        "time query: mixvoxels (waves of the corrected time) or mixvoxels_latents (a learned vector per frame)",
         ("mixvoxels", "mixvoxels_latents"),
     )
     grids: GridsConfig = part(GridsConfig)
@@ -32,7 +33,13 @@ class MixVoxelsConfig:
     penalties: PenaltiesConfig = part(PenaltiesConfig)
     rates: RatesConfig = part(RatesConfig)
 
-    __post_init__ = check_values
+    def __post_init__(self) -> None:
+        check_values(self)
+        if self.mask.mask_intervals > 1 and self.losses.static_target == "mean":
+            raise UserError(
+                f"mask_intervals = {self.mask.mask_intervals}: the static field is shown where nothing moves, "
+                "which static_target = median teaches it, not mean"
+            )
 
 
 SPEC = BackendSpec(
@@ -43,5 +50,6 @@ SPEC = BackendSpec(
     trains_on="time_series",
     learns_distances=True,
     carves=lambda config: config.mask.mask_intervals,
+    tells_still=True,
     engines=("torch",),
 )

@@ -6,44 +6,47 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from syncnerf.encodings.mlp import mlp
 from syncnerf_mixvoxels.pair_products import Pairs, fits_kernel, pair_products
 
 
-class TimeNetwork(nn.Module):
-    """The query of Sync-NeRF's MixVoxels (section 4.2): a network on sines and cosines of the corrected time.
+class TimeWaves(nn.Module):
+    """A query that is linear in sines and cosines of the corrected time.
+
+    Sync-NeRF's MixVoxels (section 4.2) puts a network behind sines and cosines whose frequencies double. Trained, that
+    answers with vectors of some fifteen dimensions, however wide they are, and of the paths that points take through
+    time few can be told apart. All multiples of the lowest frequency, and nothing behind them, fill all dimensions.
 
     Args:
-        octaves: frequencies pi, 2 pi, 4 pi, ... per video; 10 in the paper.
+        waves: frequencies pi, 2 pi, 3 pi, ... per video.
         width: of the query.
-        hidden_width: of the network's two hidden layers.
     """
 
-    def __init__(self, octaves: int, width: int, hidden_width: int):
+    def __init__(self, waves: int, width: int):
         super().__init__()
-        self.network = mlp(2 * octaves + 1, width, hidden_width, hidden_layers=2, bias=True)
-        frequencies = math.pi * 2.0 ** torch.arange(octaves, dtype=torch.float64)
-        self.register_buffer("frequencies", frequencies, persistent=False)
-        self.sharpness = float(octaves)
+        self.linear = nn.Linear(2 * waves + 1, width, bias=False)
+        # At first moments are as different as the waves can make them.
+        nn.init.orthogonal_(self.linear.weight)
+        self.register_buffer("frequencies", math.pi * torch.arange(1, waves + 1, dtype=torch.float64), persistent=False)
+        self.sharpness = float(waves)
 
-    def set_sharpness(self, octaves: float) -> None:
-        """Let only so many octaves through, the last one in part (BARF, Lin et al., ICCV 2021, equation 14).
+    def set_sharpness(self, waves: float) -> None:
+        """Let only so many waves through, the last one in part (BARF, Lin et al., ICCV 2021, equation 14).
 
         Few at first and more later, time is learned coarse to fine: offsets far from the truth still feel a slope.
         """
-        self.sharpness = octaves
+        self.sharpness = waves
 
     def forward(self, times: Float64[Tensor, "*T"]) -> Float[Tensor, "*T width"]:
         """Queries of unit length, float32, shape [..., width], of times in [0, 1] over the video, float64 [...].
 
-        Times outside are answered as well: the encoding goes on beyond both ends.
+        Times outside are answered as well: the waves go on beyond both ends.
         """
         phases = times[..., None] * self.frequencies
         passed = (self.sharpness - torch.arange(len(self.frequencies), device=times.device)).clamp(0.0, 1.0)
         passed = 0.5 - 0.5 * torch.cos(math.pi * passed)
-        waves = torch.cat([passed * phases.sin(), passed * phases.cos()], dim=-1)
-        inputs = torch.cat([2.0 * times[..., None] - 1.0, waves], dim=-1).float()
-        return nn.functional.normalize(self.network(inputs), dim=-1)
+        constant = torch.ones_like(times)[..., None]
+        waves = torch.cat([constant, passed * phases.sin(), passed * phases.cos()], dim=-1)
+        return nn.functional.normalize(self.linear(waves.float()), dim=-1)
 
 
 class TimeLatents(nn.Module):
@@ -60,7 +63,7 @@ class TimeLatents(nn.Module):
         super().__init__()
         self.latents = nn.Parameter(torch.randn(max(frame_count, 2), width))
 
-    def set_sharpness(self, octaves: float) -> None:
+    def set_sharpness(self, waves: float) -> None:
         """Nothing to sharpen: every frame has a vector of its own."""
 
     def forward(self, times: Float64[Tensor, "*T"]) -> Float[Tensor, "*T width"]:
@@ -87,7 +90,7 @@ class TimeSeries:
         times: moments in [0, 1] over the video, float64, shape [N, T].
     """
 
-    def __init__(self, query: TimeNetwork | TimeLatents, times: Float64[Tensor, "*T"]):
+    def __init__(self, query: TimeWaves | TimeLatents, times: Float64[Tensor, "*T"]):
         self.length = times.shape[1]
         if self.length == 1 and times.requires_grad:
             self.row_of_ray = torch.arange(len(times), device=times.device)

@@ -69,6 +69,8 @@ class SceneGeometry:
         occupied: cells of ``bounds`` that may hold something at some time, bool, shape [X, Y, Z], or None if unknown.
         occupied_at: the same in each of equal intervals of the field's time, bool, shape [T, X, Y, Z], where the spec
             asks for it and the cameras' clocks are known.
+        moving_at: those of ``occupied_at`` that what moves, or its shadow, can be in; in the others the still scene is
+            shown. None where the spec does not ask for it or ``occupied_at`` is None.
         seen: cells of ``bounds`` that enough training cameras see to tell what is there, bool, shape [I, J, K], or None
             if unknown; beyond ``bounds`` nothing is said.
         points: what to start from, where the spec asks for it and anything is known; None on the way to a checkpoint,
@@ -85,5 +87,6 @@ class SceneGeometry:
     background: tuple[float, float, float] | None = None
     occupied: Bool[Tensor, "X Y Z"] | None = None
     occupied_at: Bool[Tensor, "T X Y Z"] | None = None
+    moving_at: Bool[Tensor, "T X Y Z"] | None = None
     seen: Bool[Tensor, "I J K"] | None = None
     points: StartingPoints | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float64
@@ -36,10 +37,44 @@ def moment_hulls(
         times: the field's coordinate of each training camera's frames, ascending.
         slack: by how much each camera's may be wrong; infinite where nothing is known.
     """
+    kept = hull.expand(count, *hull.shape).clone()
     cells = hull.reshape(-1).nonzero()[:, 0]
-    kept = torch.ones(count, len(cells), dtype=torch.bool)
+    flat = kept.reshape(count, -1)
+    for place, empty in empty_moments(scene, hull, count, times, slack, foreground_masks):
+        flat[place, cells[empty]] = False
+    return kept
+
+
+def foreground_masks(scene: Scene, index: int) -> Iterator[Bool[Tensor, "H W"]]:
+    """Of each frame of a camera the pixels that are not of the scene's background colour."""
+    background = 255.0 * torch.tensor(scene.background)
+    for frame in scene.frames(index):
+        yield (torch.from_numpy(frame.copy()) - background).abs().amax(dim=-1) > TOLERANCE
+
+
+def empty_moments(
+    scene: Scene,
+    hull: Bool[Tensor, "X Y Z"],
+    count: int,
+    times: Sequence[Float64[Tensor, " F"]],
+    slack: Sequence[float],
+    masks: Callable[[Scene, int], Iterator[Bool[Tensor, "H W"]]],
+) -> Iterator[tuple[int, Bool[Tensor, " N"]]]:
+    """What each training camera says of each interval that it films: which cells none of its masks touch.
+
+    Args:
+        scene: see :func:`moment_hulls`.
+        hull: see there; N of its cells are true.
+        count: see there.
+        times: see there.
+        slack: see there.
+        masks: called as ``masks(scene, camera)``, gives a mask of each frame in turn, shape [H, W].
+
+    Yields:
+        An interval's number, and of the hull's true cells, in their order, those seen outside the masks all through it.
+    """
     points, side = hull_points(scene.bounds, hull.shape)
-    points = points[cells]
+    points = points[hull.reshape(-1)]
     edges = torch.linspace(-1.0, 1.0, count + 1, dtype=torch.float64)
     cameras = list(zip(scene.train, times, slack, strict=True))
     for index, own, wrong in tqdm(cameras, desc="carving moments", unit="camera", leave=False):
@@ -50,25 +85,12 @@ def moment_hulls(
         steps = [(int(a), int(b)) if a >= 0 and b < len(own) else (0, 0) for a, b in zip(first, stop, strict=True)]
         filled: dict[int, Tensor] = {}
         radius = touched_radius(camera, side, depth[visible])
-        for step, mask in enumerate(_between_frames(scene, index, radius)):
+        for step, (before, after) in enumerate(pairwise(masks(scene, index))):
+            mask = grown(_half_way(before, after) | _half_way(after, before), radius)
             for place in [place for place, (start, end) in enumerate(steps) if start <= step < end]:
                 filled[place] = filled[place] | mask if place in filled else mask
                 if step == steps[place][1] - 1:
-                    kept[place] &= ~visible | filled.pop(place).reshape(-1)[pixel]
-    found = torch.zeros(count, hull.numel(), dtype=torch.bool)
-    found[:, cells] = kept
-    return found.reshape(-1, *hull.shape)
-
-
-def _between_frames(scene: Scene, index: int, radius: int) -> Iterator[Bool[Tensor, "H W"]]:
-    """Of each two successive frames of a camera the pixels in which something may be from one to the other."""
-    frames, background = scene.frames(index), 255.0 * torch.tensor(scene.background)
-    before = None
-    for frame in frames:
-        after = (torch.from_numpy(frame.copy()) - background).abs().amax(dim=-1) > TOLERANCE
-        if before is not None:
-            yield grown(_half_way(before, after) | _half_way(after, before), radius)
-        before = after
+                    yield place, visible & ~filled.pop(place).reshape(-1)[pixel]
 
 
 def _half_way(mask: Tensor, other: Tensor) -> Tensor:
