@@ -19,7 +19,7 @@ from syncnerf.training.trainer import restore_model
 OPTIONS = (
     "--backend=mixvoxels", "--grid-resolution=8", "--final-resolution=14", "--upsample-steps=5,8",
     "--density-ranks=4,4,4", "--appearance-ranks=8,4,4", "--variation-ranks=4,4,4", "--hidden-width=16",
-    "--query-width=16", "--time-waves=4", "--ray-steps=24", "--mask-resolution=16",
+    "--query-width=16", "--ray-steps=24", "--mask-resolution=16",
     "--mask-start=3", "--mask-every=2", "--mask-threshold=0.01", "--shrink-step=7", "--variation-steps=2",
     "--dynamic-reach=1", "--dynamic-share=0.5", "--batch-size=48", "--time-frames=5", "--device=cpu",
 )  # fmt: skip
