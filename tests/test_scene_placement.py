@@ -2,8 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
-from unittest.mock import Mock
 
 import pytest
 import torch
@@ -11,11 +9,10 @@ from evaluation_fixtures import look_from
 from tiny_scene import edit_json
 
 from syncnerf.errors import UserError
-from syncnerf.scene import Scene, load_scene
+from syncnerf.scene import load_scene
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.placement import camera_counts, rig_placement, seen_shares, shared_distance
 from syncnerf.scene.read_options import ReadOptions, box_numbers
-from syncnerf.scene.seen_cells import seen_cells
 from syncnerf.scene.visual_hull import visual_hull
 
 
@@ -97,21 +94,6 @@ def test_counts_agree_with_projecting_points_one_by_one():
     shares = seen_shares(torch.tensor([[-3.0] * 3, [3.0] * 3]), cameras)
     assert sum(shares.values()) == pytest.approx(1.0)
     assert shares["none"] == pytest.approx(expected.count(0) / 200, abs=0.1)
-
-
-@pytest.mark.parametrize(("count", "enough"), [(5, 2), (24, 3)])
-def test_cells_are_seen_that_enough_cameras_see(tmp_path, count, enough):
-    """Two cameras at least, of many a tenth; the scene of a moving camera, or one without an end, says nothing."""
-    cameras, box = dome(count), torch.tensor([[-3.0] * 3, [3.0] * 3])
-    scene = Scene(tmp_path, "made up", (*cameras, cameras[0]), Mock(), (count,), box, 0.1, 20.0)
-    cells = seen_cells(scene, 8)
-    ticks = torch.arange(-3.0, 3.0, 0.75, dtype=torch.float64) + 0.375
-    expected = camera_counts(torch.cartesian_prod(ticks, ticks, ticks), cameras) >= enough
-    assert cells.flatten().tolist() == expected.tolist()
-    assert 0.05 < cells.double().mean() < 0.95
-    assert seen_cells(replace(scene, space="contraction")) is None
-    walking = replace(cameras[0], camera_to_world=cameras[0].pose(0).repeat(cameras[0].frame_count, 1, 1))
-    assert seen_cells(replace(scene, cameras=(walking, *scene.cameras[1:]))) is None
 
 
 def test_json_and_options_state_the_placement_and_the_option_is_last(own_scene):

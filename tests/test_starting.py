@@ -19,8 +19,8 @@ from syncnerf.scene.points import ScenePoints
 from syncnerf.scene.visual_hull import visual_hull
 from syncnerf.starting.options import StartConfig
 from syncnerf.starting.space_tracks import SpaceTracks, camera_pairs, triangulated_tracks
-from syncnerf.starting.start import _lie_on, seen_points, starting_points
-from syncnerf.starting.surfaces import ColouredPoints, moment_surfaces
+from syncnerf.starting.start import seen_points, starting_points
+from syncnerf.starting.surfaces import moment_surfaces
 from syncnerf.sync.sampson import RayTracks
 
 FRAMES, SIDE, FPS = 12, 64, 10.0
@@ -333,14 +333,3 @@ def test_of_a_scene_without_motion_one_line_says_so(balls, known, caplog):
     assert points.times.isnan().all()
     (record,) = caplog.records
     assert record.getMessage().startswith(f"{balls.root}: nothing is found to move in it")
-
-
-def test_points_lie_on_the_surfaces_of_the_moment_nearest_to_theirs():
-    def points(places, times):
-        places = torch.tensor(places)
-        return ColouredPoints(places, torch.tensor(times, dtype=torch.float64), torch.zeros_like(places))
-
-    surfaces = points([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [5.0, 0.0, 0.0]], [0.0, 0.0, 1.0])
-    asked = points([[0.1, 0.0, 0.0], [0.3, 0.0, 0.0], [0.9, 0.1, 0.0], [0.0, 0.0, 0.0], [5.0, 0.1, 0.0]],
-                   [0.0, 0.1, -3.0, 0.9, 0.6])  # fmt: skip
-    assert _lie_on(asked, surfaces, 0.2).tolist() == [True, False, True, False, True]

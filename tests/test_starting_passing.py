@@ -7,7 +7,6 @@ import torch
 from test_starting import OFFSETS, RADIUS, ball_place, balls  # noqa: F401
 
 from syncnerf.scene import Scene
-from syncnerf.starting import passing
 from syncnerf.starting.passing import passing_surfaces
 
 MOMENTS = torch.tensor([-9.0, 0.35, 0.55], dtype=torch.float64)
@@ -41,15 +40,3 @@ def test_nothing_passes_where_nothing_moves(room, monkeypatch):
     still = {index: frames[:1].repeat(len(frames), axis=0) for index, frames in room._frames.items()}
     monkeypatch.setattr(room, "_frames", still)
     assert len(passing_surfaces(room, MOMENTS, OFFSETS).places) == 0
-
-
-def test_cells_are_about_a_pixel_wide_and_lone_ones_do_not_count(room):
-    """In a room many times as wide as the ball, too."""
-    wide = replace(room, bounds=6.0 * torch.tensor([[-1.0] * 3, [1.0] * 3]))
-    wide._frames.update(room._frames)
-    found = passing_surfaces(wide, MOMENTS[1:2], OFFSETS)
-    apart = torch.cdist(found.places, found.places).fill_diagonal_(torch.inf).amin(dim=1)
-    pixel = 4.0 / room.cameras[0].intrinsics.focal_x
-    assert float(apart.median()) == pytest.approx(pixel, rel=0.1)
-    cells = torch.tensor([[0.1, 0.2, 0.3], [0.12, 0.21, 0.31], [0.14, 0.22, 0.33], [0.9, 0.1, 0.1]])
-    assert passing._together(cells, torch.full((3,), 0.5)).tolist() == [True, True, True, False]

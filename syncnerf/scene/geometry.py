@@ -71,8 +71,6 @@ class SceneGeometry:
             asks for it and the cameras' clocks are known.
         moving_at: those of ``occupied_at`` that what moves, or its shadow, can be in; in the others the still scene is
             shown. None where the spec does not ask for it or ``occupied_at`` is None.
-        seen: cells of ``bounds`` that enough training cameras see to tell what is there, bool, shape [I, J, K], or None
-            if unknown; beyond ``bounds`` nothing is said.
         points: what to start from, where the spec asks for it and anything is known; None on the way to a checkpoint,
             which brings what has become of them.
     """
@@ -88,5 +86,4 @@ class SceneGeometry:
     occupied: Bool[Tensor, "X Y Z"] | None = None
     occupied_at: Bool[Tensor, "T X Y Z"] | None = None
     moving_at: Bool[Tensor, "T X Y Z"] | None = None
-    seen: Bool[Tensor, "I J K"] | None = None
     points: StartingPoints | None = None

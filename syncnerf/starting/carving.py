@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import max_pool3d
 
@@ -46,16 +46,6 @@ class Space:
         some = max_pool3d(self.hull[None].float(), COARSENESS, ceil_mode=True)[0]
         return self.low + (some.nonzero() + 0.5) * (COARSENESS * self.size)
 
-    def split(self, cells: Float[Tensor, "N 3"]) -> Int64[Tensor, "M 3"]:
-        """Indices of the fine cells of coarse ones, whose middles are given; some may lie beyond the box."""
-        ticks = torch.arange(COARSENESS)
-        corner = ((cells - self.low) / self.size - 0.5 * COARSENESS).round().long()
-        return (corner[:, None] + torch.cartesian_prod(ticks, ticks, ticks)).flatten(0, 1)
-
-    def middles(self, fine: Int64[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
-        """Middles of fine cells."""
-        return self.low + (fine + 0.5) * self.size
-
     @property
     def side(self) -> float:
         """Largest side of a cell."""
@@ -84,11 +74,7 @@ def agreement(
 
 def coarse_cells(space: Space, shots: Sequence[Shot], speed: float) -> Float[Tensor, "N 3"]:
     """Coarse cells in which something may pass that moves by ``speed`` from frame to frame at most: their middles."""
-    return _kept(space, shots, space.coarse_cells(), COARSENESS * space.side, speed)
-
-
-def _kept(space: Space, shots: Sequence[Shot], cells: Tensor, side: float, speed: float) -> Tensor:
-    """Those of cells of a side in which something may pass that moves by ``speed`` from frame to frame at most."""
+    cells, side = space.coarse_cells(), COARSENESS * space.side
     radius = []
     for shot in shots:
         reach = (speed * abs(shot.after) + 0.5 * side) * shot.film.focal / space.distance(shot.film)
@@ -96,20 +82,18 @@ def _kept(space: Space, shots: Sequence[Shot], cells: Tensor, side: float, speed
     return cells[agreement(shots, cells, torch.zeros_like(cells), radius) >= SUPPORT]
 
 
-def fine_cells(space: Space, shots: Sequence[Shot], cells: Float[Tensor, "N 3"]) -> Float[Tensor, "M 3"]:
-    """Middles of the fine cells of coarse ones in which something may pass."""
-    return _kept(space, shots, space.middles(space.split(cells)), space.side, 0.0)
-
-
 def fine_surface(
     space: Space, shots: Sequence[Shot], cells: Float[Tensor, "N 3"], steps: Float[Tensor, "N 3"]
 ) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P 3"], Float[Tensor, "P 3"]]:
     """Places, colours and displacements of the surface that is left of coarse cells with displacements."""
-    fine, steps = space.split(cells), steps.repeat_interleave(COARSENESS**3, dim=0)
+    ticks = torch.arange(COARSENESS)
+    corner = ((cells - space.low) / space.size - 0.5 * COARSENESS).round().long()
+    fine = (corner[:, None] + torch.cartesian_prod(ticks, ticks, ticks)).flatten(0, 1)
+    steps = steps.repeat_interleave(COARSENESS**3, dim=0)
     inside = (fine < torch.tensor(space.hull.shape)).all(dim=1)
     fine, steps = fine[inside], steps[inside]
-    places = space.middles(fine)
-    surface = on_surface(agreement(shots, places, steps, 1) >= SUPPORT, fine)
+    places = space.low + (fine + 0.5) * space.size
+    surface = on_surface(agreement(shots, places, steps, 1) >= SUPPORT, fine, space.hull.shape)
     places, steps = places[surface], steps[surface]
     near = [shot.colours_of(places + shot.after * steps, space.side) for shot in shots if abs(shot.after) <= NEAR]
     colours = torch.stack(near).nanmedian(dim=0).values

@@ -100,3 +100,5 @@ def _turned(arms: Tensor, spins: Tensor) -> Tensor:
     sine, cosine = angle.sin()[:, None], angle.cos()[:, None]
     along = (arms * axis).sum(dim=-1, keepdim=True)
     return cosine * arms + sine * torch.linalg.cross(axis.expand_as(arms), arms) + (1.0 - cosine) * along * axis
+
+

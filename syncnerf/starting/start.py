@@ -33,8 +33,6 @@ MOST_MOMENTS = 120
 """Moments at which surfaces are carved at most: each of the tracks' moments, or every second, third one."""
 FLYING_EVERY = 2
 """What flies is looked for at every second of these: its velocities tell where it is between."""
-ON_BODY = 0.01
-"""Sides of the box within which a track lies on what passes."""
 NONE = torch.empty(0, 3)
 """No points."""
 MOST_OBSERVATIONS = 50_000
@@ -70,7 +68,7 @@ def starting_points(
         tracks = triangulated_tracks(scene, moving_tracks(scene), offsets, times, matching)
     moments, flying = times[:: -(-frames // MOST_MOMENTS)], None
     if hull is None:
-        points = _room_points(scene, tracks, moments, offsets, bool(config.tracks))
+        points = _room_points(scene, tracks, moments, offsets)
     else:
         points = moment_surfaces(scene, hull, moments, offsets)
         flying = flying_points(scene, hull, moments[::FLYING_EVERY], offsets)
@@ -100,35 +98,17 @@ def _as_start(
     return StartingPoints(points.places.double(), points.colours, clock.moments(points.times), velocities, paths)
 
 
-def _room_points(scene: Scene, tracks: SpaceTracks, moments: Tensor, offsets: Tensor, trusted: bool) -> ColouredPoints:
-    """What is known before an unknown background: the still scene, what passes before it, and the tracks.
-
-    Tracks that are not ``trusted`` count where they lie on what passes: others join what does not belong together, and
-    nodes would be spread over them.
-    """
+def _room_points(scene: Scene, tracks: SpaceTracks, moments: Tensor, offsets: Tensor) -> ColouredPoints:
+    """What is known before an unknown background: the still scene, what passes before it, and the tracks."""
     given = given_points(scene)
     if can_be_compared(scene):
         still = given.and_also(still_points(scene, _liveliest(tracks)))
         if len(still.places):
-            passing, tracked = passing_surfaces(scene, moments, offsets), seen_points(scene, tracks, offsets)
-            if len(passing.places) and not trusted:
-                reach = ON_BODY * float((scene.bounds[1] - scene.bounds[0]).max())
-                tracked = tracked.chosen(_lie_on(tracked, passing, reach))
-            return still.and_also(passing).and_also(tracked)
+            passing = passing_surfaces(scene, moments, offsets)
+            return still.and_also(passing).and_also(seen_points(scene, tracks, offsets))
     if len(given.places):
         return given.and_also(seen_points(scene, tracks, offsets))
     return seen_points(scene, tracks, offsets, scene_points(scene).places)
-
-
-def _lie_on(points: ColouredPoints, surfaces: ColouredPoints, reach: float) -> Bool[Tensor, " P"]:
-    """Which points are within reach of surfaces at the moment nearest to theirs."""
-    moments = surfaces.times.unique()
-    nearest = (points.times[:, None] - moments).abs().argmin(dim=1)
-    found = torch.zeros(len(points.places), dtype=torch.bool)
-    for number, moment in enumerate(moments):
-        mine, there = nearest == number, surfaces.places[surfaces.times == moment]
-        found[mine] = (torch.cdist(points.places[mine], there) < reach).any(dim=1)
-    return found
 
 
 def _liveliest(tracks: SpaceTracks) -> float:

@@ -93,13 +93,13 @@ def moment_surfaces(
                 inside &= view.may_hold(frame)
             always &= inside
     lasting = [(view, view.median) for view in views]
-    solid = _carved_by_colour(lasting, always, cells, side)
-    still, change = _surface_points(lasting, on_surface(solid, cells), centres, side)
+    solid = _carved_by_colour(lasting, always, cells, hull.shape, side)
+    still, change = _surface_points(lasting, on_surface(solid, cells, hull.shape), centres, side)
     parts = [still.chosen(change < STILL)]
     beside = ~_near(parts[0].places, scene.bounds, hull.shape)
     for moment, inside in insides.items():
         # What was always there and yet looks different from every side is air between other things.
-        surface = on_surface(inside & (solid | ~always), cells)
+        surface = on_surface(inside & (solid | ~always), cells, hull.shape)
         points, change = _surface_points(_seeing(views, moment, offsets), surface, centres, side)
         points.times.fill_(moment)
         moving = (change >= STILL) & beside[_cells_of(points.places, scene.bounds, hull.shape)]
@@ -125,14 +125,16 @@ def nearest_frames(
     return nearest, ~(apart > FARTHEST_FRAME * own.diff().median())
 
 
-def _carved_by_colour(seeing: list[tuple[_Sight, Tensor]], inside: Tensor, cells: Tensor, side: float) -> Tensor:
+def _carved_by_colour(
+    seeing: list[tuple[_Sight, Tensor]], inside: Tensor, cells: Tensor, shape: torch.Size, side: float
+) -> Tensor:
     """What is left of cells when those on the surface go, again and again, whose colour the cameras disagree on.
 
     Space carving (Kutulakos and Seitz, IJCV 2000), with medians instead of means.
     """
     inside = inside.clone()
     for _ in range(LAYERS):
-        surface = on_surface(inside, cells)
+        surface = on_surface(inside, cells, shape)
         colours = torch.stack([view.facts(frame, surface, side)[:, :3] for view, frame in seeing])
         apart = (colours - colours.nanmedian(dim=0).values).abs().mean(dim=-1).nanmedian(dim=0).values
         wrong = (apart > DISAGREEMENT) & (colours[..., 0].isfinite().sum(dim=0) >= FEWEST_WITNESSES)
@@ -239,18 +241,13 @@ def usual_picture(frames: UInt8[np.ndarray, "T H W 3"]) -> tuple[Float32[Tensor,
     return median, change
 
 
-def on_surface(inside: Bool[Tensor, " M"], cells: Int64[Tensor, "M 3"]) -> Int64[Tensor, " K"]:
+def on_surface(inside: Bool[Tensor, " M"], cells: Int64[Tensor, "M 3"], shape: torch.Size) -> Int64[Tensor, " K"]:
     """Numbers of the cells inside of which a neighbour is not, int64."""
-    if not bool(inside.any()):
-        return inside.nonzero()[:, 0]
-    # No larger than what is inside: the cells of a room would fill any memory.
-    numbers, low = inside.nonzero()[:, 0], cells[inside].amin(dim=0)
-    cells = cells[inside] - low
-    grid = torch.zeros(*(cells.amax(dim=0) + 1).tolist(), dtype=torch.bool)
-    grid[cells[:, 0], cells[:, 1], cells[:, 2]] = True
+    grid = torch.zeros(shape, dtype=torch.bool)
+    grid[cells[:, 0], cells[:, 1], cells[:, 2]] = inside
     padded = torch.nn.functional.pad(grid, (1,) * 6)
     core = padded.clone()
     for axis in range(3):
         core &= padded.roll(1, axis) & padded.roll(-1, axis)
     covered = core[1:-1, 1:-1, 1:-1][cells[:, 0], cells[:, 1], cells[:, 2]]
-    return numbers[~covered]
+    return (inside & ~covered).nonzero()[:, 0]
