@@ -8,6 +8,7 @@ import pytest
 import torch
 from gaussian_scenes import MOMENTS, some_gaussians, some_motion, view
 
+from syncnerf_gaussians import reference
 from syncnerf_gaussians.gaussians import Drift, Gaussians, Motion, Poses, Skinning
 from syncnerf_gaussians.motion import moved
 from syncnerf_gaussians.raster import cast, influence, rasterise, rasterise_rates
@@ -113,6 +114,13 @@ def test_derivatives_by_time_are_finite_differences():
     assert smooth.float().mean() > 0.95
     torch.testing.assert_close(rates[smooth], slopes[smooth], rtol=0, atol=1e-6)
     assert rates.abs().max() > 0.1
+
+
+def test_derivatives_by_time_need_no_checkpoints(monkeypatch):
+    """Nothing is kept for a backward pass then, and not every torch's let forward mode through."""
+    monkeypatch.setattr(reference, "checkpoint", lambda *_, **__: pytest.fail("a checkpoint"))
+    _, rates = rasterise_rates(some_gaussians(6), VIEWS, some_motion(6, MOMENTS))
+    assert rates.abs().max() > 0.0
 
 
 def test_loose_rays_are_pixels_in_any_order():

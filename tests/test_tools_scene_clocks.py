@@ -170,3 +170,15 @@ def test_a_rendered_rolling_shutter(tool, tmp_path):
     assert truth["rates_ppm"] == pytest.approx([0.0, 250.0])
     assert truth["seconds"] == pytest.approx([0.0, 0.1])
     assert "row_time" not in (tmp_path / "rolling" / "transforms.json").read_text()
+
+
+def test_bodies_fly_on_for_as_long_as_somebody_asks(tool):
+    """Asked late and then early, they have been where they are if asked in order."""
+    flight = tool("blender_scenes.flight")
+    late, ordered = (flight.flown_poses(np.random.default_rng(3), [0.15, 0.2, 0.13]) for _ in range(2))
+    last = np.array([pose(15.0)[:3, 3] for pose in late])
+    assert np.hypot(last[:, 0], last[:, 1]).max() < flight.Drum().radius
+    assert (np.abs(last[:, 2]) < 1.0).all()
+    for time in (-2.0, 1.3, 8.0, 15.0):
+        for one, other in zip(late, ordered, strict=True):
+            np.testing.assert_array_equal(one(time), other(time))

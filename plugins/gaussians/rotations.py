@@ -1,7 +1,7 @@
 """Quaternions (w, x, y, z) as rotations.
 
-Both functions of pairs of numbers are one outer product and one product with a table of whole numbers: on a GPU, where
-each operation costs a launch, a tenth of the time of sums and products written out.
+Matrices and products are an outer product of two quaternions and a product with a table of whole numbers: on a GPU,
+where each operation costs a launch, three or four instead of some twenty sums and products written out.
 """
 
 from collections.abc import Sequence
