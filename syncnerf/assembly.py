@@ -29,6 +29,7 @@ from syncnerf.scene import Scene
 from syncnerf.scene.geometry import NormalizedDeviceCoordinates, SceneGeometry
 from syncnerf.scene.moment_hulls import moment_hulls
 from syncnerf.scene.moving_hulls import moving_hulls
+from syncnerf.scene.overlooked_cells import overlooked_cells
 from syncnerf.scene.stereo import can_be_compared
 from syncnerf.scene.still_views import still_views
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
@@ -107,6 +108,7 @@ def scene_geometry(scene: Scene, frame_count: int, steps: int, hull: Bool[Tensor
         ndc=ndc,
         background=scene.background,
         occupied=hull,
+        overlooked=overlooked_cells(scene),
     )
 
 

@@ -121,3 +121,24 @@ def test_those_outside_the_hull_move_into_it():
     moved = (field.cloud.means != before).any(dim=1).nonzero()[:, 0]
     assert moved.tolist() == [3, 8, 20, 41]
     assert field.hull.contains(field.cloud.means, torch.zeros(60)).all()
+
+
+def test_those_that_hardly_a_camera_sees_move_away():
+    """From cells between the cameras, if they rest: beyond the box nothing is said, and what moves may pass there."""
+    torch.manual_seed(0)
+    overlooked = torch.zeros(4, 4, 4, dtype=torch.bool)
+    overlooked[0, 1, 3] = True
+    density = DensityConfig(relocate_every=10, relocate_start=0)
+    config = GaussiansConfig("scaffold", CloudConfig(60), ScaffoldConfig(nodes=8, moments=3), density)
+    field = SPEC.build(config, replace(scene_geometry(background=None), overlooked=overlooked))
+    low, high = field.geometry.bounds
+    with torch.no_grad():
+        field.attention.sums.fill_(1.0)
+        field.cloud.nodes.fill_(-1)
+        field.cloud.nodes[9] = 0
+        field.cloud.means.copy_(low + (high - low) * torch.tensor([0.5, 0.5, 0.5]))
+        field.cloud.means[[4, 9, 30]] = low + (high - low) * torch.tensor([0.1, 0.4, 0.9])
+        field.cloud.means[12] = low + (high - low) * torch.tensor([0.1, 0.4, 1.1])
+    before = field.cloud.means.detach().clone()
+    field.after_step(9)
+    assert (field.cloud.means != before).any(dim=1).nonzero()[:, 0].tolist() == [4, 30]

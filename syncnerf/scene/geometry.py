@@ -71,6 +71,8 @@ class SceneGeometry:
             asks for it and the cameras' clocks are known.
         moving_at: those of ``occupied_at`` that what moves, or its shadow, can be in; in the others the still scene is
             shown. None where the spec does not ask for it or ``occupied_at`` is None.
+        overlooked: cells of ``bounds`` between the cameras that too few of them see to tell what is there, bool, shape
+            [I, J, K], or None where there are none.
         points: what to start from, where the spec asks for it and anything is known; None on the way to a checkpoint,
             which brings what has become of them.
     """
@@ -86,4 +88,5 @@ class SceneGeometry:
     occupied: Bool[Tensor, "X Y Z"] | None = None
     occupied_at: Bool[Tensor, "T X Y Z"] | None = None
     moving_at: Bool[Tensor, "T X Y Z"] | None = None
+    overlooked: Bool[Tensor, "I J K"] | None = None
     points: StartingPoints | None = None
