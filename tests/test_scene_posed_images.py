@@ -79,6 +79,13 @@ def test_a_rate_makes_the_usual_step_one_frame(tmp_path):
         assert camera.fps == pytest.approx(20)
 
 
+@pytest.mark.parametrize(("last", "shared", "said"), [(1.0, {}, True), (0.5, {}, False), (1.0, {"fps": 20}, False)])
+def test_times_that_may_be_shares_of_a_recording_are_told(tmp_path, caplog, last, shared, said):
+    write_images(tmp_path, LAYOUTS["a folder per camera"], times=last * TIMES, shared=shared)
+    load_scene(tmp_path)
+    assert ("run from 0 to 1 and are taken for seconds" in caplog.text) == said
+
+
 def test_images_without_times_are_numbered(tmp_path):
     write_images(tmp_path, LAYOUTS["a folder per camera"], times=None, shared={"fps": 20})
     for camera in load_scene(tmp_path).cameras:

@@ -98,6 +98,25 @@ def test_chapters_are_one_recording(tmp_path, name):
     check_chapters(load_scene(tmp_path), name.format(1)[:-4])
 
 
+def test_parts_that_nobody_names_are_told(tmp_path, caplog):
+    blender_video(tmp_path)
+    chapters(tmp_path, "GX{:02d}0017.MP4")
+    names: list = ["GX010017.MP4", "cam01.mp4", "cam02.mp4", "cam03.mp4"]
+
+    def name(record):
+        for entry, file in zip(record["frames"], names, strict=True):
+            entry["file_path"] = file
+
+    edit_json(tmp_path / "transforms.json", name)
+    assert load_scene(tmp_path).cameras[0].frame_count == 2
+    assert "GX010017.MP4: its recording goes on in GX020017.MP4, GX030017.MP4" in caplog.text
+    caplog.clear()
+    names[0] = [f"GX0{part}0017.MP4" for part in (1, 2, 3)]
+    edit_json(tmp_path / "transforms.json", name)
+    check_chapters(load_scene(tmp_path), "GX010017")
+    assert "goes on" not in caplog.text
+
+
 def test_a_list_of_files_is_one_recording(tmp_path):
     blender_video(tmp_path)
     chapters(tmp_path, "part{}.mp4")

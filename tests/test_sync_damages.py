@@ -24,7 +24,7 @@ from syncnerf.sync.division import divided
 from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import motion_energy
 from syncnerf.sync.frame_products import frame_products, told_by_both
-from syncnerf.sync.informative import informative_intervals, steady_frames
+from syncnerf.sync.informative import informative_intervals, refreshed_intervals, steady_frames
 from syncnerf.sync.pulldown import find_pulldown
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]
@@ -351,3 +351,23 @@ def test_events_of_the_whole_image_are_seen_and_motion_is_not():
     assert (~steady_frames(turned)).nonzero()[:, 0].tolist() == list(range(20, 30))
     assert (~steady_frames(lit)).nonzero()[:, 0].tolist() == [12]
     assert steady_frames(dim).all()
+
+
+def test_pictures_that_are_coded_anew_are_no_motion():
+    """A background that changes a little and everywhere each 12 frames, and one that is always noisy."""
+    generator = np.random.default_rng(0)
+    video = moving_square(36).astype(float)
+    coded = np.concatenate([video[k : k + 12] + generator.normal(0, 3, video[0].shape) for k in range(0, 36, 12)])
+    noisy = video + generator.normal(0, 5, video.shape)
+    for frames, wanted in ((video, []), (coded, [11, 23]), (noisy, []), (video[:2], [])):
+        frames = frames.round().clip(0, 255).astype(np.uint8)
+        assert refreshed_intervals(frames).nonzero()[:, 0].tolist() == wanted
+    energy = motion_energy(coded.round().clip(0, 255).astype(np.uint8))
+    assert (~energy.informative).nonzero()[:, 0].tolist() == [11, 23]
+
+
+def test_key_frames_at_equal_places_draw_no_offset(demo):
+    result = synchronize(damaged(demo, "key frames", seed=0), audio="off")
+    error = (align_gauge(result.offsets, demo.true_offsets) / demo.frame_interval).abs()
+    assert float(error.mean()) < 0.25
+    assert (error < 3 * result.stderr / demo.frame_interval).all()

@@ -99,6 +99,43 @@ def test_a_camera_whose_motion_hardly_agrees_is_to_be_checked(height, verdict):
         assert [fitting[name].verdict for name in "abcd"] == ["sure", "sure", "sure", told]
 
 
+def test_a_camera_of_few_distinct_lags_is_doubted_though_it_fits_its_pose():
+    """Correlations of 0.6 between the others and 0.18 with the last: it fits, and half of its pairs tell no lag."""
+    lands = [landscape(i, j, {0: 0.3} if j == 3 else None) for i in range(4) for j in range(i + 1, 4)]
+    pairs = [Comparison(land.first, land.second, land, None, "", whole=land) for land in lands]
+    for lost, verdict in ((0, "sure"), (1, "sure"), (2, "check")):
+        lags = [
+            PairLag(i, j, 0.5, 1e-3, 9.0, 0.0, "flat" if j == 3 and i < lost else "")
+            for i in range(4)
+            for j in range(i + 1, 4)
+        ]
+        checks = with_checks(solved(lags), pairs, [], STEP, fit=[20.0, 20.0, 20.0, 12.0].__getitem__).checks
+        assert checks["d"].verdict == verdict
+        assert {checks[name].verdict for name in "abc"} == {"sure"}
+
+
+@pytest.mark.parametrize(("lag", "fit", "verdict"), [(0.0, 20.0, "sure"), (0.1, 6.0, "check"), (0.4, 6.0, "sure")])
+def test_agreement_at_equal_places_must_be_on_the_right_lines(lag, fit, verdict):
+    """Cameras that are wired together agree at once too, but on the lines that their poses say."""
+    still = torch.zeros(4, dtype=torch.float64)
+    lags = [PairLag(i, j, lag * STEP, 1e-3, 9.0, 0.0, "") for i in range(4) for j in range(i + 1, 4)]
+    checks = with_checks(solved(lags, still), [], [], STEP, fit=lambda camera: fit).checks
+    assert {check.verdict for check in checks.values()} == {verdict}
+    assert all(("key frames" in check.advice) == (verdict == "check") for check in checks.values())
+
+
+def test_no_group_is_believed_that_another_as_large_contradicts():
+    """Cameras a and b agree, c and d do, and nothing connects them; then c and d do not agree either."""
+    lost = torch.tensor([0.0, 0.2, torch.nan, torch.nan], dtype=torch.float64)
+    result = replace(solved([], lost), reasons={"c": "not connected", "d": "not connected"})
+    apart = PairLag(2, 3, 0.1, 1e-3, 9.0, 0.0, "not connected with the reference")
+    for second, told in ((apart, True), (replace(apart, reason="flat"), False)):
+        pairs = [PairLag(0, 1, -0.2, 1e-3, 9.0, 0.0, ""), second]
+        checks = with_checks(replace(result, pairs=pairs), [], [], STEP).checks
+        assert [("2 other cameras agree" in checks[name].reason) for name in "abcd"] == [told, told, False, False]
+        assert checks["a"].verdict == "check"
+
+
 def test_equal_lines_lead_where_lines_tell():
     """Lines that share motion beside twice as much of either's own, and lines that share a rhythm with all."""
     generator = torch.Generator().manual_seed(0)

@@ -137,6 +137,21 @@ def _padded_all(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
     return {camera.name: _padding(camera, 45, 45) for camera in scene.cameras}
 
 
+def _jump(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """One camera loses a quarter of its frames somewhere in the middle, and its file knows nothing of it."""
+    odds = {}
+    for camera in _some(scene, generator):
+        lost = camera.frame_count // 4
+        first = int(generator.integers(lost, camera.frame_count - 2 * lost + 1))
+        odds[camera.name] = Odd(np.delete(np.arange(camera.frame_count), np.arange(first, first + lost)))
+    return odds
+
+
+def _coded(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """All files are strongly compressed, with key frames at equal places."""
+    return {c.name: Odd(np.arange(c.frame_count), pixels=odd_pictures.key_frames) for c in scene.cameras}
+
+
 def _cadence(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
     """Each fifth frame shows the one before again, at equal places in most cameras."""
     odds = {}
@@ -233,6 +248,8 @@ DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
     "blended to 60": _blended(Fraction(2)),
     "blended to 30": _blended(Fraction(5, 4)),
     "looped": _looped,
+    "clock jumps": _jump,
+    "key frames": _coded,
     "black start": _changed(odd_pictures.black),
     "fade in": _changed(odd_pictures.fade),
     "cut": _changed(odd_pictures.cut),

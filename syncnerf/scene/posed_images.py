@@ -1,6 +1,7 @@
 """Reader of ``transforms.json`` with one entry per image, as nerfstudio and instant-ngp write it."""
 
 import itertools
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,12 +20,16 @@ from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_entries
 
+logger = logging.getLogger(__name__)
+
 FPS = 30.0
 """Frames per second where neither the json nor times say so."""
 SAME_POSE = 1e-6
 """Matrices that differ by less are one pose."""
 HELD_OUT = 8
 """One camera that moves: every eighth image is for evaluation, as is usual for such scenes (NeRF, LLFF)."""
+WHOLE = 0.9
+"""Largest time, in what may be shares of a recording, from which on they seem to be that."""
 OPTICS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 
 
@@ -68,6 +73,8 @@ def read_posed_images(root: Path, options: ReadOptions) -> Scene:
         kept = [entry for k, entry in enumerate(ordered) if k % HELD_OUT]
         groups = {"test": ordered[::HELD_OUT], "train": kept or ordered}
     scale = _seconds_per_unit(record, path, groups) if all(timed) else None
+    if all(timed) and not alone and "fps" not in record:
+        _warn_of_shares(path, entries)
     names = list(groups)
 
     def read(index: int) -> tuple[Camera, ImageSource]:
@@ -122,6 +129,16 @@ def _seconds_per_unit(record: dict[str, Any], path: Path, groups: dict[str, list
     if step <= 0:
         raise UserError(f"{path}: most images of a camera have the same 'time'; correct them")
     return 1.0 / (positive(record, "fps", str(path)) * step)
+
+
+def _warn_of_shares(path: Path, entries: list[CameraEntry]) -> None:
+    """A warning where times fill 0 to 1, as those do that are shares of a recording and not seconds."""
+    times = [number(entry.values, "time", entry.where) for entry in entries]
+    if min(times) >= 0 and WHOLE <= max(times) <= 1:
+        logger.warning(
+            "%s: its times run from %g to %g and are taken for seconds; if they are shares of the recording, give "
+            "its 'fps'", path, min(times), max(times),
+        )  # fmt: skip
 
 
 def _read_camera(

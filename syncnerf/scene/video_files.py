@@ -1,5 +1,6 @@
 """Which files of a folder are the cameras' videos, under which names, and which pose each belongs to."""
 
+import logging
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 from syncnerf.errors import UserError, one_line
 from syncnerf.scene.natural_order import natural_order, require_one_order
 from syncnerf.scene.read_options import ReadOptions
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".3gp", ".wmv")
 _CHAPTER = re.compile(r"(G[HX]|GOPR|GP)(?:\d{2})?(\d{4})")
@@ -91,10 +94,27 @@ def named_videos(root: Path, names: list[Any], wheres: list[str]) -> list[VideoF
             raise UserError(f"{where}: 'file_path' should name a video, not {str(name)[:40]!r}")
         paths = tuple(_existing(root / part) for part in parts)
         found.append(VideoFiles(paths[0].stem, paths))
+    _warn_of_unread_parts(found)
     folders = [video.paths[0].parent.name for video in found]
     if len({video.name for video in found}) < len(found) == len(set(folders)):
         found = [replace(video, name=folder) for video, folder in zip(found, folders, strict=True)]
     return found
+
+
+def _warn_of_unread_parts(found: list[VideoFiles]) -> None:
+    """A warning for each recording that goes on in files beside it which no entry names."""
+    named = {path for video in found for path in video.paths}
+    for video in found:
+        folder, first = video.paths[0].parent, video.paths[0]
+        if not _CHAPTER.fullmatch(first.stem) or not folder.is_dir():
+            continue
+        whole = next((own for own in _recordings(folder) if first in own.paths), video)
+        unread = [path.name for path in whole.paths if path not in named]
+        if unread:
+            logger.warning(
+                "%s: its recording goes on in %s, not named and not read; 'file_path' may be a list of all its files",
+                first, ", ".join(unread),
+            )  # fmt: skip
 
 
 def _recordings(folder: Path) -> list[VideoFiles]:

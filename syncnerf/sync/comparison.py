@@ -25,6 +25,7 @@ class Comparison:
         samples: seconds between the samples of the compared signals if these draw the lag to whole samples, else 0.
         whole: agreement at every shift that the videos allow; None likewise.
         rescaled: seconds by which finer lines or faster changes move the peak; 0 where these were not looked at.
+        rest: agreement at every shift in the windows of time that the lag does not explain; None where there are none.
     """
 
     first: int
@@ -37,6 +38,7 @@ class Comparison:
     samples: float = 0.0
     whole: Landscape | None = None
     rescaled: float = 0.0
+    rest: Landscape | None = None
 
 
 def compare_all(count: int, compare: Callable[[int, int], Comparison]) -> list[Comparison]:

@@ -14,7 +14,7 @@ from syncnerf.sync.blending import Film, find_blending
 from syncnerf.sync.cadence import find_cadence
 from syncnerf.sync.division import divided
 from syncnerf.sync.frame_samples import PIECE_BYTES, Frames, of_each_frame, sampled_pixels
-from syncnerf.sync.informative import around, informative_intervals, steady_frames
+from syncnerf.sync.informative import around, informative_intervals, refreshed_intervals, steady_frames
 from syncnerf.sync.pulldown import find_pulldown
 
 LARGEST_SIDE = 200
@@ -97,7 +97,7 @@ def motion_energy(frames: Frames, even: bool = True) -> MotionEnergy:
     pixels = moving.flatten().nonzero()[:, 0]
     values = torch.cat([piece.flatten(1)[:, pixels].T for piece in pieces], dim=1)
     totals = values.sum(0, dtype=torch.float32)
-    informative = informative_intervals(totals, steady)
+    informative = informative_intervals(totals, steady) & ~refreshed_intervals(frames)
     film = find_pulldown(totals) if even else None
     if film is not None:
         shown, delay = film.shown(len(totals)), film.delay(len(totals))

@@ -25,6 +25,7 @@ from syncnerf.sync.correlation import (
 )
 from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import MotionEnergy, motion_energy
+from syncnerf.sync.far_jumps import rest_landscape
 from syncnerf.sync.frame_products import FrameProducts, frame_products, told_by_both
 from syncnerf.sync.landscape import Landscape, Peak, better_beyond, find_peak
 from syncnerf.sync.pencils import FINE_LINE_WIDTH, LEAST_BASELINE, LINE_WIDTH, PencilView, line_signals, pencil_view
@@ -179,7 +180,9 @@ def compare_pair(
         considered = everything if most is None else everything.within(most)
         found = find_peak(considered, step, said)
         if found is None:
-            return Comparison(first, second, None, None, "too few frames with motion in common")
+            unlimited = most is None or find_peak(everything, step) is None
+            why = "too few frames with motion in common" if unlimited else "too few lags within --max-offset to compare"
+            return Comparison(first, second, None, None, why)
         peak, values = found
         landscape = Landscape(first, second, considered.shifts.double() * step + lead, values, considered.overlap)
         at_lines = everything.values[peak.line_shift + len(everything.values) // 2]
@@ -203,9 +206,12 @@ def compare_pair(
     locked = not coarse and in_step and abs(lead) < 1e-2 * step
     samples = step if locked else 0.0
     windows = window_lags(products, samples)
+    rest = rest_landscape((first, second), tuple(signals), informative, peak, windows, step)
+    rest = rest and replace(rest, lags=rest.lags + lead)
     windows = replace(windows, times=windows.times + float(cameras.times[first][0]), lags=windows.lags + lead)
     peak = replace(peak, lag=peak.lag + lead)
-    return replace(tried[-1], peak=peak, sensitivity=pull, windows=windows, samples=samples, rescaled=rescaled)
+    final = replace(tried[-1], peak=peak, sensitivity=pull, windows=windows, samples=samples, rescaled=rescaled)
+    return replace(final, rest=rest)
 
 
 def _products_at(

@@ -22,6 +22,9 @@ LEAST_PIXELS = 50
 MOST_UNSTEADY = 0.5
 """Pixels that look unusual in more of the frames than this are not still; where so many frames look unusual, nothing is
 usual: the camera itself moves, or the light."""
+REFRESHED, LEAST_REFRESHED, MOST_REFRESHED = 2.0, 2.0, 6.0
+"""A still background that changes by so many times what is usual around, and by so many grey levels summed over
+channels, was coded anew. A pixel that changes by more than the last counts as that: it may have moved."""
 STILL_SHARE = 0.02
 """An interval with less energy than this share of what is typical holds no motion."""
 REPEATED_SHARE, REACH = 0.1, 4
@@ -64,6 +67,30 @@ def steady_frames(frames: Frames) -> Bool[Tensor, " T"]:
     odd = changed[:, still].float().mean(1) > 1 - STEADY_SHARE
     odd |= (gain < 1 / LARGEST_GAIN) | (gain > LARGEST_GAIN)
     return steady if float(odd.float().mean()) > MOST_UNSTEADY else ~odd
+
+
+def refreshed_intervals(frames: Frames) -> Bool[Tensor, " I"]:
+    """Intervals in which the whole picture changes a little, and no other one nearby: it was coded anew.
+
+    Key frames of strongly compressed videos do so, at equal places of all files: what changes then is no motion.
+
+    Args:
+        frames: uint8 RGB of a camera that stands still, shape [T, height, width, 3].
+
+    Returns:
+        bool, shape [T - 1].
+    """
+    pixels = sampled_pixels(frames, SAMPLES).flatten(1, 2)
+    later, earlier = pixels[1:], pixels[:-1]
+    changes = (torch.maximum(later, earlier) - torch.minimum(later, earlier)).sum(-1, dtype=torch.int16).float()
+    if len(changes) < 3:
+        return torch.zeros(len(changes), dtype=torch.bool)
+    usual = changes.mean(0)
+    alive = usual > 0  # what was saturated, or painted, never changes
+    if int(alive.sum()) < LEAST_PIXELS:
+        return torch.zeros(len(changes), dtype=torch.bool)
+    level = changes[:, alive & (usual <= usual[alive].median())].clamp_max(MOST_REFRESHED).mean(1)
+    return level > (REFRESHED * around(level)).clamp_min(LEAST_REFRESHED)
 
 
 def around(totals: Float[Tensor, " I"]) -> Float[Tensor, " I"]:

@@ -9,7 +9,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from syncnerf.scene import Scene
+from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.drift import WindowLags
+from syncnerf.sync.far_jumps import far_jumps
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.solve import Lags, connected, offset_design, robust_fit
 
@@ -21,10 +23,23 @@ MANY = 0.25
 """If this share of the clocks jumps, the others' steadiness, which is judged against them, is not sure either."""
 
 
-def with_jumps(scene: Scene, result: SyncResult, windows: list[tuple[int, int, WindowLags]]) -> SyncResult:
-    """The result with wider errors, and a warning, for cameras whose offset differs from window to window of time."""
+def with_jumps(
+    scene: Scene,
+    result: SyncResult,
+    windows: list[tuple[int, int, WindowLags]],
+    comparisons: Sequence[Comparison] = (),
+) -> SyncResult:
+    """The result with wider errors, and a warning, for cameras whose offset differs from window to window of time.
+
+    Args:
+        scene: the cameras.
+        result: their offsets.
+        windows: lags in windows of time of the used pairs, with the cameras' indices.
+        comparisons: of all pairs, where they know what their lags leave unexplained.
+    """
     rates = torch.zeros_like(result.offsets) if result.rates is None else result.rates
     wander = clock_wander(windows, result.offsets, rates, scene.frame_interval)
+    wander = torch.maximum(wander, far_jumps(result, comparisons).abs())
     if not wander.any():
         return result
     warnings = {

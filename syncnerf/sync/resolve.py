@@ -9,7 +9,7 @@ from torch import Tensor
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.consistent import connected_reference, fit_consistent
-from syncnerf.sync.result import CONTRADICTION, PairLag, SyncResult
+from syncnerf.sync.result import CONTRADICTION, UNCONNECTED, PairLag, SyncResult
 from syncnerf.sync.scales import between_scales, moved_by_scale, trend_over_directions
 from syncnerf.sync.solve import Lags
 from syncnerf.sync.uncertainty import jackknife
@@ -94,14 +94,14 @@ def _pair_lag(comparison: Comparison, offsets: Tensor, outliers: set[tuple[int, 
     residual = peak.lag - float(offsets[first] - offsets[second])
     reason = comparison.reason
     if not reason and (first, second) in outliers:
-        reason = CONTRADICTION if known[first] and known[second] else "not connected with the reference"
+        reason = CONTRADICTION if known[first] and known[second] else UNCONNECTED
     return PairLag(first, second, peak.lag, peak.deviation, peak.significance, residual, reason)
 
 
 def _why_undetermined(camera: int, pairs: list[PairLag], known: Tensor, reference: str) -> str:
     """One line: which of the camera's pairs failed and why."""
     own = [pair for pair in pairs if camera in (pair.first, pair.second)]
-    if any(pair.reason == "not connected with the reference" for pair in own):
+    if any(pair.reason == UNCONNECTED for pair in own):
         return f"shares motion with some cameras, but nothing connects them with the reference {reference}"
     reasons = [pair.reason for pair in own]
     return max(set(reasons), key=reasons.count) if reasons else "no pair to compare"

@@ -15,6 +15,8 @@ Method = Literal["epipolar", "tracks"]
 Verdict = Literal["sure", "check", "undetermined"]
 CONTRADICTION = "contradicts the other pairs"
 """Reason of a pair that has a distinct lag, which the solution cannot share."""
+UNCONNECTED = "not connected with the reference"
+"""Reason of a pair that has a distinct lag, but of cameras that are not determined."""
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,12 @@ from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.explained import alternatives, explained_share
 from syncnerf.sync.jumps import window_lags_between, window_offsets
+from syncnerf.sync.misfits import GOOD_FIT, at_equal_places, largest_rival_group, misfits
 from syncnerf.sync.result import Check, PairLag, SyncResult
 from syncnerf.sync.solve import Lags
 
 LEAST_AGREEING = 2 / 3
 """Share of a camera's pairs with a distinct lag that must agree with the solution."""
-LEAST_EXPLAINED = 0.5
-"""Share of what is usual among the cameras that the explained part of a camera's motion must reach to fit its pose,
-where nothing else says that it does: that of swapped, copied and mirrored videos is 0.01 to 0.5 of it."""
-GOOD_FIT, LEAST_FIT, FITTING = 8.0, 0.5, 5
-"""Deviations by which its lines must agree better than wrong ones to say so, or this share of what is usual among so
-many cameras of which more is explained (:func:`~syncnerf.sync.pose_fit.pose_fit`): swapped, copied and mirrored videos
-of which so little is explained reach 0 to 7.5, a third of it, cameras that see much of their own 9.7 and more."""
 LARGEST_ERROR = 0.3
 """Frames of standard error beyond which an offset is not sure."""
 LARGEST_CADENCE_ERROR = 0.25
@@ -60,7 +54,7 @@ def with_checks(
     checks = {}
     shares = [explained_share(result, comparisons, camera) for camera in range(len(result.names))]
     usual = float(torch.tensor(shares).nanmedian())
-    misfits = _misfits(torch.tensor(shares), fit)
+    unfit, rivals = misfits(result, torch.tensor(shares), fit), largest_rival_group(result)
     for camera, name in enumerate(result.names):
         if name in result.reasons:
             checks[name] = Check("undetermined", reason=result.reasons[name], advice=hint)
@@ -75,12 +69,18 @@ def with_checks(
             alternatives=tuple(alternatives(result, comparisons, camera)),
         )
         doubts = list(_doubts(result, check, own, camera, frame_interval, float(halves_error[camera])))
-        if camera in misfits:
+        if camera in unfit:
             share = f"{shares[camera] / usual:.0%} of what is usual here"
             doubts.append((f"its motion agrees with the others' by {share}", "is its pose that of another camera?"))
+        if fit is not None and at_equal_places(own, frame_interval) and fit(camera) < GOOD_FIT:
+            reason = "its video agrees with others at equal places of the files, on wrong lines as on right ones"
+            doubts.append((reason, "key frames or counters may pass as motion: use the original recordings"))
         cadence = (cadences or {}).get(name)
         if cadence and 3 * float(result.stderr[camera]) > LARGEST_CADENCE_ERROR * frame_interval:
             doubts.append((cadence, "use the original recording"))
+        if rivals >= len(result.names) - len(result.reasons):
+            reason = f"{rivals} other cameras agree with each other, and with none of these"
+            doubts.append((reason, "does one of the groups play too fast or too slow, or are its poses wrong?"))
         if hint:
             doubts.insert(0, ("the calibration does not fit the motion", hint))
         if doubts:
@@ -119,17 +119,6 @@ def only_sure(result: SyncResult) -> SyncResult:
     offsets[doubtful], stderr[doubtful] = torch.nan, torch.nan
     reasons = {result.names[camera]: result.checks[result.names[camera]].reason for camera in doubtful}
     return replace(result, offsets=offsets, stderr=stderr, reasons=result.reasons | reasons)
-
-
-def _misfits(shares: Tensor, fit: Callable[[int], float] | None) -> list[int]:
-    """Cameras of whose motion little is explained, shares [C], and that fit their poses less than others do."""
-    enough = shares >= LEAST_EXPLAINED * shares.nanmedian()
-    doubtful = (~enough & ~shares.isnan()).nonzero()[:, 0].tolist()
-    if fit is None or not doubtful:
-        return doubtful
-    others = enough.nonzero()[:, 0]
-    usual = torch.tensor([fit(camera) for camera in others[:: -(-len(others) // FITTING)].tolist()]).nanmedian()
-    return [camera for camera in doubtful if not fit(camera) > min(GOOD_FIT, LEAST_FIT * float(usual))]
 
 
 def _doubts(

@@ -131,7 +131,7 @@ def _from_lines(scene: Scene, max_offset: float | None, drift: bool, priors: Seq
     result = resolve(scene, "epipolar", comparisons, directions, refine)
     used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
     windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
-    result = with_jumps(scene, with_drift(scene, result, windows, seen) if drift else result, windows)
+    result = with_jumps(scene, with_drift(scene, result, windows, seen) if drift else result, windows, comparisons)
     result = with_loops(scene, with_division(scene, result, prepared.energies))
     hint = convention_hint(scene.cameras, prepared, comparisons)
     remarks = map(_cadence_remark, prepared.energies)

@@ -1,0 +1,101 @@
+"""Clocks that jump by more than a few frames: where a camera's offset explains nothing, another one does."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from syncnerf.sync.comparison import Comparison
+from syncnerf.sync.correlation import LEAST_OVERLAP, Informative, correlate, line_slices
+from syncnerf.sync.drift import WindowLags
+from syncnerf.sync.landscape import (
+    LEAST_LEAD,
+    LEAST_SIGNIFICANCE,
+    NEIGHBOURHOOD,
+    Landscape,
+    Peak,
+    heights,
+    stand_out,
+)
+from syncnerf.sync.result import SyncResult
+
+AGREES = 1.5
+"""Samples by which a window's lag may differ from the whole videos' and still be the same."""
+LEAST_PAIRS = 0.5
+"""Share of a camera's pairs that must leave something unexplained."""
+
+
+def rest_landscape(
+    pair: tuple[int, int],
+    signals: tuple[Float[Tensor, "L T1"], Float[Tensor, "L T2"]],
+    informative: Informative,
+    peak: Peak,
+    windows: WindowLags,
+    step: float,
+) -> Landscape | None:
+    """Agreement of two cameras at every shift in the windows of time that their lag does not explain.
+
+    Args:
+        pair: global indices of the cameras.
+        signals: of their lines, shapes [L, T1] and [L, T2], zero where not informative.
+        informative: which samples say something, of each.
+        peak: of the whole videos, its lag counted from each one's first sample.
+        windows: lags in windows of time, likewise.
+        step: seconds per sample.
+
+    Returns:
+        None where too little is unexplained to compare.
+    """
+    if not len(windows.lags):
+        return None
+    odd = ~((windows.lags - peak.lag).abs() <= AGREES * step)
+    places = torch.arange(windows.length) * len(odd) // windows.length
+    rest = informative[0] & odd[places]
+    if int(rest.sum()) < LEAST_OVERLAP:
+        return None
+    one, two = line_slices(len(signals[0]), peak.line_shift)
+    found = correlate(signals[0][one] * rest, signals[1][two], (rest, informative[1]), 0)
+    return Landscape(*pair, found.shifts.double() * step, found.values[0], found.overlap)
+
+
+def far_jumps(result: SyncResult, comparisons: Sequence[Comparison]) -> Float64[Tensor, " C"]:
+    """By how much each camera's clock jumps, where its pairs agree on another offset for what the found one leaves.
+
+    Returns:
+        Seconds, float64, shape [C]; 0 for a clock that does not jump.
+    """
+    used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
+    own = [c for c in comparisons if (c.first, c.second) in used]
+    jumps = torch.zeros(len(result.names), dtype=torch.float64)
+    for camera in range(len(jumps)):
+        pairs = [c for c in own if camera in (c.first, c.second)]
+        rests = [c for c in pairs if c.rest is not None]
+        if rests and len(rests) >= LEAST_PAIRS * len(pairs):
+            jumps[camera] = _common_jump(result.offsets, rests, camera)
+    return jumps
+
+
+def _common_jump(offsets: Tensor, rests: Sequence[Comparison], camera: int) -> float:
+    """The change of a camera's offset that explains what is left best; 0 where none stands out, or none is needed."""
+    step = float(rests[0].rest.lags.diff()[0])
+    reach = max(float(c.rest.lags.abs().max()) for c in rests) + float(offsets.nan_to_num().abs().max()) * 2
+    half = int(reach / step) + 1
+    total, seen = torch.zeros(2, 2 * half + 1, dtype=torch.float64)
+    for comparison in rests:
+        land, sign = comparison.rest, 1.0 if camera == comparison.first else -1.0
+        lag = float(offsets[comparison.first] - offsets[comparison.second])
+        score, telling = heights(land.values, land.overlap), land.overlap > 0
+        places = (sign * (land.lags - lag) / step).round().long() + half
+        inside = telling & (places >= 0) & (places <= 2 * half)
+        total.index_add_(0, places[inside], score[inside])
+        seen.index_add_(0, places[inside], torch.ones_like(score[inside]))
+    telling = seen >= LEAST_PAIRS * len(rests)
+    changes = (torch.arange(2 * half + 1, dtype=torch.float64)[telling] - half) * step
+    if len(changes) < 4 * NEIGHBOURHOOD:
+        return 0.0
+    score = total[telling] / seen[telling].sqrt()
+    best = int(score.argmax())
+    significance, lead = stand_out(score, best)
+    apart = abs(float(changes[best])) > NEIGHBOURHOOD * step
+    return float(changes[best]) if apart and significance >= LEAST_SIGNIFICANCE and lead >= LEAST_LEAD else 0.0

@@ -1,0 +1,75 @@
+"""Clocks that jump by half a second: what a lag leaves unexplained has another one."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from moving_spheres import Spheres, sphere_scene
+from odd_recordings import Odd, OddFrames
+
+from syncnerf.evaluation.offset_errors import align_gauge
+from syncnerf.scene import Scene
+from syncnerf.sync import synchronize
+from syncnerf.sync.drift import window_lags
+from syncnerf.sync.far_jumps import rest_landscape
+from syncnerf.sync.frame_products import frame_products
+from syncnerf.sync.landscape import Peak
+
+OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Scene:
+    made = sphere_scene(tmp_path_factory.mktemp("spheres"), OFFSETS, frames=75, spheres=Spheres(6, 3), size=(84, 72))
+    made.frame_cache.prepare(made.cameras)
+    return made
+
+
+def shown(scene: Scene, name: str, frames: np.ndarray) -> Scene:
+    """The scene with one camera's file showing these frames of it."""
+    odds = {c.name: Odd(np.arange(c.frame_count)) for c in scene.cameras} | {name: Odd(frames)}
+    cameras = tuple(replace(c, frame_count=len(odds[c.name].shown)) for c in scene.cameras)
+    return replace(scene, cameras=cameras, frame_cache=OddFrames(scene, odds), _frames={})
+
+
+@pytest.mark.parametrize("at", [25, 38])
+@pytest.mark.parametrize("kind", ["left out", "held"])
+def test_half_a_second_lost_or_held_is_never_sure(scene, kind, at):
+    """The file knows nothing of 15 frames, or shows one for 15 and goes on late: it has two offsets."""
+    frames = np.arange(75)
+    if kind == "left out":
+        frames = np.delete(frames, np.arange(at, at + 15))
+    else:
+        frames = np.concatenate([frames[:at], np.full(15, at), frames[at:]])
+    odd = shown(scene, "cam02", frames)
+    result = synchronize(odd, audio="off")
+    others = [camera for camera in range(6) if camera != 2]
+    error = align_gauge(result.offsets, odd.true_offsets).abs() * 30
+    assert float(error[others].max()) < 0.15
+    assert result.verdicts["cam02"] != "sure"
+    assert {result.verdicts[f"cam0{camera}"] for camera in others} == {"sure"}
+    if result.verdicts["cam02"] == "check":
+        assert "by 0.500 s" in result.warnings["cam02"]
+        assert float(error[2]) < 3 * float(result.stderr[2]) * 30
+
+
+def test_what_a_lag_does_not_explain_has_another():
+    """Signals that are alike 3 samples later up to the middle, and 18 later from there on."""
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(30, 120, generator=generator), torch.randn(30, 140, generator=generator)
+    second[:, 3:63], second[:, 78:138] = first[:, :60], first[:, 60:]
+    known = torch.ones(120, dtype=torch.bool), torch.ones(140, dtype=torch.bool)
+    windows = window_lags(frame_products(first, second, 3.0, 1.0))
+    peak = Peak(3.0, 0.1, 9.0, 9.0)
+    land = rest_landscape((4, 7), (first, second), known, peak, windows, 1.0)
+    assert (land.first, land.second) == (4, 7)
+    assert float(land.lags[land.values.argmax()]) == 18.0
+    assert float(land.values.max()) > 0.9
+    second[:, 63:123] = first[:, 60:]
+    windows = window_lags(frame_products(first, second, 3.0, 1.0))
+    assert rest_landscape((4, 7), (first, second), known, peak, windows, 1.0) is None
