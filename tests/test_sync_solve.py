@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from syncnerf.sync.drift import WindowLags, fit_clocks
-from syncnerf.sync.offsets import LOCKING, LOCKING_DEVIATION, Offsets, fit_offsets, locking_pull
+from syncnerf.sync.locking import LOCKING, LOCKING_DEVIATION, locking_pull
+from syncnerf.sync.offsets import Offsets, fit_offsets
 from syncnerf.sync.solve import Lags, connected, inner_inverse, offset_design, robust_fit, spanning_tree
 from syncnerf.sync.uncertainty import Sensitivity, jackknife
 
@@ -298,6 +299,31 @@ def test_clock_rates_are_recovered_with_honest_errors():
     ratios = np.abs(np.concatenate(ratios))
     assert 0.5 < (ratios < 1).mean() < 0.85
     assert (ratios < 3).mean() > 0.93
+
+
+@pytest.mark.parametrize("locking", [0.0, 0.05, 0.1])
+def test_drifting_lags_that_whole_samples_draw_keep_their_rates(locking):
+    """Lags that pass by whole samples on the way are drawn to and fro, which is no rate."""
+    generator, sample, count = np.random.default_rng(3), 1 / 30, 6
+    ratios, errors = [], []
+    for _ in range(12):
+        rates, offsets = generator.uniform(-300e-6, 300e-6, count), generator.normal(0, 0.2, count)
+        pairs = []
+        for i in range(count):
+            for j in range(i + 1, count):
+                times = np.linspace(1, 19, 12)
+                lag = (times * (1 + rates[i]) + offsets[i] - offsets[j]) / (1 + rates[j]) - times
+                lag += sample * (generator.normal(0, 0.03, 12) - locking * np.sin(2 * np.pi * lag / sample))
+                columns = [torch.from_numpy(x) for x in (times, lag, np.full(12, 0.05 * sample))]
+                pairs.append((i, j, WindowLags(*columns, sample, 600)))
+        clocks = fit_clocks(pairs, torch.from_numpy(offsets), reference=0)
+        error = (1 + clocks.rates.numpy()) / (1 + rates) - 1
+        errors.append(error - error.mean())
+        ratios.append(errors[-1] / clocks.rates_stderr.numpy())
+    # What the noise alone does to slopes of all pairs' lags, about their mean.
+    slope = 0.03 * sample * math.sqrt(count - 1) / count / (math.sqrt(12) * np.linspace(1, 19, 12).std())
+    assert np.sqrt(np.mean(np.square(errors))) < 1.2 * slope
+    assert (np.abs(ratios) < 3).mean() >= 0.95
 
 
 def test_no_windows_no_rates():

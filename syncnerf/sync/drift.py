@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
+from torch.nn.functional import pad
 
 from syncnerf.sync.frame_products import FrameProducts
 from syncnerf.sync.landscape import lag_deviation, refine
-from syncnerf.sync.offsets import locking_pull
+from syncnerf.sync.locking import UnlockedFit, fit_without_locking
 from syncnerf.sync.solve import Lags, connected, offset_design, robust_fit
 from syncnerf.sync.uncertainty import LEAST_BLOCKS, MOST_BLOCKS, SYSTEMATIC, blended
 
@@ -101,7 +102,7 @@ class Clocks:
 
 
 def fit_clocks(
-    pairs: list[tuple[int, int, WindowLags]], offsets: Float64[Tensor, " C"], reference: int, locking: float = 0.0
+    pairs: list[tuple[int, int, WindowLags]], offsets: Float64[Tensor, " C"], reference: int
 ) -> Clocks | None:
     """Offsets and rates from all pairs' window lags, robustly.
 
@@ -113,7 +114,6 @@ def fit_clocks(
         pairs: camera indices and window lags.
         offsets: without drift, seconds, float64, shape [C]; NaN cameras stay out.
         reference: global index of the camera whose offset and rate are zero.
-        locking: samples by which lags are drawn to whole samples at most (:func:`locking_pull`), undone here.
 
     Returns:
         None where the windows do not determine any rate.
@@ -135,28 +135,42 @@ def fit_clocks(
     lags, times, stretch = lags.keep(inside), times[inside], stretch[inside]
     if int(known.sum()) < 2:
         return None
-    values = lags.values - locking * locking_pull(offsets[lags.first] - offsets[lags.second], lags.samples)[0]
     # Rates enter as seconds over the whole span, so that all unknowns have one unit.
     span = float(times.max() - times.min())
     start = offsets[known].nan_to_num(0.0)
     plain = offset_design(lags, count)[:, known]
-    drifting = plain.clamp_min(0) * times[:, None] + plain.clamp_max(0) * (times + values)[:, None]
+    drifting = plain.clamp_min(0) * times[:, None] + plain.clamp_max(0) * (times + lags.values)[:, None]
     design = torch.cat([plain, drifting / span], dim=1)
     ones, zeros = torch.ones_like(start), torch.zeros_like(start)
     gauge = torch.stack([torch.cat([ones, zeros]), torch.cat([start, span * ones])])
-    fit = robust_fit(design, values, lags.deviations, gauge, torch.cat([start, zeros]))
-    rows, seen = design / lags.deviations[:, None], values / lags.deviations
-    keep = [fit.used & (stretch != left_out) for left_out in stretch.unique().tolist()]
-    solved = torch.stack([_solution(rows[part], seen[part], gauge) for part in keep], dim=1)
-    half = len(start)
-    parts = slice(0, half), slice(half, None)
-    variances = torch.cat([blended(solved[part], fit.covariance[part, part]).diagonal() for part in parts])
-    errors = variances.add((SYSTEMATIC * float(lags.samples.max())) ** 2).sqrt()
-    together = blended(solved, fit.covariance)
-    scale = errors / together.diagonal().sqrt()
+    fit = robust_fit(design, lags.values, lags.deviations, gauge, torch.cat([start, zeros]))
+    # Lags that drift pass by whole samples: what draws them there changes on the way, and would pass for a rate.
+    unlocked = fit_without_locking(lags.keep(fit.used), fit, design[fit.used], gauge)
+    covariance = _covariance(unlocked, stretch[fit.used], gauge, SYSTEMATIC * float(lags.samples.max()))
     seconds = torch.cat([ones, ones / span])
-    covariance = together * torch.outer(scale * seconds, scale * seconds)
-    return referred(fit.unknowns * seconds, covariance, known, int(known[:reference].sum()))
+    covariance = covariance * torch.outer(seconds, seconds)
+    return referred(unlocked.unknowns * seconds, covariance, known, int(known[:reference].sum()))
+
+
+def _covariance(fit: UnlockedFit, stretch: Tensor, gauge: Tensor, systematic: float) -> Tensor:
+    """Covariance of offsets and rates from leaving out stretches of scene time, shape [U, U].
+
+    Args:
+        fit: whose errors they are.
+        stretch: of each of its lags, int64, shape [M].
+        gauge: what no lag sees, shape [G, U].
+        systematic: error that no stretch shows, added to each unknown, seconds.
+    """
+    rows, left, gauge = fit.design / fit.deviations[:, None], fit.residuals / fit.deviations, pad(gauge, (0, 1))
+    # The last row, what is known of the locking, counts always.
+    parts = [pad(stretch != without, (0, 1), value=True) for without in stretch.unique().tolist()]
+    moved = torch.stack([_solution(rows[part], left[part], gauge) for part in parts], dim=1)[:-1]
+    half = len(moved) // 2
+    each = slice(0, half), slice(half, None)
+    variances = torch.cat([blended(moved[part], fit.covariance[part, part]).diagonal() for part in each])
+    together = blended(moved, fit.covariance)
+    scale = ((variances + systematic**2) / together.diagonal()).sqrt()
+    return together * torch.outer(scale, scale)
 
 
 def _stretches(times: Tensor) -> Tensor:

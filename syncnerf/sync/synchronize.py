@@ -166,7 +166,7 @@ def with_drift(
     Raises:
         UserError: the videos are too short to tell a rate.
     """
-    clocks = fit_clocks(windows, result.offsets, result.reference, result.locking)
+    clocks = fit_clocks(windows, result.offsets, result.reference)
     if clocks is None:
         raise UserError(f"{scene.root}: the videos are too short to estimate clock rates; leave out --drift")
     clocks = with_tangent_clocks(clocks, tangents, result.reference, scene.frame_interval)
