@@ -25,7 +25,7 @@ class Comparison:
         samples: seconds between the samples of the compared signals if these draw the lag to whole samples, else 0.
         whole: agreement at every shift that the videos allow; None likewise.
         rescaled: seconds by which finer lines or faster changes move the peak; 0 where these were not looked at.
-        rest: agreement at every shift in the windows of time that the lag does not explain; None where there are none.
+        rest: agreement at every shift in the parts of the time that the lag does not explain; None without.
     """
 
     first: int

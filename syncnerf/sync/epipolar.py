@@ -206,7 +206,7 @@ def compare_pair(
     locked = not coarse and in_step and abs(lead) < 1e-2 * step
     samples = step if locked else 0.0
     windows = window_lags(products, samples)
-    rest = rest_landscape((first, second), tuple(signals), informative, peak, windows, step)
+    rest = rest_landscape((first, second), tuple(signals), informative, peak, products)
     rest = rest and replace(rest, lags=rest.lags + lead)
     windows = replace(windows, times=windows.times + float(cameras.times[first][0]), lags=windows.lags + lead)
     peak = replace(peak, lag=peak.lag + lead)

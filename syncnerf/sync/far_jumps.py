@@ -8,7 +8,7 @@ from torch import Tensor
 
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.correlation import LEAST_OVERLAP, Informative, correlate, line_slices
-from syncnerf.sync.drift import WindowLags
+from syncnerf.sync.frame_products import FrameProducts
 from syncnerf.sync.landscape import (
     LEAST_LEAD,
     LEAST_SIGNIFICANCE,
@@ -20,8 +20,10 @@ from syncnerf.sync.landscape import (
 )
 from syncnerf.sync.result import SyncResult
 
+PART = 8
+"""Samples of the first camera that are looked at together."""
 AGREES = 1.5
-"""Samples by which a window's lag may differ from the whole videos' and still be the same."""
+"""Samples by which a part's lag may differ from the whole videos' and still be the same."""
 LEAST_PAIRS = 0.5
 """Share of a camera's pairs that must leave something unexplained."""
 
@@ -31,27 +33,26 @@ def rest_landscape(
     signals: tuple[Float[Tensor, "L T1"], Float[Tensor, "L T2"]],
     informative: Informative,
     peak: Peak,
-    windows: WindowLags,
-    step: float,
+    products: FrameProducts,
 ) -> Landscape | None:
-    """Agreement of two cameras at every shift in the windows of time that their lag does not explain.
+    """Agreement of two cameras at every shift in the parts of the time that their lag does not explain.
 
     Args:
         pair: global indices of the cameras.
         signals: of their lines, shapes [L, T1] and [L, T2], zero where not informative.
         informative: which samples say something, of each.
         peak: of the whole videos, its lag counted from each one's first sample.
-        windows: lags in windows of time, likewise.
-        step: seconds per sample.
+        products: what each frame contributes around it.
 
     Returns:
         None where too little is unexplained to compare.
     """
-    if not len(windows.lags):
-        return None
-    odd = ~((windows.lags - peak.lag).abs() <= AGREES * step)
-    places = torch.arange(windows.length) * len(odd) // windows.length
-    rest = informative[0] & odd[places]
+    count, step = max(1, len(products.values) // PART), products.interval
+    part = torch.arange(len(products.values)) * count // len(products.values)
+    values, _ = products.within(part, count)
+    place = peak.lag / step - products.whole + values.shape[1] // 2
+    odd = (values.argmax(1) - place).abs() > AGREES
+    rest = informative[0] & odd[part]
     if int(rest.sum()) < LEAST_OVERLAP:
         return None
     one, two = line_slices(len(signals[0]), peak.line_shift)
