@@ -38,6 +38,19 @@ def test_a_constant_rate_is_seen_through_the_rounding(rate, tick, rounded):
     assert timing(stamps, tick, [float(rate)]).fps == float(rate)
 
 
+@pytest.mark.parametrize("tick", [1 / 16000, 1 / 90000, 1 / 12800])
+def test_milliseconds_counted_on_a_finer_clock_are_milliseconds(tick):
+    """What a recorder wrote as mkv and then copied to mp4."""
+    stamps = np.round(np.round(np.arange(200) / 30, 3) / tick) * tick
+    assert timing(stamps, tick, [30.0]) == (30.0, None)
+    assert timing(stamps, tick, []).fps == pytest.approx(30, abs=1e-3)
+    left = np.delete(np.arange(200), [50, 51, 120])
+    for stated in ([30.0], [29.3]):
+        fps, times = timing(stamps[left], tick, stated)
+        assert fps == 30
+        np.testing.assert_allclose(times.numpy(), left / 30, atol=1e-12)
+
+
 def test_what_varies_is_kept():
     generator = np.random.default_rng(1)
     jittered = (np.arange(60) + generator.uniform(-0.2, 0.2, 60)) / 30

@@ -13,6 +13,10 @@ NOMINAL_RATES = tuple(rate * factor for rate in _WHOLE_RATES for factor in (1.0,
 """Frames per second that cameras are made for."""
 FINE_TICKS = 8
 """Timestamps this many times finer than the frames' interval tell a constant rate that nothing states from a gap."""
+NEAR_RATE = 0.05
+"""Share by which a rate that lost frames may differ from the median one, which is rounded too."""
+MILLISECOND = 1e-3
+"""The tick of mkv files, whose rounding stays where a finer clock counts the same timestamps on: remuxed to mp4."""
 
 
 class FrameTiming(NamedTuple):
@@ -28,7 +32,8 @@ class FrameTiming(NamedTuple):
 def timing(stamps: Float64[np.ndarray, " T"], tick: float, rates: Iterable[float]) -> FrameTiming:
     """Frames' times from timestamps, which are rounded to the ticks of their clock.
 
-    Where a constant rate explains all timestamps within that rounding, the times are exactly k / fps.
+    Where a constant rate explains all timestamps within that rounding, the times are exactly k / fps; where it does but
+    for frames that are missing, they are whole multiples of 1 / fps.
 
     Args:
         stamps: presentation times in seconds, increasing, float64, shape [T], T at least 2.
@@ -36,6 +41,8 @@ def timing(stamps: Float64[np.ndarray, " T"], tick: float, rates: Iterable[float
         rates: frames per second that something states, the most trusted one first; zeros are passed over.
     """
     times, count = stamps - stamps[0], np.arange(len(stamps))
+    if 10 * tick < MILLISECOND and np.abs(times - np.round(times / MILLISECOND) * MILLISECOND).max() <= tick:
+        tick = MILLISECOND
     fitted = 1 / float(np.polyfit(count, times, 1)[0])
     fine = FINE_TICKS * tick * fitted < 1
     # Rounding spreads the differences over less than a tick; arithmetic before the rounding, and a fit, add a little.
@@ -43,4 +50,10 @@ def timing(stamps: Float64[np.ndarray, " T"], tick: float, rates: Iterable[float
     for rate in (*rates, *((*NOMINAL_RATES, fitted) if fine else ())):
         if rate > 0 and np.ptp(times - count / rate) < spread:
             return FrameTiming(float(rate), None)
-    return FrameTiming(1.0 / float(np.median(np.diff(times))), torch.from_numpy(times))
+    usual = 1.0 / float(np.median(np.diff(times)))
+    for rate in (*rates, *NOMINAL_RATES) if fine else ():
+        # Frames that a constant rate lost: the others are where it has them.
+        places = np.round(times * rate)
+        if abs(rate / usual - 1) < NEAR_RATE and np.ptp(times - places / rate) < spread and (np.diff(places) > 0).all():
+            return FrameTiming(float(rate), torch.from_numpy(places / rate))
+    return FrameTiming(usual, torch.from_numpy(times))
