@@ -62,15 +62,15 @@ class Evidence:
     Attributes:
         values: shift at the middle of each video, and the rate's share of it at the ends where rates are learned,
             seconds, float64, shape [C, P].
-        readout_stderr: standard errors of the readout times where they are learned, seconds, float64, shape [C].
         covariances: of each camera's, float64, shape [C, P, P]; infinite where the field explains a camera's changing
             pixels no better than their mean colours do, and for cameras that were not trained.
+        readout_variances: of the readout times where they are learned, seconds^2, float64, shape [C]; likewise.
         shares: of each camera's frames that were looked at, float64, shape [C]; None for all.
     """
 
     values: Float64[Tensor, "C P"]
     covariances: Float64[Tensor, "C P P"]
-    readout_stderr: Float64[Tensor, " C"] | None = None
+    readout_variances: Float64[Tensor, " C"] | None = None
     shares: Float64[Tensor, " C"] | None = None
 
     @property
@@ -80,6 +80,14 @@ class Evidence:
         A field that errs in one frame errs otherwise in the next.
         """
         return self.covariances if self.shares is None else self.shares[:, None, None] * self.covariances
+
+    @property
+    def readout_stderr(self) -> Float64[Tensor, " C"] | None:
+        """Standard errors of the readout times where they are learned, by all frames likewise, seconds, shape [C]."""
+        if self.readout_variances is None:
+            return None
+        shares = torch.ones_like(self.readout_variances) if self.shares is None else self.shares
+        return (shares * self.readout_variances).sqrt()
 
 
 class Reckoner:
@@ -164,7 +172,7 @@ class Reckoner:
                 _, fit, shares[camera] = trained_clock(self.synced, scene, camera, count, seed, unknowns)
                 if fit is not None:
                     values[camera], covariances[camera] = fit.unknowns[:known].cpu(), ADAPTED**2 * fit.covariance.cpu()
-        readout = covariances[:, known, known].sqrt() if len(unknowns) > known else None
+        readout = covariances[:, known, known] if len(unknowns) > known else None
         return Evidence(values, covariances[:, :known, :known], readout, shares)
 
     def _compare(self, evidence: Evidence) -> None:

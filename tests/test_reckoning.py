@@ -1,5 +1,7 @@
 """Reckoning the clock: training finds the best of what was known and of what the field says, and errors that hold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -136,6 +138,9 @@ def test_the_field_is_weighed_as_it_will_be_at_the_end_and_by_all_its_frames(tmp
     assert reckoner._pull(half, STEPS) == pytest.approx(0.5 * at_end)
     expected = joint_covariance(clock, Evidence(values, 0.5 * covariances))
     torch.testing.assert_close(joint_covariance(clock, half), expected)
+    rolled = replace(half, readout_variances=torch.full((5,), 2e-6).double())
+    torch.testing.assert_close(rolled.readout_stderr, torch.full((5,), 1e-3).double())
+    assert half.readout_stderr is None
 
 
 @pytest.mark.parametrize(("field", "share"), [(WaveBackend, 1.0), (WaveViews, FRAMES_OF_VIEWS / 30)])
