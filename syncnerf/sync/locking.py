@@ -74,7 +74,8 @@ def fit_without_locking(
         step = inverse @ (rows.T @ left)
         unknowns, locking = unknowns + step[:-1], float((locking + step[-1]).clamp(0, LARGEST_LOCKING))
         variance = spread(left[:-1] - rows[:-1] @ step, design.shape[1] - 1)
-        if float(step[:-1].abs().max()) < SETTLED * float(lags.samples.max()):
+        # Where nothing draws, one step is all that straight lines need.
+        if not lags.samples.any() or float(step[:-1].abs().max()) < SETTLED * float(lags.samples.max()):
             break
     deviations[-1] = prior
     rows = jacobian / deviations[:, None]
