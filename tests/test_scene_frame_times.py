@@ -3,6 +3,7 @@
 import logging
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -103,9 +104,9 @@ def test_constant_files_have_exactly_constant_times(tmp_path, suffix):
 
 def test_files_without_timestamps_go_by_their_rate_with_one_warning(tmp_path, caplog):
     blender_video(tmp_path)
-    for k in (1, 2):
+    for k, tick in ((1, Fraction(1, 30)), (2, Fraction(1, 90000))):
         (tmp_path / f"cam{k:02d}.mp4").unlink()
-        path = write_timed(tmp_path / "raw.h264", [grey(99, 48, 32)] * FRAMES, np.arange(FRAMES) / 30)
+        path = write_timed(tmp_path / "raw.h264", [grey(99, 48, 32)] * FRAMES, np.arange(FRAMES) / 30, tick)
         path.rename(tmp_path / f"cam{k:02d}.mp4")
     edit_json(tmp_path / "transforms.json", lambda record: record.update(fps=10))
     with caplog.at_level(logging.WARNING):
@@ -115,6 +116,34 @@ def test_files_without_timestamps_go_by_their_rate_with_one_warning(tmp_path, ca
     warnings = [record.message for record in caplog.records if "taken for granted" in record.message]
     assert len(warnings) == 1
     assert "cam01.mp4, cam02.mp4" in warnings[0]
+    contradictions = [record.message for record in caplog.records if "its header says 30" in record.message]
+    assert len(contradictions) == 1
+    assert "cam01.mp4" in contradictions[0]
+
+
+def test_bare_streams_go_by_what_their_pictures_say(tmp_path):
+    blender_video(tmp_path)
+    edit_json(tmp_path / "transforms.json", lambda record: record.pop("fps", None))
+    for k, rate in ((1, 15), (2, 30)):
+        tick, times = Fraction(1, rate), np.arange(FRAMES) / rate
+        path = write_timed(tmp_path / "raw.h264", [grey(99, 48, 32)] * FRAMES, times, tick, rate)
+        path.rename(tmp_path / f"cam{k:02d}.mp4")
+    assert [camera.fps for camera in load_scene(tmp_path).cameras] == [10.0, 15.0, 30.0, 10.0]
+
+
+def test_bare_streams_without_a_rate_are_refused(tmp_path):
+    blender_video(tmp_path)
+    edit_json(tmp_path / "transforms.json", lambda record: record.pop("fps", None))
+    with av.open(str(tmp_path / "raw.hevc"), "w") as container:
+        options = {"x265-params": "log-level=error:vui-timing-info=0:pools=none"}
+        stream = container.add_stream("libx265", rate=15, options=options)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for _ in range(FRAMES):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey(99, 96, 64), format="rgb24")))
+        container.mux(stream.encode(None))
+    (tmp_path / "raw.hevc").rename(tmp_path / "cam01.mp4")
+    with pytest.raises(UserError, match="has no frame rate; give 'fps'"):
+        load_scene(tmp_path)
 
 
 def test_a_rate_that_the_timestamps_contradict_is_said_and_not_believed(tmp_path, caplog):

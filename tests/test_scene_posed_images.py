@@ -71,6 +71,36 @@ def test_images_of_a_static_rig_are_grouped_by_camera(tmp_path, layout):
         assert scene.names == [f"cam{k:02d}" for k in range(CAMERAS)]
 
 
+MOMENTS = {
+    "a folder per moment": lambda k, frame: f"{frame:05d}/cam{k:02d}.png",
+    "moments first": lambda k, frame: f"images/{frame:05d}_cam{k:02d}.png",
+}
+
+
+@pytest.mark.parametrize("layout", MOMENTS)
+@pytest.mark.parametrize("times", [TIMES, None], ids=["timed", "numbered"])
+def test_images_of_a_moment_are_no_camera(tmp_path, layout, times):
+    write_images(tmp_path, MOMENTS[layout], times)
+    scene = load_scene(tmp_path)
+    assert scene.names == [f"cam{k:02d}" for k in range(CAMERAS)]
+    for index, pose in enumerate(rig()):
+        np.testing.assert_allclose(scene.cameras[index].camera_to_world[:3, 3], pose[:3, 3], atol=1e-6)
+        np.testing.assert_array_equal(scene.frames(index)[:, 0, 0, 0], 20 * np.arange(FRAMES))
+
+
+@pytest.mark.parametrize("layout", MOMENTS)
+def test_a_moment_that_lacks_an_image_is_a_gap(tmp_path, layout):
+    write_images(tmp_path, MOMENTS[layout], None)
+    lost = MOMENTS[layout](1, 2)
+    edit_json(
+        tmp_path / "transforms.json",
+        lambda record: record.update(frames=[entry for entry in record["frames"] if entry["file_path"] != lost]),
+    )
+    scene = load_scene(tmp_path)
+    np.testing.assert_allclose(30 * scene.cameras[1].frame_times, [0, 1, 3, 4])
+    np.testing.assert_allclose(30 * scene.cameras[0].frame_times, np.arange(FRAMES))
+
+
 def test_a_rate_makes_the_usual_step_one_frame(tmp_path):
     times = np.array([0, 1, 2, 4, 5]) / 7
     write_images(tmp_path, LAYOUTS["a folder per camera"], times=times, shared={"fps": 20})
@@ -86,10 +116,16 @@ def test_times_that_may_be_shares_of_a_recording_are_told(tmp_path, caplog, last
     assert ("run from 0 to 1 and are taken for seconds" in caplog.text) == said
 
 
-def test_images_without_times_are_numbered(tmp_path):
+def test_images_without_times_are_numbered(tmp_path, caplog):
     write_images(tmp_path, LAYOUTS["a folder per camera"], times=None, shared={"fps": 20})
     for camera in load_scene(tmp_path).cameras:
         np.testing.assert_allclose(camera.frame_times, np.arange(FRAMES) / 20)
+    assert not caplog.records
+    edit_json(tmp_path / "transforms.json", lambda record: record.pop("fps"))
+    assert [camera.fps for camera in load_scene(tmp_path).cameras] == [30.0] * CAMERAS
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path / 'transforms.json'}: neither it nor the images give an 'fps' or 'time'; 30 is taken for granted"
+    ]
 
 
 def test_one_moving_camera_has_the_times_it_is_given(tmp_path):

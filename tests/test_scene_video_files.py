@@ -157,6 +157,14 @@ def test_an_order_that_is_not_certain_is_refused(tmp_path, write):
         load_scene(tmp_path)
 
 
+@pytest.mark.parametrize("names", [["Cam00", "cam01", "Cam02", "cam03"], ["b", "B2", "a", "c"]])
+def test_an_order_that_capitals_change_is_refused(tmp_path, names):
+    blender_video(tmp_path)
+    rename(tmp_path, [f"{name}.mp4" for name in names])
+    with pytest.raises(UserError, match=r"may come first; name"):
+        load_scene(tmp_path)
+
+
 def test_an_order_of_folders_that_is_not_certain_is_refused(tmp_path):
     blender_frames(tmp_path)
     for name, other in zip(PLAIN, UNEVEN, strict=True):

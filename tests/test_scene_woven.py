@@ -65,6 +65,12 @@ def test_stillness_and_noise_are_not_woven(tmp_path):
     assert not any(is_woven(tmp_path / f"{name}.mp4", 0) for name in ("noise", "still", "single"))
 
 
+@pytest.mark.parametrize("later", [0.0, 0.5])
+def test_bare_streams_that_cannot_be_sought_are_looked_at(tmp_path, later):
+    path = video(tmp_path / "a.h264", later, STRIPES, 0.0, "18")
+    assert is_woven(path, 0) == (later != 0)
+
+
 def test_what_cannot_be_decoded_is_told(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"no video")
     with pytest.raises(UserError, match="decoding failed"):

@@ -30,7 +30,7 @@ def with_numbered_times(scene: Scene) -> Scene:
     for index, camera in enumerate(scene.cameras):
         source = scene.frame_cache.sources[camera.name]
         if isinstance(source, ImageSource) and camera.given_times is None:
-            found = frame_numbers([path.stem for path in source.paths])
+            found = frame_numbers([f"{path.parent.name}/{path.stem}" for path in source.paths])
             if found is not None:
                 numbers[index] = found
     if not numbers:
@@ -51,10 +51,10 @@ def with_numbered_times(scene: Scene) -> Scene:
     return replace(scene, cameras=tuple(cameras))
 
 
-def frame_numbers(stems: Sequence[str]) -> Int64[np.ndarray, " T"] | None:
+def frame_numbers(names: Sequence[str]) -> Int64[np.ndarray, " T"] | None:
     """The only numbers that change from name to name, int64, shape [T]; None where there are none that increase."""
-    parts = [re.split(r"(\d+)", stem) for stem in stems]
-    if len(stems) < 2 or len({tuple(part[::2]) for part in parts}) != 1:
+    parts = [re.split(r"(\d+)", name) for name in names]
+    if len(names) < 2 or len({tuple(part[::2]) for part in parts}) != 1:
         return None
     columns = list(zip(*(part[1::2] for part in parts), strict=True))
     changing = [column for column in columns if len(set(column)) > 1]

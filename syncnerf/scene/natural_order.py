@@ -26,8 +26,10 @@ def require_one_order(names: list[str], path: Path, advice: str) -> None:
         advice: what to do, for the error's text.
 
     Raises:
-        UserError: a program that sorts letter by letter would pair them otherwise.
+        UserError: a program that sorts letter by letter, or takes no notice of capitals, would pair them otherwise.
     """
-    for name, other in zip(names, sorted(names), strict=True):
-        if name != other:
-            raise UserError(f"{path}: poses are given by order, and {name} or {other} may come first; {advice}")
+    alike = sorted(names, key=lambda name: natural_key(name.casefold()))
+    for name, *others in zip(names, sorted(names), alike, strict=True):
+        for other in others:
+            if name != other:
+                raise UserError(f"{path}: poses are given by order, and {name} or {other} may come first; {advice}")

@@ -10,6 +10,9 @@ import numpy as np
 from syncnerf.errors import UserError
 from syncnerf.scene.frame_times import FrameTiming, timing
 
+TICKS = 1000
+"""So many pictures a second in a picture's header are ticks of a clock that counted a varying rate."""
+
 
 class _Packet(NamedTuple):
     """Presentation timestamp, whether it holds a whole picture, and whether it is marked not to be shown."""
@@ -71,6 +74,10 @@ def read_packets(path: Path) -> Packets:
             # What the decoder makes of the frames before the first whole picture, no packet tells.
             stamps = _decoded_stamps(path, stream.index)
         rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
+        if None in stamps:
+            # A bare stream of pictures: what its container seems to say is made up (25).
+            rate = float(stream.codec_context.framerate or 0)
+            rates = [rate if rate < TICKS else 0.0]
         frame_timing, untimed = _timing(stamps, float(stream.time_base), rates)
         first = min((stamp for stamp in stamps if stamp is not None), default=0)
         discarded = sum(packet.discarded for packet in packets)

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import re
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,9 @@ def read_posed_images(root: Path, options: ReadOptions) -> Scene:
     """Read ``transforms.json`` with one entry per image: its pose and, for a moving scene, its ``time``.
 
     Images belong to one camera that lie in one folder; where all lie in one, those whose names differ by their last
-    number alone; and where that makes a camera of each or of all, those of one pose and lens. A camera's frames are in
-    the order of their times, which are seconds unless the json has an ``fps``: then the usual step is one frame.
-    Without times they are numbered.
+    number alone; and where that makes a camera of each or of all, or one of each moment, those of one pose and lens. A
+    camera's frames are in the order of their times, which are seconds unless the json has an ``fps``: then the usual
+    step is one frame. Without times they are numbered.
 
     Images of a single camera that moves are read as given times of one clock, every eighth image for evaluation.
 
@@ -62,7 +62,7 @@ def read_posed_images(root: Path, options: ReadOptions) -> Scene:
     timed = ["time" in entry.values for entry in entries]
     if any(timed) and not all(timed):
         raise UserError(f"{entries[timed.index(False)].where}: has no 'time' while others have; add it")
-    groups = _cameras(root, entries)
+    groups = _cameras(entries)
     alone = len(groups) == 1
     if alone and not all(timed):
         raise UserError(
@@ -75,6 +75,8 @@ def read_posed_images(root: Path, options: ReadOptions) -> Scene:
     scale = _seconds_per_unit(record, path, groups) if all(timed) else None
     if all(timed) and not alone and "fps" not in record:
         _warn_of_shares(path, entries)
+    if not all(timed) and not all("fps" in entry.values or "frame_times" in entry.values for entry in entries):
+        logger.warning("%s: neither it nor the images give an 'fps' or 'time'; %g is taken for granted", path, FPS)
     names = list(groups)
 
     def read(index: int) -> tuple[Camera, ImageSource]:
@@ -84,24 +86,40 @@ def read_posed_images(root: Path, options: ReadOptions) -> Scene:
     return replace(scene, synchronised=True) if alone else scene
 
 
-def _cameras(root: Path, entries: list[CameraEntry]) -> dict[str, list[CameraEntry]]:
+def _cameras(entries: list[CameraEntry]) -> dict[str, list[CameraEntry]]:
     """Each camera's entries by its name."""
+    views = [_view_of(entry) for entry in entries]
     for name_of in (_folder_of, _series_of):
-        groups = _grouped(entries, name_of)
-        if len(groups) > 1 and all(len(group) > 1 for group in groups.values()):
-            return groups
-    groups = _grouped(entries, _view_of)
+        names = [name_of(entry) for entry in entries]
+        counts = Counter(names)
+        if len(counts) > 1 and min(counts.values()) > 1 and not _are_moments(names, views):
+            return dict(sorted(_grouped(entries, names).items(), key=lambda item: natural_key(item[0])))
+    groups = list(_grouped(entries, views).values())
     if len(groups) == len(entries):
         return {"train": entries}
-    return {f"cam{k:02d}": group for k, group in enumerate(groups.values())}
+    names = [_lasting_name(group) for group in groups]
+    if "" in names or len(set(names)) < len(names):
+        return {f"cam{k:02d}": group for k, group in enumerate(groups)}
+    return dict(sorted(zip(names, groups, strict=True), key=lambda item: natural_key(item[0])))
 
 
-def _grouped(entries: list[CameraEntry], key: Callable[[CameraEntry], str]) -> dict[str, list[CameraEntry]]:
-    """Entries of one key each, in natural order of names where the keys are names."""
+def _grouped(entries: list[CameraEntry], keys: list[str]) -> dict[str, list[CameraEntry]]:
+    """Entries of one key each, in the order in which these come first."""
     groups: dict[str, list[CameraEntry]] = {}
-    for entry in entries:
-        groups.setdefault(key(entry), []).append(entry)
-    return dict(sorted(groups.items(), key=lambda item: natural_key(item[0]))) if key is not _view_of else groups
+    for entry, key in zip(entries, keys, strict=True):
+        groups.setdefault(key, []).append(entry)
+    return groups
+
+
+def _are_moments(names: list[str], views: list[str]) -> bool:
+    """Whether images of one name show one moment from several places: views come again, but never under one name."""
+    return len(set(views)) < len(views) == len(set(zip(names, views, strict=True)))
+
+
+def _lasting_name(group: list[CameraEntry]) -> str:
+    """What the names of a camera's images have in common, without the number that changes; may be empty."""
+    parts = [re.split(r"(\d+)", Path(entry.values["file_path"]).stem) for entry in group]
+    return "".join(part[0] for part in zip(*parts, strict=False) if len(set(part)) == 1).strip("-_. ")
 
 
 def _folder_of(entry: CameraEntry) -> str:

@@ -97,6 +97,12 @@ def _clock(
             "%s: its timestamps say %.6g frames per second and not %g as transforms.json does; they are believed "
             "('frame_times' in its entry would overrule them)", source, properties.fps, stated,
         )  # fmt: skip
+    filmed = properties.traits is not None  # images have no header
+    if filmed and not timed and stated and properties.fps and abs(stated / properties.fps - 1) > NOMINAL:
+        logger.warning(
+            "%s: its header says %.6g frames per second and transforms.json %g, which is believed; are all its frames "
+            "there?", source, properties.fps, stated,
+        )  # fmt: skip
     fps = properties.fps if timed else stated or properties.fps
     if fps <= 0:
         raise UserError(f"{source}: has no frame rate; give 'fps' in transforms.json")

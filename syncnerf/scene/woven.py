@@ -1,5 +1,6 @@
 """Videos whose rows show two moments in turn, whatever their header says."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,19 +60,33 @@ def row_delay(frames: UInt8[np.ndarray, "T height width"]) -> tuple[float, float
 
 
 def _luma(path: Path, stream: int) -> Iterator[UInt8[np.ndarray, "T height width"]]:
-    """Frames from the beginning, and from the last key frame before the middle if that is another one."""
+    """Frames from the beginning, and from the last key frame before the middle if that is another one.
+
+    In files without an index, bare streams of pictures, the middle is not found.
+    """
     with av.open(str(path)) as container:
         source = container.streams[stream]
         source.codec_context.thread_count = 1
-        begin, length, read = source.start_time or 0, source.duration or 0, None
-        for place in (begin, begin + length // 2):
-            container.seek(place, stream=source)
-            decoded = container.decode(source)
-            first = next(decoded, None)
-            if first is None or first.pts == read:
-                return
-            read = first.pts
-            frames = [first, *(frame for _, frame in zip(range(FRAMES - 1), decoded, strict=False))]
-            grey = [frame.reformat(format="gray").to_ndarray() for frame in frames]
-            if len({image.shape for image in grey}) == 1:
-                yield np.stack(grey)
+        frames = _next_frames(container, source)
+        if not frames:
+            return
+        yield from _grey(frames)
+        try:
+            container.seek((source.start_time or 0) + (source.duration or 0) // 2, stream=source)
+        except (av.error.FFmpegError, OSError):
+            return
+        later = _next_frames(container, source)
+        if later and later[0].pts != frames[0].pts:
+            yield from _grey(later)
+
+
+def _next_frames(container: av.container.InputContainer, source: av.VideoStream) -> list[av.VideoFrame]:
+    """The next frames, at most :data:`FRAMES`."""
+    return list(itertools.islice(container.decode(source), FRAMES))
+
+
+def _grey(frames: list[av.VideoFrame]) -> Iterator[UInt8[np.ndarray, "T height width"]]:
+    """The frames' brightness, unless they are of different sizes."""
+    grey = [frame.reformat(format="gray").to_ndarray() for frame in frames]
+    if len({image.shape for image in grey}) == 1:
+        yield np.stack(grey)
