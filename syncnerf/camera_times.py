@@ -133,8 +133,13 @@ class CameraTimes(nn.Module):
         return self._coordinate(self._field_seconds(cameras, frame_times))
 
     def readouts(self, cameras: Int64[Tensor, " N"]) -> Float64[Tensor, " N"]:
-        """What passes of the field's coordinate between cameras' first and last rows, float64, shape [N], likewise."""
+        """What passes of the field's coordinate between cameras' first and last rows, float64, shape [N].
+
+        Differentiable where readout times are learned. Rates alone hardly change it, and a gradient by these would have
+        every picture drawn row by row, also where no shutter rolls.
+        """
         factors, _ = self._lines()
+        factors = factors if self.row_times.requires_grad else factors.detach()
         return self._span(factors[cameras] * self.row_times[cameras])
 
     def spans(self, seconds: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:

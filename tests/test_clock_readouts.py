@@ -48,3 +48,12 @@ def test_each_gets_its_own_slope_and_the_sum_of_all_at_the_noise_of_one():
     clock.row_times.grad = slopes.clone()
     clock.after_backward()
     assert clock.row_times.grad.tolist() == [1.0 + 3.0, -3.0 + 3.0, 0.0, 2.0 + 3.0, 6.0 + 3.0]
+
+
+@pytest.mark.parametrize("shutter", ["given", "learn"])
+def test_rates_have_no_picture_drawn_row_by_row_whose_shutter_does_not_roll(shutter):
+    last = torch.ones(3, dtype=torch.float64)
+    config = OffsetsConfig(offset_rates="learn", rolling_shutter=shutter)
+    readouts = Clock(config, ClockSpan(0 * last, last, 0.1), 0, 10).readouts(torch.arange(3))
+    assert readouts.tolist() == [0.0, 0.0, 0.0]
+    assert readouts.requires_grad == (shutter == "learn")
