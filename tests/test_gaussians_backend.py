@@ -142,3 +142,19 @@ def test_those_that_hardly_a_camera_sees_move_away():
     before = field.cloud.means.detach().clone()
     field.after_step(9)
     assert (field.cloud.means != before).any(dim=1).nonzero()[:, 0].tolist() == [4, 30]
+
+
+def test_a_view_of_a_long_video_moves_paths_as_far_as_one_of_a_short_one():
+    """The longer a video, the fewer of its views show a knot, by slopes that are all noise here; Adam would make up for
+    that."""
+    walked, config = [], GaussiansConfig("scaffold", CloudConfig(60), ScaffoldConfig(nodes=8))
+    for frames, every in ((80, 5), (1280, 80)):
+        groups = SPEC.build(config, scene_geometry(frame_count=frames)).param_groups(1e-3)
+        (rate,) = (group["lr"] for group in groups if group["name"] == "paths")
+        knots, generator = torch.nn.Parameter(torch.zeros(500)), torch.Generator().manual_seed(0)
+        optimizer = torch.optim.Adam([knots], lr=rate)
+        for step in range(4000):
+            knots.grad = torch.randn(500, generator=generator) if step % every == 0 else torch.zeros(500)
+            optimizer.step()
+        walked.append(float(knots.detach().std()) / (4000 / every) ** 0.5)
+    assert walked[1] == pytest.approx(walked[0], rel=0.2)

@@ -32,6 +32,10 @@ from syncnerf_gaussians.start import begin
 
 HULL_CELLS = 64
 """Cells per side of the hull that Gaussians should lie in."""
+USUAL_FRAMES = 80
+"""Frames of a video, about, up to which the paths' learning rates hold. In a longer one each knot is in fewer of the
+steps, and Adam, which divides by the root of the mean square over all of them, goes further in each of these by the
+root of that: too far for what a single view tells of the motion."""
 MOMENT_PAIRS = 4
 """Pairs of moments between which the scaffold's rigidity is measured at once."""
 
@@ -177,10 +181,11 @@ class GaussiansBackend(Backend):
             "sides": ([cloud.sides] if cloud.shades is None else [cloud.sides, cloud.shades], rates.side_rate),
         }
         if self.scaffold is not None:
+            seldom = min(1.0, math.sqrt(USUAL_FRAMES / self.geometry.frame_count))
             groups |= {
                 "skin": ([cloud.skin], rates.skin_rate),
-                "paths": (list(self.scaffold.places), rates.path_rate * self.half),
-                "node_turns": (list(self.scaffold.turns), rates.node_turn_rate),
+                "paths": (list(self.scaffold.places), seldom * rates.path_rate * self.half),
+                "node_turns": (list(self.scaffold.turns), seldom * rates.node_turn_rate),
             }
         own = [{"name": name, "params": params, "lr": base_lr * rate} for name, (params, rate) in groups.items()]
         own += cloud.lives.groups(base_lr * rates.mean_rate * self.half)
