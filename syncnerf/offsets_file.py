@@ -53,19 +53,37 @@ def write_offsets(path: Path, estimates: Estimates) -> None:
     record = {"unit": "seconds", "reference": estimates.reference, "cameras": cameras, "source": estimates.source}
     if any("rate_ppm" in entry for entry in cameras.values()):
         record["time_of_frame"] = "k / fps * (1 + 1e-6 * rate_ppm) + offset"
-    path = Path(path)
-    if holds_truth(path):
-        raise UserError(f"{path}: holds a scene's true offsets, which are never overwritten; name another file (--out)")
-    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+    target = _not_true(path, _held(path))
+    write_text(target, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
-def holds_truth(path: Path) -> bool:
-    """Whether a file holds a scene's true offsets (``{"seconds": ...}``)."""
+def replaceable(path: Path) -> Path:
+    """Where an offsets file may be written, without links and ``..``: where there is no file, or one of this kind.
+
+    Raises:
+        UserError: a scene's true offsets are there (``{"seconds": ...}``), or something else than offsets.
+    """
+    held = _held(path)
+    target = _not_true(path, held)
+    if target.is_file() and target.stat().st_size > 0 and not {"cameras", "source"} <= held.keys():
+        raise UserError(f"{path}: is there already, and holds no offsets; name another file (--out)")
+    return target
+
+
+def _held(path: Path) -> dict:
+    """What a file holds; nothing where it is missing or holds no json object."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(Path(path).resolve().read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        return False
-    return isinstance(record, dict) and "seconds" in record
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _not_true(path: Path, held: dict) -> Path:
+    """The path without links and ``..``; raises UserError where a scene's true offsets are held there."""
+    if "seconds" in held:
+        raise UserError(f"{path}: holds a scene's true offsets, which are never overwritten; name another file (--out)")
+    return Path(path).resolve()
 
 
 def read_offsets(path: Path, names: Sequence[str]) -> Float64[Tensor, " C"]:

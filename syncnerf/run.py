@@ -14,6 +14,7 @@ from syncnerf.evaluation.report import write_report
 from syncnerf.job import Job, trains
 from syncnerf.options import write_config
 from syncnerf.run_folder import held_folder
+from syncnerf.scene.remarks import remarks
 from syncnerf.scoring import recalled, score
 from syncnerf.summary import result_table
 from syncnerf.synced import SyncedBackend
@@ -39,7 +40,7 @@ def run(config: Config) -> int:
     if writes:
         warn_of_idle(config)
     if config.run.dry_run:
-        print(write_config(config) + "\n" + job.scene.summary())
+        print("\n".join([write_config(config), job.scene.summary(), *remarks(job.scene)]))
         return 0
     job = job.begun()
     job.scene.frame_cache.prepare(job.scene.cameras)

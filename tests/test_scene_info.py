@@ -64,6 +64,23 @@ def test_a_picture_that_cannot_be_written_is_said_so(tmp_path):
         info([f"--datadir={tmp_path}", f"--picture={tmp_path / 'missing' / 'rig.png'}"])
 
 
+def test_a_picture_takes_no_videos_place(tmp_path):
+    FORMATS["blender-video"](tmp_path)
+    before = (tmp_path / "cam01.mp4").read_bytes()
+    with pytest.raises(UserError, match="is no PNG; name another"):
+        info([f"--datadir={tmp_path}", f"--picture={tmp_path / 'cam01.mp4'}"])
+    assert (tmp_path / "cam01.mp4").read_bytes() == before
+    for _ in range(2):
+        info([f"--datadir={tmp_path}", f"--picture={tmp_path / 'rig.png'}"])
+
+
+def test_a_dry_run_says_what_could_surprise(tmp_path, capsys):
+    FORMATS["blender-frames"](tmp_path)
+    (tmp_path / "frames_1" / "cam02" / "000002.png").unlink()
+    assert main(["train", f"--datadir={tmp_path}", "--dry-run"]) == 0
+    assert "cam02: a gap between frames, of at most 0.067 s; the first after frame 1" in capsys.readouterr().out
+
+
 WHOLE = {"bf": "2", "preset": "medium", "g": "4", "keyint_min": "4", "sc_threshold": "0"}
 GREYS = [grey(40 + 10 * k, WIDTH, HEIGHT) for k in range(12)]
 EVEN = np.arange(12) / 10

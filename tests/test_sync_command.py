@@ -246,6 +246,19 @@ def test_true_offsets_are_never_overwritten(folder, tmp_path, monkeypatch):
     assert read_true_offsets(tmp_path, names) is None
 
 
+@pytest.mark.parametrize("way", ["sub/../offsets.json", "link.json", "transforms.json", "cam00.mp4"])
+def test_nothing_of_a_scene_is_overwritten(folder, tmp_path, monkeypatch, way):
+    scene = tmp_path / "scene"
+    shutil.copytree(folder, scene)
+    (scene / "offsets.json").write_text('{"seconds": [0.0, 0.11, -0.153, 0.07]}')
+    (scene / "link.json").symlink_to("offsets.json")
+    before = {path.name: path.read_bytes() for path in scene.iterdir() if path.is_file()}
+    monkeypatch.setattr("syncnerf.sync.command.synchronize", lambda *_: pytest.fail("refused only afterwards"))
+    with pytest.raises(UserError, match=r"name another file \(--out\)"):
+        run(f"--datadir={scene}", f"--out={scene / way}")
+    assert {path.name: path.read_bytes() for path in scene.iterdir() if path.is_file()} == before
+
+
 def test_true_rates_and_readout_times_are_read(tmp_path):
     path, names = tmp_path / "offsets.json", ["a", "b", "c"]
     record = {"seconds": [0.0, 0.1, 0.2], "rates_ppm": [0.0, 250.0, -40.0]}

@@ -19,6 +19,8 @@ from syncnerf.scene.scene import Scene
 if TYPE_CHECKING:
     from syncnerf.scene.points import ScenePoints
 
+PNG = b"\x89PNG\r\n\x1a\n"
+"""What every PNG begins with."""
 DOUBTFUL, FEWEST_CHECKED = 3.0, 5
 """A calibration is doubted whose camera's points, at least so many, lie this many times further off than is usual."""
 
@@ -44,6 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``syncnerf info``; returns the exit code."""
+    if arguments.picture is not None:
+        _check_picture(arguments.picture)
     scene = named_scene(
         arguments,
         downsample=arguments.downsample,
@@ -73,6 +77,14 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError(f"{arguments.picture}: cannot be written ({error}); name a PNG in a folder") from error
         print(f"\nrig from above: {arguments.picture}")
     return 0
+
+
+def _check_picture(path: Path) -> None:
+    """Raise UserError where a picture would take the place of something else, such as a camera's video."""
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(PNG)) not in (PNG, b""):
+                raise UserError(f"{path}: is there already, and is no PNG; name another file (--picture)")
 
 
 def table(scene: Scene) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from syncnerf.errors import UserError
 from syncnerf.export.trimmed import write_trimmed
-from syncnerf.offsets_file import Estimates, write_offsets
+from syncnerf.offsets_file import Estimates, replaceable, write_offsets
 from syncnerf.option import Range, add_number
 from syncnerf.scene import Scene
 from syncnerf.scene.command_options import add_scene_options, named_scene
@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Carry out ``syncnerf sync``; returns the exit code."""
     if arguments.tracks is not None and arguments.method == "epipolar":
         raise UserError("--method epipolar looks at no tracks: leave it out, or --tracks")
+    out = replaceable(arguments.out or Path(DEFAULT_OUT))
     # Tracks are in the pixels of the full images; without any, small frames are all that is needed.
     scene = named_scene(arguments, max_side=WORKING_SIDE if arguments.tracks is None else None)
     result = synchronize(
@@ -58,7 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
     if determined:
         names = result.names
         reference = names[result.reference]
-        out = arguments.out or Path(DEFAULT_OUT)
         found = (result.offsets, result.stderr)
         write_offsets(out, Estimates(names, reference, *found, "sync", result.reasons, _further(result)))
     print(table(scene, result))
