@@ -182,7 +182,7 @@ class RunConfig:
     extend: bool = option(
         False, "with resume: change the number of steps; the learning rate goes over to its new course without a jump"
     )
-    dry_run: bool = option(False, "print the effective configuration, the scene and what could surprise in it, and stop")
+    dry_run: bool = option(False, "print the effective configuration, the scene and what could surprise, and stop")
 
     __post_init__ = check_values
 

@@ -45,6 +45,16 @@ UPRIGHT = {
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
+def test_exif_turns_sixteen_bits_of_grey_too(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(NOISE[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png", exif=exif)
+    wanted = UPRIGHT[orientation](NOISE[..., 0])
+    frame = read(tmp_path / "deep.png", wanted.shape[1], wanted.shape[0])
+    np.testing.assert_array_equal(frame, np.repeat(wanted[..., None], 3, axis=-1))
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
 def test_exif_turns_images_upright(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation

@@ -74,6 +74,20 @@ def test_a_picture_takes_no_videos_place(tmp_path):
         info([f"--datadir={tmp_path}", f"--picture={tmp_path / 'rig.png'}"])
 
 
+def test_what_could_surprise_of_images_is_said(tmp_path):
+    FORMATS["blender-frames"](tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for path in (tmp_path / "frames_1" / "cam01").iterdir():
+        Image.open(path).convert("RGB").save(path, exif=exif)
+    for path in (tmp_path / "frames_1" / "cam02").iterdir():
+        Image.fromarray(257 * np.array(Image.open(path).convert("L")).astype(np.uint16)).save(path)
+    assert remarks(load_scene(tmp_path)) == [
+        "cam01: images are stored turned or mirrored, and read upright",
+        "cam02: images have 16 bits of grey, read as 8",
+    ]
+
+
 def test_a_dry_run_says_what_could_surprise(tmp_path, capsys):
     FORMATS["blender-frames"](tmp_path)
     (tmp_path / "frames_1" / "cam02" / "000002.png").unlink()

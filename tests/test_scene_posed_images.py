@@ -188,6 +188,42 @@ def test_d_nerf_with_intrinsics_and_lens(tmp_path):
     assert (footage.near, footage.far) != (scene.near, scene.far)
 
 
+def test_d_nerf_with_intrinsics_in_its_entries(tmp_path):
+    dnerf(tmp_path)
+    for split in ("train", "test"):
+        edit_json(
+            tmp_path / f"transforms_{split}.json",
+            lambda record: [entry.update(fl_x=44.0, cx=20.0, cy=18.0) for entry in record["frames"]],
+        )
+    intrinsics = load_scene(tmp_path).cameras[0].intrinsics
+    assert (intrinsics.focal_x, intrinsics.centre_x, intrinsics.centre_y) == (44.0, 20.0, 18.0)
+    edit_json(tmp_path / "transforms_train.json", lambda record: record["frames"][1].update(fl_x=50.0))
+    with pytest.raises(UserError, match=r"transforms_train\.json: 'fl_x' changes"):
+        load_scene(tmp_path)
+
+
+def test_a_camera_that_zooms_is_refused(tmp_path):
+    write_images(tmp_path, LAYOUTS["a folder per camera"])
+    edit_json(tmp_path / "transforms.json", lambda record: record["frames"][3].update(fl_x=1.0001 * FOCAL))
+    load_scene(tmp_path)
+    edit_json(tmp_path / "transforms.json", lambda record: record["frames"][3].update(fl_x=1.1 * FOCAL))
+    with pytest.raises(UserError, match="'fl_x' changes over its images"):
+        load_scene(tmp_path)
+
+
+def test_coefficients_may_be_a_list(tmp_path):
+    per_camera_json(tmp_path)
+    values = {"distortion_params": [-0.1, 0.02, 0.003, 0, 0.001, -0.002]}
+
+    def change(record):
+        own = {key: value for key, value in record["frames"][2].items() if key[0] not in "kp"}
+        record["frames"][2] = own | values
+
+    edit_json(tmp_path / "transforms.json", change)
+    lens = load_scene(tmp_path).frame_cache.sources["cam02"].lens
+    assert lens == Lens(-0.1, 0.02, 0.001, -0.002, 0.003, zoom=lens.zoom)
+
+
 NUMBERS = {"k1": -0.12, "k2": 0.03, "p1": 0.002, "p2": -0.001, "k3": 0.01, "k4": 0.02, "k5": -0.01, "k6": 0.005}
 LENSES = {
     "OPENCV": (NUMBERS, {}),
@@ -252,6 +288,11 @@ def test_a_ray_through_a_fisheye_lens_is_bent_as_far_as_it_should_be(tmp_path):
         ({"camera_model": "PINHOLE", "k1": 0.01}, "'k1' is no coefficient"),
         ({"camera_model": "OPENCV", "is_fisheye": True}, "contradicts"),
         ({"is_fisheye": "yes"}, "true or false"),
+        ({"s1": 0.01}, "'s1' cannot be undone"),
+        ({"distortion_params": [0.1, 0, 0, 0.01, 0, 0]}, "k4"),
+        ({"distortion_params": [0.1, 0, 0, 0, 0, 0], "k1": 0.2}, "contradicts 'k1'"),
+        ({"distortion_params": ["0.1", 0, 0, 0, 0, 0]}, "finite number"),
+        ({"distortion_params": [0.1]}, "should hold k1"),
     ],
 )
 def test_lenses_that_cannot_be_undone_are_refused_by_name(tmp_path, values, part):

@@ -71,6 +71,20 @@ def test_a_name_in_the_json_may_lack_the_suffix_or_its_case(tmp_path):
         load_scene(tmp_path)
 
 
+def test_a_name_in_the_json_may_be_of_windows(tmp_path):
+    blender_video(tmp_path)
+    (tmp_path / "videos").mkdir()
+    for name in PLAIN:
+        (tmp_path / f"{name}.mp4").rename(tmp_path / "videos" / f"{name}.mp4")
+
+    def change(record):
+        for entry, name in zip(record["frames"], PLAIN, strict=True):
+            entry["file_path"] = f".\\videos\\{name}.mp4"
+
+    edit_json(tmp_path / "transforms.json", change)
+    assert load_scene(tmp_path).names == PLAIN
+
+
 def chapters(root, name):
     """Replace cam00.mp4 by a recording in three files of 2, 2 and 1 frames, whose greys are 20, 30, ..., 60."""
     (root / "cam00.mp4").unlink()
@@ -203,6 +217,13 @@ def test_a_video_without_a_pose_can_be_left_out(tmp_path, write):
         torch.testing.assert_close(pose, reference[name])
     with pytest.raises(UserError, match="no camera 'nobody'"):
         load_scene(tmp_path, ReadOptions(exclude_cameras=("cam01b", "nobody")))
+
+
+def test_an_exclusion_that_leaves_the_order_open_is_told_so(tmp_path):
+    blender_video(tmp_path)
+    shutil.copy(tmp_path / "cam01.mp4", tmp_path / "phone.mp4")
+    with pytest.raises(UserError, match=r"4 poses but 5 videos .*with phone, cam02 left out; name each entry's video"):
+        load_scene(tmp_path, ReadOptions(exclude_cameras=("phone", "cam02")))
 
 
 def test_what_is_left_out_need_not_be_there(tmp_path):

@@ -11,7 +11,7 @@ from syncnerf.records import number, read_json_object, rigid_matrix
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.ideal_camera import ideal_camera
 from syncnerf.scene.images import ImageSource, probe_images
-from syncnerf.scene.lens_models import read_lens
+from syncnerf.scene.lens_models import OPTICS, read_lens, require_one_lens
 from syncnerf.scene.listed_scene import listed_scene
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.scene import Scene
@@ -52,8 +52,10 @@ def _read_split(root: Path, split: str, options: ReadOptions) -> tuple[Camera, I
     images = tuple(_image_path(root, frames[k], f"{path}: frames[{k}]") for k in order)
     poses = torch.stack([rigid_matrix(frames[k].get("transform_matrix"), f"{path}: frames[{k}]") for k in order])
     properties = probe_images(images)
-    stored = entry_intrinsics(record, str(path), properties, images[0])
-    intrinsics, lens = ideal_camera(read_lens(record, str(path)), stored)
+    require_one_lens(frames, str(path))
+    shared = record | {key: frames[0][key] for key in OPTICS if key in frames[0]}
+    stored = entry_intrinsics(shared, str(path), properties, images[0])
+    intrinsics, lens = ideal_camera(read_lens(shared, str(path)), stored)
     given = torch.tensor([times[k] for k in order], dtype=torch.float64)
     # Nominal: the frames' times are given, but displays and the time resolution of fields ask for a rate.
     fps = float(max(len(frames) - 1, 1))

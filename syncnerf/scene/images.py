@@ -43,6 +43,15 @@ def probe_images(paths: tuple[Path, ...], fps: float = 0.0) -> VideoProperties:
         return VideoProperties(width, height, fps, len(paths))
 
 
+def image_remarks(path: Path) -> Iterator[str]:
+    """What about an image could surprise, for a camera whose first it is; raises UserError."""
+    with _opened(path) as image:
+        if image.getexif().get(ORIENTATION, 1) != 1:
+            yield "images are stored turned or mirrored, and read upright"
+        if image.mode in DEEP_GREYS:
+            yield "images have 16 bits of grey, read as 8"
+
+
 @dataclass(frozen=True)
 class ImageSource:
     """Frames from image files, resized to a camera's size and undistorted.
@@ -92,11 +101,11 @@ class ImageSource:
 
     def _flattened(self, path: Path, image: Image.Image) -> Image.Image:
         """An image in 8-bit RGB, upright, on the background where it is transparent."""
+        image = ImageOps.exif_transpose(image)
         if image.mode in DEEP_GREYS:
             image = Image.fromarray(np.rint(np.asarray(image) * (255 / 65535)).astype(np.uint8))
         elif image.mode in ("I", "F"):
             raise UserError(f"{path}: holds 32-bit numbers, and nothing says which is white; save it with 8 or 16 bits")
-        image = ImageOps.exif_transpose(image)
         if not image.has_transparency_data:
             return image.convert("RGB")
         layer = image.convert("RGBA")

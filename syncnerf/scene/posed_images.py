@@ -14,6 +14,7 @@ from syncnerf.errors import UserError
 from syncnerf.records import number, positive, rigid_matrix
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.images import SUFFIXES, ImageSource, probe_images
+from syncnerf.scene.lens_models import OPTICS, require_one_lens
 from syncnerf.scene.listed_scene import listed_scene
 from syncnerf.scene.natural_order import natural_key
 from syncnerf.scene.read_options import ReadOptions
@@ -30,7 +31,6 @@ HELD_OUT = 8
 """One camera that moves: every eighth image is for evaluation, as is usual for such scenes (NeRF, LLFF)."""
 WHOLE = 0.9
 """Largest time, in what may be shares of a recording, from which on they seem to be that."""
-OPTICS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 
 
 def is_posed_images(root: Path) -> bool:
@@ -168,6 +168,7 @@ def _read_camera(
     else:
         group = sorted(group, key=lambda entry: number(entry.values, "time", entry.where))
     first, images = group[0], tuple(_image_path(root, entry) for entry in group)
+    require_one_lens([entry.values for entry in group], f"{first.where}: camera {name}")
     values = dict(first.values)
     if scale is not None:
         times = [scale * number(entry.values, "time", entry.where) for entry in group]

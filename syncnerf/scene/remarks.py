@@ -10,6 +10,7 @@ import numpy as np
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera
+from syncnerf.scene.images import ImageSource, image_remarks
 from syncnerf.scene.rays import clip_to_box
 from syncnerf.scene.rgb_frames import UPRIGHT
 from syncnerf.scene.scene import Scene
@@ -113,6 +114,9 @@ def remarks(scene: Scene) -> list[str]:
             found.setdefault(remark, []).append(camera.name)
         if isinstance(source, VideoSource):
             for remark in _of_video(source):
+                found.setdefault(remark, []).append(camera.name)
+        elif isinstance(source, ImageSource):
+            for remark in image_remarks(source.paths[0]):
                 found.setdefault(remark, []).append(camera.name)
     return [_said(remark, names, scene) for remark, names in found.items()]
 

@@ -69,6 +69,9 @@ def videos_of_poses(
         videos, options = left, replace(options, exclude_cameras=excluded)
     if len(videos) != count:
         what = "leave the others out with --exclude-cameras" if len(videos) > count else "add the missing videos"
+        if len(videos) > count and options.exclude_cameras:
+            out = ", ".join(options.exclude_cameras)
+            what = f"which of them have none is not certain with {out} left out; {advice}"
         raise UserError(f"{path}: {count} poses but {len(videos)} videos beside it; {what}")
     require_one_order([video.name for video in videos], path, advice)
     return videos, options
@@ -138,6 +141,8 @@ def _listed(folder: Path) -> list[Path]:
 
 def _existing(path: Path) -> Path:
     """A file as it is spelled on the disk: the suffix may be missing or in other case; else the path itself."""
+    if "\\" in str(path) and not path.is_file():  # written on Windows
+        path = Path(str(path).replace("\\", "/"))
     if path.is_file() or not path.parent.is_dir():
         return path
     known = path.suffix.lower() in SUFFIXES
