@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from syncnerf.batch import ViewBatch
-from syncnerf.questions import ViewQuestion
+from syncnerf.questions import SLOPES, ViewQuestion
 from syncnerf.scene.lens import Lens
 from syncnerf.testing.samples import scene_geometry, some_views
 from syncnerf_gaussians.options import CloudConfig, DensityConfig, ScaffoldConfig
@@ -57,6 +57,31 @@ def test_views_through_a_lens_that_bends_nothing_are_views(background, motion):
     for plain, bent in zip(*found, strict=True):
         assert float(plain.abs().amax()) > 0.0
         torch.testing.assert_close(bent, plain, atol=2e-4 * float(plain.abs().amax()), rtol=0)
+
+
+@pytest.mark.parametrize("bands", [3, 9])
+def test_where_a_clock_is_learned_bands_are_parts_of_pictures_at_the_moments_of_their_middles(bands, monkeypatch):
+    monkeypatch.setattr("syncnerf_gaussians.pictures.BANDS", bands)
+    field, question = backend((1.0, 1.0, 1.0)), asked(Lens())
+    height = question.views.height
+    rows = ((torch.arange(height, dtype=torch.float64) + 0.5) / height - 0.5).split(height // bands)
+
+    def put_together(readout: float) -> torch.Tensor:
+        still, middles = torch.zeros_like(question.readouts), [readout * part.mean() for part in rows]
+        every = [field(replace(question, times=question.times + late, readouts=still)) for late in middles]
+        parts = [answer.rgb.split(len(rows[0]), dim=1)[number] for number, answer in enumerate(every)]
+        return torch.cat(parts, dim=1).detach()
+
+    readouts = torch.full_like(question.readouts, 0.1).requires_grad_()
+    answer = field(replace(question, readouts=readouts)).rgb
+    torch.testing.assert_close(answer.detach(), put_together(0.1), atol=1e-5, rtol=0)
+    with torch.no_grad():
+        fitted = field(replace(question, readouts=readouts, wanted=SLOPES)).rgb
+    torch.testing.assert_close(fitted, answer.detach(), atol=1e-5, rtol=0)
+    weights = answer.detach() - put_together(0.0)
+    (answer * weights).sum().backward()
+    slope = ((put_together(0.101) - put_together(0.099)) * weights).sum() / 0.002
+    assert float(readouts.grad.sum()) == pytest.approx(float(slope), rel=0.02)
 
 
 def test_training_through_a_lens_finds_those_that_show_nothing():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
@@ -11,9 +12,17 @@ from syncnerf.scene.views import Views
 from syncnerf_gaussians.gaussians import PinholePicture
 from syncnerf_gaussians.raster import Raster
 
+BANDS = 32
+"""Bands, at most, that a picture is drawn in while its readout time is learned, or its clock is fitted. Each takes
+nearly as long as a whole picture; its rows are off by a hundredth of a readout time, evenly to both sides."""
+
 
 def at_moments(question: ViewQuestion) -> tuple[list[PinholePicture], Float64[Tensor, " V"]]:
-    """One view as pictures that are each taken at one moment: itself, or its rows; and their moments [V]."""
+    """One view as pictures that are each taken at one moment: itself, or its rows; and their moments [V].
+
+    Where a gradient reaches the readout time, or slopes by time are wanted, bands at the moments of their middles stand
+    for the rows.
+    """
     views = question.views
     size = views.intrinsics[0].tolist()
     left, top = views.corners[0].tolist()
@@ -23,8 +32,9 @@ def at_moments(question: ViewQuestion) -> tuple[list[PinholePicture], Float64[Te
     )  # fmt: skip
     if not bool((question.readouts != 0).any()) and not question.readouts.requires_grad:
         return [whole], question.times
-    # Each row at its own moment.
-    return whole.bands(1), question.row_times()[0]
+    times = question.row_times()[0]
+    rows = -(-len(times) // BANDS) if question.readouts.requires_grad or question.wanted.slopes else 1
+    return whole.bands(rows), torch.stack([part.mean() for part in times.split(rows)])
 
 
 def before(raster: Raster, background: Float[Tensor, "*P 3"], far: Float[Tensor, "*P"] | float) -> Rendering:
