@@ -131,6 +131,25 @@ def test_bare_streams_go_by_what_their_pictures_say(tmp_path):
     assert [camera.fps for camera in load_scene(tmp_path).cameras] == [10.0, 15.0, 30.0, 10.0]
 
 
+def test_times_that_a_bare_stream_seems_to_have_are_not_believed(tmp_path, caplog):
+    """The reader of bare MJPEG numbers its pictures 25 a second, whatever they are."""
+    with av.open(str(tmp_path / "raw.mjpeg"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuvj420p"
+        for _ in range(FRAMES):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey(99, 48, 32), format="rgb24")))
+        container.mux(stream.encode(None))
+    blender_video(tmp_path / "scene")
+    (tmp_path / "raw.mjpeg").rename(tmp_path / "scene" / "cam01.mjpeg")
+    (tmp_path / "scene" / "cam01.mp4").unlink()
+    edit_json(tmp_path / "scene" / "transforms.json", lambda record: record.update(fps=10))
+    assert [camera.fps for camera in load_scene(tmp_path / "scene").cameras] == [10.0] * 4
+    assert "cam01.mjpeg: has no timestamps" in caplog.text
+    edit_json(tmp_path / "scene" / "transforms.json", lambda record: record.pop("fps"))
+    with pytest.raises(UserError, match=r"cam01\.mjpeg: has no frame rate; give 'fps'"):
+        load_scene(tmp_path / "scene")
+
+
 def test_bare_streams_without_a_rate_are_refused(tmp_path):
     blender_video(tmp_path)
     edit_json(tmp_path / "transforms.json", lambda record: record.pop("fps", None))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from av.format import Flags
 
 from syncnerf.errors import UserError
 from syncnerf.scene.frame_times import FrameTiming, timing
@@ -74,8 +75,9 @@ def read_packets(path: Path) -> Packets:
             # What the decoder makes of the frames before the first whole picture, no packet tells.
             stamps = _decoded_stamps(path, stream.index)
         rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
-        if None in stamps:
-            # A bare stream of pictures: what its container seems to say is made up (25).
+        if container.format.flags & Flags.no_timestamps.value:
+            # A bare stream of pictures: timestamps that it seems to have are made up (from 25 a second).
+            stamps = [None] * len(stamps)
             rate = float(stream.codec_context.framerate or 0)
             rates = [rate if rate < TICKS else 0.0]
         frame_timing, untimed = _timing(stamps, float(stream.time_base), rates)

@@ -12,7 +12,10 @@ from syncnerf.scene.read_options import ReadOptions
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".3gp", ".wmv")
+SUFFIXES = (
+    ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv",
+    ".mxf", ".h264", ".h265", ".hevc", ".mjpeg", ".mjpg",
+)  # fmt: skip
 _CHAPTER = re.compile(r"(G[HX]|GOPR|GP)(?:\d{2})?(\d{4})")
 """GoPro's names of a recording's parts: codec or generation, number of the part, number of the recording."""
 
