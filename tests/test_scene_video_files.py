@@ -222,7 +222,7 @@ def test_a_video_without_a_pose_can_be_left_out(tmp_path, write):
 def test_an_exclusion_that_leaves_the_order_open_is_told_so(tmp_path):
     blender_video(tmp_path)
     shutil.copy(tmp_path / "cam01.mp4", tmp_path / "phone.mp4")
-    with pytest.raises(UserError, match=r"4 poses but 5 videos .*with phone, cam02 left out; name each entry's video"):
+    with pytest.raises(UserError, match=r"4 poses but 5 videos .*with phone, cam02 left out; move those"):
         load_scene(tmp_path, ReadOptions(exclude_cameras=("phone", "cam02")))
 
 

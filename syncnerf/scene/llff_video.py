@@ -43,7 +43,7 @@ def read_llff_video(root: Path, options: ReadOptions) -> Scene:
     """
     path = root / "poses_bounds.npy"
     poses, sizes, bounds = read_poses_bounds(path)
-    advice = "name them with as many digits each (cam02, cam10)"
+    advice = "name them alike, with as many digits each (cam02, cam10)"
     videos, options = videos_of_poses(path, len(poses), root, options, advice)
     names = [video.name for video in videos]
     kept, test = choose_cameras(names, options, path)

@@ -74,7 +74,7 @@ def videos_of_poses(
         what = "leave the others out with --exclude-cameras" if len(videos) > count else "add the missing videos"
         if len(videos) > count and options.exclude_cameras:
             out = ", ".join(options.exclude_cameras)
-            what = f"which of them have none is not certain with {out} left out; {advice}"
+            what = f"which of them have none is not certain with {out} left out; move those elsewhere"
         raise UserError(f"{path}: {count} poses but {len(videos)} videos beside it; {what}")
     require_one_order([video.name for video in videos], path, advice)
     return videos, options
