@@ -42,10 +42,13 @@ def untouched(scene) -> SyncResult:
     return synchronize(scene)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["one hangs", "all pause", "padded one", "padded all", "black start", "fade in", "cut", "lens cap", "flash"],
-)
+KINDS_OF_EVENTS = [
+    "one hangs", "all pause", "padded one", "padded all", "black start", "fade in", "cut", "lens cap", "flash",
+    "flicker",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_EVENTS)
 def test_stillness_and_events_move_no_offset(scene, untouched, kind):
     means = []
     plain = align_gauge(untouched.offsets, scene.true_offsets).abs().mean()
@@ -63,7 +66,8 @@ def test_stillness_and_events_move_no_offset(scene, untouched, kind):
 
 
 KINDS_OF_RATE = [
-    "decimated", "decimated to 25", "cadence", "telecine", "24 at 60", "blended to 60", "blended to 30"
+    "decimated", "decimated to 25", "cadence", "telecine", "24 at 60", "blended to 60", "blended to 30",
+    "blended to 25", "blended to 24",
 ]  # fmt: skip
 
 

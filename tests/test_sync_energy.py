@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from syncnerf.sync.energy import frame_gains, motion_energy
+from syncnerf.sync.energy import motion_energy
+from syncnerf.sync.flicker import frame_gains
 from syncnerf.sync.frame_samples import PIECE_BYTES, of_each_frame, sampled_pixels
 
 
@@ -75,6 +76,29 @@ def test_gains_are_those_of_the_flicker():
     assert gains is not None
     ratio = gains.numpy() / truth
     np.testing.assert_allclose(ratio / ratio.mean(), 1.0, atol=0.01)
+
+
+def test_a_white_wall_tells_the_flicker_while_it_is_dimmed():
+    """All else moves and agrees on nothing; what is clipped tells nothing."""
+    generator = np.random.default_rng(1)
+    video = np.full((24, 60, 80, 3), 255)
+    for frame in range(24):
+        video[frame, 20:40, 20:60] = generator.integers(40, 200, (20, 40, 3))
+    truth = 0.9 + 0.05 * np.sin(np.arange(24) * 1.7)
+    truth[::6] = 1.1
+    gains = frame_gains(np.clip(video * truth[:, None, None, None], 0, 255).round().astype(np.uint8))
+    assert gains is not None
+    dimmed = (truth[1:] < 1) & (truth[:-1] < 1)
+    np.testing.assert_allclose(np.diff(np.log(gains.numpy()))[dimmed], np.diff(np.log(truth))[dimmed], atol=0.005)
+
+
+def test_motion_in_each_quarter_is_no_flicker():
+    generator = np.random.default_rng(2)
+    video = np.full((24, 60, 80, 3), 255)
+    for frame in range(24):
+        for row, column in ((5, 5), (5, 45), (35, 5), (35, 45)):
+            video[frame, row : row + 20, column : column + 30] = generator.integers(40, 240, (20, 30, 3))
+    assert frame_gains(video.astype(np.uint8)) is None
 
 
 def test_flicker_leaves_the_energy_where_it_was():

@@ -20,14 +20,10 @@ from syncnerf.sync.conventions import CONVENTIONS, convention_hint
 from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.epipolar import prepare_cameras
 from syncnerf.sync.explained import alternatives, explained_share
+from syncnerf.sync.halves import half_differences, usual_unevenness
 from syncnerf.sync.landscape import Landscape, Peak, better_beyond
 from syncnerf.sync.pose_fit import line_lead, pose_fit
-from syncnerf.sync.self_check import (
-    half_differences,
-    left_out_change,
-    reviewed,
-    with_checks,
-)
+from syncnerf.sync.self_check import left_out_change, reviewed, with_checks
 from syncnerf.sync.solve import Lags
 
 STEP = 1 / 30
@@ -197,6 +193,15 @@ def test_halves_of_the_time_are_compared():
     assert start.offsets.isnan().tolist() == [False, False, True, False]
     assert list(start.reasons) == ["c"]
     assert float(errors.max()) < 0.01
+
+
+def test_many_uneven_clocks_are_no_measure_for_the_others():
+    halves = torch.tensor([0.0, 0.03, -0.04, 0.0, torch.nan, 0.001, 0.0, 0.0], dtype=torch.float64)
+    errors = torch.full((8,), 2e-3, dtype=torch.float64)
+    assert usual_unevenness(halves, errors, STEP) == pytest.approx(0.03535534, abs=1e-6)
+    assert usual_unevenness(halves[:2], errors[:2], STEP) == 0
+    assert usual_unevenness(torch.cat([halves, 0 * halves]), torch.cat([errors, errors]), STEP) == 0
+    assert usual_unevenness(halves, 10 * errors, STEP) == 0
 
 
 def test_a_camera_that_most_pairs_contradict_is_not_determined():

@@ -39,6 +39,13 @@ def flash(frames: np.ndarray, generator: np.random.Generator) -> None:
         frames[index] = (frames[index] * gain + lift).clip(0, 255).astype(np.uint8)
 
 
+def flicker(frames: np.ndarray, generator: np.random.Generator) -> None:
+    """Lamps on alternating current: the brightness beats with the frames."""
+    phase = generator.uniform(0, 2 * np.pi)
+    for index in range(len(frames)):
+        frames[index] = (frames[index] * (1 + 0.06 * np.sin(phase + 2.1 * index))).clip(0, 255)
+
+
 def key_frames(frames: np.ndarray) -> np.ndarray:
     """The pictures as they come back from a strongly compressed file with a key frame at each 12th place."""
     height, width = (side // 2 * 2 for side in frames.shape[1:3])

@@ -147,6 +147,11 @@ def _jump(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
     return odds
 
 
+def _lossy(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """All cameras lose one frame of 25, anywhere, and no file knows of it."""
+    return {c.name: Odd(np.flatnonzero(generator.random(c.frame_count) > 0.04)) for c in scene.cameras}
+
+
 def _coded(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
     """All files are strongly compressed, with key frames at equal places."""
     return {c.name: Odd(np.arange(c.frame_count), pixels=odd_pictures.key_frames) for c in scene.cameras}
@@ -185,7 +190,7 @@ def _telecine(rate: Fraction) -> Callable:
 
 
 def _blended(rate: Fraction) -> Callable:
-    """All cameras' frames are blended from the two that they lie between, to reach a higher rate."""
+    """All cameras' frames are blended from the two that they lie between, to reach another rate."""
 
     def damage(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
         odds = {}
@@ -247,12 +252,16 @@ DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
     "24 at 60": _telecine(Fraction(5, 2)),
     "blended to 60": _blended(Fraction(2)),
     "blended to 30": _blended(Fraction(5, 4)),
+    "blended to 25": _blended(Fraction(5, 6)),
+    "blended to 24": _blended(Fraction(4, 5)),
     "looped": _looped,
     "clock jumps": _jump,
+    "all lose frames": _lossy,
     "key frames": _coded,
     "black start": _changed(odd_pictures.black),
     "fade in": _changed(odd_pictures.fade),
     "cut": _changed(odd_pictures.cut),
     "lens cap": _changed(odd_pictures.cap),
     "flash": _changed(odd_pictures.flash),
+    "flicker": _changed(odd_pictures.flicker, most=99),
 }

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from syncnerf.sync.division import divided
+from syncnerf.sync.phase_levels import phase_levels
 
 PERIODS = range(2, 7)
 """Intervals after which a pattern may repeat."""
@@ -17,8 +18,6 @@ FLAT = 0.3
 """Share of that excess by which the others may differ."""
 SURE = 6.0
 """Standard errors by which that must be sure."""
-LEAST_PERIODS = 4
-"""Times that a pattern must be seen."""
 
 
 @dataclass(frozen=True)
@@ -87,25 +86,14 @@ def find_cadence(totals: Float[Tensor, " I"], informative: Bool[Tensor, " I"]) -
     logs = totals.double().clamp_min(1e-6).log()
     best, found = SURE, None
     for period in PERIODS:
-        # Less the mean over a whole period around each, a trend of the motion is gone, and a pattern of it stays.
-        weights = torch.ones(period + 1 - period % 2, dtype=torch.float64) / period
-        if period % 2 == 0:
-            weights[0] = weights[-1] = 0.5 / period
-        reach = len(weights) // 2
-        if len(logs) < LEAST_PERIODS * period + 2 * reach:
+        seen = phase_levels(logs, informative, period)
+        if seen is None:
             continue
-        usable = informative.unfold(0, len(weights), 1).all(1)
-        phase = torch.arange(reach, len(logs) - reach) % period
-        excess = logs[reach : len(logs) - reach] - logs.unfold(0, len(weights), 1) @ weights
-        inside = [excess[usable & (phase == p)] for p in range(period)]
-        if min(len(part) for part in inside) < LEAST_PERIODS:
-            continue
-        levels = torch.stack([part.median() for part in inside])
+        levels = seen.levels
         longest = int(levels.argmax())
         others = torch.cat([levels[:longest], levels[longest + 1 :]])
         gain = float(levels[longest] - others.mean())
-        noise = 1.4826 * float((excess - levels[phase])[usable].abs().median())
-        score = gain / max(noise, 0.02) * len(inside[longest]) ** 0.5
+        score = gain / max(seen.noise, 0.02) * seen.counts[longest] ** 0.5
         # Motion that itself repeats as quickly has no such flat pattern with one interval above the rest.
         flat = float((others - others.mean()).abs().max()) < FLAT * gain
         if flat and LEAST_EXCESS < math.exp(gain) < LARGEST_EXCESS and score > best:

@@ -1,11 +1,10 @@
 """Motion energy: how much each pixel changes between frames, with flicker and noise taken out."""
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -13,7 +12,8 @@ from syncnerf.scene.frame_cache import release_pages
 from syncnerf.sync.blending import Film, find_blending
 from syncnerf.sync.cadence import find_cadence
 from syncnerf.sync.division import divided
-from syncnerf.sync.frame_samples import PIECE_BYTES, Frames, of_each_frame, sampled_pixels
+from syncnerf.sync.flicker import CLIPPED, frame_gains
+from syncnerf.sync.frame_samples import PIECE_BYTES, Frames
 from syncnerf.sync.informative import around, informative_intervals, refreshed_intervals, steady_frames
 from syncnerf.sync.pulldown import find_pulldown
 
@@ -27,8 +27,6 @@ LARGEST_FLOOR = 36.0
 """Largest noise floor; a median above it is motion, not noise."""
 JUMP_FACTOR = 1.7
 """A frame with more energy than this many medians follows on a lost one."""
-CLIPPED = 253
-"""Channel values from here on may stand for anything brighter."""
 
 
 @dataclass(frozen=True)
@@ -177,56 +175,3 @@ def _difference(chunk: Tensor, gains: Tensor | None) -> Tensor:
     # A clipped value is only a lower bound: no change can be claimed towards the brighter side of it.
     unknown = (clipped[:-1] & (change > 0)) | (clipped[1:] & (change < 0))
     return change.abs_().masked_fill_(unknown, 0.0).sum(-1)
-
-
-def frame_gains(frames: Frames, samples: int = 1500) -> Float32[Tensor, " T"] | None:
-    """Each frame's global brightness factor, relative to the video's median frame.
-
-    The factor of a frame is the mode of the ratios of its (sub-sampled) pixels to their medians over time, found by a
-    Cauchy-weighted mean that pixels in motion hardly touch. It is measured in the four quarters of the image too: true
-    flicker moves them together, motion does not. Where they disagree there is nothing to correct.
-
-    Args:
-        frames: uint8 RGB, shape [T, height, width, 3].
-        samples: about how many pixels to look at, in all three channels.
-
-    Returns:
-        Factors, float32, shape [T]; None where there is no flicker to speak of.
-    """
-    pixels = sampled_pixels(frames, samples)
-    count = len(pixels)
-    typical = pixels[:: max(1, count // 30)].float().median(dim=0).values
-    # Channels count singly: where one is clipped, or nearly, only the others follow the gain.
-    usable = (typical > 24) & (typical < 215)
-    vertical = [0, typical.shape[0] // 2, typical.shape[0]]
-    horizontal = [0, typical.shape[1] // 2, typical.shape[1]]
-    regions = []
-    for top, bottom in pairwise(vertical):
-        for left, right in pairwise(horizontal):
-            region = torch.zeros_like(usable)
-            region[top:bottom, left:right] = usable[top:bottom, left:right]
-            if region.sum() >= 30:
-                regions.append(region)
-    if len(regions) < 2 or count < 3:
-        return None
-
-    def gains_in(region: Bool[Tensor, "..."]) -> Float32[Tensor, " T"]:
-        """Logarithms of the frames' gains by the pixels of a region, shape [T]."""
-        usual = typical[region].clamp_min(1.0)
-        return of_each_frame(pixels, lambda part: _mode(torch.log(part[:, region].clamp_min(1.0) / usual)))
-
-    changes = torch.stack([gains_in(region) for region in regions]).diff(dim=1)
-    covariance = changes @ changes.T / changes.shape[1]
-    shared = (covariance.sum() - covariance.trace()) / (len(regions) * (len(regions) - 1))
-    if shared < max(0.5 * float(covariance.trace()) / len(regions), 1e-6):
-        return None
-    return gains_in(usable).exp()
-
-
-def _mode(values: Tensor, widths: tuple[float, ...] = (0.03, 0.02, 0.01, 0.007, 0.007)) -> Tensor:
-    """Where each row is densest: Cauchy-weighted means, ever narrower, from the median on; shape [rows]."""
-    centre = values.median(dim=1).values
-    for width in widths:
-        weights = 1 / (1 + ((values - centre[:, None]) / width).square())
-        centre = (weights * values).sum(1) / weights.sum(1)
-    return centre

@@ -4,16 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float64
-from torch import Tensor
 
 from syncnerf.sync.comparison import Comparison
-from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.explained import alternatives, explained_share
-from syncnerf.sync.jumps import window_lags_between, window_offsets
+from syncnerf.sync.halves import LARGEST_CHANGE, SURE, Windows, half_differences, usual_unevenness
 from syncnerf.sync.misfits import GOOD_FIT, at_equal_places, largest_rival_group, misfits
 from syncnerf.sync.result import Check, PairLag, SyncResult
-from syncnerf.sync.solve import Lags
 
 LEAST_AGREEING = 2 / 3
 """Share of a camera's pairs with a distinct lag that must agree with the solution."""
@@ -21,13 +17,7 @@ LARGEST_ERROR = 0.3
 """Frames of standard error beyond which an offset is not sure."""
 LARGEST_CADENCE_ERROR = 0.25
 """Frames that three standard errors may reach where frames were dropped at equal places, or are shown twice."""
-LARGEST_CHANGE = 0.3
-"""Frames by which halves of the time, or what is left without one other camera, may differ ..."""
-SURE = 4.0
-"""... if it is more than this many standard errors."""
 LOOK = "look at frames.png of --plots"
-
-Windows = Sequence[tuple[int, int, WindowLags]]
 
 
 def with_checks(
@@ -51,6 +41,8 @@ def with_checks(
         fit: how far a camera's motion fits its pose, asked where little of it is explained; None where nothing tells.
     """
     halves, halves_error = half_differences(result, windows)
+    uneven = usual_unevenness(halves, halves_error, frame_interval)
+    result = replace(result, stderr=torch.hypot(result.stderr, torch.full_like(result.stderr, uneven)))
     checks = {}
     shares = [explained_share(result, comparisons, camera) for camera in range(len(result.names))]
     usual = float(torch.tensor(shares).nanmedian())
@@ -75,6 +67,9 @@ def with_checks(
         if fit is not None and at_equal_places(own, frame_interval) and fit(camera) < GOOD_FIT:
             reason = "its video agrees with others at equal places of the files, on wrong lines as on right ones"
             doubts.append((reason, "key frames or counters may pass as motion: use the original recordings"))
+        if uneven:
+            reason = f"many cameras' second halves say something else than their first, by {uneven:.3f} s"
+            doubts.append((reason, "did all recordings lose frames? use files with timestamps, or try --drift"))
         cadence = (cadences or {}).get(name)
         if cadence and 3 * float(result.stderr[camera]) > LARGEST_CADENCE_ERROR * frame_interval:
             doubts.append((cadence, "use the original recording"))
@@ -161,25 +156,3 @@ def left_out_change(result: SyncResult, own: list[PairLag], camera: int) -> floa
     without = ((weights * moved).sum() - weights * moved) / (weights.sum() - weights).clamp_min(1e-30)
     change = without - (weights * moved).sum() / weights.sum()
     return float(change[change.abs().argmax()])
-
-
-def half_differences(result: SyncResult, windows: Windows) -> tuple[Float64[Tensor, " C"], Float64[Tensor, " C"]]:
-    """What each camera's offset is in the second half of the time, less what it is in the first, and the error of that.
-
-    Returns:
-        Seconds, float64, shape [C] each; NaN where a half says nothing.
-    """
-    count = len(result.names)
-    nothing = torch.full((count,), torch.nan, dtype=torch.float64)
-    rates = torch.zeros_like(result.offsets) if result.rates is None else result.rates
-    longest = max((len(lags.times) for *_, lags in windows), default=0)
-    if longest < 2:
-        return nothing, nothing
-    found, errors = [], []
-    for part in (range(longest // 2), range(longest - longest // 2, longest)):
-        pieces = [window_lags_between(windows, index, result.offsets, rates) for index in part]
-        columns = ([getattr(piece, field) for piece in pieces] for field in ("first", "second", "values", "deviations"))
-        offsets, error = window_offsets(Lags(*map(torch.cat, columns)), count)
-        found.append(torch.where(error > 0, offsets, torch.nan))
-        errors.append(error)
-    return found[1] - found[0], torch.hypot(*errors)

@@ -11,6 +11,7 @@ import torch
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.alignment import are_exact, are_whole
+from syncnerf.sync.common_pattern import common_pattern
 from syncnerf.sync.comparison import Comparison, compare_all
 from syncnerf.sync.conventions import convention_hint
 from syncnerf.sync.creation_time import creation_lags
@@ -43,6 +44,9 @@ DIVISION_ERROR = 0.18
 """Frames of standard error where all of a camera's motion is divided from longer intervals; measured."""
 MANY_DIVIDED = 0.1
 """Share of a video's intervals from which on that is worth a word."""
+PATTERN_ERROR = 0.8
+"""Frames of standard error for each unit by which all motion's logarithm follows the place in the file; measured."""
+BLENDED = "its frames seem to be blended from those of a higher rate"
 METHODS = ("auto", "epipolar", "tracks")
 AUDIO = ("auto", "off")
 
@@ -134,7 +138,9 @@ def _from_lines(scene: Scene, max_offset: float | None, drift: bool, priors: Seq
     result = with_jumps(scene, with_drift(scene, result, windows, seen) if drift else result, windows, comparisons)
     result = with_loops(scene, with_division(scene, result, prepared.energies))
     hint = convention_hint(scene.cameras, prepared, comparisons)
-    remarks = map(_cadence_remark, prepared.energies)
+    pattern = common_pattern(prepared.energies)
+    result = _with_pattern(scene, result, pattern)
+    remarks = [_cadence_remark(energy) or (BLENDED if pattern else "") for energy in prepared.energies]
     cadences = {name: remark for name, remark in zip(scene.names, remarks, strict=True) if remark}
     fit = partial(pose_fit, prepared, result)
     return with_checks(result, comparisons, windows, scene.frame_interval, hint, cadences, fit)
@@ -190,6 +196,12 @@ def with_division(scene: Scene, result: SyncResult, energies: Sequence[MotionEne
     """The result with wider errors for cameras whose motion is known of pairs of intervals, as far as it is."""
     shares = torch.tensor([energy.divided for energy in energies], dtype=torch.float64)
     return replace(result, stderr=torch.hypot(result.stderr, DIVISION_ERROR * shares * scene.frame_interval))
+
+
+def _with_pattern(scene: Scene, result: SyncResult, pattern: float) -> SyncResult:
+    """The result with wider errors where all motion follows the place in the files: lags are drawn to equal places."""
+    wider = torch.full_like(result.stderr, PATTERN_ERROR * pattern * scene.frame_interval)
+    return replace(result, stderr=torch.hypot(result.stderr, wider))
 
 
 def check_scene(scene: Scene, method: str, max_offset: float | None) -> None:
