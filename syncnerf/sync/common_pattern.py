@@ -13,7 +13,7 @@ from syncnerf.sync.phase_levels import phase_levels
 PERIODS = range(3, 7)
 """Intervals of the file after which the pattern repeats: 4 for 30 frames a second made into 24, 5 for 25."""
 LEAST_EVIDENCE = 8.0
-"""Square of the cameras' common levels in that of what chance gives one camera; blended scenes have 4.4 (of slow motion,
+"""Square of the cameras' common levels in that of what chance gives one camera; blended scenes have 4.4 (slow motion,
 where it does not matter) to 25, others 0 to 2.2. Wired cameras that film one motion exceed it by chance once in 50."""
 LEAST_NOISE = 0.02
 """Of a level's logarithm, so that rendered scenes are judged no more strictly than filmed ones."""
