@@ -10,7 +10,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Spheres, sphere_scene
-from odd_recordings import Odd, OddFrames
+from odd_frames import Odd, OddFrames
 
 from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene
@@ -36,7 +36,7 @@ def shown(scene: Scene, name: str, frames: np.ndarray) -> Scene:
     return replace(scene, cameras=cameras, frame_cache=OddFrames(scene, odds), _frames={})
 
 
-@pytest.mark.parametrize("at", [20, 25, 38])
+@pytest.mark.parametrize("at", [15, 20, 25, 38])
 @pytest.mark.parametrize("kind", ["left out", "held"])
 def test_half_a_second_lost_or_held_is_never_sure(scene, kind, at):
     """The file knows nothing of 15 frames, or shows one for 15 and goes on late: it has two offsets."""

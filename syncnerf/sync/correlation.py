@@ -126,6 +126,7 @@ def correlate(
     second: Float[Tensor, "L T2"],
     informative: Informative | None = None,
     most_line_shift: int = MOST_LINE_SHIFT,
+    least: int = LEAST_OVERLAP,
 ) -> Correlations:
     """Correlation of two signal matrices, pooled over lines, at every whole shift with enough overlap.
 
@@ -139,10 +140,11 @@ def correlate(
         second: shape [L, T2]; likewise.
         informative: which samples say something; all if None.
         most_line_shift: lines by which the pencils may be misaligned; 0 where they are known not to be.
+        least: samples that a shift must compare.
     """
     length, other = first.shape[1], second.shape[1]
     masks = informative or (torch.ones(length, dtype=torch.bool), torch.ones(other, dtype=torch.bool))
-    needed = max(LEAST_OVERLAP, math.ceil(OVERLAP_SHARE * min(length, other)))
+    needed = max(least, math.ceil(OVERLAP_SHARE * min(length, other)))
     shifts = torch.arange(needed - length, max(other - needed, needed - length - 1) + 1)
     # Few lines allow little shifting: most of them must stay in the comparison.
     widest = min(most_line_shift, len(first) // 8)
@@ -157,7 +159,7 @@ def correlate(
     spectra = torch.fft.rfft(first, size), torch.fft.rfft(second, size)
     seen = tuple(torch.fft.rfft(mask.double(), size) for mask in masks)
     overlap = at_shifts(seen[0].conj() * seen[1]).round().long()
-    overlap[overlap < max(LEAST_OVERLAP, INFORMATIVE_SHARE * min(int(mask.sum()) for mask in masks))] = 0
+    overlap[overlap < max(least, INFORMATIVE_SHARE * min(int(mask.sum()) for mask in masks))] = 0
     sums = [
         at_shifts(spectra[0].conj() * seen[1].to(spectra[0].dtype)),
         at_shifts(seen[0].conj().to(spectra[1].dtype) * spectra[1]),

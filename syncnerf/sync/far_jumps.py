@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from syncnerf.sync.comparison import Comparison
-from syncnerf.sync.correlation import LEAST_OVERLAP, Informative, correlate, line_slices
+from syncnerf.sync.correlation import Informative, correlate, line_slices
 from syncnerf.sync.frame_products import FrameProducts
 from syncnerf.sync.landscape import (
     LEAST_LEAD,
@@ -24,6 +24,8 @@ PART = 8
 """Samples of the first camera that are looked at together."""
 AGREES = 1.5
 """Samples by which a part's lag may differ from the whole videos' and still be the same."""
+LEAST_REST = 6
+"""Samples without an explanation that are worth seeking one for: all pairs of a camera are asked together."""
 LEAST_PAIRS = 0.5
 """Share of a camera's pairs that must leave something unexplained."""
 
@@ -53,10 +55,10 @@ def rest_landscape(
     place = peak.lag / step - products.whole + values.shape[1] // 2
     odd = (values.argmax(1) - place).abs() > AGREES
     rest = informative[0] & odd[part]
-    if int(rest.sum()) < LEAST_OVERLAP:
+    if int(rest.sum()) < LEAST_REST:
         return None
     one, two = line_slices(len(signals[0]), peak.line_shift)
-    found = correlate(signals[0][one] * rest, signals[1][two], (rest, informative[1]), 0)
+    found = correlate(signals[0][one] * rest, signals[1][two], (rest, informative[1]), 0, LEAST_REST)
     return Landscape(*pair, found.shifts.double() * step, found.values[0], found.overlap)
 
 
@@ -67,18 +69,29 @@ def far_jumps(result: SyncResult, comparisons: Sequence[Comparison]) -> Float64[
         Seconds, float64, shape [C]; 0 for a clock that does not jump.
     """
     used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
-    own = [c for c in comparisons if (c.first, c.second) in used]
+    left = [c for c in comparisons if (c.first, c.second) in used]
     jumps = torch.zeros(len(result.names), dtype=torch.float64)
-    for camera in range(len(jumps)):
-        pairs = [c for c in own if camera in (c.first, c.second)]
-        rests = [c for c in pairs if c.rest is not None]
-        if rests and len(rests) >= LEAST_PAIRS * len(pairs):
-            jumps[camera] = _common_jump(result.offsets, rests, camera)
-    return jumps
+    while True:
+        found = {camera: _own_jump(result.offsets, left, camera) for camera in range(len(jumps)) if not jumps[camera]}
+        surest = max(found, key=lambda camera: found[camera][1], default=None)
+        if surest is None or not found[surest][0]:
+            return jumps
+        # What its pairs leave unexplained is no other camera's doing.
+        jumps[surest] = found[surest][0]
+        left = [c for c in left if surest not in (c.first, c.second)]
 
 
-def _common_jump(offsets: Tensor, rests: Sequence[Comparison], camera: int) -> float:
-    """The change of a camera's offset that explains what is left best; 0 where none stands out, or none is needed."""
+def _own_jump(offsets: Tensor, comparisons: Sequence[Comparison], camera: int) -> tuple[float, float]:
+    """By how much one camera's clock jumps, and how far that stands out; zeros where it does not."""
+    pairs = [c for c in comparisons if camera in (c.first, c.second)]
+    rests = [c for c in pairs if c.rest is not None]
+    if not rests or len(rests) < LEAST_PAIRS * len(pairs):
+        return 0.0, 0.0
+    return _common_jump(offsets, rests, camera)
+
+
+def _common_jump(offsets: Tensor, rests: Sequence[Comparison], camera: int) -> tuple[float, float]:
+    """The change of a camera's offset that explains what is left best, and its height; zeros where none stands out."""
     step = float(rests[0].rest.lags.diff()[0])
     reach = max(float(c.rest.lags.abs().max()) for c in rests) + float(offsets.nan_to_num().abs().max()) * 2
     half = int(reach / step) + 1
@@ -94,9 +107,11 @@ def _common_jump(offsets: Tensor, rests: Sequence[Comparison], camera: int) -> f
     telling = seen >= LEAST_PAIRS * len(rests)
     changes = (torch.arange(2 * half + 1, dtype=torch.float64)[telling] - half) * step
     if len(changes) < 4 * NEIGHBOURHOOD:
-        return 0.0
+        return 0.0, 0.0
     score = total[telling] / seen[telling].sqrt()
     best = int(score.argmax())
     significance, lead = stand_out(score, best)
     apart = abs(float(changes[best])) > NEIGHBOURHOOD * step
-    return float(changes[best]) if apart and significance >= LEAST_SIGNIFICANCE and lead >= LEAST_LEAD else 0.0
+    if not apart or significance < LEAST_SIGNIFICANCE or lead < LEAST_LEAD:
+        return 0.0, 0.0
+    return float(changes[best]), float(score[best])
