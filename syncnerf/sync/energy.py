@@ -44,6 +44,7 @@ class MotionEnergy:
             below 1 where frames were repeated or blended to reach a higher rate, which is undone.
         delay: intervals by which frames lie later here, on the average, than at their index times ``pace``.
         divided: share of the informative intervals that are parts of a longer one, divided by what is around it.
+        refreshed: share of the file's intervals in which the whole picture was coded anew.
     """
 
     values: Float[Tensor, "P I"]
@@ -55,6 +56,7 @@ class MotionEnergy:
     pace: float = 1.0
     delay: float = 0.0
     divided: float = 0.0
+    refreshed: float = 0.0
 
     @property
     def pixel_centres(self) -> Float64[Tensor, "P 2"]:
@@ -95,7 +97,8 @@ def motion_energy(frames: Frames, even: bool = True) -> MotionEnergy:
     pixels = moving.flatten().nonzero()[:, 0]
     values = torch.cat([piece.flatten(1)[:, pixels].T for piece in pieces], dim=1)
     totals = values.sum(0, dtype=torch.float32)
-    informative = informative_intervals(totals, steady) & ~refreshed_intervals(frames)
+    refreshed = refreshed_intervals(frames)
+    informative, coded = informative_intervals(totals, steady) & ~refreshed, float(refreshed.float().mean())
     film = find_pulldown(totals) if even else None
     if film is not None:
         shown, delay = film.shown(len(totals)), film.delay(len(totals))
@@ -103,7 +106,7 @@ def motion_energy(frames: Frames, even: bool = True) -> MotionEnergy:
         totals = values.sum(0, dtype=torch.float32)
         informative = informative_intervals(totals, steady[shown])
         values = _without_jumps(values * informative, totals)
-        return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, film.pace, delay)
+        return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, film.pace, delay, refreshed=coded)
     cadence = find_cadence(totals, informative) if even else None
     seen = informative
     values, informative = _without_repeats(values, totals, informative)
@@ -111,10 +114,10 @@ def motion_energy(frames: Frames, even: bool = True) -> MotionEnergy:
         totals = torch.where(informative, values.sum(0, dtype=torch.float32), totals)
         share = 1 - float(seen.sum()) / max(float(informative.sum()), 1.0)
         values = _without_jumps(values, totals)
-        return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, divided=share)
+        return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, divided=share, refreshed=coded)
     values, informative, delay = cadence.spread(values, informative)
     share = 2 / (cadence.period + 1)
-    return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, cadence.pace, delay, share)
+    return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, cadence.pace, delay, share, coded)
 
 
 def _pieces(frames: Frames, steady: Tensor, pool: int) -> list[Tensor]:

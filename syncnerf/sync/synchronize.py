@@ -11,13 +11,12 @@ import torch
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.sync.alignment import are_exact, are_whole
-from syncnerf.sync.common_pattern import common_pattern
 from syncnerf.sync.comparison import Comparison, compare_all
 from syncnerf.sync.conventions import convention_hint
 from syncnerf.sync.creation_time import creation_lags
 from syncnerf.sync.drift import WindowLags, fit_clocks
-from syncnerf.sync.energy import MotionEnergy
 from syncnerf.sync.epipolar import compare_pair, prepare_cameras
+from syncnerf.sync.faults import faults
 from syncnerf.sync.interlacing import with_interlacing
 from syncnerf.sync.jumps import with_jumps
 from syncnerf.sync.long import is_long, synchronize_long
@@ -40,13 +39,6 @@ logger = logging.getLogger(__name__)
 
 WORKING_SIDE = 320
 """Larger frames are averaged down to this many pixels a side."""
-DIVISION_ERROR = 0.18
-"""Frames of standard error where all of a camera's motion is divided from longer intervals; measured."""
-MANY_DIVIDED = 0.1
-"""Share of a video's intervals from which on that is worth a word."""
-PATTERN_ERROR = 0.8
-"""Frames of standard error for each unit by which all motion's logarithm follows the place in the file; measured."""
-BLENDED = "its frames seem to be blended from those of a higher rate"
 METHODS = ("auto", "epipolar", "tracks")
 AUDIO = ("auto", "off")
 
@@ -136,12 +128,11 @@ def _from_lines(scene: Scene, max_offset: float | None, drift: bool, priors: Seq
     used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
     windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
     result = with_jumps(scene, with_drift(scene, result, windows, seen) if drift else result, windows, comparisons)
-    result = with_loops(scene, with_division(scene, result, prepared.energies))
+    found = faults(prepared.energies)
+    wider = torch.tensor([fault.error for fault in found], dtype=torch.float64) * scene.frame_interval
+    result = with_loops(scene, replace(result, stderr=torch.hypot(result.stderr, wider)))
     hint = convention_hint(scene.cameras, prepared, comparisons)
-    pattern = common_pattern(prepared.energies)
-    result = _with_pattern(scene, result, pattern)
-    remarks = [_cadence_remark(energy) or (BLENDED if pattern else "") for energy in prepared.energies]
-    cadences = {name: remark for name, remark in zip(scene.names, remarks, strict=True) if remark}
+    cadences = {name: fault.remark for name, fault in zip(scene.names, found, strict=True) if fault.remark}
     fit = partial(pose_fit, prepared, result)
     return with_checks(result, comparisons, windows, scene.frame_interval, hint, cadences, fit)
 
@@ -152,13 +143,6 @@ def _compared(scene: Scene, compare: Callable[[int, int], Comparison]) -> list[C
     if all(comparison.reason.startswith("no baseline") for comparison in comparisons):
         raise UserError(f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart")
     return comparisons
-
-
-def _cadence_remark(energy: MotionEnergy) -> str:
-    """What is wrong with the order of a video's frames; empty if nothing is."""
-    if energy.pace > 1:
-        return "frames were dropped from its video at equal places"
-    return "frames are shown twice in its video" if energy.divided > MANY_DIVIDED else ""
 
 
 def with_drift(
@@ -190,18 +174,6 @@ def with_drift(
         clock_correlations=clocks.correlations,
         reasons=reasons,
     )
-
-
-def with_division(scene: Scene, result: SyncResult, energies: Sequence[MotionEnergy]) -> SyncResult:
-    """The result with wider errors for cameras whose motion is known of pairs of intervals, as far as it is."""
-    shares = torch.tensor([energy.divided for energy in energies], dtype=torch.float64)
-    return replace(result, stderr=torch.hypot(result.stderr, DIVISION_ERROR * shares * scene.frame_interval))
-
-
-def _with_pattern(scene: Scene, result: SyncResult, pattern: float) -> SyncResult:
-    """The result with wider errors where all motion follows the place in the files: lags are drawn to equal places."""
-    wider = torch.full_like(result.stderr, PATTERN_ERROR * pattern * scene.frame_interval)
-    return replace(result, stderr=torch.hypot(result.stderr, wider))
 
 
 def check_scene(scene: Scene, method: str, max_offset: float | None) -> None:

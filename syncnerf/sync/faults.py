@@ -1,0 +1,53 @@
+"""What the files' own faults add to the errors of offsets, and what is said of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from syncnerf.sync.common_pattern import common_pattern
+from syncnerf.sync.energy import MotionEnergy
+
+DIVISION_ERROR = 0.18
+"""Frames of standard error where all of a camera's motion is divided from longer intervals; measured."""
+MANY_DIVIDED = 0.1
+"""Share of a video's intervals from which on that is worth a word."""
+PATTERN_ERROR = 0.8
+"""Frames of standard error for each unit by which all motion's logarithm follows the place in the file; measured."""
+CODED_ERROR, MANY_REFRESHED = 0.05, 0.05
+"""Frames of standard error of so strongly compressed videos that a key frame changes the whole picture; measured. One
+interval in 20 shows that; in other videos it is one in 30 at most."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a camera's file.
+
+    Attributes:
+        error: standard error that it adds, frames.
+        remark: in words; empty where there is nothing to say.
+    """
+
+    error: float
+    remark: str
+
+
+def faults(energies: Sequence[MotionEnergy]) -> list[Fault]:
+    """The faults of all cameras' files, as their motion shows them.
+
+    Args:
+        energies: of all cameras.
+    """
+    pattern = common_pattern(energies)
+    found = []
+    for energy in energies:
+        coded = CODED_ERROR if energy.refreshed >= MANY_REFRESHED else 0.0
+        parts = (DIVISION_ERROR * energy.divided, PATTERN_ERROR * pattern, coded)
+        blended = "its frames seem to be blended from those of a higher rate" if pattern else ""
+        found.append(Fault(sum(part**2 for part in parts) ** 0.5, _cadence_remark(energy) or blended))
+    return found
+
+
+def _cadence_remark(energy: MotionEnergy) -> str:
+    """What is wrong with the order of a video's frames; empty if nothing is."""
+    if energy.pace > 1:
+        return "frames were dropped from its video at equal places"
+    return "frames are shown twice in its video" if energy.divided > MANY_DIVIDED else ""
