@@ -26,6 +26,8 @@ AGREES = 1.5
 """Samples by which a part's lag may differ from the whole videos' and still be the same."""
 LEAST_REST = 6
 """Samples without an explanation that are worth seeking one for: all pairs of a camera are asked together."""
+FEW, SURER = 60, 1.5
+"""Where all pairs together compare fewer samples at a change, it must stand out so much more: they agree by chance."""
 LEAST_PAIRS = 0.5
 """Share of a camera's pairs that must leave something unexplained."""
 
@@ -95,7 +97,7 @@ def _common_jump(offsets: Tensor, rests: Sequence[Comparison], camera: int) -> t
     step = float(rests[0].rest.lags.diff()[0])
     reach = max(float(c.rest.lags.abs().max()) for c in rests) + float(offsets.nan_to_num().abs().max()) * 2
     half = int(reach / step) + 1
-    total, seen = torch.zeros(2, 2 * half + 1, dtype=torch.float64)
+    total, seen, compared = torch.zeros(3, 2 * half + 1, dtype=torch.float64)
     for comparison in rests:
         land, sign = comparison.rest, 1.0 if camera == comparison.first else -1.0
         lag = float(offsets[comparison.first] - offsets[comparison.second])
@@ -104,6 +106,7 @@ def _common_jump(offsets: Tensor, rests: Sequence[Comparison], camera: int) -> t
         inside = telling & (places >= 0) & (places <= 2 * half)
         total.index_add_(0, places[inside], score[inside])
         seen.index_add_(0, places[inside], torch.ones_like(score[inside]))
+        compared.index_add_(0, places[inside], land.overlap[inside].double())
     telling = seen >= LEAST_PAIRS * len(rests)
     changes = (torch.arange(2 * half + 1, dtype=torch.float64)[telling] - half) * step
     if len(changes) < 4 * NEIGHBOURHOOD:
@@ -112,6 +115,7 @@ def _common_jump(offsets: Tensor, rests: Sequence[Comparison], camera: int) -> t
     best = int(score.argmax())
     significance, lead = stand_out(score, best)
     apart = abs(float(changes[best])) > NEIGHBOURHOOD * step
-    if not apart or significance < LEAST_SIGNIFICANCE or lead < LEAST_LEAD:
+    needed = LEAST_SIGNIFICANCE * (SURER if float(compared[telling][best]) < FEW else 1.0)
+    if not (apart and significance >= needed and lead >= LEAST_LEAD):
         return 0.0, 0.0
     return float(changes[best]), float(score[best])
