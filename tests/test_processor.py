@@ -17,11 +17,14 @@ def pages(count):
         torch.ones(2**22)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
+# The heap may grow once more, or the system move a page, while a busy machine is looked at: not in three rounds.
+asked = lambda: min(pages(20) for _ in range(3))
+
 denormal = lambda: (torch.tensor([1e-39]) * 0.5).item()
-print(denormal() > 0, pages(20))
+print(denormal() > 0, asked())
 settle_processor()
 pages(2)
-print(denormal() > 0, pages(20))
+print(denormal() > 0, asked())
 """
 
 
