@@ -92,6 +92,26 @@ def test_a_white_wall_tells_the_flicker_while_it_is_dimmed():
     np.testing.assert_allclose(np.diff(np.log(gains.numpy()))[dimmed], np.diff(np.log(truth))[dimmed], atol=0.005)
 
 
+def test_quarters_in_which_only_motion_is_not_clipped_do_not_hide_flicker():
+    """Above, a white wall that is clipped most of the time, and things before it; below, what stands still."""
+    generator = np.random.default_rng(3)
+    video = np.full((24, 60, 80, 3), 255)
+    video[:, 30:] = generator.integers(40, 200, (30, 80, 3))
+    for frame in range(24):
+        for column in (5, 45):
+            light = generator.uniform(0.6, 1.2)
+            video[frame, 5:25, column : column + 30] = light * generator.integers(90, 130, (20, 30, 3))
+    truth = 1.06 + 0.05 * np.sin(np.arange(24) * 2.1)
+    gains = frame_gains(np.clip(video * truth[:, None, None, None], 0, 255).round().astype(np.uint8))
+    assert gains is not None
+    np.testing.assert_allclose(np.diff(np.log(gains.numpy())), np.diff(np.log(truth)), atol=0.005)
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 40, 3), (5, 40, 1, 3), (2, 40, 40, 3)])
+def test_too_little_to_see_flicker_in(shape):
+    assert frame_gains(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)) is None
+
+
 def test_motion_in_each_quarter_is_no_flicker():
     generator = np.random.default_rng(2)
     video = np.full((24, 60, 80, 3), 255)

@@ -14,10 +14,11 @@ from odd_frames import Odd, OddFrames
 
 from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene
-from syncnerf.sync import synchronize
-from syncnerf.sync.far_jumps import rest_landscape
+from syncnerf.sync import PairLag, SyncResult, synchronize
+from syncnerf.sync.comparison import Comparison
+from syncnerf.sync.far_jumps import far_jumps, rest_landscape
 from syncnerf.sync.frame_products import frame_products
-from syncnerf.sync.landscape import Peak
+from syncnerf.sync.landscape import Landscape, Peak
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]
 
@@ -72,3 +73,31 @@ def test_what_a_lag_does_not_explain_has_another():
     second[:, 63:123] = first[:, 60:]
     products = frame_products(first, second, 3.0, 1.0)
     assert rest_landscape((4, 7), (first, second), known, peak, products) is None
+
+
+def rests(height: float, overlap: int, seed: int) -> list[Comparison]:
+    """Of camera 0 with four others at no lag: noise at every change, and so many deviations of all at one of them."""
+    generator = torch.Generator().manual_seed(seed)
+    shifts, found = torch.arange(-30, 31), []
+    for other in range(1, 5):
+        values = torch.randn(61, generator=generator).double()
+        values[shifts == 15] = height / 2
+        land = Landscape(0, other, shifts.double(), 0.3 * values / overlap**0.5, torch.full((61,), overlap))
+        found.append(Comparison(0, other, None, None, "", rest=land))
+    return found
+
+
+def solved(count: int) -> SyncResult:
+    offsets = torch.zeros(count, dtype=torch.float64)
+    pairs = [PairLag(0, other, 0.0, 0.1, 9.0, 0.0, "") for other in range(1, count)]
+    return SyncResult(list("abcdefg"[:count]), 0, "epipolar", offsets, offsets + 0.01, pairs, [])
+
+
+STANDING_OUT = [(8, 6.5, False), (8, 14.0, True), (16, 8.5, True), (16, 3.5, False)]
+
+
+@pytest.mark.parametrize(("overlap", "height", "told"), STANDING_OUT)
+def test_a_jump_that_few_samples_tell_must_stand_out_more(overlap, height, told):
+    found = torch.stack([far_jumps(solved(5), rests(height, overlap, seed)) for seed in range(20)])
+    expected = torch.tensor([15.0 if told else 0.0, 0, 0, 0, 0], dtype=torch.float64)
+    assert int((found == expected).all(1).sum()) >= 16

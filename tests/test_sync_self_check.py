@@ -195,6 +195,21 @@ def test_halves_of_the_time_are_compared():
     assert float(errors.max()) < 0.01
 
 
+def test_where_many_clocks_are_uneven_none_is_sure_and_all_errors_are_wide():
+    times = torch.arange(6, dtype=torch.float64)
+    late = torch.where(times < 3, 0.0, 1.0)
+    shares = torch.tensor([0.0, 0.0, 0.05, -0.04], dtype=torch.float64)
+    windows = []
+    for i in range(4):
+        for j in range(i + 1, 4):
+            noise = 1e-4 * torch.randn(6, generator=torch.Generator().manual_seed(7 * i + j)).double()
+            lags = TRUTH[i] - TRUTH[j] + (shares[i] - shares[j]) * late + noise
+            windows.append((i, j, WindowLags(times, lags, torch.full((6,), 1e-3).double(), 0.0, 90)))
+    checked = with_checks(solved([]), all_pairs(), windows, STEP)
+    assert set(checked.verdicts.values()) == {"check"}
+    torch.testing.assert_close(checked.stderr, torch.full((4,), 0.0453).double(), atol=2e-3, rtol=0)
+
+
 def test_many_uneven_clocks_are_no_measure_for_the_others():
     halves = torch.tensor([0.0, 0.03, -0.04, 0.0, torch.nan, 0.001, 0.0, 0.0], dtype=torch.float64)
     errors = torch.full((8,), 2e-3, dtype=torch.float64)

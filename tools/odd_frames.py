@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,7 +41,6 @@ class OddFrames:
 
     scene: Scene
     odd: dict[str, Odd]
-    _made: dict[str, np.ndarray] = field(default_factory=dict)
 
     def prepare(self, cameras: tuple[Camera, ...]) -> None:
         """Nothing to do: the whole scene's frames are decoded."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from syncnerf.sync.energy import MotionEnergy
@@ -55,5 +55,5 @@ def common_pattern(energies: Sequence[MotionEnergy]) -> float:
 
 def _logs(energy: MotionEnergy) -> tuple[Float64[Tensor, " I"], Bool[Tensor, " I"]]:
     """Logarithms of a camera's motion in each interval, and where they tell something; shapes [I]."""
-    totals: Float[Tensor, " I"] = energy.values.sum(0, dtype=torch.float64)
+    totals = energy.values.sum(0, dtype=torch.float64)
     return totals.clamp_min(1e-6).log(), energy.informative

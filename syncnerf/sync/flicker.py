@@ -4,7 +4,7 @@ import math
 from itertools import combinations
 
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from syncnerf.sync.frame_samples import Frames, of_each_frame, sampled_pixels
@@ -38,7 +38,7 @@ def frame_gains(frames: Frames, samples: int = 1500) -> Float32[Tensor, " T"] | 
     """
     pixels = sampled_pixels(frames, samples)
     count, rows, columns, _ = pixels.shape
-    if count < 3:
+    if count < 3 or min(rows, columns) < 2:
         return None
     halves = [slice(0, rows // 2), slice(rows // 2, rows)], [slice(0, columns // 2), slice(columns // 2, columns)]
     quarters = [_changes(pixels[:, down, across]) for down in halves[0] for across in halves[1]]
@@ -75,6 +75,6 @@ def _change(pairs: Float32[Tensor, "t 2 P"]) -> Float32[Tensor, "t 2"]:
     for width in WIDTHS:
         weights = usable / (1 + ((logs - centre[:, None]) / width).square())
         centre = (weights * logs).sum(1) / weights.sum(1).clamp_min(1e-9)
-    agreeing: Int64[Tensor, " t"] = (usable & ((logs - centre[:, None]).abs() < AGREES)).sum(1)
+    agreeing = (usable & ((logs - centre[:, None]).abs() < AGREES)).sum(1)
     told = (agreeing >= LEAST_PIXELS) & (agreeing >= AGREEING * usable.sum(1))
     return torch.stack([centre, told.float()], dim=1)

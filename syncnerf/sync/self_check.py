@@ -29,7 +29,7 @@ def with_checks(
     cadences: Mapping[str, str] | None = None,
     fit: Callable[[int], float] | None = None,
 ) -> SyncResult:
-    """The result with a verdict for each camera.
+    """The result with a verdict for each camera, and with wider errors where many clocks run unevenly.
 
     Args:
         result: what was solved.
