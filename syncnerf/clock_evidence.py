@@ -36,7 +36,7 @@ def trained_clock(
     """
     clock, size = synced.clock, scene.cameras[camera].intrinsics
     everywhere = torch.ones(size.height, size.width, dtype=torch.bool)
-    pixels = choose_pixels(scene, camera, float(clock.row_times[camera]), everywhere, count, seed, unknowns)
+    pixels = choose_pixels(scene, camera, clock.row_times[camera].item(), everywhere, count, seed, unknowns)
     if synced.backend.renders_views:
         pixels = pixels[:FRAMES_OF_VIEWS]
     start = pad(clock.middle_values()[camera], (0, len(unknowns) - clock.unknown_count)).to(synced.device)

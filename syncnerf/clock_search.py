@@ -81,7 +81,7 @@ class ClockSearch:
 
     def pixels_of(self, camera: int, mask: Bool[Tensor, "height width"], changing_only: bool = True) -> CameraPixels:
         """The pixels of a camera (global index) that are looked at, of those in a mask; on the device."""
-        row_time = float(self.synced.clock.row_times[camera])
+        row_time = self.synced.clock.row_times[camera].item()
         count, unknowns = self.config.test_pixels * FINE_FACTOR, ("shift", "rate")[: 1 + self.fits_rate]
         pixels = choose_pixels(self.scene, camera, row_time, mask, count, self.seed, unknowns, changing_only)
         return pixels.to(self.device)

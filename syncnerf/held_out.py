@@ -69,9 +69,10 @@ class HeldOutOptimizer:
             if self.synced.colours.learned:
                 alike = self.search.pixels_of(camera, mask, changing_only=False)
                 self.search.fit_colours(alike, (1.0 + fit.rate) * alike.times + fit.seconds)
-        logger.info(
-            "%s: offset %.5f s +- %.5f after %d steps", self.scene.names[camera], fit.seconds, fit.stderr, fit.steps
-        )
+        if not fit.reason:
+            logger.info(
+                "%s: offset %.5f s +- %.5f after %d steps", self.scene.names[camera], fit.seconds, fit.stderr, fit.steps
+            )
         return fit
 
     # -- the methods ---------------------------------------------------------------------------------------------

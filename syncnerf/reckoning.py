@@ -229,7 +229,8 @@ def _slope_of_loss(synced: SyncedBackend, question: Question, batch: Batch, step
 def joint_covariance(clock: Clock, evidence: Evidence) -> Float64[Tensor, "C P C P"]:
     """Covariance of shifts and rates' shares from the field's evidence and from what was known, shape [C, P, C, P].
 
-    A common shift (and stretch) of what was known beforehand means nothing; the field's time decides it.
+    A common shift (and stretch) of what was known beforehand means nothing; the field's time decides it. What neither
+    tells is infinite on the diagonal, and 0 beside it.
     """
     count, unknowns = evidence.values.shape
     normal = torch.zeros(count, unknowns, count, unknowns, dtype=torch.float64)
@@ -241,10 +242,14 @@ def joint_covariance(clock: Clock, evidence: Evidence) -> Float64[Tensor, "C P C
         normal[camera, :, camera, :] += torch.linalg.inv(covariances[camera])
     size = count * unknowns
     matrix = normal.reshape(size, size)
-    # What neither tells has an error without bounds.
+    told = matrix.diagonal() > 0.0
+    # What all have in common may be known by nothing.
     anchor = 1e-9 * matrix.diagonal().mean().clamp_min(1e-30) * torch.eye(size, dtype=torch.float64)
     widening = contradiction(clock, evidence) if clock.reckoned else 1.0
-    return widening * torch.linalg.inv(matrix + anchor).reshape(count, unknowns, count, unknowns)
+    covariance = widening * torch.linalg.inv(matrix + anchor)
+    covariance = torch.where(told[:, None] & told, covariance, 0.0)
+    covariance.diagonal()[~told] = torch.inf
+    return covariance.reshape(count, unknowns, count, unknowns)
 
 
 def contradiction(clock: Clock, evidence: Evidence) -> float:

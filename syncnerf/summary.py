@@ -48,6 +48,8 @@ def result_table(
         elif not known[index] and known.any():
             note = "undetermined: neither its motion nor the field tells"
         lines.append(f"{name:<12} {value / interval:>10.3f} {true:>10} {error:>8}   {note}".rstrip())
+    if clock.learned and len(scene.train) > 1 and not known[list(scene.train)].any():
+        lines.append("no standard errors: neither motion nor the field tells these offsets yet; train longer")
     if errors is not None:
         size = errors[torch.tensor(scene.train)].abs() / interval
         lines.append(f"training cameras: mean absolute error {size.mean():.4f} frame, largest {size.max():.4f}")

@@ -132,5 +132,6 @@ def synced_pattern(scene: Scene, offsets: list[float] | None = None, mode: str =
     start = None if offsets is None else ClockStart(torch.tensor(offsets, dtype=torch.float64))
     times = [camera.frame_times for camera in scene.cameras]
     span = ClockSpan(torch.stack([t[0] for t in times]), torch.stack([t[-1] for t in times]), scene.frame_interval)
-    clock = Clock(OffsetsConfig(offset_mode=mode), span, scene.reference, 100, start, scene.test)
+    row_times = torch.tensor([camera.row_time for camera in scene.cameras], dtype=torch.float64)
+    clock = Clock(OffsetsConfig(offset_mode=mode), span, scene.reference, 100, start, scene.test, row_times)
     return SyncedBackend(clock, PatternBackend(clock.range))

@@ -114,10 +114,20 @@ def test_moving_cameras_count_with_their_poses(tmp_path):
 
 def test_common_moments_are_seen_by_all_training_cameras(tmp_path):
     scene = pattern_scene(tmp_path, [0.0, 0.0, 0.1, -0.1])
-    offsets = torch.tensor([9.0, 0.0, 0.1, -0.1], dtype=torch.float64)
-    assert common_moments(offsets, scene) == pytest.approx((0.1, 0.4))
-    offsets[2] = 7.0
-    assert common_moments(offsets, scene) == pytest.approx((0.0, 0.5))
+    assert common_moments(synced_pattern(scene, [9.0, 0.0, 0.1, -0.1]).clock, scene) == pytest.approx((0.1, 0.4))
+    assert common_moments(synced_pattern(scene, [9.0, 0.0, 7.0, -0.1]).clock, scene) == pytest.approx((0.0, 0.5))
+
+
+def test_common_moments_count_from_each_cameras_own_first_frame(tmp_path):
+    """A camera whose own times begin later, as images whose first numbers are missing, and one whose clock is fast."""
+    scene = pattern_scene(tmp_path, [0.0, 0.0, 0.0, 0.0])
+    late = torch.arange(6, dtype=torch.float64) / 10 + 0.2
+    scene.cameras = (*scene.cameras[:2], replace(scene.cameras[2], given_times=late), scene.cameras[3])
+    clock = synced_pattern(scene, [0.0, 0.0, 0.05, 0.0]).clock
+    with torch.no_grad():
+        clock.skews[3] = -0.1 * clock.halves[3]
+        clock.shifts[3] = -0.1 * clock.middles[3]
+    assert common_moments(clock, scene) == pytest.approx((0.25, 0.45))
 
 
 def test_paths_are_filmed_at_a_fixed_and_in_moving_time(tmp_path, monkeypatch):

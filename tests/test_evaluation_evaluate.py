@@ -83,6 +83,16 @@ def test_a_training_camera_without_an_error_among_others_is_called_undetermined(
     assert [line.split()[0] for line in table if "undetermined" in line] == [scene.names[lost]]
 
 
+def test_offsets_that_nothing_confirms_are_not_shown_as_results(scene):
+    synced, count = synced_pattern(scene, TRUE_OFFSETS), len(scene.cameras)
+    nothing = evaluate(synced, scene, Scoring(FULL, test_frames=1))
+    synced.clock.settle(torch.full((count,), torch.inf, dtype=torch.float64).diag()[:, None, :, None])
+    assert "no standard errors" in result_table(scene, synced.clock, [], nothing, None)
+    synced.clock.settle(torch.full((count,), 1e-6, dtype=torch.float64).diag()[:, None, :, None])
+    assert "no standard errors" not in result_table(scene, synced.clock, [], nothing, None)
+    assert "no standard errors" not in result_table(scene, synced_pattern(scene, mode="off").clock, [], nothing, None)
+
+
 def test_a_clock_that_runs_slow_decides_what_was_seen(scene):
     """The test camera's last frames are beyond what was seen at its offset; at its rate they are not."""
     synced, camera = synced_pattern(scene, TRUE_OFFSETS), scene.cameras[0]
@@ -249,6 +259,26 @@ def test_offsets_switched_off_can_be_evaluated(scene):
     assert (
         evaluate(synced, scene, Scoring(NONE)).mean == evaluate(synced, scene, Scoring(FULL)).mean
     )
+
+
+@pytest.mark.parametrize("row_time", [0.08, -0.08])
+def test_a_readout_time_that_is_given_counts_without_a_fit_as_well(scene, row_time):
+    """The test camera's rows are exposed one after another, whether or not its offset was fitted."""
+    upper, lower = 0, scene.cameras[0].intrinsics.height - 1
+    late = row_time * (0.5 / (lower + 1) - 0.5)
+    pictures = {}
+    for place, shift in (("middle", 0.0), ("upper", late), ("lower", -late)):
+        still = replace(scene.cameras[0], given_times=scene.cameras[0].frame_times + shift)
+        others = replace(scene, cameras=(still, *scene.cameras[1:]))
+        shot = Shot.of_camera(others, 0, [2], own_clock=False)
+        pictures[place] = next(render_shot(synced_pattern(scene, mode="off"), shot, progress=False)).rgb
+    rolling = replace(scene, cameras=(replace(scene.cameras[0], row_time=row_time), *scene.cameras[1:]))
+    synced = synced_pattern(rolling, mode="off")
+    shown = next(render_shot(synced, Shot.of_camera(rolling, 0, [2], own_clock=False), progress=False)).rgb
+    torch.testing.assert_close(shown[upper], pictures["upper"][upper])
+    torch.testing.assert_close(shown[lower], pictures["lower"][lower])
+    assert not torch.allclose(shown[upper], pictures["middle"][upper], atol=1e-2)
+    assert evaluate(synced, rolling, Scoring(NONE)).mean == evaluate(synced, rolling, Scoring(FULL)).mean
 
 
 def test_a_broken_off_video_leaves_no_file(tmp_path):

@@ -66,6 +66,21 @@ def test_the_joint_covariance_is_that_of_generalised_least_squares(seed):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-9)
 
 
+def test_clocks_that_nothing_tells_have_no_error_at_all():
+    """Nor does such a one change the others' errors, in offsets and rates alike."""
+    clock = clock_with([0.0] * 4, torch.full((4, 4), torch.nan), rates=True)
+    told = torch.full((4, 2, 2), torch.inf, dtype=torch.float64)
+    told[:3] = torch.diag(torch.tensor([0.01, 0.04], dtype=torch.float64) ** 2)
+    clock.settle(joint_covariance(clock, Evidence(torch.zeros(4, 2, dtype=torch.float64), told)))
+    # Offsets are those of the videos' beginnings, and both they and the rates are against the first camera's.
+    ends = (2 * (0.01**2 + 0.04**2)) ** 0.5
+    torch.testing.assert_close(clock.stderr(), torch.tensor([0.0, ends, ends, torch.nan]).double(), equal_nan=True)
+    paces = 0.04 * 2**0.5
+    torch.testing.assert_close(
+        clock.rates_stderr(), torch.tensor([0.0, paces, paces, torch.nan]).double(), equal_nan=True
+    )
+
+
 def test_where_field_and_beforehand_contradict_each_other_both_are_widened():
     """Monte Carlo: both claim 0.01 s, and one of them is 0.05 s off."""
     generator, count, claimed = np.random.default_rng(0), 20, 1e-4

@@ -211,3 +211,33 @@ def test_every_format_of_videos_goes_by_timestamps(tmp_path, name):
     write_timed(video, [grey(99, 48, 32)] * FRAMES, times)
     camera = load_scene(tmp_path).cameras[1]
     torch.testing.assert_close(camera.frame_times, torch.tensor(times, dtype=torch.float64), atol=1e-5, rtol=0)
+
+
+def frame_times(begins: list[float]):
+    """An edit that gives cameras of a ``transforms.json`` the times of their frames, from so many seconds on."""
+
+    def edit(record: dict) -> None:
+        for entry, begin in zip(record["frames"], begins, strict=True):
+            entry["frame_times"] = (begin + np.arange(FRAMES) / 10).tolist()
+
+    return edit
+
+
+def test_times_of_day_are_counted_from_the_earliest_frame(tmp_path):
+    folder = tmp_path / "scene"
+    blender_video(folder)
+    begins = [1.7e9 + 0.25, 1.7e9 - 0.5, 1.7e9, 1.7e9]
+    edit_json(folder / "transforms.json", frame_times(begins))
+    scene = load_scene(folder)
+    for camera, begin in zip(scene.cameras, (0.75, 0.0, 0.5, 0.5), strict=True):
+        np.testing.assert_allclose(camera.frame_times, begin + np.arange(FRAMES) / 10, atol=1e-6)
+    assert scene.duration < 10
+
+
+def test_clocks_without_a_common_moment_are_said(tmp_path, caplog):
+    folder = tmp_path / "scene"
+    blender_video(folder)
+    edit_json(folder / "transforms.json", frame_times([0.0, 5000.0, 0.1, 0.1]))
+    load_scene(folder)
+    assert "let the times of each begin at 0" in caplog.text
+    assert load_scene(folder).names[1] in caplog.text

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from jaxtyping import Float64
-from torch import Tensor
 
+from syncnerf.clock import Clock
 from syncnerf.evaluation.camera_paths import smooth_path
 from syncnerf.evaluation.shots import Shot, evaluated_frames, own_pace, render_shot
 from syncnerf.evaluation.videos import video_writer
 from syncnerf.scene.scene import Scene
+from syncnerf.seen import seen_span
 from syncnerf.synced import SyncedBackend
 
 PATH_FPS = 15.0
@@ -33,7 +33,7 @@ def render_paths(synced: SyncedBackend, scene: Scene, renders: Path, frame_count
     Returns:
         The two videos.
     """
-    first, last = common_moments(synced.clock.offsets(), scene)
+    first, last = common_moments(synced.clock, scene)
     moving_fps = min(max(PATH_FPS, frame_count / (last - first)), 60.0) if last > first else PATH_FPS
     videos = []
     for name, times, fps in (
@@ -66,16 +66,15 @@ def render_test_videos(synced: SyncedBackend, scene: Scene, renders: Path, test_
     return videos
 
 
-def common_moments(offsets: Float64[Tensor, " C"], scene: Scene) -> tuple[float, float]:
-    """First and last scene time in seconds that every training camera has seen.
+def common_moments(clock: Clock, scene: Scene) -> tuple[float, float]:
+    """First and last scene time in seconds that every training camera has seen, as the clock has them now.
 
     Where there is none, or little, it is what the reference camera has seen.
     """
-    offsets = offsets.detach().cpu().double()
-    first = max(offsets[i].item() for i in scene.train)
-    last = min(offsets[i].item() + scene.cameras[i].duration for i in scene.train)
-    reference = scene.cameras[scene.reference]
-    return (first, last) if last - first > 0.2 * reference.duration else (0.0, reference.duration)
+    spans = [seen_span(clock, scene, [camera]) for camera in scene.train]
+    first, last = max(first for first, _ in spans), min(last for _, last in spans)
+    begun, ended = seen_span(clock, scene, [scene.reference])
+    return (first, last) if last - first > 0.2 * (ended - begun) else (begun, ended)
 
 
 def _film(synced: SyncedBackend, shot: Shot, path: Path, fps: float) -> Path:

@@ -32,9 +32,10 @@ class Shot:
         times: seconds at which they are rendered, float64, shape [F].
         near: distance from the camera at which the scene may begin.
         far: distance at which it ends.
-        clock: global index of the camera on whose own clock ``times`` are, its rows read out one after the other; None
-            for scene time, the same in all rows.
+        clock: global index of the camera on whose own clock ``times`` are, its rows read out as that has it; None for
+            scene time.
         detailed: frames that should come with depth, accumulation and the field's static and dynamic parts; others may.
+        readout: seconds of scene time from the first row to the last, where ``clock`` is None.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Shot:
     far: float
     clock: int | None = None
     detailed: frozenset[int] = frozenset()
+    readout: float = 0.0
 
     @classmethod
     def of_camera(cls, scene: Scene, index: int, frames: Sequence[int], name: str = "", own_clock: bool = True) -> Shot:
@@ -52,7 +54,9 @@ class Shot:
         camera = scene.cameras[index]
         times = camera.frame_times[list(frames)]
         clock = index if own_clock else None
-        return cls(name or camera.name, camera, frames, times, scene.near, scene.far, clock)
+        return cls(
+            name or camera.name, camera, frames, times, scene.near, scene.far, clock, readout=camera.row_time
+        )
 
 
 @dataclass
@@ -107,7 +111,7 @@ def _render_block(synced: SyncedBackend, shot: Shot, frames: Sequence[int], time
     times = times[None] if synced.backend.times_at_once > 1 else times
     with evaluation_mode(synced):
         if shot.clock is None:
-            return synced.backend(synced.at_scene_time(views, times, wanted))
+            return synced.backend(synced.at_scene_time(views, times, wanted, shot.readout))
         return synced.backend(synced.of_camera(shot.clock, views, times, wanted))
 
 

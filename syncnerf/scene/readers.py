@@ -19,6 +19,7 @@ from syncnerf.scene.remarks import warn_of_copies, warn_of_untimed
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.syn_cam_video import is_syn_cam_video, read_syn_cam_video
 from syncnerf.scene.technicolor import is_technicolor, read_technicolor
+from syncnerf.scene.time_origin import with_times_from_zero
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ def load_scene(root: Path | str, options: ReadOptions | None = None, dataset: st
             raise UserError(f"{root}: no known format in this folder (known: {', '.join(READERS)}); see --dataset")
     if dataset not in READERS:
         raise UserError(f"no dataset format '{dataset}'{did_you_mean(dataset, READERS)} (known: {', '.join(READERS)})")
-    scene = with_numbered_times(READERS[dataset].read(root, options or ReadOptions()))
+    scene = READERS[dataset].read(root, options or ReadOptions())
+    scene = with_times_from_zero(with_numbered_times(scene))
     warn_of_untimed(scene)
     warn_of_copies(scene)
     return placed(scene, options or ReadOptions())
