@@ -66,8 +66,8 @@ def test_stillness_and_events_move_no_offset(scene, untouched, kind):
 
 
 KINDS_OF_RATE = [
-    "decimated", "decimated to 25", "cadence", "telecine", "24 at 60", "blended to 60", "blended to 30",
-    "blended to 25", "blended to 24",
+    "decimated", "decimated to 25", "decimated by each", "cadence", "telecine", "24 at 60", "blended to 60",
+    "blended to 30", "blended to 25", "blended to 24",
 ]  # fmt: skip
 
 

@@ -34,7 +34,8 @@ from syncnerf.sync import synchronize
 
 RIGHT = 0.05
 """Frames by which a camera may be wrong without a word ..."""
-RIGHT_OF = {"cadence": 0.1, "decimated": 0.25, "decimated to 25": 0.25, "blended to 24": 0.1, "blended to 25": 0.1}
+RIGHT_OF = dict.fromkeys(("decimated", "decimated to 25", "decimated by each"), 0.25)
+RIGHT_OF |= dict.fromkeys(("cadence", "blended to 24", "blended to 25"), 0.1)
 """... and where it may be more."""
 FIELDS = ("error", "sure", "wrong", "beyond")
 """What the table is made of."""

@@ -25,7 +25,7 @@ class Odd:
     """
 
     shown: np.ndarray
-    lead: int = 0
+    lead: float = 0.0
     rate: float = 1.0
     pixels: Pixels | None = None
 

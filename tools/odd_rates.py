@@ -22,13 +22,22 @@ def cadence(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
     return odds
 
 
-def decimated(period: int) -> Callable:
-    """One frame of ``period`` is left out in all cameras, at equal places in the files: of 30 a second, 5 makes 24."""
+def decimated(period: int, alike: bool = True) -> Callable:
+    """One frame of ``period`` is left out in all cameras: of 30 a second, 5 makes 24.
+
+    At equal places in the files (``alike``), or in each from another frame on.
+    """
 
     def damage(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
-        frames = [np.arange(camera.frame_count) for camera in scene.cameras]
-        rate = (period - 1) / period
-        return {c.name: Odd(f[f % period != period - 1], rate=rate) for c, f in zip(scene.cameras, frames, strict=True)}
+        odds = {}
+        for camera in scene.cameras:
+            frames = np.arange(camera.frame_count)
+            lost = period - 1 if alike else int(generator.integers(period))
+            shown, rate = frames[frames % period != lost], (period - 1) / period
+            # The clock that the file claims is right on the average.
+            lead = 0.0 if alike else float((np.arange(len(shown)) / rate - shown).mean())
+            odds[camera.name] = Odd(shown, lead, rate)
+        return odds
 
     return damage
 

@@ -69,6 +69,7 @@ DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
     "cadence": odd_rates.cadence,
     "decimated": odd_rates.decimated(5),
     "decimated to 25": odd_rates.decimated(6),
+    "decimated by each": odd_rates.decimated(5, alike=False),
     "telecine": odd_rates.telecine(Fraction(5, 4)),
     "24 at 60": odd_rates.telecine(Fraction(5, 2)),
     "blended to 60": odd_rates.blended(Fraction(2)),

@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d
 
 from syncnerf.scene.frame_cache import release_pages
 from syncnerf.sync.blending import Film, find_blending
-from syncnerf.sync.cadence import find_cadence
+from syncnerf.sync.cadence import LIKELY, PERIODS, find_cadence
 from syncnerf.sync.division import divided
 from syncnerf.sync.flicker import CLIPPED, frame_gains
 from syncnerf.sync.frame_samples import PIECE_BYTES, Frames
@@ -45,6 +45,8 @@ class MotionEnergy:
         delay: intervals by which frames lie later here, on the average, than at their index times ``pace``.
         divided: share of the informative intervals that are parts of a longer one, divided by what is around it.
         refreshed: share of the file's intervals in which the whole picture was coded anew.
+        lacking: intervals of the file after which a frame lacks each time; where ``pace`` is 1, that is only likely,
+            and none were put back. 0 where there is no such pattern.
     """
 
     values: Float[Tensor, "P I"]
@@ -57,6 +59,7 @@ class MotionEnergy:
     delay: float = 0.0
     divided: float = 0.0
     refreshed: float = 0.0
+    lacking: int = 0
 
     @property
     def pixel_centres(self) -> Float64[Tensor, "P 2"]:
@@ -66,7 +69,7 @@ class MotionEnergy:
         return (torch.stack([column, row], dim=-1) + 0.5) * self.pool
 
 
-def motion_energy(frames: Frames, even: bool = True) -> MotionEnergy:
+def motion_energy(frames: Frames, even: bool = True, lacking: int = 0) -> MotionEnergy:
     """Absolute differences of consecutive frames, summed over channels, less a noise floor.
 
     Each frame's global gain (flicker, exposure) is divided out first; a clipped value counts as any brighter one. The
@@ -78,6 +81,7 @@ def motion_energy(frames: Frames, even: bool = True) -> MotionEnergy:
         frames: uint8 RGB, shape [T, height, width, 3]; read in pieces, so it may be a memory map.
         even: the file has one interval between all frames: where motion says that some lack or are shown twice at equal
             places, that is undone. Timestamps that differ say such things themselves.
+        lacking: intervals after which a frame lacks in most other files: here it is enough that it is likely.
     """
     blending = find_blending(frames) if even else None
     if blending is not None:
@@ -107,17 +111,23 @@ def motion_energy(frames: Frames, even: bool = True) -> MotionEnergy:
         informative = informative_intervals(totals, steady[shown])
         values = _without_jumps(values * informative, totals)
         return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, film.pace, delay, refreshed=coded)
-    cadence = find_cadence(totals, informative) if even else None
+    likely = find_cadence(totals, informative, LIKELY, [lacking] if lacking else PERIODS) if even else None
+    cadence = likely if lacking else find_cadence(totals, informative) if even else None
     seen = informative
     values, informative = _without_repeats(values, totals, informative)
     if cadence is None:
         totals = torch.where(informative, values.sum(0, dtype=torch.float32), totals)
         share = 1 - float(seen.sum()) / max(float(informative.sum()), 1.0)
         values = _without_jumps(values, totals)
-        return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, divided=share, refreshed=coded)
+        period = likely.period if likely is not None else 0
+        return MotionEnergy(
+            values, pixels, pool, shape[1], shape[0], informative, divided=share, refreshed=coded, lacking=period
+        )
     values, informative, delay = cadence.spread(values, informative)
-    share = 2 / (cadence.period + 1)
-    return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, cadence.pace, delay, share, coded)
+    share, period = 2 / (cadence.period + 1), cadence.period
+    return MotionEnergy(
+        values, pixels, pool, shape[1], shape[0], informative, cadence.pace, delay, share, coded, period
+    )
 
 
 def _pieces(frames: Frames, steady: Tensor, pool: int) -> list[Tensor]:

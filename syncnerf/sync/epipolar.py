@@ -24,14 +24,14 @@ from syncnerf.sync.correlation import (
     line_slices,
 )
 from syncnerf.sync.drift import window_lags
-from syncnerf.sync.energy import MotionEnergy, motion_energy
+from syncnerf.sync.energies import motion_energies
+from syncnerf.sync.energy import MotionEnergy
 from syncnerf.sync.far_jumps import rest_landscape
 from syncnerf.sync.frame_products import FrameProducts, frame_products, told_by_both
 from syncnerf.sync.landscape import Landscape, Peak, better_beyond, find_peak
 from syncnerf.sync.pencils import FINE_LINE_WIDTH, LEAST_BASELINE, LINE_WIDTH, PencilView, line_signals, pencil_view
 from syncnerf.sync.prior import PriorLag
-from syncnerf.sync.resampling import resample, unrolled
-from syncnerf.sync.workers import in_parallel
+from syncnerf.sync.resampling import resample
 
 logger = logging.getLogger(__name__)
 
@@ -105,12 +105,7 @@ def prepare_cameras(scene: Scene) -> EpipolarCameras:
         if camera.is_moving:
             raise UserError(f"{scene.root}: camera '{camera.name}' moves; synchronise this scene with --method tracks")
 
-    def energy_of(camera: Camera) -> MotionEnergy:
-        # Opened one by one rather than kept by the scene, so that mapped frames do not pile up in memory.
-        even = _is_even(camera.frame_times, 1 / camera.fps)
-        return unrolled(motion_energy(scene.frame_cache.open(camera), even), camera)
-
-    energies = in_parallel(energy_of, scene.cameras, "motion energy", "camera")
+    energies = motion_energies(scene)
     if not any(len(energy.pixels) for energy in energies):
         raise UserError(f"{scene.root}: nothing moves in any of the videos; synchronising them needs motion")
     views = [pencil_view(camera, energy) for camera, energy in zip(scene.cameras, energies, strict=True)]
@@ -245,11 +240,6 @@ def _sharp_products(cameras: EpipolarCameras, first: int, second: int, lag: floa
         for signal, known, both in zip(lines, informative, told, strict=True)
     )
     return frame_products(*signals, lag, step, told)
-
-
-def _is_even(times: Tensor, step: float) -> bool:
-    """Whether frames follow each other by one step."""
-    return bool(((times.diff() - step).abs() < 1e-2 * step).all())
 
 
 def _is_in_step(times: Tensor, step: float) -> bool:
