@@ -47,9 +47,9 @@ def atomic_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
     Raises:
         UserError: the folder exists, is not empty and is not to be replaced, or it cannot be written.
     """
-    taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    if taken and not replace:
-        raise UserError(f"{folder}: already exists; name a new folder")
+    taken = _is_taken(folder)
+    if not replace:
+        require_vacant(folder)
     with _scratch(folder, ELSEWHERE) as scratch:
         yield scratch
         scratch.chmod(0o755)  # until now it was its user's alone
@@ -58,6 +58,16 @@ def atomic_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
         elif folder.exists():
             folder.rmdir()
         scratch.rename(folder)
+
+
+def require_vacant(folder: Path) -> None:
+    """UserError unless a folder of this name is empty, or there is none."""
+    if _is_taken(folder):
+        raise UserError(f"{folder}: already exists; name a new folder")
+
+
+def _is_taken(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 @contextmanager

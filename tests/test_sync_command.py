@@ -126,11 +126,12 @@ def test_everything_at_once(folder, tmp_path, capsys):
         assert container.streams.video[0].average_rate == 30
 
 
-def test_export_does_not_overwrite(folder, tmp_path):
+def test_export_does_not_overwrite(tmp_path):
+    """Said before anything is looked at: there is no scene."""
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "file").write_text("mine")
     with pytest.raises(UserError, match="already exists"):
-        run(f"--datadir={folder}", f"--out={tmp_path / 'o.json'}", f"--export={tmp_path / 'kept'}")
+        run(f"--datadir={tmp_path / 'none'}", f"--out={tmp_path / 'o.json'}", f"--export={tmp_path / 'kept'}")
     assert (tmp_path / "kept" / "file").read_text() == "mine"
 
 

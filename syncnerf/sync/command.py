@@ -5,6 +5,7 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
+from syncnerf.atomic import require_vacant
 from syncnerf.errors import UserError
 from syncnerf.export.trimmed import write_trimmed
 from syncnerf.offsets_file import Estimates, replaceable, write_offsets
@@ -50,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.tracks is not None and arguments.method == "epipolar":
         raise UserError("--method epipolar looks at no tracks: leave it out, or --tracks")
     out = replaceable(arguments.out or Path(DEFAULT_OUT))
+    if arguments.export is not None:
+        require_vacant(arguments.export)
     # Tracks are in the pixels of the full images; without any, small frames are all that is needed.
     scene = named_scene(arguments, max_side=WORKING_SIDE if arguments.tracks is None else None)
     result = synchronize(
