@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 import torch
 from format_scenes import FORMATS, HEIGHT, WIDTH
+from matplotlib.axes import Axes
 from odd_videos import add_sound, grey, planar_video, remux, turn, write_timed
 from PIL import Image
 from tiny_scene import edit_json
 
 from syncnerf.cli import main, report_user_errors
 from syncnerf.errors import UserError
-from syncnerf.scene import load_scene
+from syncnerf.scene import load_scene, rig_picture
 from syncnerf.scene.info_command import add_parser, overlap_line, table
 from syncnerf.scene.read_options import ReadOptions
 from syncnerf.scene.remarks import blind_cameras, remarks
+from syncnerf.scene.rig_picture import draw_rig
 
 
 def info(arguments):
@@ -56,6 +58,21 @@ def test_the_common_time_follows_the_true_offsets(tmp_path):
     scene.true_offsets = None
     assert overlap_line(scene).startswith("0.400 s of 0.400 s")
     assert len(table(scene).splitlines()) == 1 + len(scene.cameras)
+
+
+def test_the_box_is_drawn_as_it_is_seen_from_above(tmp_path, monkeypatch):
+    """Edge by edge: one that stands askew has a larger rectangle around it than it is."""
+    FORMATS["per-camera-json"](tmp_path)
+    scene, drawn = load_scene(tmp_path), []
+    monkeypatch.setattr(Axes, "plot", lambda _, x, y, *args, **options: drawn.append((x, y, options)) or [])
+    draw_rig(scene, tmp_path / "rig.png")
+    edges = [np.array([x, y]).T for x, y, options in drawn if options.get("linestyle") == ":"]
+    assert len(edges) == 12
+    # The sum over all edges of what is seen of each is four times that over the box's three axes.
+    across, forward, _ = rig_picture._plane(scene.cameras)
+    sides = torch.diag((scene.bounds[1] - scene.bounds[0]).double())
+    seen = 4 * sum(float(torch.stack([side @ across, side @ forward]).norm()) for side in sides)
+    assert sum(np.linalg.norm(edge[1] - edge[0]) for edge in edges) == pytest.approx(seen)
 
 
 def test_a_picture_that_cannot_be_written_is_said_so(tmp_path):

@@ -1,5 +1,7 @@
 """Geographic coordinates: everything is as near the origin, to the digits of single precision, and back on export."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from tiny_scene import edit_json
 
 from syncnerf.scene import load_scene
 from syncnerf.scene.info_command import table
+from syncnerf.scene.read_options import ReadOptions
 
 WORLD = torch.tensor([500000.25, 4500000.5, 312.75], dtype=torch.float64)
 
@@ -61,6 +64,32 @@ def test_a_scene_in_the_world_is_the_scene_at_home(tmp_path, name):
         place = home.world_pose(index)[:3, 3] + WORLD
         torch.testing.assert_close(away.world_pose(index)[:3, 3], place, atol=digits, rtol=0)
     assert "4500000" in table(away)
+
+
+@pytest.mark.parametrize("unit", [1000.0, 1.0, 0.001])
+def test_the_box_that_is_shown_can_be_given_back(tmp_path, unit):
+    """As an option, digit by digit; and places are shown to a hundredth of the rig, in whatever unit."""
+    FORMATS["per-camera-json"](tmp_path)
+    box = [[-1.25, -1, -1.5], [1, 1.3, 1]]
+
+    def in_the_world(record):
+        record["aabb"] = (unit * torch.tensor(box) + WORLD).tolist()
+        for entry in record["frames"]:
+            for axis in range(3):
+                value = entry["transform_matrix"][axis][3]
+                entry["transform_matrix"][axis][3] = unit * value + float(WORLD[axis])
+
+    edit_json(tmp_path / "transforms.json", in_the_world)
+    scene = load_scene(tmp_path)
+    (shown,) = re.findall(r"bounds \((.*)\) \.\. \((.*)\)", scene.summary())
+    numbers = tuple(float(number) for corner in shown for number in corner.split(", "))
+    np.testing.assert_allclose(numbers, (unit * torch.tensor(box) + WORLD).flatten(), atol=2e-5 * unit)
+    given = load_scene(tmp_path, ReadOptions(bounds=numbers))
+    torch.testing.assert_close(given.bounds, scene.bounds, atol=2e-5 * unit, rtol=0)
+    shown = np.array([re.findall(r"\((.*)\)", line)[0].split(", ") for line in table(scene).splitlines()[1:]], float)
+    places = torch.stack([scene.world_pose(index)[:3, 3] for index in range(CAMERAS)])
+    width = float((places - places.mean(0)).norm(dim=-1).max())
+    np.testing.assert_allclose(shown, places, atol=0.01 * width)
 
 
 def test_scenes_near_the_origin_stay(tmp_path):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
 
 from syncnerf.errors import UserError
 from syncnerf.option import add_number
@@ -90,9 +94,11 @@ def _check_picture(path: Path) -> None:
 def table(scene: Scene) -> str:
     """One line per camera: split, size, focal length, frames, rate, duration, place."""
     rows = [("camera", "split", "size", "focal px", "frames", "fps", "seconds", "place")]
+    places = [scene.world_pose(index)[:3, 3] for index in range(len(scene.cameras))]
+    digits = _digits_of(torch.stack(places))
     for index, camera in enumerate(scene.cameras):
         size = camera.intrinsics
-        place = ", ".join(f"{value:.2f}" for value in scene.world_pose(index)[:3, 3].tolist())
+        place = ", ".join(f"{value:.{digits}f}" for value in places[index].tolist())
         rows.append(
             (
                 camera.name,
@@ -109,6 +115,12 @@ def table(scene: Scene) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def _digits_of(places: Float64[Tensor, "C 3"]) -> int:
+    """Decimal places that show a rig's cameras, float64 [C, 3], to a hundredth of its size, two at least."""
+    width = float((places - places.mean(0)).norm(dim=-1).max())
+    return max(2, 2 - math.floor(math.log10(width))) if width > 0.0 else 2
 
 
 def views_line(scene: Scene) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from syncnerf.scene.camera import Camera
@@ -13,6 +12,8 @@ from syncnerf.scene.placement import looked_at_point
 from syncnerf.scene.scene import Scene
 
 TRAIN_COLOUR, TEST_COLOUR = "#2563a8", "#c2410c"
+BOX_EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b).bit_count() == 1]
+"""Corners of a box that an edge joins, of the eight in the order of a product of three pairs."""
 
 
 def draw_rig(scene: Scene, path: Path) -> None:
@@ -33,10 +34,9 @@ def draw_rig(scene: Scene, path: Path) -> None:
         colour = TEST_COLOUR if index in scene.test else TRAIN_COLOUR
         _draw_camera(axes, camera, across, forward, target, (scene.near, min(scene.far, 1.2 * reach)), colour)
     corners = torch.cartesian_prod(*scene.bounds.double().T) - target
-    sides, depths = corners @ across, corners @ forward
-    box = (float(sides.min()), float(depths.min()))
-    span = (float(sides.max()) - box[0], float(depths.max()) - box[1])
-    axes.add_patch(Rectangle(box, *span, fill=False, edgecolor="#888888", linestyle=":"))
+    for first, second in BOX_EDGES:
+        ends = corners[[first, second]]
+        axes.plot((ends @ across).tolist(), (ends @ forward).tolist(), color="#888888", linestyle=":", linewidth=1.0)
     axes.set_aspect("equal")
     axes.margins(0.08)
     axes.set_xlabel("scene units, across")

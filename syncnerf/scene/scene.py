@@ -1,5 +1,6 @@
 """A scene: cameras, their frames on disk, bounds, split and (where known) true offsets."""
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -148,17 +149,16 @@ class Scene:
             f"cameras      {len(self.cameras)} ({len(self.train)} train; test: {test_names})",
             f"frames       {' or '.join(map(str, counts))} at {' or '.join(f'{r:g}' for r in rates)} fps",
             f"size         {' or '.join(f'{w}x{h}' for w, h in sizes)}, focal length {first.focal_x:.1f} px",
-            f"space        {self.space}, near {self.near:g}, far {self.far:g}, bounds {_corners(self.bounds)}",
+            f"space        {self.space}, near {self.near:g}, far {self.far:g}, bounds {self._corners()}",
             f"background   {'unknown' if self.background is None else self.background}",
             f"true offsets {'in the scene folder' if self.true_offsets is not None else 'not known'}",
         ]
-        if self.origin.any():
-            place = ", ".join(f"{value:.12g}" for value in self.origin.tolist())
-            lines.append(f"origin       ({place}), from which the bounds are counted")
         return "\n".join(lines)
 
-
-def _corners(bounds: Tensor) -> str:
-    return " .. ".join(
-        "(" + ", ".join(f"{value:g}" for value in row) + ")" for row in bounds.to(torch.float64).tolist()
-    )
+    def _corners(self) -> str:
+        """The bounds in the files' world, as the option takes them."""
+        # What single precision holds of the box, and no more.
+        digits = 5 - math.floor(math.log10(float((self.bounds[1] - self.bounds[0]).max())))
+        corners = (self.bounds.double() + self.origin).tolist()
+        shown = (", ".join(f"{round(value, digits):.12g}" for value in corner) for corner in corners)
+        return " .. ".join(f"({corner})" for corner in shown)
