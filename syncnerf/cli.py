@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from syncnerf import __version__
-from syncnerf.errors import UserError
+from syncnerf.errors import UserError, usage
 
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|Storage size calculation overflowed")
 """In the words of torch's allocators."""
@@ -85,7 +85,7 @@ class _Parser(argparse.ArgumentParser):
     """Usage errors in one line, as all other errors; subcommands' parsers are of this class too."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see {self.prog} --help")
+        raise UserError(f"{usage(message)}; see {self.prog} --help")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,6 +14,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{nearest[0]}'?" if nearest else ""
 
 
+def usage(message: str) -> str:
+    """What argparse says, in one line, with what it leaves to be guessed."""
+    message = " ".join(message.split())
+    if "expected one argument" in message:
+        message += " (one that begins with - is given with =, as in --bounds=-1,-1,-1,1,1,1)"
+    return message
+
+
 def one_line(error: Exception) -> str:
     """An exception's reason in one line, without the path that a message will name anyway."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -12,7 +12,7 @@ import configargparse
 
 from syncnerf.combinations import check_combinations
 from syncnerf.config import CONCERNS, Config
-from syncnerf.errors import UserError, did_you_mean
+from syncnerf.errors import UserError, did_you_mean, usage
 from syncnerf.installed import DEVELOPMENT_VARIABLE, discover_backends, find_backend
 from syncnerf.native import DISABLE_VARIABLE
 from syncnerf.option import configured, own_options, parts_of
@@ -100,7 +100,7 @@ def _first_look(arguments: Sequence[str]) -> str:
 
 def _parse_known(parser: configargparse.ArgumentParser, arguments: Sequence[str]) -> tuple[argparse.Namespace, list]:
     def refuse(message: str) -> None:
-        raise UserError(" ".join(message.split()))
+        raise UserError(usage(message))
 
     parser.error = refuse
     try:

@@ -101,6 +101,7 @@ def test_unknown_keys_name_the_nearest_known_one(write, monkeypatch):
         (["--plane-scales=1,two"], ["plane_scales", "1,two", "whole numbers"]),
         (["--proposal-samples=64,32,16"], ["proposal_samples", "proposal_resolutions", "equally many"]),
         (["--steps"], ["steps", "expected one argument"]),
+        (["--bounds", "-1,-1,-1,1,1,1"], ["expected one argument", "--bounds=-1"]),
         (["--config=/nowhere/config.txt"], ["config", "/nowhere/config.txt"]),
     ],
 )

@@ -241,3 +241,28 @@ def test_clocks_without_a_common_moment_are_said(tmp_path, caplog):
     load_scene(folder)
     assert "let the times of each begin at 0" in caplog.text
     assert load_scene(folder).names[1] in caplog.text
+
+
+@pytest.mark.parametrize("key", ["row_time", "exposure"])
+def test_durations_in_milliseconds_are_refused(tmp_path, key):
+    """Nothing is exposed or read out for longer than until the next frame, a tenth of a second later."""
+    blender_video(tmp_path)
+    for seconds in (0.1, 0.03, *((-0.1,) if key == "row_time" else ())):
+        edit_json(tmp_path / "transforms.json", lambda record, value=seconds: record.update({key: value}))
+        assert getattr(load_scene(tmp_path).cameras[0], key) == seconds
+    edit_json(tmp_path / "transforms.json", lambda record: record.update({key: 15}))
+    with pytest.raises(UserError, match=rf"frames\[0\]: '{key}' = 15 s is longer than .* seconds"):
+        load_scene(tmp_path)
+
+
+KEYS = [("rowTime", "row_time"), ("frame_time", "frame_times"), ("bound", "bounds")]
+
+
+@pytest.mark.parametrize(("written", "meant"), KEYS)
+def test_keys_that_are_nearly_ours_are_said(tmp_path, written, meant, caplog):
+    blender_video(tmp_path)
+    load_scene(tmp_path)
+    assert "means nothing" not in caplog.text
+    edit_json(tmp_path / "transforms.json", lambda record: record["frames"][1].update({written: 0.01}))
+    load_scene(tmp_path)
+    assert f"'{written}' means nothing here; is it '{meant}'?" in caplog.text

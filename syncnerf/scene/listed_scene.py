@@ -9,7 +9,7 @@ from syncnerf.scene.frame_cache import FrameCache, FrameSource, cache_directory
 from syncnerf.scene.origin import moved_box, near_origin
 from syncnerf.scene.read_options import ReadOptions, choose_cameras
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.transforms_cameras import WHITE, entries_placement, is_rendered
+from syncnerf.scene.transforms_cameras import WHITE, entries_placement, is_rendered, warn_of_misspelled
 from syncnerf.scene.true_offsets import read_true_clocks
 
 
@@ -39,6 +39,7 @@ def listed_scene(
         UserError: split, bounds or true offsets are unfit, or what ``read`` raises.
     """
     record = record or {}
+    warn_of_misspelled(record, path)
     kept, test = choose_cameras(names, options, path, own_test)
     truth = read_true_clocks(root, names, kept)
     pairs = [read(index) for index in kept]

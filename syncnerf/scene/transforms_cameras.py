@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ NOMINAL, JITTER = 1e-4, 0.02
 """Relative difference between two statements of a frame rate that is no contradiction: for a constant rate (29.97 for
 30000 / 1001) and for the median of a varying one."""
 
+WHOLE_INTERVAL = 1.05
+"""A frame is not exposed or read for longer than until the next, in frame intervals, with some for rounding."""
+SPELLED = ("bounds", "near", "far", "row_time", "exposure", "frame_times", "fps", "transform_matrices")
+"""Keys of our own, which no other tool writes: where one is spelled almost so, it is meant."""
+
 
 @dataclass(frozen=True)
 class CameraEntry:
@@ -45,6 +51,20 @@ def read_entries(path: Path) -> tuple[dict[str, Any], list[CameraEntry]]:
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise UserError(f"{path}: 'frames' should list one entry per camera")
     return record, [CameraEntry({**record, **frame}, f"{path}: frames[{i}]") for i, frame in enumerate(frames)]
+
+
+def warn_of_misspelled(record: dict[str, Any], path: Path) -> None:
+    """One warning for each key that differs from one of ours by its capitals, its punctuation or a plural alone."""
+    plain = {_plain(known): known for known in SPELLED}
+    keys = {key for part in (record, *record.get("frames", ())) for key in part}
+    for key in sorted(keys - set(SPELLED)):
+        if _plain(key) in plain:
+            logger.warning("%s: '%s' means nothing here; is it '%s'?", path, key, plain[_plain(key)])
+
+
+def _plain(key: str) -> str:
+    """A key without what is easily mistaken."""
+    return re.sub(r"[^a-z]", "", key.lower()).removesuffix("s")
 
 
 def entry_camera(
@@ -76,6 +96,12 @@ def entry_camera(
     if exposure < 0:
         raise UserError(f"{where}: 'exposure' should be 0 or more seconds, not {exposure:g}")
     row_time = number(values, "row_time", where, 0.0)
+    for key, seconds in (("exposure", exposure), ("row_time", row_time)):
+        if abs(seconds) * fps > WHOLE_INTERVAL:
+            raise UserError(
+                f"{where}: '{key}' = {seconds:g} s is longer than from frame to frame ({1 / fps:.4g} s); it counts in "
+                "seconds"
+            )
     camera = Camera(name, intrinsics, pose, fps, properties.frame_count, times, row_time, exposure)
     return camera.resized(*options.size(intrinsics.width, intrinsics.height)), lens
 
