@@ -18,6 +18,7 @@ from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.points import ScenePoints
 from syncnerf.scene.visual_hull import visual_hull
 from syncnerf.starting.options import StartConfig
+from syncnerf.starting.own_times import OwnTimes
 from syncnerf.starting.space_tracks import SpaceTracks, camera_pairs, triangulated_tracks
 from syncnerf.starting.start import seen_points, starting_points
 from syncnerf.starting.surfaces import moment_surfaces
@@ -27,6 +28,12 @@ FRAMES, SIDE, FPS = 12, 64, 10.0
 OFFSETS = torch.tensor([0.0, 0.2, -0.1, 0.3, 0.1, -0.2], dtype=torch.float64)
 RADIUS, STILL_RADIUS = 0.3, 0.35
 STILL = torch.tensor([0.0, 0.0, -0.8])
+
+
+def standing(offsets: torch.Tensor) -> OwnTimes:
+    """Clocks that run alike."""
+    return OwnTimes(offsets, torch.zeros_like(offsets))
+
 
 
 def camera(index: int) -> Camera:
@@ -85,7 +92,7 @@ def balls(tmp_path_factory) -> Scene:
 def surfaces(balls):
     hull = visual_hull(balls, 48)
     moments = torch.tensor([-9.0, 0.3, 0.5, 0.8], dtype=torch.float64)
-    return moment_surfaces(balls, hull, moments, OFFSETS)
+    return moment_surfaces(balls, hull, moments, standing(OFFSETS))
 
 
 def test_what_moves_is_found_at_its_moments_as_the_clock_has_them(surfaces):
@@ -105,8 +112,8 @@ def test_what_moves_is_found_at_its_moments_as_the_clock_has_them(surfaces):
 def test_offsets_decide_where_it_is_found(balls):
     hull = visual_hull(balls, 48)
     moment = torch.tensor([0.5], dtype=torch.float64)
-    wrong = moment_surfaces(balls, hull, moment, torch.zeros(6, dtype=torch.float64))
-    right = moment_surfaces(balls, hull, moment, OFFSETS)
+    wrong = moment_surfaces(balls, hull, moment, standing(torch.zeros(6, dtype=torch.float64)))
+    right = moment_surfaces(balls, hull, moment, standing(OFFSETS))
     counts = [int((~found.times.isnan()).sum()) for found in (wrong, right)]
     assert counts[0] < 0.6 * counts[1]
 
@@ -154,7 +161,7 @@ def circling(middle: torch.Tensor, phase: torch.Tensor, times: torch.Tensor) -> 
 def test_tracks_of_several_cameras_are_matched_and_triangulated(balls):
     tracks, middle, phase = planted(balls)
     times = torch.linspace(0.2, 0.8, 7, dtype=torch.float64)
-    found = triangulated_tracks(balls, tracks, OFFSETS, times)
+    found = triangulated_tracks(balls, tracks, standing(OFFSETS), times)
     assert len(found) > 60  # each point, from several pairs
     true = circling(middle, phase, times).float()
     errors = (found.places[:, :, None] - true[:, None]).norm(dim=-1)[found.seen].amin(dim=-1)
@@ -167,8 +174,8 @@ def test_tracks_of_several_cameras_are_matched_and_triangulated(balls):
 def test_wrong_offsets_make_fewer_tracks(balls):
     tracks, _, _ = planted(balls)
     times = torch.linspace(0.2, 0.8, 7, dtype=torch.float64)
-    wrong = triangulated_tracks(balls, tracks, OFFSETS.flip(0), times)
-    right = triangulated_tracks(balls, tracks, OFFSETS, times)
+    wrong = triangulated_tracks(balls, tracks, standing(OFFSETS.flip(0)), times)
+    right = triangulated_tracks(balls, tracks, standing(OFFSETS), times)
     assert int(wrong.seen.sum()) < 0.5 * int(right.seen.sum())
 
 
@@ -193,7 +200,7 @@ def test_two_rays_make_a_point_if_they_pass_closely_and_at_an_angle(balls, apart
             centre.expand(FRAMES, 3), normalize(places - centre, dim=-1)[:, None],
             torch.ones(FRAMES, 1, dtype=torch.bool), torch.zeros(1, 3), times, focal,
         )  # fmt: skip
-    found = triangulated_tracks(balls, tracks, torch.zeros(6, dtype=torch.float64), times[2:5])
+    found = triangulated_tracks(balls, tracks, standing(torch.zeros(6, dtype=torch.float64)), times[2:5])
     assert found.seen[:, 0].tolist() == known if known else len(found) == 0
     if known == [True, True, True]:  # the place that is nearest to both
         rays = torch.stack([tracks[index].rays[3, 0] for index in (0, 1)])
@@ -222,6 +229,7 @@ CLOCK = Mock(
     first=0.2,
     last=0.8,
     offsets=lambda: OFFSETS,
+    rates=lambda: torch.zeros(6, dtype=torch.float64),
     frame_count=lambda interval: 7,
     moments=lambda times: times / 0.3 - 5 / 3,
 )
@@ -256,7 +264,7 @@ def test_points_have_the_colours_that_a_camera_sees_at_their_moment(balls):
     still = torch.stack([CORNER, torch.tensor([0.0, 0.0, 50.0])]).double()
     times = torch.tensor([0.3, 0.5, 0.7], dtype=torch.float64)
     tracks = SpaceTracks(times, ball_place(times).float()[:, None], torch.tensor([[True], [False], [True]]))
-    points = seen_points(balls, tracks, OFFSETS, still)
+    points = seen_points(balls, tracks, standing(OFFSETS), still)
     # No camera sees the second of those that stand still.
     torch.testing.assert_close(points.places, torch.stack([CORNER, *ball_place(times[[0, 2]]).float()]))
     assert points.times[0].isnan()
@@ -266,7 +274,7 @@ def test_points_have_the_colours_that_a_camera_sees_at_their_moment(balls):
     # Seen across its way, the ball is there by the right clock alone.
     across = replace(balls, test=(0,))
     across._frames.update(balls._frames)
-    red = [seen_points(across, tracks, offsets).colours - true[1:] for offsets in (OFFSETS, OFFSETS + 0.3)]
+    red = [seen_points(across, tracks, standing(offsets)).colours - true[1:] for offsets in (OFFSETS, OFFSETS + 0.3)]
     assert float(red[0].abs().max()) < 1e-6
     assert float(red[1].abs().amax(dim=1).min()) > 0.3
 
@@ -280,7 +288,7 @@ def test_a_camera_that_moves_sees_colours_from_where_it_is_then(balls):
     moving._frames.update(balls._frames)
     times = view.frame_times[[1, FRAMES - 2]] + OFFSETS[0]
     tracks = SpaceTracks(times, ball_place(times).float()[:, None], torch.ones(2, 1, dtype=torch.bool))
-    points = seen_points(moving, tracks, OFFSETS)
+    points = seen_points(moving, tracks, standing(OFFSETS))
     assert points.times.tolist() == times[:1].tolist()
     torch.testing.assert_close(points.colours, torch.tensor([[200.0, 30.0, 30.0]]) / 255)
 

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-from test_starting import FPS, FRAMES, OFFSETS, SIDE, filmed
+from test_starting import FPS, FRAMES, OFFSETS, SIDE, filmed, standing
 
 from syncnerf.clock import Clock
 from syncnerf.scene import Camera, Scene
@@ -48,12 +48,12 @@ def flight(tmp_path_factory) -> Scene:
 def found(flight):
     # Halfway between frames, from which all cameras' offsets are whole frames away.
     moments = torch.tensor([-9.0, 0.35, 0.55, 0.65], dtype=torch.float64)
-    return flying_points(flight, HULL, moments, OFFSETS)
+    return flying_points(flight, HULL, moments, standing(OFFSETS))
 
 
 def test_what_flies_is_found_at_its_moments_sharper_than_frames_show_it(flight, found):
     assert found.times.unique().tolist() == [0.35, 0.55, 0.65]  # no camera saw the first
-    carved = moment_surfaces(flight, HULL, found.times.unique(), OFFSETS)
+    carved = moment_surfaces(flight, HULL, found.times.unique(), standing(OFFSETS))
     for moment in found.times.unique():
         middle = VELOCITY * (float(moment) - MIDDLE)
         there = found.places[found.times == moment]
@@ -82,14 +82,14 @@ def test_it_is_found_with_its_velocity_and_its_spin(found):
 
 
 def test_it_is_not_found_where_the_clocks_are_wrong(flight, found):
-    wrong = flying_points(flight, HULL, found.times.unique(), OFFSETS.flip(0))
+    wrong = flying_points(flight, HULL, found.times.unique(), standing(OFFSETS.flip(0)))
     assert wrong is None or len(wrong.places) < 0.5 * len(found.places)
 
 
 def test_nothing_flies_where_frames_hardly_differ(flight, monkeypatch):
     slow = {index: frames[:1].repeat(FRAMES, axis=0) for index, frames in flight._frames.items()}
     monkeypatch.setattr(flight, "_frames", slow)
-    assert flying_points(flight, HULL, torch.tensor([0.5], dtype=torch.float64), OFFSETS) is None
+    assert flying_points(flight, HULL, torch.tensor([0.5], dtype=torch.float64), standing(OFFSETS)) is None
 
 
 def test_a_start_has_what_flies_instead_of_what_frames_show_of_it(flight):
@@ -98,6 +98,7 @@ def test_a_start_has_what_flies_instead_of_what_frames_show_of_it(flight):
         first=0.3,
         last=0.7,
         offsets=lambda: OFFSETS,
+        rates=lambda: torch.zeros(6, dtype=torch.float64),
         frame_count=lambda interval: 5,
         moments=lambda times: times * FPS,
     )
@@ -105,6 +106,6 @@ def test_a_start_has_what_flies_instead_of_what_frames_show_of_it(flight):
     flies = start.velocities.isfinite().all(dim=-1)
     assert set(start.times[flies].round().tolist()) == {3.0, 5.0, 7.0}
     assert float((start.velocities[flies].mean(dim=0) * FPS - VELOCITY).abs().max()) < 0.3
-    carved = moment_surfaces(flight, HULL, torch.linspace(0.3, 0.7, 5, dtype=torch.float64), OFFSETS)
+    carved = moment_surfaces(flight, HULL, torch.linspace(0.3, 0.7, 5, dtype=torch.float64), standing(OFFSETS))
     left = start.times.isfinite() & ~flies
     assert int(left.sum()) < 0.2 * int(carved.times.isfinite().sum())

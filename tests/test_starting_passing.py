@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_starting import OFFSETS, RADIUS, ball_place, balls  # noqa: F401
+from test_starting import OFFSETS, RADIUS, ball_place, balls, standing  # noqa: F401
 
 from syncnerf.scene import Scene
 from syncnerf.starting.passing import passing_surfaces
@@ -21,7 +21,7 @@ def room(balls) -> Scene:  # noqa: F811
 
 
 def test_surfaces_of_what_passes_are_found_at_its_moments(room):
-    found = passing_surfaces(room, MOMENTS, OFFSETS)
+    found = passing_surfaces(room, MOMENTS, standing(OFFSETS))
     assert found.times.unique().tolist() == [0.35, 0.55]  # no camera saw the first
     apart = (found.places - ball_place(found.times)).norm(dim=-1)
     assert 0.7 * RADIUS < float(apart.median()) < 1.2 * RADIUS
@@ -32,11 +32,11 @@ def test_surfaces_of_what_passes_are_found_at_its_moments(room):
 
 
 def test_with_wrong_clocks_little_is_found(room):
-    right, wrong = (passing_surfaces(room, MOMENTS, offsets) for offsets in (OFFSETS, OFFSETS.flip(0)))
+    right, wrong = (passing_surfaces(room, MOMENTS, standing(offsets)) for offsets in (OFFSETS, OFFSETS.flip(0)))
     assert len(wrong.places) < 0.5 * len(right.places)
 
 
 def test_nothing_passes_where_nothing_moves(room, monkeypatch):
     still = {index: frames[:1].repeat(len(frames), axis=0) for index, frames in room._frames.items()}
     monkeypatch.setattr(room, "_frames", still)
-    assert len(passing_surfaces(room, MOMENTS, OFFSETS).places) == 0
+    assert len(passing_surfaces(room, MOMENTS, standing(OFFSETS)).places) == 0

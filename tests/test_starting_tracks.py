@@ -11,12 +11,14 @@ from torch.nn.functional import normalize
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import sphere_scene
+from test_starting import standing
 
 from syncnerf.cli import main
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.starting.given_tracks import given_tracks
 from syncnerf.starting.matching import epipolar_matches, spread, transport_matches
+from syncnerf.starting.own_times import OwnTimes
 from syncnerf.sync.sampson import RayTracks, ray_tracks
 from syncnerf.sync.track_files import read_tracks
 from syncnerf.sync.track_pairs import prepare_tracks
@@ -44,10 +46,10 @@ def scene(tmp_path_factory) -> Scene:
     return made
 
 
-def in_pictures(scene: Scene, index: int) -> np.ndarray:
+def in_pictures(scene: Scene, index: int, rate: float = 0.0) -> np.ndarray:
     """What a camera sees of the points, in an order of its own, shape [T, N, 2]."""
     camera = scene.cameras[index]
-    known = places(camera.frame_times + OFFSETS[index])[:, ORDERS[index]]
+    known = places((1.0 + rate) * camera.frame_times + OFFSETS[index])[:, ORDERS[index]]
     seen = np.concatenate([known, np.ones((*known.shape[:2], 1))], axis=-1) @ camera.projection().numpy().T
     return seen[..., :2] / seen[..., 2:]
 
@@ -77,14 +79,14 @@ def errors_of(tracks) -> torch.Tensor:
 
 def test_tracks_in_space_are_put_on_the_scenes_clock(scene, tmp_path):
     path = written(tmp_path / "tracks.npz", arrays(scene, (0, 1, 3), space=True))
-    found = given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)
+    found = given_tracks(scene, path, standing(OFFSETS), TIMES, epipolar_matches)
     # Those that move, of the two training cameras: the first camera is the test view.
     assert len(found) == 2 * MOVING
     moving = torch.from_numpy(places(TIMES)).float()[:, np.concatenate([o[o < MOVING] for o in (ORDERS[1], ORDERS[3])])]
     # A moment between two frames lies on a chord: a few thousandths of a swing.
     torch.testing.assert_close(found.places[found.seen], moving[found.seen], atol=2e-3, rtol=0)
     assert found.seen.float().mean() > 0.9
-    late = given_tracks(scene, path, OFFSETS + 0.2, TIMES, epipolar_matches)
+    late = given_tracks(scene, path, standing(OFFSETS + 0.2), TIMES, epipolar_matches)
     assert (late.places - moving)[late.seen].norm(dim=-1).median() > 0.1
 
 
@@ -92,9 +94,22 @@ def test_tracks_in_space_are_put_on_the_scenes_clock(scene, tmp_path):
 def test_tracks_in_pictures_are_triangulated(scene, tmp_path, ids):
     more = {"ids": lambda index: ORDERS[index] + 100} if ids else {}
     path = written(tmp_path / "tracks.npz", arrays(scene, (1, 2, 3), **more))
-    found = given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)
+    found = given_tracks(scene, path, standing(OFFSETS), TIMES, epipolar_matches)
     assert len(found) >= (3 if ids else 2.4) * MOVING
     assert float(errors_of(found).quantile(0.95)) < 0.01
+
+
+def test_clocks_of_unequal_rates_are_read_at_theirs(scene, tmp_path):
+    """Planted: two clocks that are 1% fast and 1% slow; taken for even ones, a second makes 0.02 seconds of that."""
+    rates = torch.tensor([0.0, 0.0, 0.01, -0.01], dtype=torch.float64)
+    contents = arrays(scene, (1, 2, 3), ids=lambda index: ORDERS[index])
+    for index in (1, 2, 3):
+        contents[f"{scene.names[index]}/points"] = in_pictures(scene, index, float(rates[index]))
+    path = written(tmp_path / "tracks.npz", contents)
+    found = given_tracks(scene, path, OwnTimes(OFFSETS, rates), TIMES, epipolar_matches)
+    wrong = given_tracks(scene, path, standing(OFFSETS), TIMES, epipolar_matches)
+    assert float(errors_of(found).quantile(0.95)) < 0.01
+    assert float(errors_of(wrong).quantile(0.95)) > 2 * float(errors_of(found).quantile(0.95))
 
 
 def test_ids_decide_which_tracks_belong_together(scene, tmp_path):
@@ -102,15 +117,15 @@ def test_ids_decide_which_tracks_belong_together(scene, tmp_path):
     confused = {"ids": lambda index: np.roll(ORDERS[index], index)}
     path = written(tmp_path / "tracks.npz", arrays(scene, (1, 2, 3), **confused))
     with pytest.raises(UserError, match=r"tracks do not fit the cameras: [0-9]+% of the rays with common ids meet"):
-        given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)
+        given_tracks(scene, path, standing(OFFSETS), TIMES, epipolar_matches)
 
 
 def test_tracks_of_other_colours_are_of_other_points(scene, tmp_path, monkeypatch):
     path = written(tmp_path / "tracks.npz", arrays(scene, (1, 2)))
-    assert len(given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)) > 0.8 * MOVING
+    assert len(given_tracks(scene, path, standing(OFFSETS), TIMES, epipolar_matches)) > 0.8 * MOVING
     monkeypatch.setitem(scene._frames, 2, np.broadcast_to(np.uint8(200), (FRAMES, 240, 320, 3)))
     with pytest.raises(UserError, match="none that moves"):
-        given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)
+        given_tracks(scene, path, standing(OFFSETS), TIMES, epipolar_matches)
 
 
 def test_colours_are_those_around_a_point_where_it_is_first_seen():
@@ -124,13 +139,13 @@ def test_colours_are_those_around_a_point_where_it_is_first_seen():
 
 def test_a_folder_of_files_holds_the_same(scene, tmp_path):
     contents = arrays(scene, (1, 2, 3))
-    whole = given_tracks(scene, written(tmp_path / "all.npz", contents), OFFSETS, TIMES, epipolar_matches)
+    whole = given_tracks(scene, written(tmp_path / "all.npz", contents), standing(OFFSETS), TIMES, epipolar_matches)
     for index in (1, 2, 3):
         prefix = f"{scene.names[index]}/"
         own = {key.removeprefix(prefix): value for key, value in contents.items() if key.startswith(prefix)}
         written(tmp_path / f"{scene.names[index]}.npz", own)
     (tmp_path / "all.npz").unlink()
-    parts = given_tracks(scene, tmp_path, OFFSETS, TIMES, epipolar_matches)
+    parts = given_tracks(scene, tmp_path, standing(OFFSETS), TIMES, epipolar_matches)
     torch.testing.assert_close(parts.places, whole.places)
     assert (parts.seen == whole.seen).all()
 
@@ -205,10 +220,10 @@ def test_many_tracks_are_compared_part_by_part_and_some_are_taken(scene, tmp_pat
     assert all(torch.equal(*columns) for columns in zip(epipolar_matches(one, two, shift), whole, strict=True))
     monkeypatch.setattr("syncnerf.starting.given_tracks.MOST_TRACKS", 20)
     path = written(tmp_path / "tracks.npz", arrays(scene, (1, 2, 3)))
-    assert len(given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)) <= 3 * 20
+    assert len(given_tracks(scene, path, standing(OFFSETS), TIMES, epipolar_matches)) <= 3 * 20
     monkeypatch.setattr("syncnerf.starting.given_tracks.MOST_PATHS", 25)
     path = written(tmp_path / "tracks.npz", arrays(scene, (1, 2), space=True))
-    assert len(given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)) == 25
+    assert len(given_tracks(scene, path, standing(OFFSETS), TIMES, epipolar_matches)) == 25
 
 
 def test_how_far_apart_tracks_are_is_the_largest_angle_in_common_moments(scene, tmp_path):
@@ -245,7 +260,7 @@ def test_unfit_files_are_named_in_one_line(scene, tmp_path, changed, message):
         contents["cam01/points"] = 20.0 * contents["cam01/points"]
     path = written(tmp_path / "tracks.npz", contents)
     with pytest.raises(UserError, match=message) as caught:
-        given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)
+        given_tracks(scene, path, standing(OFFSETS), TIMES, epipolar_matches)
     assert "tracks.npz" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -256,7 +271,7 @@ def test_tracks_in_another_world_do_not_fit(scene, tmp_path, change):
     contents["cam02/points"] = change(contents["cam02/points"])
     path = written(tmp_path / "tracks.npz", contents)
     with pytest.raises(UserError, match=r"\(cam02\): does not fit the camera: .* in the scene's world"):
-        given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)
+        given_tracks(scene, path, standing(OFFSETS), TIMES, epipolar_matches)
 
 
 def test_tracks_that_meet_nowhere_do_not_fit(scene, tmp_path):
@@ -264,20 +279,20 @@ def test_tracks_that_meet_nowhere_do_not_fit(scene, tmp_path):
     contents["cam02/points"] = contents["cam02/points"][::-1, :, ::-1] * [1.3, 0.7]
     path = written(tmp_path / "tracks.npz", contents)
     with pytest.raises(UserError, match="tracks do not fit the cameras: none that moves"):
-        given_tracks(scene, path, OFFSETS + torch.tensor([0, 0, 0.1, 0]), TIMES[:2], epipolar_matches)
+        given_tracks(scene, path, standing(OFFSETS + torch.tensor([0, 0, 0.1, 0])), TIMES[:2], epipolar_matches)
 
 
 def test_a_file_without_tracks_of_any_camera_says_what_it_should_hold(scene, tmp_path):
     for contents in ({}, {"points": np.zeros((FRAMES, 2, 2))}):
         path = written(tmp_path / "tracks.npz", contents)
         with pytest.raises(UserError, match="holds no tracks of the scene's cameras; give arrays 'cam00/points'"):
-            given_tracks(scene, path, OFFSETS, TIMES, epipolar_matches)
+            given_tracks(scene, path, standing(OFFSETS), TIMES, epipolar_matches)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="or a folder with cam00"):
-        given_tracks(scene, tmp_path / "empty", OFFSETS, TIMES, epipolar_matches)
+        given_tracks(scene, tmp_path / "empty", standing(OFFSETS), TIMES, epipolar_matches)
     np.save(tmp_path / "plain.npy", np.zeros(3))
     with pytest.raises(UserError, match="cannot be read as npz"):
-        given_tracks(scene, tmp_path / "plain.npy", OFFSETS, TIMES, epipolar_matches)
+        given_tracks(scene, tmp_path / "plain.npy", standing(OFFSETS), TIMES, epipolar_matches)
 
 
 def test_a_file_that_is_not_there_is_refused_first(tiny_scene, tmp_path, capsys):

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from syncnerf.scene.scene import Scene
 from syncnerf.starting.carving import COARSENESS, Space, coarse_cells, fine_surface
 from syncnerf.starting.films import Film, Shot
+from syncnerf.starting.own_times import OwnTimes
 from syncnerf.starting.spins import spun
 
 FAST = 3.0
@@ -50,7 +51,7 @@ class FlyingPoints:
 
 @torch.no_grad()
 def flying_points(
-    scene: Scene, hull: Bool[Tensor, "X Y Z"], moments: Float64[Tensor, " J"], offsets: Float64[Tensor, " C"]
+    scene: Scene, hull: Bool[Tensor, "X Y Z"], moments: Float64[Tensor, " J"], own_times: OwnTimes
 ) -> FlyingPoints | None:
     """Surfaces and velocities of what flies at moments; None where nothing is too fast for its frames.
 
@@ -58,7 +59,7 @@ def flying_points(
         scene: the scene; its background colour must be known and its cameras static.
         hull: cells of its box that may hold something at some time.
         moments: scene times in seconds.
-        offsets: what is added to a camera's own time, seconds.
+        own_times: of the cameras at moments of the scene.
     """
     films = [Film(scene, index) for index in scene.train]
     fastest = max(film.fastest() for film in films)
@@ -68,7 +69,7 @@ def flying_points(
     speed = max(fastest * space.distance(film) / film.focal for film in films)
     parts = []
     for moment in tqdm(moments.tolist(), desc="carving what flies", leave=False):
-        shots = [shot for film in films for shot in film.shots(moment - float(offsets[film.camera]))]
+        shots = [shot for film in films for shot in film.shots(own_times(film.camera, moment))]
         if len(shots) < len(films):
             continue
         cells, velocities = _coarse_velocities(space, shots, speed)

@@ -12,6 +12,7 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.scene import Camera, Scene
 from syncnerf.starting.matching import Matching
+from syncnerf.starting.own_times import OwnTimes
 from syncnerf.starting.space_tracks import SpaceTracks, triangulated_tracks
 from syncnerf.sync.sampson import STATIC_ERROR, RayTracks, ray_tracks
 from syncnerf.sync.track_files import read_tracks, tracked_cameras
@@ -22,7 +23,7 @@ MOST_TRACKS, MOST_PATHS = 600, 4000
 
 
 def given_tracks(
-    scene: Scene, path: Path, offsets: Float64[Tensor, " C"], times: Float64[Tensor, " T"], matching: Matching
+    scene: Scene, path: Path, own_times: OwnTimes, times: Float64[Tensor, " T"], matching: Matching
 ) -> SpaceTracks:
     """What moves, from files of tracks (:func:`read_tracks`), those in pictures triangulated.
 
@@ -31,7 +32,7 @@ def given_tracks(
     Args:
         scene: whose cameras they are, its frames decoded.
         path: folder or file.
-        offsets: what is added to a camera's own time, seconds, shape [C].
+        own_times: of the cameras at moments of the scene.
         times: scene times at which the points are wanted, seconds, float64, shape [T].
         matching: of tracks without common ids.
 
@@ -52,9 +53,9 @@ def given_tracks(
             moving = ray_tracks(tracks, camera)
             flat[index] = moving.chosen(_some(len(moving), len(moving) if tracks.ids is not None else MOST_TRACKS))
         else:
-            found.append(in_space(tracks, camera, times - float(offsets[index]), times))
+            found.append(in_space(tracks, camera, own_times(index, times), times))
     if len(flat) > 1:
-        found.append(triangulated_tracks(scene, flat, offsets, times, matching))
+        found.append(triangulated_tracks(scene, flat, own_times, times, matching))
     places, seen = torch.cat([one.places for one in found], dim=1), torch.cat([one.seen for one in found], dim=1)
     if not places.shape[1]:
         counts = ", ".join(f"{len(one)} of {scene.cameras[index].name}" for index, one in flat.items())

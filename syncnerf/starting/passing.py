@@ -10,6 +10,7 @@ from tqdm import tqdm
 from syncnerf.scene.scene import Scene
 from syncnerf.starting.carving import NEAR, Space, coarse_cells, fine_surface
 from syncnerf.starting.films import Film
+from syncnerf.starting.own_times import OwnTimes
 from syncnerf.starting.surfaces import ColouredPoints
 
 CELLS = 128
@@ -20,20 +21,20 @@ FEWEST = 4
 
 @torch.no_grad()
 def passing_surfaces(
-    scene: Scene, moments: Float64[Tensor, " J"], offsets: Float64[Tensor, " C"]
+    scene: Scene, moments: Float64[Tensor, " J"], own_times: OwnTimes
 ) -> ColouredPoints:
     """Surfaces of what passes at moments, each carved from each training camera's nearest frame.
 
     Args:
         scene: the scene; its cameras must not move.
         moments: scene times in seconds.
-        offsets: what is added to a camera's own time, seconds.
+        own_times: of the cameras at moments of the scene.
     """
     films = [Film(scene, index) for index in scene.train]
     space = Space.of(scene.bounds, torch.ones(CELLS, CELLS, CELLS, dtype=torch.bool))
     found = ColouredPoints(torch.empty(0, 3), torch.empty(0, dtype=torch.float64), torch.empty(0, 3))
     for moment in tqdm(moments.tolist(), desc="carving what passes", leave=False):
-        both = [shot for film in films for shot in film.shots(moment - float(offsets[film.camera]))]
+        both = [shot for film in films for shot in film.shots(own_times(film.camera, moment))]
         shots = [shot for shot in both if abs(shot.after) <= NEAR]
         cells = coarse_cells(space, shots, 0.0) if len(shots) >= FEWEST else space.low.new_empty(0, 3)
         if len(cells):

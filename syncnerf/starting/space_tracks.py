@@ -12,6 +12,7 @@ from torch import Tensor
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
 from syncnerf.starting.matching import Matching, epipolar_matches, same_points
+from syncnerf.starting.own_times import OwnTimes
 from syncnerf.sync.sampson import RayTracks, at_times
 
 COMPANIONS = 5
@@ -50,11 +51,11 @@ class SpaceTracks:
 def triangulated_tracks(
     scene: Scene,
     tracks: dict[int, RayTracks],
-    offsets: Float64[Tensor, " C"],
+    own_times: OwnTimes,
     times: Float64[Tensor, " T"],
     matching: Matching = epipolar_matches,
 ) -> SpaceTracks:
-    """Match moving tracks between cameras at known offsets, and triangulate them.
+    """Match moving tracks between cameras of known clocks, and triangulate them.
 
     Tracks with one id belong together; where cameras have no ids, matching finds the pairs. At each moment two rays
     make a point, the middle of where they pass each other, if they do so closely enough and at an angle.
@@ -62,7 +63,7 @@ def triangulated_tracks(
     Args:
         scene: whose cameras they are.
         tracks: moving tracks by global camera index.
-        offsets: what is added to a camera's own time, seconds, shape [C].
+        own_times: of the cameras at moments of the scene.
         times: scene times at which the points are wanted, seconds, float64, shape [T].
         matching: of tracks without common ids.
 
@@ -76,10 +77,11 @@ def triangulated_tracks(
         if min(len(one), len(two)) == 0:
             continue
         common = one.ids is not None and two.ids is not None
-        rows, columns = same_points(one, two) if common else matching(one, two, float(offsets[first] - offsets[second]))
-        found = _triangulated(
-            one.chosen(rows), two.chosen(columns), times - float(offsets[first]), times - float(offsets[second])
-        )
+        own, others = own_times(first, times), own_times(second, times)
+        # Rates change the shift by far less than tracks of one point may differ.
+        shift = float((others - own).mean())
+        rows, columns = same_points(one, two) if common else matching(one, two, shift)
+        found = _triangulated(one.chosen(rows), two.chosen(columns), own, others)
         places.append(found[0].float())
         seen.append(found[1])
         angled.append(found[2] & common)

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from syncnerf.clock import Clock
@@ -19,6 +19,7 @@ from syncnerf.starting.given_points import given_points
 from syncnerf.starting.given_tracks import given_tracks
 from syncnerf.starting.matching import MATCHINGS
 from syncnerf.starting.options import StartConfig
+from syncnerf.starting.own_times import OwnTimes
 from syncnerf.starting.passing import passing_surfaces
 from syncnerf.starting.space_tracks import SpaceTracks, triangulated_tracks
 from syncnerf.starting.still_points import still_points
@@ -57,26 +58,26 @@ def starting_points(
     Raises:
         UserError: tracks that are given cannot be used.
     """
-    offsets = clock.offsets().detach().cpu()
+    own_times = OwnTimes.of(clock)
     first, last = clock.first, clock.last
     frames = clock.frame_count(scene.frame_interval)
     times = torch.linspace(first, last, frames, dtype=torch.float64)
     matching = MATCHINGS[config.track_matching]
     if config.tracks:
-        tracks = given_tracks(scene, Path(config.tracks), offsets, times, matching)
+        tracks = given_tracks(scene, Path(config.tracks), own_times, times, matching)
     else:
-        tracks = triangulated_tracks(scene, moving_tracks(scene), offsets, times, matching)
+        tracks = triangulated_tracks(scene, moving_tracks(scene), own_times, times, matching)
     moments, flying = times[:: -(-frames // MOST_MOMENTS)], None
     if hull is None:
-        points = _room_points(scene, tracks, moments, offsets)
+        points = _room_points(scene, tracks, moments, own_times)
     else:
-        points = moment_surfaces(scene, hull, moments, offsets)
-        flying = flying_points(scene, hull, moments[::FLYING_EVERY], offsets)
+        points = moment_surfaces(scene, hull, moments, own_times)
+        flying = flying_points(scene, hull, moments[::FLYING_EVERY], own_times)
         if flying is not None:
             cell = float((scene.bounds[1] - scene.bounds[0]).max()) / max(hull.shape)
             points = without_flying(points, flying, 0.5 * scene.frame_interval, 2.0 * cell)
         if config.tracks:  # who gives tracks vouches for where they are
-            points = points.and_also(seen_points(scene, tracks, offsets))
+            points = points.and_also(seen_points(scene, tracks, own_times))
     return _as_start(scene, clock, points, flying, tracks)
 
 
@@ -98,17 +99,17 @@ def _as_start(
     return StartingPoints(points.places.double(), points.colours, clock.moments(points.times), velocities, paths)
 
 
-def _room_points(scene: Scene, tracks: SpaceTracks, moments: Tensor, offsets: Tensor) -> ColouredPoints:
+def _room_points(scene: Scene, tracks: SpaceTracks, moments: Tensor, own_times: OwnTimes) -> ColouredPoints:
     """What is known before an unknown background: the still scene, what passes before it, and the tracks."""
     given = given_points(scene)
     if can_be_compared(scene):
         still = given.and_also(still_points(scene, _liveliest(tracks)))
         if len(still.places):
-            passing = passing_surfaces(scene, moments, offsets)
-            return still.and_also(passing).and_also(seen_points(scene, tracks, offsets))
+            passing = passing_surfaces(scene, moments, own_times)
+            return still.and_also(passing).and_also(seen_points(scene, tracks, own_times))
     if len(given.places):
-        return given.and_also(seen_points(scene, tracks, offsets))
-    return seen_points(scene, tracks, offsets, scene_points(scene).places)
+        return given.and_also(seen_points(scene, tracks, own_times))
+    return seen_points(scene, tracks, own_times, scene_points(scene).places)
 
 
 def _liveliest(tracks: SpaceTracks) -> float:
@@ -140,7 +141,7 @@ def moving_tracks(scene: Scene) -> dict[int, RayTracks]:
 
 
 def seen_points(
-    scene: Scene, tracks: SpaceTracks, offsets: Float64[Tensor, " C"], still: Float[Tensor, "P 3"] = NONE
+    scene: Scene, tracks: SpaceTracks, own_times: OwnTimes, still: Float[Tensor, "P 3"] = NONE
 ) -> ColouredPoints:
     """Points [P, 3] that stand still, and those of tracks where they are known, in colours that a camera sees."""
     when, which = tracks.seen.nonzero().unbind(-1)
@@ -151,7 +152,7 @@ def seen_points(
     times = torch.cat([torch.full((len(still),), torch.nan, dtype=torch.float64), tracks.times[when]])
     colours = torch.full((len(places), 3), torch.nan)
     for index in scene.train:
-        colours = torch.where(colours.isnan(), _colours(scene, index, places, times - offsets[index]), colours)
+        colours = torch.where(colours.isnan(), _colours(scene, index, places, own_times(index, times)), colours)
     known = colours.isfinite().all(dim=-1)
     return ColouredPoints(places[known], times[known], colours[known])
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.visual_hull import grown
+from syncnerf.starting.own_times import OwnTimes
 
 LEAST_SHARE = 0.5
 """Share of the training cameras that must have seen a moment."""
@@ -61,7 +62,7 @@ def moment_surfaces(
     scene: Scene,
     hull: Bool[Tensor, "X Y Z"],
     moments: Float64[Tensor, " J"],
-    offsets: Float64[Tensor, " C"],
+    own_times: OwnTimes,
     tolerance: int = 10,
 ) -> ColouredPoints:
     """Surfaces of the scene at moments, carved from each training camera's nearest frame.
@@ -73,7 +74,7 @@ def moment_surfaces(
         scene: the scene; its background colour must be known and its cameras static.
         hull: cells of its box that may hold something at some time (:func:`syncnerf.scene.visual_hull.visual_hull`).
         moments: scene times in seconds, float64, shape [J]; those that too few cameras saw are left out.
-        offsets: what is added to a camera's own time, seconds, shape [C].
+        own_times: of the cameras at moments of the scene.
         tolerance: difference from the background, in grey levels of 255, that makes a pixel foreground.
 
     Returns:
@@ -86,7 +87,7 @@ def moment_surfaces(
     views = [_Sight(scene, index, centres, tolerance) for index in scene.train]
     always, insides = torch.ones(len(cells), dtype=torch.bool), {}
     for moment in tqdm(moments.tolist(), desc="carving moments", leave=False):
-        seeing = _seeing(views, moment, offsets)
+        seeing = _seeing(views, moment, own_times)
         if len(seeing) >= LEAST_SHARE * len(views):
             insides[moment] = inside = torch.ones(len(cells), dtype=torch.bool)
             for view, frame in seeing:
@@ -100,7 +101,7 @@ def moment_surfaces(
     for moment, inside in insides.items():
         # What was always there and yet looks different from every side is air between other things.
         surface = on_surface(inside & (solid | ~always), cells, hull.shape)
-        points, change = _surface_points(_seeing(views, moment, offsets), surface, centres, side)
+        points, change = _surface_points(_seeing(views, moment, own_times), surface, centres, side)
         points.times.fill_(moment)
         moving = (change >= STILL) & beside[_cells_of(points.places, scene.bounds, hull.shape)]
         parts.append(points.chosen(moving))
@@ -144,9 +145,9 @@ def _carved_by_colour(
     return inside
 
 
-def _seeing(views: list[_Sight], moment: float, offsets: Tensor) -> list[tuple[_Sight, Tensor]]:
+def _seeing(views: list[_Sight], moment: float, own_times: OwnTimes) -> list[tuple[_Sight, Tensor]]:
     """Cameras that saw a moment (seconds of the scene), each with its nearest frame."""
-    found = [(view, view.frame_at(moment - float(offsets[view.camera]))) for view in views]
+    found = [(view, view.frame_at(own_times(view.camera, moment))) for view in views]
     return [(view, frame) for view, frame in found if frame is not None]
 
 
