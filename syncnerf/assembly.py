@@ -19,8 +19,8 @@ from syncnerf.compilation import compilation_pays
 from syncnerf.config import Config, SceneConfig
 from syncnerf.errors import UserError
 from syncnerf.freed_memory import give_back
+from syncnerf.given_start import start_of_file
 from syncnerf.job import Job, open_scene
-from syncnerf.offsets_file import read_offsets, read_rates
 from syncnerf.option import DISTANCE_WEIGHT, option_values
 from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.sampling.time_series_batches import TimeSeriesBatches
@@ -138,13 +138,13 @@ def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
 
     ``auto`` takes the offsets that synchronisation from motion calls sure, names the other cameras, whose offsets start
     at 0 until the field tells them (:mod:`syncnerf.lost_clocks`), and turns to nothing where fewer than half are sure;
-    ``sync`` takes all that are determined.
+    ``sync`` takes all that are determined, and a file all that it determines (:mod:`syncnerf.given_start`).
     """
     choice = config.offsets.offset_init
     if scene.synchronised or config.offsets.offset_mode == "off" or choice == "zero":
         return None
     if choice not in ("auto", "sync"):
-        return ClockStart(read_offsets(Path(choice), scene.names), read_rates(Path(choice), scene.names))
+        return start_of_file(Path(choice), scene.names, scene.train)
     try:
         result = _synchronized(scene_to_synchronize(config.scene, scene), config.offsets.offset_rates == "learn")
     except UserError as error:

@@ -55,7 +55,9 @@ class OffsetsConfig:
 
     offset_mode: str = option("learn", "learn one offset per camera, or off: believe the videos", ("learn", "off"))
     offset_init: str = option(
-        "auto", "start of the offsets: zero, sync (from motion alone), a file, or auto: sync where it can be had"
+        "auto",
+        "start of the offsets: zero, sync (from motion alone), auto: sync where it can be had, or a file: "
+        "a sync.json, with its standard errors, or any offsets.json",
     )
     offset_lr: float = option(
         6.25e-4,

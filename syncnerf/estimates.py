@@ -70,10 +70,21 @@ def recall_estimates(path: Path, clock: Clock, scene: Scene) -> list[OffsetFit]:
         name, offset = scene.names[index], offsets[index].item()
         if math.isnan(offset):
             clock.set_camera(index, 0.0)
-            logger.info("%s: no offset is known of this test camera; it is shown at 0 (fit it with --test-optim)", name)
+            logger.info("%s", _not_fitted(clock, scene, index))
             continue
         fit = OffsetFit(index, offset, errors[index].item(), rates[index].item(), 0.0, nothing, nothing, 0)
         clock.set_camera(index, fit.seconds, fit.rate)
         logger.info("%s: offset %.5f s +- %.5f, as it was fitted before (%s)", name, fit.seconds, fit.stderr, path)
         found.append(fit)
     return found
+
+
+def _not_fitted(clock: Clock, scene: Scene, index: int) -> str:
+    """That a test camera (global index) is shown at 0, as it is scored without a fit."""
+    name, known = scene.names[index], clock.prior.offset_of(index, clock.reference)
+    if known is None:
+        return f"{name}: no offset is known of this test camera; it is shown at 0 (fit it with --test-optim)"
+    return (
+        f"{name}: the offset of this test camera was not fitted, and it is shown at 0, as it is scored; its motion "
+        f"says {known[0]:+.4f} s +- {known[1]:.4f} (fit it with --test-optim)"
+    )

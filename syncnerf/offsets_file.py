@@ -128,9 +128,31 @@ def read_rates(path: Path, names: Sequence[str]) -> Float64[Tensor, " C"]:
 
 def read_errors(path: Path, names: Sequence[str]) -> Float64[Tensor, " C"]:
     """Standard errors by camera name, seconds, float64, shape [C]; NaN where none is written."""
-    parts = [entry.get("stderr") for entry in _entries(path, names)]
+    return _finite([entry.get("stderr") for entry in _entries(path, names)])
+
+
+def read_rate_errors(path: Path, names: Sequence[str]) -> Float64[Tensor, " C"]:
+    """Standard errors of the rates likewise, 1e-6: one part per million."""
+    return 1e-6 * _finite([entry.get("rate_ppm_stderr") for entry in _entries(path, names)])
+
+
+def read_reasons(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """By camera name, why the file calls it undetermined, where it says so."""
+    found = zip(names, (entry.get("reason") for entry in _entries(path, names)), strict=True)
+    return {name: reason for name, reason in found if isinstance(reason, str) and reason}
+
+
+def read_source(path: Path) -> str:
+    """What wrote the file (see :data:`Source`); empty where it does not say so."""
+    record = _record(path)
+    return str(record.get("source", "")) if isinstance(record, dict) else ""
+
+
+def _finite(parts: Sequence[object]) -> Float64[Tensor, " C"]:
+    """Numbers as they are; NaN for anything else."""
     known = [isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part) for part in parts]
-    return torch.tensor([part if fine else math.nan for part, fine in zip(parts, known, strict=True)]).double()
+    values = [part if fine else math.nan for part, fine in zip(parts, known, strict=True)]
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def _true_rates(record: object, names: Sequence[str]) -> list | None:

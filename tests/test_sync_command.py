@@ -22,6 +22,7 @@ from odd_videos import write_timed
 from syncnerf import assembly
 from syncnerf.assembly import make_clock, starting_clock
 from syncnerf.errors import UserError
+from syncnerf.lost_clocks import lost_cameras
 from syncnerf.offsets_file import Estimates, read_offsets, read_rates, write_offsets
 from syncnerf.options import parse
 from syncnerf.scene import load_scene
@@ -191,6 +192,44 @@ def test_trainings_start_from_what_is_sure(folder, caplog, monkeypatch):
     assert "its motion repeats; its offset starts at 0" in caplog.text
     monkeypatch.setattr(assembly, "synchronize", lambda scene: told(["cam00", "cam02", "cam03"]))
     assert starting_clock(config, scene) is None
+
+
+def test_a_training_starts_from_a_file_of_sync_as_from_sync_itself(folder, tmp_path, caplog):
+    """With its errors, and what it leaves open is sought; so does none that says nothing of its errors."""
+    scene, path = load_scene(folder), tmp_path / "sync.json"
+    names, offsets = scene.names, torch.tensor([0.2, 0.0, torch.nan, 0.5], dtype=torch.float64)
+    errors = torch.tensor([0.003, 0.001, torch.nan, 0.002], dtype=torch.float64)
+    reasons = {"cam02": "nothing moves in its video"}
+    write_offsets(path, Estimates(names, "cam01", offsets, errors, "sync", reasons))
+    config = parse([f"--datadir={folder}", f"--offset-init={path}"])
+    clock = make_clock(config, scene, starting_clock(config, scene))
+    assert clock.reckoned
+    found = clock.prior.variances.sqrt().nan_to_num(posinf=9.0)
+    torch.testing.assert_close(found, errors.nan_to_num(9.0), rtol=1e-3, atol=0)
+    assert clock.prior.offset_of(0, 1) == (pytest.approx(0.2), pytest.approx(10**0.5 * 1e-3, rel=1e-3))
+    assert lost_cameras(clock, scene) == [2]
+    assert "cam02 is not determined by" in caplog.text
+    assert "(nothing moves in its video); its offset starts at 0, and is sought" in caplog.text
+    # A training's own errors are those of the valley that it is in.
+    write_offsets(path, Estimates(names, "cam01", offsets, errors, "joint", reasons))
+    clock = make_clock(config, scene, starting_clock(config, scene))
+    assert not clock.reckoned
+    torch.testing.assert_close(clock.offsets().detach(), offsets.nan_to_num(0.0))
+    assert "hardly moves" in caplog.text
+    write_offsets(path, Estimates(names, "cam01", torch.full_like(offsets, torch.nan), errors, "sync", reasons))
+    assert starting_clock(config, scene) is None
+    assert "offsets start from zero" in caplog.text
+
+
+def test_rates_of_a_file_come_with_their_errors(folder, tmp_path):
+    scene, path = load_scene(folder), tmp_path / "sync.json"
+    further = {name: {"rate_ppm": 100.0 * k, "rate_ppm_stderr": 20.0} for k, name in enumerate(scene.names)}
+    zeros = torch.zeros(4, dtype=torch.float64)
+    write_offsets(path, Estimates(scene.names, "cam00", zeros, zeros + 0.001, "sync", {}, further))
+    config = parse([f"--datadir={folder}", f"--offset-init={path}", "--offset-rates=learn"])
+    clock = make_clock(config, scene, starting_clock(config, scene))
+    torch.testing.assert_close(clock.rates().detach(), (1e-4 * torch.tensor([-1, 0, 1, 2])).double(), rtol=1e-3, atol=0)
+    torch.testing.assert_close(clock.prior.skews_stderr, 20e-6 * clock.halves)
 
 
 def test_doubts_are_in_the_timeline(folder):

@@ -1,0 +1,25 @@
+"""What a run's ``offsets.json`` says of test cameras, and what is said where it says nothing."""
+
+import pytest
+import torch
+from wave_backend import clock_of, wave_scene
+
+from syncnerf.config import OffsetsConfig
+from syncnerf.estimates import recall_estimates
+
+PLANTED = [0.31, 0.0, -0.17]
+"""Seconds; camera 0 is the test view, camera 1 the reference."""
+
+
+def test_a_test_camera_that_was_not_fitted_stands_at_zero_and_its_motion_is_told(tmp_path, caplog):
+    caplog.set_level("INFO")
+    scene = wave_scene(tmp_path, PLANTED, frame_count=6, side=8)
+    clock = clock_of(scene, OffsetsConfig(), 100, PLANTED, 0.04)
+    assert clock.offsets()[0].item() == pytest.approx(PLANTED[0])
+    assert recall_estimates(tmp_path / "missing.json", clock, scene) == []
+    assert clock.offsets()[0] == 0.0
+    # Both its own error and the reference's count.
+    assert f"shown at 0, as it is scored; its motion says {PLANTED[0]:+.4f} s +- {0.04 * 2**0.5:.4f}" in caplog.text
+    unknown = clock_of(scene, OffsetsConfig(), 100, PLANTED)
+    recall_estimates(tmp_path / "missing.json", unknown, scene)
+    assert "no offset is known of this test camera" in caplog.text
