@@ -1,7 +1,6 @@
 """What a run's ``offsets.json`` says of test cameras, and what is said where it says nothing."""
 
 import pytest
-import torch
 from wave_backend import clock_of, wave_scene
 
 from syncnerf.config import OffsetsConfig

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from format_scenes import FORMATS, FRAMES, blender_video
+from format_scenes import FORMATS, FPS, FRAMES, blender_video
 from odd_videos import MILLISECONDS, grey, write_timed
 from tiny_scene import edit_json
 
@@ -266,3 +266,14 @@ def test_keys_that_are_nearly_ours_are_said(tmp_path, written, meant, caplog):
     edit_json(tmp_path / "transforms.json", lambda record: record["frames"][1].update({written: 0.01}))
     load_scene(tmp_path)
     assert f"'{written}' means nothing here; is it '{meant}'?" in caplog.text
+
+
+def test_frame_times_in_milliseconds_are_asked_about(tmp_path, caplog):
+    blender_video(tmp_path)
+    seconds = [k / FPS for k in range(FRAMES)]
+    edit_json(tmp_path / "transforms.json", lambda record: record["frames"][1].update(frame_times=seconds))
+    load_scene(tmp_path)
+    assert "are they in seconds" not in caplog.text
+    edit_json(tmp_path / "transforms.json", lambda r: r["frames"][1].update(frame_times=[1000 * t for t in seconds]))
+    load_scene(tmp_path)
+    assert "frames[1]: 'frame_times' say 0.01 frames per second and the file 10" in caplog.text

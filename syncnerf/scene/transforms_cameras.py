@@ -30,6 +30,8 @@ NOMINAL, JITTER = 1e-4, 0.02
 """Relative difference between two statements of a frame rate that is no contradiction: for a constant rate (29.97 for
 30000 / 1001) and for the median of a varying one."""
 
+ANOTHER_UNIT = 100.0
+"""Frame times that are so many times farther apart than a video's own may be in milliseconds."""
 WHOLE_INTERVAL = 1.05
 """A frame is not exposed or read for longer than until the next, in frame intervals, with some for rounding."""
 SPELLED = ("bounds", "near", "far", "row_time", "exposure", "frame_times", "fps", "transform_matrices")
@@ -115,7 +117,13 @@ def _clock(
         times = matrix_of(values["frame_times"], f"{where}: 'frame_times'")
         if times.shape != (properties.frame_count,) or not (times.diff() > 0).all():
             raise UserError(f"{where}: 'frame_times' should hold {properties.frame_count} increasing seconds")
-        return (1 / float(times.diff().median()) if len(times) > 1 else stated or properties.fps or 1.0), times
+        fps = 1 / float(times.diff().median()) if len(times) > 1 else stated or properties.fps or 1.0
+        if properties.traits is not None and properties.fps > ANOTHER_UNIT * fps:
+            logger.warning(
+                "%s: 'frame_times' say %.4g frames per second and the file %.4g; are they in seconds?", where, fps,
+                properties.fps,
+            )  # fmt: skip
+        return fps, times
     timed = not properties.untimed
     rounding = NOMINAL if properties.times is None else JITTER
     if timed and stated and abs(stated / properties.fps - 1) > rounding:
