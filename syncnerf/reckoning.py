@@ -119,13 +119,15 @@ class Reckoner:
         """Reckon where it is time for it, after so many steps; whether the clock's state was changed."""
         clock = self.synced.clock
         last = done == self.last
-        if not clock.learned or not (last or (clock.reckoned and done in self.shares)):
+        if not clock.unknowns or not (last or (clock.reckoned and done in self.shares)):
             return False
         evidence = self._evidence(done)
         if last:
             if clock.reckoned:
                 self._compare(evidence)
-            clock.settle(joint_covariance(clock, evidence), evidence.readout_stderr)
+            # Offsets that are not learned are believed, and nothing is said of their errors.
+            covariance = joint_covariance(clock, evidence) if clock.learned else clock.covariance
+            clock.settle(covariance, evidence.readout_stderr)
         else:
             clock.hold_by(self._pull(evidence, done))
             if clock.pull > 0.0:

@@ -158,6 +158,24 @@ def test_the_field_is_weighed_as_it_will_be_at_the_end_and_by_all_its_frames(tmp
     assert half.readout_stderr is None
 
 
+def test_learned_readout_times_have_errors_where_offsets_are_believed(tmp_path):
+    """As of wired cameras: their clocks are known, what they read out one row after another is not."""
+    planted = [0.0, 0.05, -0.04, 0.02, 0.06]
+    scene = wave_scene(tmp_path, [0.0] * 5, frame_count=30, side=16, row_times=planted, noise=0.05)
+    clock = clock_of(scene, OffsetsConfig(offset_mode="off", rolling_shutter="learn"), STEPS)
+    synced = SyncedBackend(clock, WaveBackend(clock.range))
+    with torch.no_grad():
+        clock.row_times.copy_(torch.tensor(planted))
+    reckoner = Reckoner(synced, scene, RayBatches(scene, SamplingConfig(batch_size=256)), STEPS)
+    assert not reckoner(STEPS // 2)
+    assert reckoner(STEPS)
+    assert clock.readout_stderr[1:].max() < 0.01
+    assert clock.readout_stderr[0].isinf()
+    assert clock.stderr()[2:].isnan().all()
+    still = clock_of(scene, OffsetsConfig(offset_mode="off"), STEPS)
+    assert not Reckoner(SyncedBackend(still, WaveBackend(still.range)), scene, reckoner.batches, STEPS)(STEPS)
+
+
 @pytest.mark.parametrize(("field", "share"), [(WaveBackend, 1.0), (WaveViews, FRAMES_OF_VIEWS / 30)])
 def test_a_trained_clock_is_told_from_some_frames_where_these_are_drawn_whole(tmp_path, field, share):
     """A camera that is off by 0.01 s is put where it belongs, whatever the backend answers."""
