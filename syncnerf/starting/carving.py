@@ -17,8 +17,8 @@ COARSENESS = 4
 """Fine cells along a side of a coarse one."""
 SUPPORT = 0.9
 """Share of the frames that see a cell in which something must pass there."""
-LEAST_SEEING = 0.5
-"""Share of the frames that must see a cell."""
+LEAST_SEEING, LEAST_TELLING = 0.5, 0.25
+"""Shares of the frames that must see a cell, and that must be able to tell whether something passes there."""
 NEAR = 0.5
 """Frames within which one shows the moment's colours."""
 
@@ -55,7 +55,7 @@ class Space:
 def agreement(
     shots: Sequence[Shot], places: Float[Tensor, "*N 3"], steps: Float[Tensor, "*N 3"], radius: Sequence[int] | int
 ) -> Float[Tensor, "*N"]:
-    """Share of the frames that see places in which something passes there; 0 where too few see them.
+    """Share of the frames that see places, and can tell, in which something passes there; 0 where these are too few.
 
     Args:
         shots: the frames.
@@ -63,13 +63,16 @@ def agreement(
         steps: their displacements from frame to frame.
         radius: pixels within which something has to pass, in all frames or in each.
     """
-    seen, passing = torch.zeros(places.shape[:-1]), torch.zeros(places.shape[:-1])
+    seen, telling, passing = torch.zeros(3, *places.shape[:-1])
     each = [radius] * len(shots) if isinstance(radius, int) else radius
     for shot, grown in zip(shots, each, strict=True):
         pixel, _, inside = shot.film.project(places + shot.after * steps)
+        found = inside & shot.grown(grown)[pixel]
         seen += inside
-        passing += inside & shot.grown(grown)[pixel]
-    return torch.where(seen >= LEAST_SEEING * len(shots), passing / seen.clamp_min(1), 0.0)
+        telling += found | inside & shot.film.telling.reshape(-1)[pixel]
+        passing += found
+    enough = (seen >= LEAST_SEEING * len(shots)) & (telling >= LEAST_TELLING * len(shots))
+    return torch.where(enough, passing / telling.clamp_min(1), 0.0)
 
 
 def coarse_cells(space: Space, shots: Sequence[Shot], speed: float) -> Float[Tensor, "N 3"]:

@@ -26,6 +26,9 @@ class Film:
     Args:
         scene: the scene.
         index: of the camera.
+
+    Attributes:
+        telling: the pixels that can tell whether something passes, bool, shape [H, W].
     """
 
     def __init__(self, scene: Scene, index: int):
@@ -38,6 +41,8 @@ class Film:
         self.median, self.steady = median / 255.0, change < 255.0 * STILL
         self.length = float(self.times.diff().median()) if own.frame_count > 1 else 1.0
         self.background = None if scene.background is None else torch.tensor(scene.background)
+        # What usually changes shows nothing still that something could pass before.
+        self.telling = self.steady if self.background is None else torch.ones_like(self.steady)
 
     def passing(self, frame: int) -> tuple[Bool[Tensor, "H W"], Float[Tensor, "H W 3"]]:
         """Which pixels of a frame show what passes, and its colours in [0, 1]."""

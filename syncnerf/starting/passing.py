@@ -19,6 +19,11 @@ FEWEST = 4
 """Cameras that must have seen a moment."""
 
 
+def fine_space(scene: Scene) -> Space:
+    """The box of a scene in the cells that are carved."""
+    return Space.of(scene.bounds, torch.ones(CELLS, CELLS, CELLS, dtype=torch.bool))
+
+
 @torch.no_grad()
 def passing_surfaces(
     scene: Scene, moments: Float64[Tensor, " J"], own_times: OwnTimes
@@ -31,7 +36,7 @@ def passing_surfaces(
         own_times: of the cameras at moments of the scene.
     """
     films = [Film(scene, index) for index in scene.train]
-    space = Space.of(scene.bounds, torch.ones(CELLS, CELLS, CELLS, dtype=torch.bool))
+    space = fine_space(scene)
     found = ColouredPoints(torch.empty(0, 3), torch.empty(0, dtype=torch.float64), torch.empty(0, 3))
     for moment in tqdm(moments.tolist(), desc="carving what passes", leave=False):
         both = [shot for film in films for shot in film.shots(own_times(film.camera, moment))]

@@ -14,13 +14,14 @@ from syncnerf.scene.geometry import StartingPaths, StartingPoints
 from syncnerf.scene.points import scene_points
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.stereo import can_be_compared
+from syncnerf.starting.bodies import free_bodies
 from syncnerf.starting.flying import FlyingPoints, flying_points
 from syncnerf.starting.given_points import given_points
 from syncnerf.starting.given_tracks import given_tracks
 from syncnerf.starting.matching import MATCHINGS
 from syncnerf.starting.options import StartConfig
 from syncnerf.starting.own_times import OwnTimes
-from syncnerf.starting.passing import passing_surfaces
+from syncnerf.starting.passing import fine_space, passing_surfaces
 from syncnerf.starting.space_tracks import SpaceTracks, triangulated_tracks
 from syncnerf.starting.still_points import still_points
 from syncnerf.starting.surfaces import ColouredPoints, moment_surfaces, nearest_frames
@@ -69,7 +70,7 @@ def starting_points(
         tracks = triangulated_tracks(scene, moving_tracks(scene), own_times, times, matching)
     moments, flying = times[:: -(-frames // MOST_MOMENTS)], None
     if hull is None:
-        points = _room_points(scene, tracks, moments, own_times)
+        points, flying = _room_points(scene, tracks, moments, own_times)
     else:
         points = moment_surfaces(scene, hull, moments, own_times)
         flying = flying_points(scene, hull, moments[::FLYING_EVERY], own_times)
@@ -99,17 +100,20 @@ def _as_start(
     return StartingPoints(points.places.double(), points.colours, clock.moments(points.times), velocities, paths)
 
 
-def _room_points(scene: Scene, tracks: SpaceTracks, moments: Tensor, own_times: OwnTimes) -> ColouredPoints:
-    """What is known before an unknown background: the still scene, what passes before it, and the tracks."""
+def _room_points(
+    scene: Scene, tracks: SpaceTracks, moments: Tensor, own_times: OwnTimes
+) -> tuple[ColouredPoints, FlyingPoints | None]:
+    """What is known before an unknown background: the still scene, what passes before it, the tracks; what flies."""
     given = given_points(scene)
     if can_be_compared(scene):
         still = given.and_also(still_points(scene, _liveliest(tracks)))
         if len(still.places):
             passing = passing_surfaces(scene, moments, own_times)
-            return still.and_also(passing).and_also(seen_points(scene, tracks, own_times))
+            flying, flies = free_bodies(passing, moments, fine_space(scene).size)
+            return still.and_also(passing.chosen(~flies)).and_also(seen_points(scene, tracks, own_times)), flying
     if len(given.places):
-        return given.and_also(seen_points(scene, tracks, own_times))
-    return seen_points(scene, tracks, own_times, scene_points(scene).places)
+        return given.and_also(seen_points(scene, tracks, own_times)), None
+    return seen_points(scene, tracks, own_times, scene_points(scene).places), None
 
 
 def _liveliest(tracks: SpaceTracks) -> float:
