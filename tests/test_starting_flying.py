@@ -1,5 +1,6 @@
 """What flies too fast for its frames: a spinning ball that six cameras film at times of their own."""
 
+from dataclasses import replace
 from unittest.mock import Mock
 
 import numpy as np
@@ -11,8 +12,9 @@ from syncnerf.clock import Clock
 from syncnerf.scene import Camera, Scene
 from syncnerf.starting.flying import flying_points
 from syncnerf.starting.options import StartConfig
+from syncnerf.starting.passing import passing_surfaces
 from syncnerf.starting.start import starting_points
-from syncnerf.starting.surfaces import moment_surfaces
+from syncnerf.starting.surfaces import ColouredPoints, moment_surfaces
 
 RADIUS, SPIN = 0.3, 2.5
 """Scene units; radians per second about z."""
@@ -92,20 +94,40 @@ def test_nothing_flies_where_frames_hardly_differ(flight, monkeypatch):
     assert flying_points(flight, HULL, torch.tensor([0.5], dtype=torch.float64), standing(OFFSETS)) is None
 
 
+CLOCK = Mock(
+    spec=Clock,
+    first=0.3,
+    last=0.7,
+    offsets=lambda: OFFSETS,
+    rates=lambda: torch.zeros(6, dtype=torch.float64),
+    frame_count=lambda interval: 5,
+    moments=lambda times: times * FPS,
+)
+"""What :func:`starting_points` asks of a clock."""
+
+
 def test_a_start_has_what_flies_instead_of_what_frames_show_of_it(flight):
-    clock = Mock(
-        spec=Clock,
-        first=0.3,
-        last=0.7,
-        offsets=lambda: OFFSETS,
-        rates=lambda: torch.zeros(6, dtype=torch.float64),
-        frame_count=lambda interval: 5,
-        moments=lambda times: times * FPS,
-    )
-    start = starting_points(flight, clock, HULL, StartConfig())
+    start = starting_points(flight, CLOCK, HULL, StartConfig())
     flies = start.velocities.isfinite().all(dim=-1)
     assert set(start.times[flies].round().tolist()) == {3.0, 5.0, 7.0}
     assert float((start.velocities[flies].mean(dim=0) * FPS - VELOCITY).abs().max()) < 0.3
     carved = moment_surfaces(flight, HULL, torch.linspace(0.3, 0.7, 5, dtype=torch.float64), standing(OFFSETS))
     left = start.times.isfinite() & ~flies
     assert int(left.sum()) < 0.2 * int(carved.times.isfinite().sum())
+
+
+def test_a_start_in_a_room_has_what_flies_too(flight, monkeypatch):
+    room = replace(flight, background=None)
+    room._frames.update(flight._frames)
+    wall = torch.tensor([[1.0, 1.0, -1.0]])
+    still = ColouredPoints(wall, torch.full((1,), torch.nan, dtype=torch.float64), torch.zeros(1, 3))
+    monkeypatch.setattr("syncnerf.starting.start.can_be_compared", lambda scene: True)
+    monkeypatch.setattr("syncnerf.starting.start.still_points", lambda scene, moment: still)
+    monkeypatch.setattr("syncnerf.starting.passing.CELLS", 48)  # as wide as a pixel, about
+    start = starting_points(room, CLOCK, None, StartConfig())
+    flies = start.velocities.isfinite().all(dim=-1)
+    carved = passing_surfaces(room, torch.linspace(0.3, 0.7, 5, dtype=torch.float64), standing(OFFSETS))
+    assert int(flies.sum()) > 0.8 * len(carved.places)
+    assert float((start.velocities[flies].mean(dim=0) * FPS - VELOCITY).norm()) < 0.15 * float(VELOCITY.norm())
+    middles = VELOCITY * (start.times[flies, None] / FPS - MIDDLE)
+    assert float((start.places[flies] - middles).norm(dim=-1).median()) < 1.2 * RADIUS
