@@ -165,6 +165,14 @@ def test_strict_fails_where_a_camera_is_not_sure(folder, tmp_path, capsys, monke
     assert (entry["verdict"], entry["alternatives"], entry["reason"]) == ("check", [0.5], "its motion repeats")
 
 
+def test_a_doubt_without_advice_ends_with_its_reason(folder):
+    scene = load_scene(folder)
+    checks = {name: Check("check", reason="two stand alone") for name in scene.names}
+    offsets = torch.zeros(4, dtype=torch.float64)
+    result = SyncResult(scene.names, 1, "epipolar", offsets, offsets + 1e-3, [], [], checks=checks)
+    assert command.table(scene, result).splitlines()[2].strip() == "two stand alone"
+
+
 def test_trainings_start_from_what_is_sure(folder, caplog, monkeypatch):
     """What is to be checked starts at nothing, free, and is named; where most is, motion is not believed at all."""
     scene = load_scene(folder)

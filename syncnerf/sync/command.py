@@ -105,7 +105,8 @@ def table(scene: Scene, result: SyncResult) -> str:
             f"{explained:>9}  {check.verdict}{mark}"
         )
         if check.reason:
-            lines.append(f"{'':{width}}  {check.reason}: {check.advice}")
+            advice = f": {check.advice}" if check.advice else ""
+            lines.append(f"{'':{width}}  {check.reason}{advice}")
     return "\n".join(lines)
 
 
