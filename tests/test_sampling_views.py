@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny_scene import write_scene
 
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.statistics import pixel_statistics
@@ -14,6 +15,11 @@ SIDE = 20
 @pytest.fixture(scope="module")
 def scene(tiny_scene):
     return load_scene(tiny_scene)
+
+
+@pytest.fixture(scope="module")
+def larger_scene(tmp_path_factory):
+    return load_scene(write_scene(tmp_path_factory.mktemp("larger"), frames=3, side=64, cameras=3))
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +63,16 @@ def test_every_place_and_frame_comes_as_often_as_any(scene, batch):
 
 def test_a_side_beyond_the_picture_is_the_whole_picture(scene):
     size = scene.cameras[scene.train[0]].intrinsics
-    for side in (0, 10_000):
-        source = ViewBatches(scene, SamplingConfig(batch_size=1, view_side=side))
+    for pixels, side in ((1, 10_000), (4 * max(size.width, size.height) ** 2, 0)):
+        source = ViewBatches(scene, SamplingConfig(batch_size=pixels, view_side=side))
         batch = source.draw(torch.Generator().manual_seed(0), 0)
-        assert batch.rgb.shape == (1, size.height, size.width, 3)
+        assert batch.rgb.shape[1:] == (size.height, size.width, 3)
+        assert len(batch) == max(1, pixels // (size.height * size.width))
         assert not batch.views.corners.any()
+
+
+@pytest.mark.parametrize(("pixels", "side", "views"), [(6400, 40, 4), (7000, 40, 4), (1, 32, 1), (3000, 32, 2)])
+def test_four_views_make_up_a_batch(larger_scene, pixels, side, views):
+    """By hand: the largest multiple of 8 of which four fit, from 32 on."""
+    batch = ViewBatches(larger_scene, SamplingConfig(batch_size=pixels)).draw(torch.Generator().manual_seed(0), 0)
+    assert batch.rgb.shape == (views, side, side, 3)

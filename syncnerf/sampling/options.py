@@ -51,7 +51,7 @@ class SamplingConfig:
     )
     view_side: int = option(
         0,
-        "largest side of the views in a step, in pixels, for a backend of views; 0 for whole pictures",
+        "largest side of the views in a step, in pixels, for a backend of views; 0 for one of which four fit a batch",
         count(8, "a picture has an extent", 2**14, also=0),
     )
     importance_switch: float = option(
