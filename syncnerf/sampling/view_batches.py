@@ -19,8 +19,8 @@ VIEWS, STEP, LEAST = 4, 8, 32
 """Views that a batch has room for where their size is free; pixels that the side of such a part is a multiple of, and
 has at least (structural similarity looks at 11).
 
-As many pixels of several cameras and moments tell a step more than those of one: four parts instead of a whole picture
-show four rendered scenes 1.1 to 2.6 dB better after as many steps, in the same time."""
+As many pixels of several cameras and moments tell a step more than those of one: with four parts the demo comes out at
+36.0 dB, with one whole picture at 34.8, after as many steps and in the same time."""
 
 
 class ViewBatches:
