@@ -224,16 +224,21 @@ def test_tracks_that_are_known_once_alone_tell_no_motion():
 
 # -- both as one --------------------------------------------------------------------------------------------------
 
-CLOCK = Mock(
-    spec=Clock,
-    first=0.2,
-    last=0.8,
-    offsets=lambda: OFFSETS,
-    rates=lambda: torch.zeros(6, dtype=torch.float64),
-    frame_count=lambda interval: 7,
-    moments=lambda times: times / 0.3 - 5 / 3,
-)
-"""What :func:`starting_points` asks of a clock."""
+
+def clock_between(first: float, last: float, frames: int, moments: Callable[[torch.Tensor], torch.Tensor]) -> Mock:
+    """What :func:`starting_points` asks of a clock that has :data:`OFFSETS`."""
+    return Mock(
+        spec=Clock,
+        first=first,
+        last=last,
+        offsets=lambda: OFFSETS,
+        rates=lambda: torch.zeros_like(OFFSETS),
+        frame_count=lambda interval: frames,
+        moments=moments,
+    )
+
+
+CLOCK = clock_between(0.2, 0.8, 7, lambda times: times / 0.3 - 5 / 3)
 CORNER = STILL + STILL_RADIUS * normalize(torch.tensor([1.0, 1.0, 1.0]), dim=0)
 """A point of the still ball that the first camera sees."""
 

@@ -1,14 +1,12 @@
 """What flies too fast for its frames: a spinning ball that six cameras film at times of their own."""
 
 from dataclasses import replace
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
-from test_starting import FPS, FRAMES, OFFSETS, SIDE, filmed, standing
+from test_starting import FPS, FRAMES, OFFSETS, SIDE, clock_between, filmed, standing
 
-from syncnerf.clock import Clock
 from syncnerf.scene import Camera, Scene
 from syncnerf.starting.flying import flying_points
 from syncnerf.starting.options import StartConfig
@@ -94,16 +92,7 @@ def test_nothing_flies_where_frames_hardly_differ(flight, monkeypatch):
     assert flying_points(flight, HULL, torch.tensor([0.5], dtype=torch.float64), standing(OFFSETS)) is None
 
 
-CLOCK = Mock(
-    spec=Clock,
-    first=0.3,
-    last=0.7,
-    offsets=lambda: OFFSETS,
-    rates=lambda: torch.zeros(6, dtype=torch.float64),
-    frame_count=lambda interval: 5,
-    moments=lambda times: times * FPS,
-)
-"""What :func:`starting_points` asks of a clock."""
+CLOCK = clock_between(0.3, 0.7, 5, lambda times: times * FPS)
 
 
 def test_a_start_has_what_flies_instead_of_what_frames_show_of_it(flight):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from syncnerf.scene import Camera, load_scene
 from syncnerf.sync.cadence import LIKELY, find_cadence
-from syncnerf.sync.energies import shared_period
+from syncnerf.sync.energies import motion_energies, shared_period
 from syncnerf.sync.energy import MotionEnergy, motion_energy
 
 PERIOD = 4
@@ -49,6 +50,28 @@ def test_what_most_files_lack_is_put_back_in_one_that_shows_it_weakly(phase):
     assert abs(helped.values.shape[1] - 89) <= 1
     whole = motion_energy(Lights(0.35, phase).film(90), lacking=PERIOD)
     assert (whole.pace, whole.lacking) == (1, 0)
+
+
+class Shelf:
+    """Opens films by camera, instead of a scene's cache."""
+
+    def __init__(self, films: dict[str, np.ndarray]):
+        self.films = films
+
+    def open(self, camera: Camera) -> np.ndarray:
+        """A camera's film."""
+        return self.films[camera.name]
+
+
+@pytest.mark.parametrize(("shortened", "put_back"), [(3, 3), (2, 2), (1, 0), (0, 0)])
+def test_a_rig_puts_back_what_half_of_it_shows(tiny_scene, shortened, put_back):
+    """Each camera lacks every fifth frame from another one on, or none; one of four is not believed."""
+    scene = load_scene(tiny_scene)
+    films = [Lights(0.35, k).shortened(90, k) if k < shortened else Lights(0.35, k).film(72) for k in range(4)]
+    cameras = tuple(replace(camera, frame_count=72, given_times=None) for camera in scene.cameras[:4])
+    shelf = Shelf({camera.name: film for camera, film in zip(cameras, films, strict=True)})
+    energies = motion_energies(replace(scene, cameras=cameras, frame_cache=shelf, true_offsets=None))
+    assert [energy.pace for energy in energies] == [1.25] * put_back + [1.0] * (4 - put_back)
 
 
 def test_half_of_the_files_must_agree():

@@ -35,8 +35,7 @@ def decimated(period: int, alike: bool = True) -> Callable:
             lost = period - 1 if alike else int(generator.integers(period))
             shown, rate = frames[frames % period != lost], (period - 1) / period
             # The clock that the file claims is right on the average.
-            lead = 0.0 if alike else float((np.arange(len(shown)) / rate - shown).mean())
-            odds[camera.name] = Odd(shown, lead, rate)
+            odds[camera.name] = Odd(shown, float((np.arange(len(shown)) / rate - shown).mean()), rate)
         return odds
 
     return damage

@@ -15,7 +15,7 @@ from syncnerf.scene.camera import intrinsics_table
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.views import Views
 
-VIEWS, STEP, LEAST = 4, 8, 32
+VIEWS, SIDE_UNIT, LEAST_SIDE = 4, 8, 32
 """Views that a batch has room for where their size is free; pixels that the side of such a part is a multiple of, and
 has at least (structural similarity looks at 11).
 
@@ -26,8 +26,9 @@ As many pixels of several cameras and moments tell a step more than those of one
 class ViewBatches:
     """Draws views over all training cameras and their frames, all alike, each frame as often as any other.
 
-    All views of a batch have one size: the whole picture, or a part of ``view_side`` pixels a side at most that lies
-    anywhere in it with the same chance. Their number is what ``batch_size`` pixels have room for, one at least.
+    All views of a batch have one size: the whole picture, or a part of ``view_side`` pixels a side at most (0: so many
+    that four fit a batch) that lies anywhere in it with the same chance. Their number is what ``batch_size`` pixels
+    have room for, one at least.
 
     Args:
         scene: the scene.
@@ -37,7 +38,7 @@ class ViewBatches:
     def __init__(self, scene: Scene, config: SamplingConfig):
         self.scene = scene
         sizes = [scene.cameras[i].intrinsics for i in scene.train]
-        side = config.view_side or max(LEAST, math.isqrt(config.batch_size // VIEWS) // STEP * STEP)
+        side = config.view_side or max(LEAST_SIDE, math.isqrt(config.batch_size // VIEWS) // SIDE_UNIT * SIDE_UNIT)
         self.width, self.height = min(side, *(s.width for s in sizes)), min(side, *(s.height for s in sizes))
         self.count = max(1, config.batch_size // (self.width * self.height))
         self.intrinsics = intrinsics_table([scene.cameras[i] for i in scene.train])

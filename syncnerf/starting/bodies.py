@@ -18,7 +18,7 @@ REACH = 2.0
 """Times its own size that a body goes at most from a moment to the next."""
 FAST = 0.2
 """Share of its own size by which it goes at least."""
-SIDEWAYS = 0.8
+AHEAD = 0.8
 """Share of its way that it gets ahead by at least: what only trembles goes to and fro."""
 FEWEST_MOMENTS = 3
 """Moments in a row at which a body must be found, and fly."""
@@ -98,7 +98,7 @@ def _is_fast(way: list[Body], middles: Tensor, place: int) -> bool:
     """Whether a body on its way (and its middles [K, 3]) gets ahead by much of its size around a moment."""
     around = middles[max(0, place - AROUND) : place + AROUND + 1]
     ahead, path = float((around[-1] - around[0]).norm()), float(around.diff(dim=0).norm(dim=-1).sum())
-    return ahead > max(FAST * way[place].size * (len(around) - 1), SIDEWAYS * path)
+    return ahead > max(FAST * way[place].size * (len(around) - 1), AHEAD * path)
 
 
 def _bodies(passing: ColouredPoints, moment: float, number: int, cell: Tensor) -> list[Body]:

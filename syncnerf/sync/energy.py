@@ -112,7 +112,8 @@ def motion_energy(frames: Frames, even: bool = True, lacking: int = 0) -> Motion
         values = _without_jumps(values * informative, totals)
         return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, film.pace, delay, refreshed=coded)
     likely = find_cadence(totals, informative, LIKELY, [lacking] if lacking else PERIODS) if even else None
-    cadence = likely if lacking else find_cadence(totals, informative) if even else None
+    # What is sure is likely as well.
+    cadence = likely if lacking or likely is None else find_cadence(totals, informative)
     seen = informative
     values, informative = _without_repeats(values, totals, informative)
     if cadence is None:
@@ -125,9 +126,7 @@ def motion_energy(frames: Frames, even: bool = True, lacking: int = 0) -> Motion
         )
     values, informative, delay = cadence.spread(values, informative)
     share, period = 2 / (cadence.period + 1), cadence.period
-    return MotionEnergy(
-        values, pixels, pool, shape[1], shape[0], informative, cadence.pace, delay, share, coded, period
-    )
+    return MotionEnergy(values, pixels, pool, *shape[::-1], informative, cadence.pace, delay, share, coded, period)
 
 
 def _pieces(frames: Frames, steady: Tensor, pool: int) -> list[Tensor]:
