@@ -195,6 +195,25 @@ def test_attraction_to_whole_samples_is_undone():
     assert np.abs(better).mean() < 0.5 * np.abs(plain).mean()
 
 
+def test_attraction_to_where_uneven_samples_come_together_is_undone():
+    """Samples that lie a part of a step beside even ones, as the first frame of a video may, draw lags elsewhere."""
+    plain, better = [], []
+    for seed in range(20):
+        lags, offsets = drawn_lags("uniform", 9, 0.0, seed, noise=0.02)
+        beside = STEP * np.random.default_rng(50 + seed).uniform(-0.5, 0.5, 9)
+        lag = torch.from_numpy(beside)[lags.second] - torch.from_numpy(beside)[lags.first]
+        meetings = torch.stack([lag, torch.full_like(lag, 0.8)], dim=1)
+        true = torch.from_numpy(offsets)[lags.first] - torch.from_numpy(offsets)[lags.second]
+        drawn = -0.8 * 0.1 * STEP * torch.sin(2 * torch.pi * (true - lag) / STEP)
+        lags = replace(lags, values=lags.values + drawn, meetings=meetings)
+        for errors, told in ((plain, None), (better, meetings)):
+            solution = fit_offsets(replace(lags, meetings=told), 9, 0)
+            error = solution.offsets.numpy() - offsets
+            errors.append(error - error.mean())
+        assert solution.locking == pytest.approx(0.1, abs=0.03)
+    assert np.abs(better).mean() < 0.5 * np.abs(plain).mean()
+
+
 def test_two_cameras_take_the_usual_attraction():
     """One lag cannot show it: what is known beforehand is used, and its uncertainty is stated."""
     columns = torch.tensor([0]), torch.tensor([1]), *torch.tensor([[0.25], [1e-4], [1.0]], dtype=torch.float64)
@@ -215,6 +234,10 @@ def test_what_a_locking_draws_is_differentiated_rightly():
     torch.testing.assert_close(slope, (above - below) / 2e-6, atol=1e-6, rtol=1e-6)
     assert (pull[::3] == 0).all()
     assert float(locking_pull(torch.tensor([0.1]).double(), torch.tensor([0.4]).double())[0]) == pytest.approx(-0.4)
+    meetings = torch.stack([torch.full_like(lags, 0.13), torch.linspace(0, 1, 41, dtype=torch.float64)], dim=1)
+    less, flatter = locking_pull(lags, samples, meetings)
+    torch.testing.assert_close(less, meetings[:, 1] * locking_pull(lags - 0.13, samples)[0])
+    torch.testing.assert_close(flatter, meetings[:, 1] * locking_pull(lags - 0.13, samples)[1])
 
 
 def test_tree_prefers_sure_lags():

@@ -9,6 +9,7 @@ errors; the end lists them.
 
 examples:
   python tools/measure_damages.py --spheres 3
+  python tools/measure_damages.py --spheres 8 --seeds 1 --kinds untouched --jitter 0.2
   python tools/measure_damages.py scenes/demo --spheres 0 --kinds "one hangs,padded one" --every
 """
 
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from moving_spheres import Spheres, sphere_scene
+from moving_spheres import Clocks, Spheres, sphere_scene
 from odd_recordings import DAMAGES, damaged
 
 from syncnerf.errors import UserError
@@ -48,12 +49,19 @@ def scenes(options: argparse.Namespace, cache: Path) -> Iterator[tuple[str, Scen
         scene.frame_cache.prepare(scene.cameras)
         yield folder.name, scene
     for seed in range(options.spheres):
-        offsets = np.random.default_rng(seed).normal(0, 5 / 30, 7)
-        scene = sphere_scene(
-            cache / f"spheres{seed}", offsets.tolist(), frames=90, spheres=Spheres(6, seed), size=(112, 96)
-        )
+        generator = np.random.default_rng(seed)
+        offsets = generator.normal(0, 5 / 30, 7).tolist()
+        clocks = Clocks(times=[uneven_times(90, 30.0, options.jitter, generator) for _ in offsets])
+        folder = cache / (f"spheres{seed}" + (f"_{options.jitter:g}" if options.jitter else ""))
+        scene = sphere_scene(folder, offsets, frames=90, spheres=Spheres(6, seed), size=(112, 96), clocks=clocks)
         scene.frame_cache.prepare(scene.cameras)
         yield f"spheres{seed}", scene
+
+
+def uneven_times(count: int, fps: float, jitter: float, generator: np.random.Generator) -> torch.Tensor:
+    """Seconds of frames that lie up to ``jitter`` intervals from even times, from 0 on, float64, shape [count]."""
+    times = (np.arange(count) + generator.uniform(-jitter, jitter, count)) / fps
+    return torch.from_numpy(times - times[0])
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", type=Path, nargs="*", help="scene folders with offsets.json")
     parser.add_argument("--spheres", type=int, default=2, help="scenes of spheres to render")
+    parser.add_argument("--jitter", type=float, default=0.0,
+                        help="intervals by which the spheres' frames come early or late at most, as their files "
+                             "tell; for the kind 'untouched', which alone keeps such times")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=2, help="damages of each scene")
     parser.add_argument("--kinds", default=",".join(DAMAGES), help="comma-separated kinds of damage (default: all)")
     parser.add_argument("--every", action="store_true", help="print each scene, and what was said of it")

@@ -22,12 +22,14 @@ class Odd:
         lead: frames by which the recording now starts earlier than the source did.
         rate: frames per second now, as a share of the source's.
         pixels: what is done to the pictures afterwards; None for nothing.
+        told: the file tells when each of these frames was taken.
     """
 
     shown: np.ndarray
     lead: float = 0.0
     rate: float = 1.0
     pixels: Pixels | None = None
+    told: bool = False
 
 
 @dataclass

@@ -31,7 +31,8 @@ def damaged(scene: Scene, kind: str, seed: int) -> Scene:
     for index, camera in enumerate(scene.cameras):
         odd = odds[camera.name]
         offsets[index] -= odd.lead / camera.fps
-        cameras.append(replace(camera, frame_count=len(odd.shown), fps=odd.rate * camera.fps, given_times=None))
+        times = camera.given_times if odd.told else None
+        cameras.append(replace(camera, frame_count=len(odd.shown), fps=odd.rate * camera.fps, given_times=times))
     return replace(scene, cameras=tuple(cameras), frame_cache=OddFrames(scene, odds), true_offsets=offsets, _frames={})
 
 
@@ -59,7 +60,7 @@ def _changed(change: Callable[[np.ndarray, np.random.Generator], None], most: in
 
 
 DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
-    "untouched": lambda scene, generator: {},
+    "untouched": lambda scene, generator: {c.name: Odd(np.arange(c.frame_count), told=True) for c in scene.cameras},
     "one hangs": odd_clocks.hang,
     "one frozen": odd_clocks.frozen,
     "all pause": odd_clocks.pause,

@@ -23,6 +23,7 @@ class Comparison:
         sensitivity: how each frame pulls at the lag; None where the pair is not used.
         windows: lags in windows of time; None where the pair is not used, and for tracks.
         samples: seconds between the samples of the compared signals if these draw the lag to whole samples, else 0.
+        meeting: a lag at which these samples of both come together, seconds, and how nearly all do, from 0 to 1.
         whole: agreement at every shift that the videos allow; None likewise.
         rescaled: seconds by which finer lines or faster changes move the peak; 0 where these were not looked at.
         rest: agreement at every shift in the parts of the time that the lag does not explain; None without.
@@ -36,6 +37,7 @@ class Comparison:
     sensitivity: Sensitivity | None = None
     windows: WindowLags | None = None
     samples: float = 0.0
+    meeting: tuple[float, float] = (0.0, 1.0)
     whole: Landscape | None = None
     rescaled: float = 0.0
     rest: Landscape | None = None

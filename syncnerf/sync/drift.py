@@ -36,6 +36,7 @@ class WindowLags:
         deviations: standard errors up to a common factor, seconds, float64, shape [W].
         samples: seconds between samples if the lags are drawn to whole samples, else 0.
         length: samples in the whole video.
+        meeting: a lag at which these samples of both come together, seconds, and how nearly all do, from 0 to 1.
     """
 
     times: Float64[Tensor, " W"]
@@ -43,14 +44,18 @@ class WindowLags:
     deviations: Float64[Tensor, " W"]
     samples: float
     length: int
+    meeting: tuple[float, float] = (0.0, 1.0)
 
 
-def window_lags(products: FrameProducts, samples: float = 0.0) -> WindowLags:
+def window_lags(
+    products: FrameProducts, samples: float = 0.0, meeting: tuple[float, float] = (0.0, 1.0)
+) -> WindowLags:
     """Lags of a pair in windows of time.
 
     Args:
         products: what each frame contributes near the whole videos' lag.
         samples: see :class:`WindowLags`.
+        meeting: likewise.
     """
     length, interval = len(products.values), products.interval
     count = min(MOST_WINDOWS, length // LEAST_WINDOW)
@@ -65,7 +70,7 @@ def window_lags(products: FrameProducts, samples: float = 0.0) -> WindowLags:
         place, height, bend = refine(values, best)
         lag = (products.whole + place - len(values) // 2) * interval
         rows.append((middle, lag, lag_deviation(height, bend, float(shared[best])) * interval))
-    return WindowLags(*torch.tensor(rows, dtype=torch.float64).reshape(-1, 3).T, samples, length)
+    return WindowLags(*torch.tensor(rows, dtype=torch.float64).reshape(-1, 3).T, samples, length, meeting)
 
 
 @dataclass(frozen=True)
@@ -120,14 +125,15 @@ def fit_clocks(
     """
     pairs = [pair for pair in pairs if pair[2].length >= LEAST_SAMPLES]
     measured = [
-        (i, j, windows.samples, *values)
+        (i, j, windows.samples, *values, *windows.meeting)
         for i, j, windows in pairs
         for values in zip(windows.times.tolist(), windows.lags.tolist(), windows.deviations.tolist(), strict=True)
         if math.isfinite(values[1])
     ]
     count = len(offsets)
-    table = torch.tensor(measured, dtype=torch.float64).reshape(-1, 6)
-    lags, times = Lags(table[:, 0].long(), table[:, 1].long(), table[:, 4], table[:, 5], table[:, 2]), table[:, 3]
+    table = torch.tensor(measured, dtype=torch.float64).reshape(-1, 8)
+    pair, (samples, times, values, deviations) = table[:, :2].long(), table[:, 2:6].T
+    lags = Lags(pair[:, 0], pair[:, 1], values, deviations, samples, table[:, 6:])
     stretch = _stretches(times + offsets[lags.first])
     inside = _spread_in_time(lags, stretch, count)
     known = connected(lags.first[inside], lags.second[inside], count, reference)

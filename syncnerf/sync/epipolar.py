@@ -11,6 +11,7 @@ from torch import Tensor
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Camera, Scene
+from syncnerf.sync.coincidence import coincidence, grid_begin, is_in_step
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.correlation import (
     COARSE_LINES,
@@ -39,6 +40,8 @@ Expected = Mapping[tuple[int, int], PriorLag]
 """What something else than motion says, by a pair's global indices."""
 
 
+LEAST_TOGETHER = 0.1
+"""Share of their frames that come together at some lag, without which lags are not drawn there."""
 GAP = 1.5
 """Frame intervals from which on two frames are too far apart for what changes between them to tell when."""
 
@@ -75,23 +78,31 @@ class EpipolarCameras:
         gaps = self.times[camera].diff() * self.rates[camera] > GAP
         return self.energies[camera].informative & ~gaps
 
+    def step(self, first: int, second: int) -> float:
+        """Seconds per step on which two cameras are compared: the longer of their intervals."""
+        return 1 / min(self.rates[camera] for camera in (first, second))
+
+    def begins(self, first: int, second: int) -> tuple[float, float]:
+        """Where these steps begin on each of the two cameras' own clocks, seconds."""
+        step = self.step(first, second)
+        return grid_begin(self.times[first], step), grid_begin(self.times[second], step)
+
     def signals(
         self, first: int, second: int, line_width: float = LINE_WIDTH
     ) -> tuple[tuple[Float[Tensor, "L T1"], Float[Tensor, "L T2"]], Informative, float]:
         """Energy per line of two cameras on common time steps, shapes [L, T1] and [L, T2], and seconds per step.
 
-        Sample m of either covers m to m + 1 steps from that camera's first frame on, by its own clock. In between:
-        which samples say something; those in gaps between frames do not.
+        Sample m of either covers m to m + 1 steps from where its steps begin, see :meth:`begins`, by its own clock. In
+        between: which samples say something; those in gaps between frames do not.
         """
-        pair = (first, second)
+        pair, step = (first, second), self.step(first, second)
         energies = tuple(self.energies[camera] for camera in pair)
         lines = line_signals(*(self.views[camera] for camera in pair), energies, line_width)
-        step = 1 / min(self.rates[camera] for camera in pair)
-        times = [self.times[camera] for camera in pair]
-        signals = tuple(resample(signal, own, step) for signal, own in zip(lines, times, strict=True))
+        grids = [(self.times[camera], step, begin) for camera, begin in zip(pair, self.begins(*pair), strict=True)]
+        signals = tuple(resample(signal, *grid) for signal, grid in zip(lines, grids, strict=True))
         # A step is informative where all of it is.
         silent = [(~self.informative(camera)).float()[None] for camera in pair]
-        lost = [resample(mask, own, step)[0] for mask, own in zip(silent, times, strict=True)]
+        lost = [resample(mask, *grid)[0] for mask, grid in zip(silent, grids, strict=True)]
         return signals, tuple(share < 1e-3 for share in lost), step
 
 
@@ -159,12 +170,12 @@ def compare_pair(
     lines, informative, step = cameras.signals(first, second)
     if len(lines[0]) == 0 or not all(signal.any() for signal in lines):
         return Comparison(first, second, None, None, "no epipolar line with motion in both")
-    # Samples count from each camera's first frame on, which need not be at 0 of its clock.
-    lead = float(cameras.times[second][0] - cameras.times[first][0])
+    begins = cameras.begins(first, second)
+    lead = begins[1] - begins[0]
     said = (expected or {}).get((first, second))
     said = said and replace(said, lag=said.lag - lead)
     most = None if max_offset is None else math.ceil(max_offset / step)
-    in_step = all(_is_in_step(cameras.times[camera], step) for camera in (first, second))
+    in_step = all(is_in_step(cameras.times[camera], step) for camera in (first, second))
     # Exact poses have a last step of their own; of intervals that are missing, or shared out, no level is known.
     level = not cameras.aligned and in_step and all(bool(known.all()) for known in informative)
     tried = []
@@ -197,16 +208,16 @@ def compare_pair(
         finer = _finer_products(wanted, coarse, peak, step, informative)
         rescaled = finer.refined(peak).lag - products.refined(peak).lag
     pull = products.pull(torch.full((len(products.values),), peak.lag, dtype=torch.float64))
-    # Coarse signals are smooth enough between samples; those of unequal or uneven rates never coincide for long.
-    locked = not coarse and in_step and abs(lead) < 1e-2 * step
-    samples = step if locked else 0.0
-    windows = window_lags(products, samples)
+    meeting = coincidence(cameras.times[first], cameras.times[second], step)
+    # Coarse signals are smooth enough between samples; those of unequal rates never come together for long.
+    samples = 0.0 if coarse or meeting[1] < LEAST_TOGETHER else step
+    windows = window_lags(products, samples, meeting)
     rest = rest_landscape((first, second), tuple(signals), informative, peak, products)
     rest = rest and replace(rest, lags=rest.lags + lead)
-    windows = replace(windows, times=windows.times + float(cameras.times[first][0]), lags=windows.lags + lead)
+    windows = replace(windows, times=windows.times + begins[0], lags=windows.lags + lead)
     peak = replace(peak, lag=peak.lag + lead)
     final = replace(tried[-1], peak=peak, sensitivity=pull, windows=windows, samples=samples, rescaled=rescaled)
-    return replace(final, rest=rest)
+    return replace(final, meeting=meeting, rest=rest)
 
 
 def _products_at(
@@ -240,9 +251,3 @@ def _sharp_products(cameras: EpipolarCameras, first: int, second: int, lag: floa
         for signal, known, both in zip(lines, informative, told, strict=True)
     )
     return frame_products(*signals, lag, step, told)
-
-
-def _is_in_step(times: Tensor, step: float) -> bool:
-    """Whether frames are whole steps apart, gaps included."""
-    places = (times - times[0]) / step
-    return bool(((places - places.round()).abs() < 1e-2).all())

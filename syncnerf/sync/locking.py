@@ -86,22 +86,27 @@ def fit_without_locking(
 def _linearised(lags: Lags, design: Tensor, unknowns: Tensor, locking: float) -> tuple[Tensor, Tensor]:
     """Derivatives of measured lags by unknowns and locking [M, U + 1], and measured minus modelled lags [M]."""
     modelled = design @ unknowns
-    pull, slope = locking_pull(modelled, lags.samples)
+    pull, slope = locking_pull(modelled, lags.samples, lags.meetings)
     jacobian = torch.cat([design * (1 + locking * slope)[:, None], pull[:, None]], 1)
     return jacobian, lags.values - modelled - locking * pull
 
 
 def locking_pull(
-    lags: Float64[Tensor, " M"], samples: Float64[Tensor, " M"]
+    lags: Float64[Tensor, " M"], samples: Float64[Tensor, " M"], meetings: Float64[Tensor, "M 2"] | None = None
 ) -> tuple[Float64[Tensor, " M"], Float64[Tensor, " M"]]:
     """How far a locking of one sample draws lags, and how that changes with them.
 
     Args:
         lags: modelled lags, seconds, float64, shape [M].
         samples: seconds between samples, 0 where nothing draws, float64, shape [M].
+        meetings: lags at which samples come together, and how nearly all do, shape [M, 2]; None for 0 and 1.
 
     Returns:
-        ``-sin(2 pi lag)`` samples, in seconds, and its derivative by the lag, without unit; float64, shape [M].
+        ``-sin(2 pi lag)`` samples, in seconds, and its derivative by the lag, without unit; float64, shape [M]. The lag
+        counts from where samples come together; where not all do, it is as much less.
     """
+    if meetings is not None:
+        lags = lags - meetings[:, 0]
     phase = 2 * torch.pi * lags / samples.clamp_min(1e-12)
-    return -samples * torch.sin(phase), -2 * torch.pi * torch.cos(phase) * (samples > 0)
+    pull, slope = -samples * torch.sin(phase), -2 * torch.pi * torch.cos(phase) * (samples > 0)
+    return (pull, slope) if meetings is None else (meetings[:, 1] * pull, meetings[:, 1] * slope)

@@ -53,7 +53,8 @@ def _pair_lead(cameras: EpipolarCameras, result: SyncResult, camera: int, other:
     lines, informative, step = cameras.signals(camera, other)
     if len(lines[0]) < LEAST_LINES:
         return math.nan
-    lead = float(cameras.times[other][0] - cameras.times[camera][0])
+    begins = cameras.begins(camera, other)
+    lead = begins[1] - begins[0]
     shift = round((float(result.offsets[camera] - result.offsets[other]) - lead) / step)
     begin, end = max(0, -shift), min(lines[0].shape[1], lines[1].shape[1] - shift)
     if begin >= end:

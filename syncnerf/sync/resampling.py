@@ -12,18 +12,21 @@ from syncnerf.scene import Camera
 from syncnerf.sync.energy import MotionEnergy
 
 
-def resample(signals: Float[Tensor, "L I"], times: Float64[Tensor, " I+1"], step: float) -> Float[Tensor, "L S"]:
+def resample(
+    signals: Float[Tensor, "L I"], times: Float64[Tensor, " I+1"], step: float, begin: float | None = None
+) -> Float[Tensor, "L S"]:
     """Sum signals over even time steps, preserving their totals.
 
     Args:
         signals: amounts between one frame and the next, shape [L, T - 1].
         times: of the frames, seconds, increasing, float64, shape [T].
-        step: seconds from one edge of the new steps to the next; the first is the first frame's time.
+        step: seconds from one edge of the new steps to the next.
+        begin: the first edge, seconds; the first frame's time if None.
 
     Returns:
-        Amounts per step, shape [L, floor((times[T - 1] - times[0]) / step)].
+        Amounts per step, shape [L, floor((times[T - 1] - begin) / step)].
     """
-    since = times - times[0]
+    since = times - (times[0] if begin is None else begin)
     edges = step * torch.arange(math.floor(float(since[-1]) / step + 1e-6) + 1, dtype=torch.float64)
     if len(edges) == len(since) and float((edges - since).abs().max()) < 1e-3 * step:
         return signals

@@ -42,6 +42,7 @@ def resolve(
         torch.tensor([c.peak.lag for c in accepted], dtype=torch.float64),
         torch.tensor([c.peak.deviation for c in accepted], dtype=torch.float64),
         torch.tensor([c.samples for c in accepted], dtype=torch.float64),
+        torch.tensor([c.meeting for c in accepted], dtype=torch.float64).reshape(-1, 2),
     )
     reference = connected_reference(lags, len(scene.cameras), (*scene.train, *scene.test))
     spans = torch.stack([camera.frame_times[[0, -1]] for camera in scene.cameras])

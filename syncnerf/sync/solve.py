@@ -29,6 +29,8 @@ class Lags:
         deviations: standard errors up to a common factor, seconds, float64, shape [M].
         samples: seconds between the samples of the compared signals where these draw the lag to whole samples, 0
             elsewhere, float64, shape [M]; None where that is so nowhere.
+        meetings: of these samples: a lag at which those of both cameras come together, seconds, and how nearly all of
+            them do, from 0 to 1, float64, shape [M, 2]; None where all do at a lag of 0.
     """
 
     first: Int64[Tensor, " M"]
@@ -36,11 +38,12 @@ class Lags:
     values: Float64[Tensor, " M"]
     deviations: Float64[Tensor, " M"]
     samples: Float64[Tensor, " M"] | None = None
+    meetings: Float64[Tensor, "M 2"] | None = None
 
     def keep(self, mask: Bool[Tensor, " M"]) -> "Lags":
         """The measurements that a mask selects."""
-        samples = None if self.samples is None else self.samples[mask]
-        return Lags(self.first[mask], self.second[mask], self.values[mask], self.deviations[mask], samples)
+        drawn = (None if each is None else each[mask] for each in (self.samples, self.meetings))
+        return Lags(self.first[mask], self.second[mask], self.values[mask], self.deviations[mask], *drawn)
 
 
 @dataclass(frozen=True)
