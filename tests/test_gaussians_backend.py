@@ -59,6 +59,25 @@ def test_views_through_a_lens_that_bends_nothing_are_views(background, motion):
         torch.testing.assert_close(bent, plain, atol=2e-4 * float(plain.abs().amax()), rtol=0)
 
 
+@pytest.mark.parametrize("motion", ["scaffold", "free"])
+def test_views_are_the_same_however_many_are_drawn_together(motion, monkeypatch):
+    """Pictures, gradients of everything, derivatives by time, and what each Gaussian has to do with the errors."""
+    found = []
+    for count in (1, 2, 8):
+        monkeypatch.setattr("syncnerf_gaussians.drawing.AT_ONCE", count)
+        field, question = backend(None, motion), asked(Lens())
+        answer = field(replace(question, wanted=replace(question.wanted, depth=True)))
+        weights = torch.rand(answer.rgb.shape, generator=torch.Generator().manual_seed(1))
+        (answer.rgb * weights).sum().backward()
+        gradients = [question.times.grad, *(one.grad for one in field.parameters() if one.grad is not None)]
+        seen = answer.extras["seen"](weights[..., 0])
+        found.append((answer.rgb.detach(), answer.depth, field.render_slopes(question).slopes, seen, *gradients))
+    assert all(bool(tensor.any()) for tensor in found[0][:5])
+    for alone, *together in zip(*found, strict=True):
+        for other in together:
+            torch.testing.assert_close(other, alone, atol=1e-5 * float(alone.detach().abs().amax()), rtol=1e-4)
+
+
 @pytest.mark.parametrize("bands", [3, 9])
 def test_where_a_clock_is_learned_bands_are_parts_of_pictures_at_the_moments_of_their_middles(bands, monkeypatch):
     monkeypatch.setattr("syncnerf_gaussians.pictures.BANDS", bands)

@@ -52,6 +52,11 @@ def of_tracks(noise: float = 0.0, wrong: int = 0) -> tuple[torch.Tensor, torch.T
     return places, (moment >= starts) & (moment < starts + 5)
 
 
+def shown(lives: Lives, times: torch.Tensor) -> float:
+    """Share of its opacity that a single Gaussian has, mean over moments."""
+    return float(presence(Motion(times, drift=lives.drift()), 1, torch.ones(len(times), dtype=torch.int64)))
+
+
 @pytest.mark.parametrize("wrong", [0, 20])
 def test_nodes_follow_the_tracks_around_them(wrong):
     nodes = on_ball(12, seed=1)
@@ -170,11 +175,10 @@ def test_the_shortest_life_has_a_frame_of_every_camera():
         lives.log_plateaus.fill_(-50.0)
         for phase in torch.rand(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64):
             frames = FRAME * (torch.arange(-20, 20) + phase)
-            shown = [float(presence(Motion(time[None], drift=lives.drift()), 1)) for time in frames]
-            assert max(shown) >= 0.8
+            assert max(shown(lives, time[None]) for time in frames) >= 0.8
         # As wide, where three fifths of it are left, as one and a half frames.
         edges = 0.3 + FRAME * torch.tensor([-0.75, 0.75], dtype=torch.float64)
-        assert float(presence(Motion(edges, drift=lives.drift()), 1)) == pytest.approx(math.exp(-0.5), rel=1e-3)
+        assert shown(lives, edges) == pytest.approx(math.exp(-0.5), rel=1e-3)
 
 
 def test_velocities_are_those_of_near_tracks_alone():

@@ -21,7 +21,7 @@ from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.splats import Splats
 from syncnerf_gaussians.cloud import RESTING, Cloud
 from syncnerf_gaussians.density import Attention, relocation
-from syncnerf_gaussians.drawing import Drawing
+from syncnerf_gaussians.drawing import Drawing, seen
 from syncnerf_gaussians.lives import Lives
 from syncnerf_gaussians.losses import dissimilarity
 from syncnerf_gaussians.motion import moved
@@ -99,15 +99,14 @@ class GaussiansBackend(Backend):
     def render_views(self, question: ViewQuestion, generator: torch.Generator | None = None) -> Rendering:
         """Draw B views, or follow their rays where a lens bends them.
 
-        The extra ``influences`` has a function for each view, which tells what the Gaussians have to do with errors of
-        its pixels, [height * width].
+        The extra ``seen`` is a function of their pixels' errors, :func:`syncnerf_gaussians.drawing.seen`.
         """
         drawing = self.drawing
         if question.views.lens.is_ideal:
             return drawing.views(question)
         rendering = super().render_views(question, generator)
         each = [question[index : index + 1].through_rays() for index in range(len(question))]
-        rendering.extras["influences"] = [partial(drawing.influence_along, rays) for rays in each]
+        rendering.extras["seen"] = partial(seen, [(1, partial(drawing.influence_along, rays)) for rays in each])
         return rendering
 
     def render_rays(self, question: RayQuestion, generator: torch.Generator | None = None) -> Rendering:
@@ -206,12 +205,8 @@ class GaussiansBackend(Backend):
         if step % self.config.density.look_every:
             return ()
         errors = (rendering.rgb - batch.rgb).detach().square().mean(dim=-1).sqrt()
-        sums = torch.zeros_like(self.attention.sums)
-        for influence_on, wrong in zip(rendering.extras["influences"], errors, strict=True):
-            found = influence_on(errors=wrong.reshape(-1))
-            sums += torch.stack([found.weights, found.errors, found.presence])
-        self.seen_now = sums
-        return (sums,)
+        self.seen_now = rendering.extras["seen"](errors)
+        return (self.seen_now,)
 
     def after_step(self, step: int) -> Sequence[Replacement]:
         """Take note of what was looked at, and relocate what shows nothing, or lies where nothing can be."""

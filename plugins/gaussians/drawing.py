@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -27,6 +28,10 @@ from syncnerf_gaussians.raster import (
 )
 from syncnerf_gaussians.scaffold import Scaffold
 
+AT_ONCE = 8
+"""Views, at most, that are drawn together: where the Gaussians and their nodes are is asked once for all of them, and
+the projections of all are in memory."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -45,32 +50,31 @@ class Drawing:
     engine: str
 
     def views(self, question: ViewQuestion) -> Rendering:
-        """B views without a lens, one after the other.
+        """B views without a lens.
 
-        The extra ``influences`` has a function for each view, which tells what the Gaussians have to do with errors of
-        its pixels, [height * width].
+        The extra ``seen`` is a function of their pixels' errors, [B, height, width]: :func:`seen`.
         """
-        parts, influences = [], []
-        for own in _each(question):
+        parts, asked = [], []
+        for own in self._together(question):
             pictures, times = at_moments(own)
             gaussians, motion = self.cloud.at(times, self.scaffold)
             raster = rasterise(gaussians, pictures, motion, question.wanted.depth, self.engine)
-            part = self._picture(raster, own.views)
+            part = self._pictures(raster, own.views)
             if question.wanted.parts:
                 part.extras |= self._parts(gaussians, motion, pictures, own.views)
             parts.append(part)
-            influences.append(partial(influence, gaussians, pictures, motion, engine=self.engine))
-        return Rendering.of(parts, torch.cat, {"influences": influences})
+            asked.append((len(own), partial(influence, gaussians, pictures, motion, engine=self.engine)))
+        return Rendering.of(parts, torch.cat, {"seen": partial(seen, asked)})
 
     @torch.no_grad()
     def view_slopes(self, question: ViewQuestion) -> Rendering:
         """B views without a lens, and their colours' derivatives by their times."""
         parts = []
-        for own in _each(question):
+        for own in self._together(question):
             pictures, times = at_moments(own)
             gaussians, motion = self.cloud.at(times, self.scaffold, with_rates=True)
             raster, slopes = rasterise_rates(gaussians, pictures, motion, self.engine)
-            part = self._picture(raster, own.views)
+            part = self._pictures(raster, own.views)
             part.slopes = before_slopes(slopes, self._background(own.views)).reshape(part.rgb.shape)
             parts.append(part)
         return Rendering.of(parts, torch.cat)
@@ -105,26 +109,42 @@ class Drawing:
         return gaussians, motion, moments
 
     def _parts(
-        self, gaussians: Gaussians, motion: Motion, pictures: list[PinholePicture], view: Views
+        self, gaussians: Gaussians, motion: Motion, pictures: list[PinholePicture], views: Views
     ) -> dict[str, Tensor]:
         """Pictures of what rests alone, and of what moves alone."""
         rests, nothing = self.cloud.rests, -torch.inf
         found = {}
         for name, shown in (("static_rgb", rests), ("dynamic_rgb", ~rests)):
             some = replace(gaussians, opacity_logits=torch.where(shown, gaussians.opacity_logits, nothing))
-            found[name] = self._picture(rasterise(some, pictures, motion, False, self.engine), view).rgb
+            found[name] = self._pictures(rasterise(some, pictures, motion, False, self.engine), views).rgb
         return found
 
-    def _picture(self, raster: Raster, view: Views) -> Rendering:
-        """A picture [1, H, W] of a view before its background."""
-        return as_views(before(raster, self._background(view), view.far), view)
+    def _pictures(self, raster: Raster, views: Views) -> Rendering:
+        """Pictures [B, H, W] of views before their background."""
+        return as_views(before(raster, self._background(views), views.far), views)
 
-    def _background(self, view: Views) -> Tensor:
-        """What is behind a view's pixels, shape [H * W, 3] or [3]."""
+    def _background(self, views: Views) -> Tensor:
+        """What is behind the views' pixels, shape [B * H * W, 3] or [3]."""
         known = self.backdrop.coefficients is None
-        return self.backdrop.known if known else self.backdrop(view.directions().flatten(0, 2))
+        return self.backdrop.known if known else self.backdrop(views.directions().flatten(0, 2))
+
+    def _together(self, question: ViewQuestion) -> list[ViewQuestion]:
+        """The question in parts whose views are drawn by one call; where colours change with time, each on its own."""
+        count = AT_ONCE if self.cloud.shades is None else 1
+        return [question[first : first + count] for first in range(0, len(question), count)]
 
 
-def _each(question: ViewQuestion) -> list[ViewQuestion]:
-    """Each view's own question."""
-    return [question[index : index + 1] for index in range(len(question))]
+def seen(
+    asked: Sequence[tuple[int, Callable[..., Influence]]], errors: Float[Tensor, "B height width"]
+) -> Float[Tensor, "3 N"]:
+    """What each Gaussian adds to views, the same, each pixel counted with its error, and in how many of them it is.
+
+    Args:
+        asked: of some views after the other, their number, and what tells the influence on them.
+        errors: of the views' pixels, shape [B, height, width].
+    """
+    sums = []
+    for (count, influence_on), wrong in zip(asked, errors.split([count for count, _ in asked]), strict=True):
+        found = influence_on(errors=wrong.reshape(-1))
+        sums.append(torch.stack([found.weights, found.errors, count * found.presence]))
+    return torch.stack(sums).sum(dim=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from syncnerf_gaussians.gaussians import Drift, Gaussians, Motion, Skinning
@@ -47,12 +47,16 @@ def moved(gaussians: Gaussians, motion: Motion) -> Moved:
     return Moved(means, quaternions, opacities)
 
 
-def presence(motion: Motion, count: int) -> Float[Tensor, " N"]:
-    """Share of the opacities of ``count`` Gaussians that their windows leave, mean over the moments; 1 without any."""
+def presence(motion: Motion, count: int, pixels: Int64[Tensor, " V"]) -> Float[Tensor, " N"]:
+    """Share of the opacities of ``count`` Gaussians that their windows leave; 1 without any.
+
+    It is the mean over the moments, of each of which there are so many ``pixels`` (int64, shape [V]).
+    """
     if motion.drift is None:
         return torch.ones(count, device=motion.times.device)
     since = (motion.times[:, None] - motion.drift.centres.double()).float()
-    return _window(since, motion.drift).mean(dim=0)
+    window = _window(since, motion.drift)
+    return (pixels / pixels.sum()).to(window) @ window
 
 
 def _window(since: Tensor, drift: Drift) -> Tensor:

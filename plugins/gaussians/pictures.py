@@ -18,11 +18,17 @@ nearly as long as a whole picture; its rows are off by a hundredth of a readout 
 
 
 def at_moments(question: ViewQuestion) -> tuple[list[PinholePicture], Float64[Tensor, " V"]]:
-    """One view as pictures that are each taken at one moment: itself, or its rows; and their moments [V].
+    """Views as pictures that are each taken at one moment: themselves, or their rows; and the moments [V].
 
     Where a gradient reaches the readout time, or slopes by time are wanted, bands at the moments of their middles stand
     for the rows.
     """
+    found = [_picture_at_moments(question[index : index + 1]) for index in range(len(question))]
+    return [picture for pictures, _ in found for picture in pictures], torch.cat([times for _, times in found])
+
+
+def _picture_at_moments(question: ViewQuestion) -> tuple[list[PinholePicture], Float64[Tensor, " V"]]:
+    """The same of one view."""
     views = question.views
     size = views.intrinsics[0].tolist()
     left, top = views.corners[0].tolist()

@@ -41,7 +41,7 @@ class Influence(NamedTuple):
     Attributes:
         weights: sum over the pixels of its share of their colours, shape [N].
         errors: the same, each pixel counted with its error, shape [N].
-        presence: share of its opacity that there is at their moments (:func:`presence`), shape [N].
+        presence: share of its opacity that there is at their moments, mean over the pixels, shape [N].
     """
 
     weights: Float[Tensor, " N"]
@@ -131,7 +131,8 @@ def influence(
         found = kernel.find_influence(gaussians, views, motion, errors)
     else:
         found = reference.influence(gaussians, lambda grey: DRAWERS[engine](grey, views, motion), errors)
-    return Influence(*found, presence(motion, len(gaussians)))
+    sizes = torch.tensor([len(view) for view in views], device=errors.device)
+    return Influence(*found, presence(motion, len(gaussians), sizes))
 
 
 @torch.no_grad()
@@ -140,7 +141,7 @@ def ray_influence(
 ) -> Influence:
     """The same of loose rays as :func:`cast` has them, whose errors have the shape [R]."""
     found = reference.influence(gaussians, lambda grey: cast(grey, rays, moments, motion).rgb, errors)
-    return Influence(*found, presence(motion, len(gaussians)))
+    return Influence(*found, presence(motion, len(gaussians), moments.bincount(minlength=len(motion.times))))
 
 
 def check_shapes(gaussians: Gaussians, motion: Motion, moments: int) -> None:
