@@ -10,7 +10,7 @@ from syncnerf.clock import Clock
 from syncnerf.clock_search import ClockSearch
 from syncnerf.config import HeldOutConfig
 from syncnerf.modes import frozen
-from syncnerf.offset_fit import CONTRADICTION, OffsetFit
+from syncnerf.offset_fit import OffsetFit
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 
@@ -28,7 +28,8 @@ def find_lost(synced: SyncedBackend, scene: Scene, config: HeldOutConfig, seed: 
     """Seek each lost camera's clock as a test camera's is sought, and put it where its pictures belong.
 
     Training starts such a camera at 0 and moves it by thousandths of a frame, along the gradients of the valley that it
-    is in. A camera that stands within a frame of what is found, or within that fit's errors, is left to training.
+    is in; what an early, coarse field says of it may be off by a good part of a frame, and is asked again. A camera that
+    stands within a standard error of what is found is left to training.
 
     Args:
         synced: clock and field; only lost cameras' clocks are changed.
@@ -47,11 +48,11 @@ def find_lost(synced: SyncedBackend, scene: Scene, config: HeldOutConfig, seed: 
         name, now = scene.names[camera], clock.offsets()[camera].item()
         if found.reason:
             logger.info("%s: the field does not tell yet when it recorded: %s", name, found.reason)
-        elif abs(found.seconds - now) > max(scene.frame_interval, CONTRADICTION * found.stderr):
+        elif abs(found.seconds - now) > found.stderr:
             clock.move_camera(camera, found.seconds, found.rate)
             moved.append(camera)
             logger.info(
-                "%s: its pictures put its offset at %+.4f s +- %.4f, %.1f frames from where it was",
+                "%s: its pictures put its offset at %+.4f s +- %.4f, %.2f frames from where it was",
                 name, found.seconds, found.stderr, abs(found.seconds - now) / scene.frame_interval,
             )  # fmt: skip
     return moved

@@ -7,14 +7,12 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from kornia.feature import gftt_response
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, grid_sample, max_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
+
+from syncnerf.sync.windows import WINDOW, moved_windows, sample, window_offsets
 
 LEVELS = 3
 """Images of the pyramid, each half the size of the one before."""
-WINDOW = 4
-"""Pixels on either side of a point that its window holds."""
-ROUNDS = 8
-"""Gauss-Newton steps per level."""
 RENEW_EVERY = 6
 """Frames between searches for new corners."""
 MOST_POINTS = 250
@@ -138,14 +136,7 @@ def first_colours(frames: UInt8[np.ndarray, "T height width 3"], tracks: Tracks)
 def _colours(frame: np.ndarray, points: Tensor) -> Tensor:
     """Mean colours of 5x5 pixels around points, shape [N, 3]."""
     image = torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None].float()
-    return _sample(avg_pool2d(image, 5, 1, 2, count_include_pad=False), points[:, None])[:, 0]
-
-
-def _sample(image: Tensor, points: Tensor) -> Tensor:
-    """Bilinear samples at points [N, K, 2] in pixels of the image; shape [N, K, channels]."""
-    size = torch.tensor([image.shape[-1], image.shape[-2]], dtype=torch.float32)
-    grid = (2 * points / size - 1)[None]
-    return grid_sample(image, grid, padding_mode="border", align_corners=False)[0].permute(1, 2, 0)
+    return sample(avg_pool2d(image, 5, 1, 2, count_include_pad=False), points[:, None])[:, 0]
 
 
 def _follow(before: list[Tensor], after: list[Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,25 +159,10 @@ def _follow(before: list[Tensor], after: list[Tensor], points: Tensor) -> tuple[
 
 def _step(before: list[Tensor], after: list[Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
     """Coarse-to-fine translation of each point's window; new places and the mean absolute difference left."""
-    span = torch.arange(-WINDOW, WINDOW + 1, dtype=torch.float32)
-    offsets = torch.stack(torch.meshgrid(span, span, indexing="xy"), -1).reshape(1, -1, 2)
-    falloff = torch.exp(-0.5 * (offsets.norm(dim=-1) / (0.6 * WINDOW)) ** 2)[..., None]
     shift = torch.zeros_like(points)
     for level in range(len(before) - 1, -1, -1):
         scale = 2.0**level
-        windows = points[:, None] / scale + offsets
-        template = _sample(before[level], windows)
-        unit = torch.eye(2)
-        gradient_x = 0.5 * (_sample(before[level], windows + unit[0]) - _sample(before[level], windows - unit[0]))
-        gradient_y = 0.5 * (_sample(before[level], windows + unit[1]) - _sample(before[level], windows - unit[1]))
-        gradient = torch.stack([gradient_x, gradient_y], -1) * falloff[..., None].sqrt()
-        normal = torch.einsum("nkca,nkcb->nab", gradient, gradient) + 1e-2 * unit
-        inverse = torch.linalg.inv(normal)
-        step = shift / scale
-        for _ in range(ROUNDS):
-            difference = template - _sample(after[level], windows + step[:, None])
-            right = torch.einsum("nkca,nkc->na", gradient, difference * falloff.sqrt())
-            step = step + (inverse @ right[..., None])[..., 0].clamp(-2, 2)
-        shift = step * scale
-    left = (template - _sample(after[0], windows + step[:, None])).abs().mean((1, 2))
-    return points + shift, left
+        shift = scale * moved_windows(before[level], after[level], points / scale, shift / scale)
+    offsets = window_offsets()
+    left = sample(before[0], points[:, None] + offsets) - sample(after[0], (points + shift)[:, None] + offsets)
+    return points + shift, left.abs().mean((1, 2))
