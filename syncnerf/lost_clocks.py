@@ -28,8 +28,8 @@ def find_lost(synced: SyncedBackend, scene: Scene, config: HeldOutConfig, seed: 
     """Seek each lost camera's clock as a test camera's is sought, and put it where its pictures belong.
 
     Training starts such a camera at 0 and moves it by thousandths of a frame, along the gradients of the valley that it
-    is in; what an early, coarse field says of it may be off by a good part of a frame, and is asked again. A camera that
-    stands within a standard error of what is found is left to training.
+    is in; what an early, coarse field says of it may be off by a good part of a frame, so that it is asked again. A
+    camera that stands within a standard error of what is found is left to training.
 
     Args:
         synced: clock and field; only lost cameras' clocks are changed.
