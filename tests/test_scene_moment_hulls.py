@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from test_starting import FPS, OFFSETS, SIDE, filmed
 from test_starting_flying import HULL, MIDDLE, RADIUS, VELOCITY, picture
 
@@ -13,7 +14,7 @@ from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
 from syncnerf.scene.moment_hulls import moment_hulls
 from syncnerf.scene.moving_hulls import moving_hulls
-from syncnerf.scene.visual_hull import hull_points
+from syncnerf.scene.visual_hull import grown, hull_points
 
 FIRST, LAST, COUNT = -0.3, 1.5, 18
 """Seconds that the field's time spans, and its intervals: a frame each."""
@@ -117,3 +118,15 @@ def test_before_a_table_what_moves_is_where_it_flies_and_in_little_else(tmp_path
     assert float((occupied[filmed_by_all].sum(dim=(1, 2, 3)) / there).min()) > 25.0  # the table fills the pictures
     assert float((moving[filmed_by_all].sum(dim=(1, 2, 3)) / there).max()) < 9.0
     assert moving[0].all()
+
+
+@pytest.mark.parametrize("radius", [0, 1, 2, 3, 5, 13, 40])
+def test_masks_grow_as_scipy_dilates_them(radius):
+    """Also by more than their height."""
+    mask = torch.rand(23, 61, generator=torch.Generator().manual_seed(0)) > 0.995
+    assert mask.any()
+    side = 2 * radius + 1
+    expected = ndimage.binary_dilation(mask.numpy(), np.ones((side, side), bool))
+    before = mask.clone()
+    assert np.array_equal(grown(mask, radius).numpy(), expected)
+    assert torch.equal(mask, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -61,11 +62,11 @@ class Film:
                 apart.append(torch.cdist(now, later).amin(dim=1))
         return float(torch.cat(apart).quantile(NEARLY_ALL)) if apart else 0.0
 
-    def shots(self, time: float) -> list[Shot]:
-        """The two frames around a time on the camera's clock, as far as there are any within a frame of it."""
+    def shots(self, time: float, within: float = 1.0) -> list[Shot]:
+        """The two frames around a time on the camera's clock, those that are ``within`` so many frames of it."""
         after = ((self.times - time) / self.length).tolist()
         nearest = sorted(range(len(after)), key=lambda number: abs(after[number]))[:2]
-        return [Shot.of(self, frame, after[frame]) for frame in nearest if abs(after[frame]) <= 1.0]
+        return [Shot.of(self, frame, after[frame]) for frame in nearest if abs(after[frame]) <= within]
 
     def project(
         self, places: Float[Tensor, "*P 3"]
@@ -83,21 +84,24 @@ class Shot:
         after: frames that it was taken after the moment.
         passing: where it shows what passes, bool, shape [H, W].
         colours: in [0, 1], shape [H * W, 3].
-        blurred: the same, smoothed.
     """
 
     film: Film
     after: float
     passing: Bool[Tensor, "H W"]
     colours: Float[Tensor, "P 3"]
-    blurred: Float[Tensor, "P 3"]
 
     @classmethod
     def of(cls, film: Film, frame: int, after: float) -> Shot:
         """A frame of a film."""
         passing, colours = film.passing(frame)
-        blurred = avg_pool2d(colours.permute(2, 0, 1), 3, 1, 1).permute(1, 2, 0)
-        return cls(film, after, passing, colours.reshape(-1, 3), blurred.reshape(-1, 3))
+        return cls(film, after, passing, colours.reshape(-1, 3))
+
+    @cached_property
+    def blurred(self) -> Float[Tensor, "P 3"]:
+        """The colours, smoothed over 3 pixels by 3."""
+        pictures = self.colours.reshape(*self.passing.shape, 3).permute(2, 0, 1)
+        return avg_pool2d(pictures, 3, 1, 1).permute(1, 2, 0).reshape(-1, 3)
 
     def grown(self, radius: int) -> Bool[Tensor, " P"]:
         """Where something passes, or does within some pixels."""

@@ -39,8 +39,7 @@ def passing_surfaces(
     space = fine_space(scene)
     found = ColouredPoints(torch.empty(0, 3), torch.empty(0, dtype=torch.float64), torch.empty(0, 3))
     for moment in tqdm(moments.tolist(), desc="carving what passes", leave=False):
-        both = [shot for film in films for shot in film.shots(own_times(film.camera, moment))]
-        shots = [shot for shot in both if abs(shot.after) <= NEAR]
+        shots = [shot for film in films for shot in film.shots(own_times(film.camera, moment), NEAR)]
         cells = coarse_cells(space, shots, 0.0) if len(shots) >= FEWEST else space.low.new_empty(0, 3)
         if len(cells):
             places, colours, _ = fine_surface(space, shots, cells, torch.zeros_like(cells))
