@@ -4,6 +4,9 @@
 
 enum { CHANNELS = 3, MOST_REACH = 8, MOST_SIDE = 2 * MOST_REACH + 3 };
 
+/* Pixels of a step that is the last: those after it would be shorter still. */
+static const float STILL = 1e-3f;
+
 typedef struct {
     const float *pixels; /* [CHANNELS][height][width] */
     int width, height;
@@ -86,8 +89,10 @@ int move_windows(const float *before, const float *after, int width, int height,
                 }
                 right[0] += x, right[1] += y;
             }
-            shift[0] += limited(t.inverse[0] * right[0] + t.inverse[1] * right[1], longest);
-            shift[1] += limited(t.inverse[1] * right[0] + t.inverse[2] * right[1], longest);
+            const float step[2] = {limited(t.inverse[0] * right[0] + t.inverse[1] * right[1], longest),
+                                   limited(t.inverse[1] * right[0] + t.inverse[2] * right[1], longest)};
+            shift[0] += step[0], shift[1] += step[1];
+            if (step[0] * step[0] + step[1] * step[1] < STILL * STILL) break;
         }
     }
     return 0;
