@@ -109,6 +109,7 @@ def choose_pixels(
     seed: int,
     unknowns: tuple[str, ...] = ("shift",),
     changing_only: bool = True,
+    most_frames: int | None = None,
 ) -> CameraPixels:
     """Frames of a camera, evenly spread, and in each of them changing pixels first; any allowed ones where too few do.
 
@@ -121,6 +122,7 @@ def choose_pixels(
         seed: of the choice.
         unknowns: of :data:`UNKNOWNS`, in the order of the basis.
         changing_only: prefer pixels that change; False for all allowed ones alike.
+        most_frames: frames at most, with as many more pixels in each; None for any number.
     """
     camera, frames = scene.cameras[index], scene.frames(index)
     generator = torch.Generator().manual_seed(seed)
@@ -130,7 +132,8 @@ def choose_pixels(
     changing = allowed[deviation[allowed] > 0.5 * deviation[allowed].quantile(0.98).item()]
     if not changing_only or len(changing) * camera.frame_count < count:
         changing = allowed
-    frame = spread_frames(camera.frame_count, -(-count // PIXELS_OF_A_FRAME), generator)
+    wanted = min(-(-count // PIXELS_OF_A_FRAME), most_frames or camera.frame_count)
+    frame = spread_frames(camera.frame_count, wanted, generator)
     shape = (len(frame), -(-count // len(frame)))
     places = changing[torch.randint(len(changing), shape, generator=generator)]
     row, column = places // mask.shape[1], places % mask.shape[1]

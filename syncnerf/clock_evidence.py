@@ -12,8 +12,9 @@ from syncnerf.photometry import ClockFit, linear_fit
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 
-FRAMES_OF_VIEWS = 24
-"""Frames of a camera that are enough where each must be rendered whole."""
+FRAMES = 24
+"""Frames of a camera that are looked at, of however many: how a field errs from frame to frame is seen in these. Of
+each, as many pixels as may be: training sees all of them, and what a few err by alone is no part of its error."""
 
 
 def trained_clock(
@@ -36,9 +37,8 @@ def trained_clock(
     """
     clock, size = synced.clock, scene.cameras[camera].intrinsics
     everywhere = torch.ones(size.height, size.width, dtype=torch.bool)
-    pixels = choose_pixels(scene, camera, clock.row_times[camera].item(), everywhere, count, seed, unknowns)
-    if synced.backend.renders_views:
-        pixels = pixels[:FRAMES_OF_VIEWS]
+    row_time = clock.row_times[camera].item()
+    pixels = choose_pixels(scene, camera, row_time, everywhere, count, seed, unknowns, most_frames=FRAMES)
     start = pad(clock.middle_values()[camera], (0, len(unknowns) - clock.unknown_count)).to(synced.device)
     fit = linear_fit(synced, pixels.to(synced.device), start, scene.frame_interval)
     return start, fit, len(pixels.frames) / scene.cameras[camera].frame_count

@@ -56,11 +56,13 @@ class ClockFit:
         unknowns: seconds, float64, shape [P].
         covariance: of the unknowns, seconds^2, float64, shape [P, P]; infinite where the colours do not tell.
         steps: steps taken.
+        doubt: seconds by which the clock may be off besides, if the field learned it together with its own contents.
     """
 
     unknowns: Float64[Tensor, " P"]
     covariance: Float64[Tensor, "P P"]
     steps: int
+    doubt: float = 0.0
 
 
 def linear_fit(
@@ -82,7 +84,22 @@ def linear_fit(
     basis = pixels.basis.flatten(0, 1)
     step = _step(*_normal_equations(values, slopes, basis), interval)
     left = values + slopes * (basis @ step)[:, None]
-    return ClockFit(start + step, clustered_covariance(left, slopes, basis, pixels.groups()), 1)
+    covariance = clustered_covariance(left, slopes, basis, pixels.groups())
+    return ClockFit(start + step, covariance, 1, _doubt(values, slopes, pixels))
+
+
+def _doubt(values: Tensor, slopes: Tensor, pixels: CameraPixels) -> float:
+    """Seconds by which a clock may be off that a field learned from nothing while it learned what to show.
+
+    An unfinished field shows a camera's frames when that camera's wrong clock says, beside what the others show: held
+    as it is, it pulls at the clock by a fraction of the error, and frame by frame it agrees with itself. What tells is
+    how much of the changes it does not explain yet. All of that as an error of time, were it one, times the square of
+    that share is what such clocks were off by, 0.3 to 1.2 times (root mean square; measured on eight trainings of four
+    scenes by Gaussians, of 39 to 4500 steps, that left 2% to 90% unexplained).
+    """
+    squares = values.square().sum()
+    share = squares / (pixels.rgb - pixels.still).double().square().sum().clamp_min(1e-30)
+    return float(share.square() * (squares / slopes.square().sum().clamp_min(1e-30)).sqrt())
 
 
 def gauss_newton(

@@ -66,20 +66,26 @@ class Evidence:
             pixels no better than their mean colours do, and for cameras that were not trained.
         readout_variances: of the readout times where they are learned, seconds^2, float64, shape [C]; likewise.
         shares: of each camera's frames that were looked at, float64, shape [C]; None for all.
+        doubts: errors that no residuals show, of clocks of which nothing was known, seconds, float64, shape [C]; None
+            for none.
     """
 
     values: Float64[Tensor, "C P"]
     covariances: Float64[Tensor, "C P P"]
     readout_variances: Float64[Tensor, " C"] | None = None
     shares: Float64[Tensor, " C"] | None = None
+    doubts: Float64[Tensor, " C"] | None = None
 
     @property
     def of_all_frames(self) -> Float64[Tensor, "C P P"]:
         """Covariances of what all frames of a camera say, on which its clock was trained, float64, shape [C, P, P].
 
-        A field that errs in one frame errs otherwise in the next.
+        A field that errs in one frame errs otherwise in the next; but no number of frames ends a doubt.
         """
-        return self.covariances if self.shares is None else self.shares[:, None, None] * self.covariances
+        told = self.covariances if self.shares is None else self.shares[:, None, None] * self.covariances
+        if self.doubts is None:
+            return told
+        return told + torch.diag_embed(self.doubts.square()[:, None].expand(self.values.shape))
 
     @property
     def readout_stderr(self) -> Float64[Tensor, " C"] | None:
@@ -167,6 +173,7 @@ class Reckoner:
         unknowns = ("shift", "rate")[:known] + (("readout",) if "row_times" in clock.unknowns else ())
         covariances = torch.full((len(values), *[len(unknowns)] * 2), torch.inf, dtype=torch.float64)
         shares, seed = torch.ones(len(values), dtype=torch.float64), self.seed + 1_000_003 * done
+        unknown, doubts = clock.prior.variances.isinf(), torch.zeros_like(shares)
         count = PIXELS_OF_VIEWS if self.synced.backend.renders_views else PIXELS
         with frozen(self.synced):
             for camera in scene.train:
@@ -174,8 +181,9 @@ class Reckoner:
                 _, fit, shares[camera] = trained_clock(self.synced, scene, camera, count, seed, unknowns)
                 if fit is not None:
                     values[camera], covariances[camera] = fit.unknowns[:known].cpu(), ADAPTED**2 * fit.covariance.cpu()
+                    doubts[camera] = fit.doubt if unknown[camera] else 0.0
         readout = covariances[:, known, known] if len(unknowns) > known else None
-        return Evidence(values, covariances[:, :known, :known], readout, shares)
+        return Evidence(values, covariances[:, :known, :known], readout, shares, doubts)
 
     def _compare(self, evidence: Evidence) -> None:
         """Warn of cameras of which the field says something else than was known beforehand."""

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import torch
 from test_clock import make_trainer
-from wave_backend import WaveBackend, WaveViews, clock_of, wave_scene
+from wave_backend import FREQUENCIES, WaveBackend, WaveViews, clock_of, wave_scene
 
 from syncnerf.clock import Clock, ClockSpan
-from syncnerf.clock_evidence import FRAMES_OF_VIEWS, trained_clock
+from syncnerf.clock_evidence import FRAMES, trained_clock
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
 from syncnerf.modes import frozen
 from syncnerf.reckoning import (
+    ADAPTED,
     IMPROVEMENT,
+    PIXELS,
+    PIXELS_OF_VIEWS,
     SHARES,
     Evidence,
     Reckoner,
@@ -176,8 +179,8 @@ def test_learned_readout_times_have_errors_where_offsets_are_believed(tmp_path):
     assert not Reckoner(SyncedBackend(still, WaveBackend(still.range)), scene, reckoner.batches, STEPS)(STEPS)
 
 
-@pytest.mark.parametrize(("field", "share"), [(WaveBackend, 1.0), (WaveViews, FRAMES_OF_VIEWS / 30)])
-def test_a_trained_clock_is_told_from_some_frames_where_these_are_drawn_whole(tmp_path, field, share):
+@pytest.mark.parametrize("field", [WaveBackend, WaveViews])
+def test_a_trained_clock_is_told_from_some_frames(tmp_path, field):
     """A camera that is off by 0.01 s is put where it belongs, whatever the backend answers."""
     scene = wave_scene(tmp_path, PLANTED, frame_count=30, side=16)
     clock = clock_of(scene, OffsetsConfig(), STEPS, PLANTED, 0.05)
@@ -186,8 +189,54 @@ def test_a_trained_clock_is_told_from_some_frames_where_these_are_drawn_whole(tm
         clock.shifts[3] += 0.01
     with frozen(synced):
         start, fit, looked_at = trained_clock(synced, scene, 3, 4096, 0, ("shift",))
-    assert looked_at == share
+    assert looked_at == FRAMES / 30
     assert float(start[0] - fit.unknowns[0]) == pytest.approx(0.01, abs=1e-3)
+
+
+@pytest.mark.parametrize("field", [WaveBackend, WaveViews])
+def test_errors_in_long_videos_are_those_of_all_that_was_trained_on(tmp_path, field):
+    """Noise in every pixel of 600 frames: offset and rate are as sure as least squares over all of them is."""
+    noise, side = 0.1, 16
+    scene = wave_scene(tmp_path, PLANTED, frame_count=600, side=side, noise=noise)
+    clock = clock_of(scene, OffsetsConfig(offset_rates="learn"), STEPS, PLANTED, 1.0)
+    synced = SyncedBackend(clock, field(clock.range))
+    evidence = Reckoner(synced, scene, RayBatches(scene, SamplingConfig(batch_size=256)), STEPS)._evidence(STEPS)
+    stated = evidence.of_all_frames[1:].diagonal(dim1=1, dim2=2).sqrt() / ADAPTED
+    # Of each pixel's three channels the slopes' squares are half the squares of 0.35 times the frequencies.
+    told = 600 * side**2 * 0.35**2 * sum(frequency**2 for frequency in FREQUENCIES) / 2
+    expected = noise / told**0.5 * torch.tensor([1.0, 3**0.5], dtype=torch.float64)
+    # Pixels are drawn, some of them twice: so much is known of the rest by them.
+    drawn = (PIXELS_OF_VIEWS if field is WaveViews else PIXELS) / FRAMES
+    ratio = stated / expected / (1 + side**2 / drawn) ** 0.5
+    assert ((ratio > 0.65) & (ratio < 1.5)).all()
+    assert 0.85 < float(ratio.mean()) < 1.2
+
+
+def test_clocks_that_an_unfinished_field_learned_from_nothing_are_doubted(tmp_path):
+    """Not those that were known beforehand; by what the field leaves of the changes, reckoned from all pixels."""
+    gain, side = 0.5, 16
+    scene = wave_scene(tmp_path, PLANTED, frame_count=30, side=side)
+    found, stated = [], []
+    for errors in (0.05, 0.0):
+        clock = clock_of(scene, OffsetsConfig(), STEPS, PLANTED, errors)
+        synced = SyncedBackend(clock, WaveBackend(clock.range))
+        with torch.no_grad():
+            synced.backend.gain.fill_(gain)
+        reckoner = Reckoner(synced, scene, RayBatches(scene, SamplingConfig(batch_size=256)), STEPS)
+        found.append(reckoner._evidence(STEPS).doubts[1:].numpy())
+        reckoner(STEPS)
+        stated.append(clock.stderr()[2:].numpy())
+    doubts = []
+    for camera in (1, 2, 3, 4):
+        frames = scene.frames(camera).astype(np.float64) / 255
+        left = (gain - 1) * (frames - 0.5)
+        slopes = np.sqrt(np.clip(0.35**2 - (frames - 0.5) ** 2, 0, None)) * gain * FREQUENCIES
+        share = np.square(left).sum() / np.square(frames - frames.mean(0)).sum()
+        doubts.append(share**2 * np.sqrt(np.square(left).sum() / np.square(slopes).sum()))
+    assert (found[0] == 0).all()
+    np.testing.assert_allclose(found[1], doubts, rtol=0.15)
+    assert min(doubts) > 0.02
+    assert (stated[1] > np.hypot(found[1][0], found[1][1:])).all()
 
 
 def trained(tmp_path, wrong: list[float], errors: float, gain: float = 1.0, noise: float = 0.0, **settings):
