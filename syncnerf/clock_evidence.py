@@ -13,12 +13,17 @@ from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
 
 FRAMES = 24
-"""Frames of a camera that are looked at, of however many: how a field errs from frame to frame is seen in these. Of
-each, as many pixels as may be: training sees all of them, and what a few err by alone is no part of its error."""
+"""Frames of a camera that are enough where each must be rendered whole, or to see how a field errs between them."""
 
 
 def trained_clock(
-    synced: SyncedBackend, scene: Scene, camera: int, count: int, seed: int, unknowns: tuple[str, ...]
+    synced: SyncedBackend,
+    scene: Scene,
+    camera: int,
+    count: int,
+    seed: int,
+    unknowns: tuple[str, ...],
+    most_frames: int | None = None,
 ) -> tuple[Float64[Tensor, " P"], ClockFit | None, float]:
     """Where a camera's frames put its clock, from where that is by now: a single step of least squares.
 
@@ -29,6 +34,8 @@ def trained_clock(
         count: pixels to look at, about.
         seed: choice of the pixels.
         unknowns: of :data:`syncnerf.camera_pixels.UNKNOWNS`, those of the clock first.
+        most_frames: frames at most, with as many more pixels in each: training sees all of them, and what a few err by
+            alone is no part of its error. None for any number, and few pixels in each.
 
     Returns:
         The clock's own unknowns, a change of what else is asked for starting from 0, seconds, float64, shape [P]; the
@@ -38,7 +45,9 @@ def trained_clock(
     clock, size = synced.clock, scene.cameras[camera].intrinsics
     everywhere = torch.ones(size.height, size.width, dtype=torch.bool)
     row_time = clock.row_times[camera].item()
-    pixels = choose_pixels(scene, camera, row_time, everywhere, count, seed, unknowns, most_frames=FRAMES)
+    pixels = choose_pixels(scene, camera, row_time, everywhere, count, seed, unknowns, most_frames=most_frames)
+    if synced.backend.renders_views:
+        pixels = pixels[:FRAMES]
     start = pad(clock.middle_values()[camera], (0, len(unknowns) - clock.unknown_count)).to(synced.device)
     fit = linear_fit(synced, pixels.to(synced.device), start, scene.frame_interval)
     return start, fit, len(pixels.frames) / scene.cameras[camera].frame_count

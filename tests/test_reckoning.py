@@ -179,8 +179,8 @@ def test_learned_readout_times_have_errors_where_offsets_are_believed(tmp_path):
     assert not Reckoner(SyncedBackend(still, WaveBackend(still.range)), scene, reckoner.batches, STEPS)(STEPS)
 
 
-@pytest.mark.parametrize("field", [WaveBackend, WaveViews])
-def test_a_trained_clock_is_told_from_some_frames(tmp_path, field):
+@pytest.mark.parametrize(("field", "share"), [(WaveBackend, 1.0), (WaveViews, FRAMES / 30)])
+def test_a_trained_clock_is_told_from_some_frames_where_these_are_drawn_whole(tmp_path, field, share):
     """A camera that is off by 0.01 s is put where it belongs, whatever the backend answers."""
     scene = wave_scene(tmp_path, PLANTED, frame_count=30, side=16)
     clock = clock_of(scene, OffsetsConfig(), STEPS, PLANTED, 0.05)
@@ -189,7 +189,7 @@ def test_a_trained_clock_is_told_from_some_frames(tmp_path, field):
         clock.shifts[3] += 0.01
     with frozen(synced):
         start, fit, looked_at = trained_clock(synced, scene, 3, 4096, 0, ("shift",))
-    assert looked_at == FRAMES / 30
+    assert looked_at == share
     assert float(start[0] - fit.unknowns[0]) == pytest.approx(0.01, abs=1e-3)
 
 
@@ -264,6 +264,15 @@ def test_the_clock_rests_until_the_field_is_asked_and_then_finds_the_truth(tmp_p
     assert found[1].item() == 0.0
     torch.testing.assert_close(found[2:], torch.tensor(PLANTED[2:]).double(), atol=1e-3, rtol=0)
     assert synced.clock.stderr()[2:].max() < 5e-3
+
+
+def test_every_camera_that_the_field_contradicts_is_named(tmp_path, caplog):
+    """A file that is sure of wrong offsets is believed, but not without a word on each of them, and on no other."""
+    _, trainer = trained(tmp_path, [0.0, 0.0, 0.06, 0.0, -0.03], 1e-4, noise=0.05)
+    trainer.fit()
+    words = [record.message for record in caplog.records if "the field puts its offset" in record.message]
+    assert [message[:5] for message in words] == ["cam02", "cam04"]
+    assert all("run syncnerf sync again" in message for message in words)
 
 
 def test_a_field_that_explains_nothing_moves_nothing(tmp_path):
