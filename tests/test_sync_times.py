@@ -112,6 +112,23 @@ def test_a_frame_that_comes_early_moves_nothing(scene, tmp_path):
     assert float((difference - difference.median()).abs().max()) * FPS < 0.05
 
 
+def test_what_changes_fast_moves_as_far_as_what_changes_slowly():
+    """Waves of four intervals: sharing amounts between two of these would be off by a fifth of the waves."""
+    camera = Camera(
+        "a", Intrinsics(4, 40, 50.0, 50.0, 2.0, 20.0), torch.eye(4, dtype=torch.float64), FPS, 41, row_time=0.015
+    )
+    late = (((torch.arange(40) + 0.5) / 40 - 0.5) * camera.row_time * FPS)[:, None]
+
+    def wave(moment: torch.Tensor) -> torch.Tensor:
+        return 2.0 + torch.sin(0.5 * torch.pi * moment + 0.4)
+
+    energy = MotionEnergy(
+        wave(torch.arange(40.0) + late), torch.arange(0, 160, 4), 1, 4, 40, torch.ones(40, dtype=torch.bool)
+    )
+    off = (unrolled(energy, camera).values - wave(torch.arange(40.0))).abs()[:, 2:-2]
+    assert float(off.max()) < 0.03
+
+
 def test_rows_read_late_move_by_their_time():
     """The mean time of a pixel's energy moves by what its row is late, up or down, and its total stays."""
     for row_time in (0.015, -0.02):

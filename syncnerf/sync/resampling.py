@@ -11,6 +11,9 @@ from torch.nn.functional import pad
 from syncnerf.scene import Camera
 from syncnerf.sync.energy import MotionEnergy
 
+REACH = 3
+"""Intervals to either side through which a polynomial goes."""
+
 
 def resample(
     signals: Float[Tensor, "L I"], times: Float64[Tensor, " I+1"], step: float, begin: float | None = None
@@ -39,8 +42,10 @@ def resample(
 def unrolled(energy: MotionEnergy, camera: Camera) -> MotionEnergy:
     """The energy as if all rows had been read at the frames' own times, those of the middle row.
 
-    What a pixel shows to change between two frames did so between the times at which its row was read: it is shared
-    between the two frame intervals that these overlap. The first and the last interval are repeated beyond the ends.
+    What a pixel shows to change between two frames did so between the times at which its row was read: all its amounts
+    are moved by what these are late, along the polynomial through seven of them. (Sharing each between the two
+    intervals that it overlaps moves what changes fast by half of it only.) The first and the last are repeated beyond
+    the ends.
 
     Args:
         energy: of a camera's frames.
@@ -50,10 +55,14 @@ def unrolled(energy: MotionEnergy, camera: Camera) -> MotionEnergy:
         return energy
     rows = energy.pixel_centres[:, 1] / camera.intrinsics.height - 0.5
     # Intervals by which a pixel is late; readout takes at most one.
-    late = (rows * camera.row_time * camera.fps)[:, None].clamp(-1, 1).to(energy.values.dtype)
-    before = torch.cat([energy.values[:, :1], energy.values[:, :-1]], dim=1)
-    after = torch.cat([energy.values[:, 1:], energy.values[:, -1:]], dim=1)
-    return replace(energy, values=torch.lerp(energy.values, torch.where(late > 0, before, after), late.abs()))
+    late = (rows * camera.row_time * camera.fps)[:, None].clamp(-1, 1)
+    padded, count = pad(energy.values, (REACH, REACH), mode="replicate"), energy.values.shape[1]
+    moved = torch.zeros_like(energy.values, dtype=torch.float64)
+    for node in range(-REACH, REACH + 1):
+        others = [other for other in range(-REACH, REACH + 1) if other != node]
+        weight = torch.stack([(-late - other) / (node - other) for other in others]).prod(dim=0)
+        moved += weight * padded[:, REACH + node : REACH + node + count]
+    return replace(energy, values=moved.to(energy.values.dtype))
 
 
 def points_at_frames(
