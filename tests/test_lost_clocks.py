@@ -7,8 +7,9 @@ import torch
 from test_clock import make_trainer
 from wave_backend import WaveBackend, clock_of, synced_waves, wave_scene
 
+from syncnerf.clock_search import ClockSearch
 from syncnerf.config import HeldOutConfig, OffsetsConfig
-from syncnerf.lost_clocks import find_lost, lost_cameras
+from syncnerf.lost_clocks import _sought, find_lost, lost_cameras
 from syncnerf.reckoning import Reckoner
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.ray_batches import RayBatches
@@ -70,13 +71,15 @@ def test_what_an_early_field_has_left_off_by_half_a_frame_is_found_by_a_better_o
     assert synced.clock.offsets()[3].item() == pytest.approx(PLANTED[3], abs=2e-3)
 
 
-def test_a_camera_that_stands_within_the_errors_of_what_is_found_is_left_to_training(scene):
+@pytest.mark.parametrize(("errors", "moved"), [(-0.8, []), (0.8, []), (1.2, [3])])
+def test_a_camera_within_the_error_of_what_is_found_is_left_to_training(tmp_path, errors, moved):
+    scene = wave_scene(tmp_path, PLANTED, frame_count=30, side=16, noise=0.2)
     synced = waves(scene, (3,))
-    find_lost(synced, scene, HeldOutConfig())
-    found, nudge = synced.clock.offsets()[3].item(), 1e-7
-    synced.clock.move_camera(3, found + nudge)
-    assert find_lost(synced, scene, HeldOutConfig()) == []
-    assert synced.clock.offsets()[3].item() == pytest.approx(found + nudge, abs=1e-12)
+    found = _sought(synced, scene, 3, ClockSearch(synced, scene, HeldOutConfig(), 0, [1, 2, 4]))
+    stands = found.seconds + errors * found.stderr
+    synced.clock.move_camera(3, stands)
+    assert find_lost(synced, scene, HeldOutConfig()) == moved
+    assert synced.clock.offsets()[3].item() == pytest.approx(found.seconds if moved else stands, abs=1e-12)
 
 
 def test_where_the_field_tells_nothing_or_nothing_was_known_of_any_camera_none_moves(scene):

@@ -71,7 +71,7 @@ def grown(mask: Bool[Tensor, "H W"], radius: int) -> Bool[Tensor, "H W"]:
     for axis, length in enumerate(mask.shape):
         reach, wanted = 0, min(radius, length - 1)
         while reach < wanted:
-            # Thrice as far with each pass: a dozenth of the time of pooling.
+            # Thrice as far with each pass: a twentieth of the time of pooling.
             step = min(2 * reach + 1, wanted - reach)
             before, rest = mask, length - step
             mask = before.clone()

@@ -47,6 +47,7 @@ class MotionEnergy:
         refreshed: share of the file's intervals in which the whole picture was coded anew.
         lacking: intervals of the file after which a frame lacks each time; where ``pace`` is 1, that is only likely,
             and none were put back. 0 where there is no such pattern.
+        late: seconds from the frames' own times to those at which what moves in them was read.
     """
 
     values: Float[Tensor, "P I"]
@@ -60,6 +61,7 @@ class MotionEnergy:
     divided: float = 0.0
     refreshed: float = 0.0
     lacking: int = 0
+    late: float = 0.0
 
     @property
     def pixel_centres(self) -> Float64[Tensor, "P 2"]:

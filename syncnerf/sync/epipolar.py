@@ -134,9 +134,9 @@ def least_baseline(views: list[PencilView]) -> float:
 def _edges(camera: Camera, energy: MotionEnergy, rate: float) -> Tensor:
     """Where the intervals of a camera's energy begin, and the last ends: at its frames, or at those put back."""
     if energy.pace == 1:
-        return camera.frame_times
+        return camera.frame_times + energy.late
     steps = torch.arange(energy.values.shape[1] + 1, dtype=torch.float64) - energy.delay
-    return camera.frame_times[0] + steps / rate
+    return camera.frame_times[0] + steps / rate + energy.late
 
 
 def unfit_pair(cameras: EpipolarCameras, first: int, second: int) -> str:

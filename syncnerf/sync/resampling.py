@@ -40,29 +40,31 @@ def resample(
 
 
 def unrolled(energy: MotionEnergy, camera: Camera) -> MotionEnergy:
-    """The energy as if all rows had been read at the frames' own times, those of the middle row.
+    """The energy as if all rows had been read at one time, that at which what moves is read on the average.
 
     What a pixel shows to change between two frames did so between the times at which its row was read: all its amounts
-    are moved by what these are late, along the polynomial through seven of them. (Sharing each between the two
-    intervals that it overlaps moves what changes fast by half of it only.) The first and the last are repeated beyond
-    the ends.
+    are moved by what these are later than the average, along the polynomial through seven of them; the average is left
+    to :attr:`~syncnerf.sync.energy.MotionEnergy.late`, exactly. (Sharing each amount between the two intervals that it
+    overlaps moves what changes fast by half of it only.) The first and the last are repeated beyond the ends.
 
     Args:
         energy: of a camera's frames.
         camera: whose ``row_time`` counts.
     """
-    if camera.row_time == 0 or len(energy.pixels) == 0:
+    amounts = energy.values.sum(dim=1, dtype=torch.float64)
+    if camera.row_time == 0 or not bool(amounts.sum() > 0):
         return energy
-    rows = energy.pixel_centres[:, 1] / camera.intrinsics.height - 0.5
-    # Intervals by which a pixel is late; readout takes at most one.
-    late = (rows * camera.row_time * camera.fps)[:, None].clamp(-1, 1)
+    rows = (energy.pixel_centres[:, 1] / camera.intrinsics.height - 0.5) * camera.row_time
+    mean = float((rows * amounts).sum() / amounts.sum())
+    # Intervals by which a pixel is later than the average; readout takes at most one.
+    late = ((rows - mean) * camera.fps)[:, None].clamp(-1, 1)
     padded, count = pad(energy.values, (REACH, REACH), mode="replicate"), energy.values.shape[1]
     moved = torch.zeros_like(energy.values, dtype=torch.float64)
     for node in range(-REACH, REACH + 1):
         others = [other for other in range(-REACH, REACH + 1) if other != node]
         weight = torch.stack([(-late - other) / (node - other) for other in others]).prod(dim=0)
         moved += weight * padded[:, REACH + node : REACH + node + count]
-    return replace(energy, values=moved.to(energy.values.dtype))
+    return replace(energy, values=moved.to(energy.values.dtype), late=mean)
 
 
 def points_at_frames(

@@ -1,6 +1,6 @@
 """Small windows of a picture found again in the next one (Lucas and Kanade, IJCAI 1981), on one level of a pyramid.
 
-Where there is a C compiler a kernel does it, several dozen times faster; else the same in torch.
+Where there is a C compiler a kernel does it, eight times faster; else the same in torch.
 """
 
 import ctypes
