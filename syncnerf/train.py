@@ -56,7 +56,8 @@ def train(job: Job) -> Training:
         synced, batches = assemble(job), make_batches(job)
         steps, seed = job.course.steps, job.config.training.seed
         reckoner = Reckoner(synced, job.scene, batches, steps, seed, job.config.held_out)
-        callbacks = Callbacks(reckoner, preview=lambda: _preview(synced, job.scene))
+        fitted = job.config.held_out.test_optim
+        callbacks = Callbacks(reckoner, preview=lambda: preview(synced, job.scene, fitted))
         trainer = Trainer(synced, batches, replace(plan_of(job), ranks=ranks), callbacks)
         if job.checkpoint is not None:
             trainer.restore(job.checkpoint)
@@ -107,11 +108,23 @@ def _notes(job: Job) -> list[str]:
     return notes + fresh
 
 
-def _preview(synced: SyncedBackend, scene: Scene) -> dict[str, Tensor]:
-    """Truth, rendering, error and depth of the first test camera's middle frame, for TensorBoard."""
+def preview(synced: SyncedBackend, scene: Scene, fitted: bool) -> dict[str, Tensor]:
+    """Truth, rendering, error and depth of the first test camera's middle frame, for TensorBoard.
+
+    It shows the moment that the run will be scored at: about what is known of that camera's offset where it will be
+    fitted, 0 where it will not be.
+
+    Args:
+        synced: clock and field.
+        scene: cameras and frames.
+        fitted: whether test cameras are fitted before they are scored.
+
+    Returns:
+        Pictures by name, float32, shape [H, W, 3].
+    """
     index = scene.test[0]
     frame = scene.cameras[index].frame_count // 2
-    shot = replace(Shot.of_camera(scene, index, [frame], "preview"), detailed=frozenset([frame]))
+    shot = replace(Shot.of_camera(scene, index, [frame], "preview", fitted), detailed=frozenset([frame]))
     (view,) = render_shot(synced, shot)
     truth = torch.from_numpy(scene.frames(index)[frame].copy()).float() / 255.0
     return {

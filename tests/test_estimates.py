@@ -1,10 +1,15 @@
 """What a run's ``offsets.json`` says of test cameras, and what is said where it says nothing."""
 
 import pytest
-from wave_backend import clock_of, wave_scene
+from wave_backend import WaveBackend, clock_of, wave_scene
 
 from syncnerf.config import OffsetsConfig
 from syncnerf.estimates import recall_estimates
+from syncnerf.evaluation.evaluate import Scoring, evaluate
+from syncnerf.evaluation.metrics import psnr
+from syncnerf.evaluation.protocols import PROTOCOLS
+from syncnerf.synced import SyncedBackend
+from syncnerf.train import preview
 
 PLANTED = [0.31, 0.0, -0.17]
 """Seconds; camera 0 is the test view, camera 1 the reference."""
@@ -22,3 +27,15 @@ def test_a_test_camera_that_was_not_fitted_stands_at_zero_and_its_motion_is_told
     unknown = clock_of(scene, OffsetsConfig(), 100, PLANTED)
     recall_estimates(tmp_path / "missing.json", unknown, scene)
     assert "no offset is known of this test camera" in caplog.text
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_the_preview_shows_the_moment_that_is_scored(tmp_path, fitted):
+    scene = wave_scene(tmp_path, PLANTED, frame_count=7, side=8)
+    clock = clock_of(scene, OffsetsConfig(), 100, PLANTED, 0.04)
+    synced = SyncedBackend(clock, WaveBackend(clock.range)).eval()
+    protocol = PROTOCOLS["full"] if fitted else PROTOCOLS["full"].without_fit()
+    scored = evaluate(synced, scene, Scoring(protocol)).frames[3].psnr
+    shown = preview(synced, scene, fitted)
+    assert psnr(shown["test_view/rendering"], shown["test_view/truth"]) == pytest.approx(scored, abs=1e-4)
+    assert (scored > 35.0) == fitted
