@@ -23,6 +23,7 @@ class Odd:
         rate: frames per second now, as a share of the source's.
         pixels: what is done to the pictures afterwards; None for nothing.
         told: the file tells when each of these frames was taken.
+        source: name of the camera whose frames they are; empty for its own.
     """
 
     shown: np.ndarray
@@ -30,6 +31,7 @@ class Odd:
     rate: float = 1.0
     pixels: Pixels | None = None
     told: bool = False
+    source: str = ""
 
 
 @dataclass
@@ -50,7 +52,7 @@ class OddFrames:
     def open(self, camera: Camera) -> np.ndarray:
         """The odd frames, uint8, shape [T, height, width, 3]."""
         odd = self.odd[camera.name]
-        frames = self.scene.frames(self.scene.index_of(camera.name))[odd.shown]
+        frames = self.scene.frames(self.scene.index_of(odd.source or camera.name))[odd.shown]
         return frames if odd.pixels is None else odd.pixels(frames)
 
 

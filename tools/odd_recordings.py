@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import odd_clocks
+import odd_files
 import odd_pictures
 import odd_rates
 from odd_frames import Odd, OddFrames, some_cameras
@@ -82,6 +83,10 @@ DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
     "held for half a second": odd_clocks.held,
     "all lose frames": odd_rates.lossy,
     "key frames": _coded,
+    "videos swapped": odd_files.swapped,
+    "videos renamed": odd_files.renamed,
+    "pieces shuffled": odd_files.shuffled,
+    "smeared": odd_files.smeared,
     "black start": _changed(odd_pictures.black),
     "fade in": _changed(odd_pictures.fade),
     "cut": _changed(odd_pictures.cut),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.scene import Camera
-from syncnerf.sync.conventions import CONVENTIONS, TURNED, Reading, posed
+from syncnerf.sync.conventions import CONVENTIONS, TURNED, Reading, calibrated_as, posed
 
 OFF_CENTRE = 0.12
 """Share of the image's side by which principal points lie off the middle where their image was of another size."""
@@ -77,12 +77,6 @@ def misread_sizes(cameras: Sequence[Camera]) -> list[Reading]:
         said = f"the calibration is of images {1 / scale:.2g} times as large"
         readings.append(Reading(said, tuple(others), frozenset(range(len(cameras)))))
     return readings
-
-
-def calibrated_as(camera: Camera, other: Camera) -> Camera:
-    """A camera with the pose and the intrinsics of another, for its own images."""
-    width, height = camera.intrinsics.width, camera.intrinsics.height
-    return replace(camera, camera_to_world=other.camera_to_world, intrinsics=other.intrinsics.resized(width, height))
 
 
 def shifted_cameras(cameras: Sequence[Camera], neighbouring: Sequence[Sequence[Camera]]) -> list[Reading]:

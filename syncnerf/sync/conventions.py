@@ -76,6 +76,12 @@ def posed(
     return Reading(said, turned, frozenset(range(len(cameras))))
 
 
+def calibrated_as(camera: Camera, other: Camera) -> Camera:
+    """A camera with the pose and the intrinsics of another, for its own images."""
+    width, height = camera.intrinsics.width, camera.intrinsics.height
+    return replace(camera, camera_to_world=other.camera_to_world, intrinsics=other.intrinsics.resized(width, height))
+
+
 def convention_hint(cameras: Sequence[Camera], prepared: EpipolarCameras, comparisons: Sequence[Comparison]) -> str:
     """Says which convention would fit the motion better than the one that the poses are read in; empty if none.
 
@@ -176,7 +182,7 @@ def agreements(
     """
     seen = seen_by(prepared, cameras)
     pairs = [pair for pair in combinations(range(len(cameras)), 2) if changed is None or changed & set(pair)]
-    return dict(zip(pairs, in_parallel(lambda pair: _agreement(seen, *pair), pairs, "readings", "pair"), strict=True))
+    return dict(zip(pairs, in_parallel(lambda pair: agreement(seen, *pair), pairs, "readings", "pair"), strict=True))
 
 
 def seen_by(prepared: EpipolarCameras, cameras: Sequence[Camera]) -> EpipolarCameras:
@@ -185,7 +191,8 @@ def seen_by(prepared: EpipolarCameras, cameras: Sequence[Camera]) -> EpipolarCam
     return replace(prepared, views=views, least_baseline=least_baseline(views))
 
 
-def _agreement(prepared: EpipolarCameras, first: int, second: int) -> float:
+def agreement(prepared: EpipolarCameras, first: int, second: int) -> float:
+    """How well the motion of two cameras agrees at its best shift, in what it varies by chance."""
     if unfit_pair(prepared, first, second):
         return 0.0
     lines, informative, _ = prepared.signals(first, second)

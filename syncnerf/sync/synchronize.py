@@ -16,6 +16,7 @@ from syncnerf.sync.conventions import convention_hint
 from syncnerf.sync.creation_time import creation_lags
 from syncnerf.sync.drift import WindowLags, fit_clocks
 from syncnerf.sync.epipolar import compare_pair, prepare_cameras
+from syncnerf.sync.exchanges import with_exchanges
 from syncnerf.sync.faults import faults
 from syncnerf.sync.interlacing import with_interlacing
 from syncnerf.sync.jumps import with_jumps
@@ -134,7 +135,8 @@ def _from_lines(scene: Scene, max_offset: float | None, drift: bool, priors: Seq
     hint = convention_hint(scene.cameras, prepared, comparisons)
     cadences = {name: fault.remark for name, fault in zip(scene.names, found, strict=True) if fault.remark}
     fit = partial(pose_fit, prepared, result)
-    return with_checks(result, comparisons, windows, scene.frame_interval, hint, cadences, fit)
+    checked = with_checks(result, comparisons, windows, scene.frame_interval, hint, cadences, fit)
+    return checked if hint else with_exchanges(scene.cameras, prepared, checked)
 
 
 def _compared(scene: Scene, compare: Callable[[int, int], Comparison]) -> list[Comparison]:
