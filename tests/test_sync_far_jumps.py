@@ -58,6 +58,16 @@ def test_half_a_second_lost_or_held_is_never_sure(scene, kind, at):
         assert float(error[2]) < 3 * float(result.stderr[2]) * 30
 
 
+@pytest.mark.parametrize(("order", "name"), [((1, 0), "cam04"), ((1, 2, 0), "cam02"), ((2, 0, 1), "cam04")])
+def test_pieces_in_a_wrong_order_are_never_sure(scene, order, name):
+    """Two thirds that belong together are one clock; the last one is at the file's other end."""
+    pieces = np.array_split(np.arange(75), len(order))
+    odd = shown(scene, name, np.concatenate([pieces[piece] for piece in order]))
+    result = synchronize(odd, audio="off")
+    assert result.verdicts == dict.fromkeys(scene.names, "sure") | {name: "check"}
+    assert "by 2.500 s (frames lost, or its file joined of pieces?)" in result.warnings[name]
+
+
 def test_what_a_lag_does_not_explain_has_another():
     """Signals that are alike 3 samples later up to the middle, and 18 later from there on."""
     generator = torch.Generator().manual_seed(0)

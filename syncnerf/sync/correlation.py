@@ -127,6 +127,7 @@ def correlate(
     informative: Informative | None = None,
     most_line_shift: int = MOST_LINE_SHIFT,
     least: int = LEAST_OVERLAP,
+    share: float = OVERLAP_SHARE,
 ) -> Correlations:
     """Correlation of two signal matrices, pooled over lines, at every whole shift with enough overlap.
 
@@ -141,10 +142,11 @@ def correlate(
         informative: which samples say something; all if None.
         most_line_shift: lines by which the pencils may be misaligned; 0 where they are known not to be.
         least: samples that a shift must compare.
+        share: of the shorter signal that must overlap at a shift.
     """
     length, other = first.shape[1], second.shape[1]
     masks = informative or (torch.ones(length, dtype=torch.bool), torch.ones(other, dtype=torch.bool))
-    needed = max(least, math.ceil(OVERLAP_SHARE * min(length, other)))
+    needed = max(least, math.ceil(share * min(length, other)))
     shifts = torch.arange(needed - length, max(other - needed, needed - length - 1) + 1)
     # Few lines allow little shifting: most of them must stay in the comparison.
     widest = min(most_line_shift, len(first) // 8)

@@ -26,6 +26,8 @@ AGREES = 1.5
 """Samples by which a part's lag may differ from the whole videos' and still be the same."""
 LEAST_REST = 6
 """Samples without an explanation that are worth seeking one for: all pairs of a camera are asked together."""
+REST_SHARE = 0.08
+"""Share of the shorter video that a shift must compare: a piece at one end may belong to the other one."""
 FEW, SURER = 60, 1.5
 """Where all pairs together compare fewer samples at a change, it must stand out so much more: they agree by chance."""
 LEAST_PAIRS = 0.5
@@ -60,7 +62,7 @@ def rest_landscape(
     if int(rest.sum()) < LEAST_REST:
         return None
     one, two = line_slices(len(signals[0]), peak.line_shift)
-    found = correlate(signals[0][one] * rest, signals[1][two], (rest, informative[1]), 0, LEAST_REST)
+    found = correlate(signals[0][one] * rest, signals[1][two], (rest, informative[1]), 0, LEAST_REST, REST_SHARE)
     return Landscape(*pair, found.shifts.double() * step, found.values[0], found.overlap)
 
 
