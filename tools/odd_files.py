@@ -47,12 +47,16 @@ def smeared(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
     for camera in some_cameras(scene, generator):
 
         def pixels(frames: np.ndarray, kept: float = float(generator.uniform(0.5, 0.8))) -> np.ndarray:
-            shown = frames[0].astype(np.float32)
-            mixed = np.empty_like(frames)
-            for index, frame in enumerate(frames):
-                shown = kept * shown + (1 - kept) * frame
-                mixed[index] = shown.round()
-            return mixed
+            return mixed(frames, kept)
 
         odds[camera.name] = Odd(np.arange(camera.frame_count), pixels=pixels)
     return odds
+
+
+def mixed(frames: np.ndarray, kept: float) -> np.ndarray:
+    """Frames [T, height, width, 3] that keep a share of what was shown before, as recursive noise filters do."""
+    shown, result = frames[0].astype(np.float32), np.empty_like(frames)
+    for index, frame in enumerate(frames):
+        shown = kept * shown + (1 - kept) * frame
+        result[index] = shown.round()
+    return result

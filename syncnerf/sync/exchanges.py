@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from functools import cache
+from itertools import chain, combinations
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from syncnerf.scene import Camera
 from syncnerf.sync.conventions import agreement, calibrated_as
 from syncnerf.sync.epipolar import EpipolarCameras
 from syncnerf.sync.pencils import PencilView, pencil_view
-from syncnerf.sync.result import Check, SyncResult
+from syncnerf.sync.result import SyncResult
 from syncnerf.sync.workers import in_parallel
 
 SUSPICIOUS, UPPER = 0.7, 0.75
@@ -19,14 +20,15 @@ SUSPICIOUS, UPPER = 0.7, 0.75
 may be exchanged: of exchanged ones that are next to each other it is 0.1 to 0.6 of that."""
 MOST_SUSPICIOUS = 6
 """Cameras, those of the least share, that are asked in pairs."""
-MOST_OTHERS, FIRST_OTHERS = 6, 2
-"""Other cameras, those of the largest share, that are asked, and so many at first: wrong guesses are soon seen."""
+MOST_OTHERS, FEW_OTHERS = 6, 2
+"""Other cameras, those of the largest share, that are asked, until all so far are against it: wrong guesses are soon
+seen. Of so few the spread tells nothing."""
 BETTER, SURE = 1.2, 3.0
 """How many times as well they must agree, and by how many standard errors, or each by so many times what varies by
 chance: exchanged neighbours' agreement becomes 1.6 to 4 times as large when they are put right, and right ones' less
 than 0.8 when they are not."""
-SHIFTED_PAIRS = 4
-"""Pairs that are asked at first whether all videos belong to the next camera; if so, three times as many."""
+SHIFTED_PAIRS, MORE_PAIRS = 2, 10
+"""Pairs that are asked at first whether all videos belong to the next camera, and if so."""
 ADVICE = "are the files or the poses named the wrong way round?"
 
 Gains = list[tuple[float, float]]
@@ -43,8 +45,7 @@ def with_exchanges(cameras: Sequence[Camera], prepared: EpipolarCameras, result:
     """
     shares = torch.tensor([result.checks[name].explained for name in result.names]).nan_to_num(0.0)
     said = shifted_videos(cameras, prepared, shares) or exchanged_videos(cameras, prepared, shares)
-    checks = {name: _doubted(check, said.get(name, "")) for name, check in result.checks.items()}
-    return replace(result, checks=checks)
+    return result.doubted(said, ADVICE)
 
 
 def exchanged_videos(cameras: Sequence[Camera], prepared: EpipolarCameras, shares: Tensor) -> Mapping[str, str]:
@@ -60,14 +61,17 @@ def exchanged_videos(cameras: Sequence[Camera], prepared: EpipolarCameras, share
     least = SUSPICIOUS * float(shares.quantile(UPPER))
     candidates = [pair for pair in combinations(sorted(suspicious), 2) if float(shares[list(pair)].mean()) < least]
 
+    @cache
+    def given(camera: int, other: int) -> float:
+        return agreement(prepared, camera, other)
+
     def gains_of(pair: tuple[int, int]) -> Gains:
         others = [other for other in reversed(order) if other not in pair][:MOST_OTHERS]
         changed = _read_as(prepared, cameras, {pair[0]: pair[1], pair[1]: pair[0]})
         found = []
         for other in others:
-            sums = (sum(agreement(each, own, other) for own in pair) for each in (prepared, changed))
-            found.append(tuple(sums))
-            if len(found) == FIRST_OTHERS and not _ratio(found) > 1:
+            found.append((sum(given(own, other) for own in pair), sum(agreement(changed, own, other) for own in pair)))
+            if not _ratio(found) > 1:
                 break
         return found
 
@@ -89,16 +93,14 @@ def shifted_videos(cameras: Sequence[Camera], prepared: EpipolarCameras, shares:
     if count < 3:
         return {}
     order = shares.argsort(descending=True).tolist()
-    pairs = sorted(combinations(order, 2), key=lambda pair: max(map(order.index, pair)))[: 3 * SHIFTED_PAIRS]
+    pairs = sorted(combinations(order, 2), key=lambda pair: max(map(order.index, pair)))[: SHIFTED_PAIRS + MORE_PAIRS]
+    given = _agreements(prepared, pairs[:SHIFTED_PAIRS])
     for step, side in ((-1, "before"), (1, "after")):
-        changed = _read_as(prepared, cameras, {camera: (camera + step) % count for camera in range(count)})
-
-        def both(pair: tuple[int, int], changed: EpipolarCameras = changed) -> tuple[float, float]:
-            return agreement(prepared, *pair), agreement(changed, *pair)
-
-        gains = in_parallel(both, pairs[:SHIFTED_PAIRS], "videos in another order", "pair")
+        changed = _read_as(prepared, cameras, {camera: (camera + step) % count for camera in set(chain(*pairs))})
+        gains = list(zip(given, _agreements(changed, pairs[:SHIFTED_PAIRS]), strict=True))
         if _ratio(gains) > 1:
-            gains += in_parallel(both, pairs[SHIFTED_PAIRS:], "videos in another order", "pair")
+            more = (_agreements(each, pairs[SHIFTED_PAIRS:]) for each in (prepared, changed))
+            gains += zip(*more, strict=True)
         if len(gains) > SHIFTED_PAIRS and _is_better(gains):
             names = cameras[0].name, cameras[step % count].name
             said = f"each video fits the camera {side} its own better, that of {names[0]} fits {names[1]}"
@@ -116,6 +118,10 @@ def _read_as(prepared: EpipolarCameras, cameras: Sequence[Camera], taken: Mappin
     return replace(prepared, views=views)
 
 
+def _agreements(prepared: EpipolarCameras, pairs: Sequence[tuple[int, int]]) -> list[float]:
+    return in_parallel(lambda pair: agreement(prepared, *pair), pairs, "order of videos", "pair")
+
+
 def _ratio(gains: Gains) -> float:
     """How many times as well all agree together."""
     return sum(after for _, after in gains) / max(sum(before for before, _ in gains), 1e-9)
@@ -124,14 +130,5 @@ def _ratio(gains: Gains) -> float:
 def _is_better(gains: Gains) -> bool:
     """Whether they agree better by a clear factor, and by more than what differs by chance from one to the next."""
     change = torch.tensor([after - before for before, after in gains])
-    usual = change.mean() > SURE * change.std() / len(change) ** 0.5 if len(change) > FIRST_OTHERS else False
+    usual = change.mean() > SURE * change.std() / len(change) ** 0.5 if len(change) > FEW_OTHERS else False
     return _ratio(gains) > BETTER and bool(usual or change.min() > SURE)
-
-
-def _doubted(check: Check, said: str) -> Check:
-    """A check that says so first; an undetermined camera's remains one, and its advice says so."""
-    if not said:
-        return check
-    if check.verdict == "undetermined":
-        return replace(check, advice=f"{said}: {ADVICE}")
-    return replace(check, verdict="check", reason="; ".join(filter(None, [said, check.reason])), advice=ADVICE)

@@ -129,6 +129,21 @@ class SyncResult:
         joined = {name: "; ".join(filter(None, [self.warnings.get(name), remark])) for name, remark in told.items()}
         return replace(self, warnings=self.warnings | joined)
 
+    def doubted(self, remarks: Mapping[str, str], advice: str) -> "SyncResult":
+        """The result with one more reason, before all others, to check the cameras named here.
+
+        Undetermined ones remain that, and their advice says so.
+        """
+        checks = dict(self.checks)
+        for name, said in remarks.items():
+            check = checks[name]
+            if check.verdict == "undetermined":
+                checks[name] = replace(check, advice=f"{said}: {advice}")
+            else:
+                reason = "; ".join(filter(None, [said, check.reason]))
+                checks[name] = replace(check, verdict="check", reason=reason, advice=advice)
+        return replace(self, checks=checks)
+
     @property
     def verdicts(self) -> dict[str, Verdict]:
         """By name: ``sure``, ``check`` or ``undetermined``."""

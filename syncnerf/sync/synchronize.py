@@ -35,6 +35,7 @@ from syncnerf.sync.tangent_clocks import with_tangent_clocks
 from syncnerf.sync.tangent_offsets import by_tangents
 from syncnerf.sync.timecode import timecode_lags
 from syncnerf.sync.track_pairs import compare_tracks, prepare_tracks
+from syncnerf.sync.trails import with_trails
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +137,8 @@ def _from_lines(scene: Scene, max_offset: float | None, drift: bool, priors: Seq
     cadences = {name: fault.remark for name, fault in zip(scene.names, found, strict=True) if fault.remark}
     fit = partial(pose_fit, prepared, result)
     checked = with_checks(result, comparisons, windows, scene.frame_interval, hint, cadences, fit)
-    return checked if hint else with_exchanges(scene.cameras, prepared, checked)
+    checked = checked if hint else with_exchanges(scene.cameras, prepared, checked)
+    return with_trails(scene, checked)
 
 
 def _compared(scene: Scene, compare: Callable[[int, int], Comparison]) -> list[Comparison]:
