@@ -17,12 +17,12 @@ RANGE = (0.25, 0.9)
 """Share of one change that the next one may be, where a picture is mixed with the one before."""
 TOLERANCE, SHARE = 3.0, 0.1
 """Grey levels, and share of the first change, to which three changes must follow from each other."""
-LEAST_TRAILS = 40
+LEAST_TRAILS = 80
 """Pixels' changes that must fade so ..."""
 LOPSIDED = 2.2
 """... and how many times as many as grow so, which is what they do backwards in time; measured, 0.5 to 1.8 in whole
 videos, and 3.5 and more in mixed ones of a half to four fifths, that were not compressed strongly afterwards."""
-MOST_MOMENTS = 0.75
+MOST_MOMENTS = 0.66
 """Share of the moments at which anything fades or grows so in which that must be so: repeated frames, and loops, make
 changes fade now and then."""
 DIFFERENT = 0.15
