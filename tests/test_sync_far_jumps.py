@@ -111,3 +111,15 @@ def test_a_jump_that_few_samples_tell_must_stand_out_more(overlap, height, told)
     found = torch.stack([far_jumps(solved(5), rests(height, overlap, seed)) for seed in range(20)])
     expected = torch.tensor([15.0 if told else 0.0, 0, 0, 0, 0], dtype=torch.float64)
     assert int((found == expected).all(1).sum()) >= 16
+
+
+@pytest.mark.parametrize(("alike", "told"), [(4, True), (3, True), (2, False), (1, False)])
+def test_a_jump_shows_in_all_that_a_camera_is_compared_with(alike, told):
+    """However much two cameras alone agree on: they may see a step like another one, or the other's clock jumps."""
+    agreeing = []
+    for seed in range(20):
+        found = rests(0.0, 16, seed)
+        for place, comparison in enumerate(found):
+            comparison.rest.values[45] = 0.3 / 4 * (16.0 / alike if place < alike else 0.0)
+        agreeing.append(bool(far_jumps(solved(5), found)[0] == 15.0))
+    assert sum(agreeing) >= 16 if told else sum(agreeing) == 0

@@ -32,6 +32,9 @@ FEW, SURER = 60, 1.5
 """Where all pairs together compare fewer samples at a change, it must stand out so much more: they agree by chance."""
 LEAST_PAIRS = 0.5
 """Share of a camera's pairs that must leave something unexplained."""
+AGREEING, CLEARLY = 0.75, 2.0
+"""Share of the pairs that compare something at a change that must each agree there, by so many of their own robust
+deviations: a clock that jumps does so for all, while two cameras that see a step like another one are alike alone."""
 
 
 def rest_landscape(
@@ -120,4 +123,21 @@ def _common_jump(offsets: Tensor, rests: Sequence[Comparison], camera: int) -> t
     needed = LEAST_SIGNIFICANCE * (SURER if float(compared[telling][best]) < FEW else 1.0)
     if not (apart and significance >= needed and lead >= LEAST_LEAD):
         return 0.0, 0.0
+    if _agreeing(offsets, rests, camera, float(changes[best])) < AGREEING:
+        return 0.0, 0.0
     return float(changes[best]), float(score[best])
+
+
+def _agreeing(offsets: Tensor, rests: Sequence[Comparison], camera: int, change: float) -> float:
+    """Share of the pairs that compare something at a change of a camera's offset, seconds, and agree there."""
+    said = []
+    for comparison in rests:
+        land, sign = comparison.rest, 1.0 if camera == comparison.first else -1.0
+        wanted = float(offsets[comparison.first] - offsets[comparison.second]) + sign * change
+        place = int((land.lags - wanted).abs().argmin())
+        if land.overlap[place] > 0 and abs(float(land.lags[place]) - wanted) < float(land.lags.diff()[0]):
+            score = heights(land.values, land.overlap)
+            rest = score[land.overlap > 0]
+            usual = 1.4826 * (rest - rest.median()).abs().median()
+            said.append(bool(score[place] - rest.median() > CLEARLY * usual))
+    return sum(said) / max(1, len(said))
