@@ -26,7 +26,7 @@ AGREES = 1.5
 """Samples by which a part's lag may differ from the whole videos' and still be the same."""
 LEAST_REST = 6
 """Samples without an explanation that are worth seeking one for: all pairs of a camera are asked together."""
-REST_SHARE = 0.08
+REST_SHARE = 0.2
 """Share of the shorter video that a shift must compare: a piece at one end may belong to the other one."""
 FEW, SURER = 60, 1.5
 """Where all pairs together compare fewer samples at a change, it must stand out so much more: they agree by chance."""
