@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Arc, Clocks, Spheres, sphere_scene
+from odd_frames import Odd, OddFrames
 
 from syncnerf.sync.epipolar import prepare_cameras
 from syncnerf.sync.outlines import covered, ends, outlines
@@ -180,6 +182,46 @@ def test_half_planes_that_touch_a_sphere_are_those_of_geometry(tmp_path):
         drawn = (high.angles + low.angles) / 2 - turned
         assert float(drawn.std()) < error
         assert float(turned.std()) > 10 * error
+
+
+def test_what_stands_still_for_long_is_no_background(tmp_path):
+    """A pause of twice the video's length before a ground that nobody knows: the same half-planes touch as without."""
+    scene = sphere_scene(tmp_path, [0.0, 0.11], frames=30, spheres=Spheres(1, 3), arc=Arc(60.0))
+    scene.frame_cache.prepare(scene.cameras)
+    shown = np.concatenate([np.arange(10), np.full(60, 10), np.arange(10, 30)])
+    cameras = tuple(replace(camera, frame_count=len(shown)) for camera in scene.cameras)
+    cache = OddFrames(scene, {camera.name: Odd(shown) for camera in cameras})
+    paused = replace(scene, cameras=cameras, frame_cache=cache, _frames={})
+    told = torch.from_numpy((shown != 10) | (np.arange(90) == 70))
+    plain = tangents(*(outlines(scene, camera, torch.ones(30, dtype=torch.bool)) for camera in (0, 1)))
+    seen = tangents(*(outlines(paused, camera, told) for camera in (0, 1)))
+    error = ERROR * outlines(scene, 0, told[:30]).view.spacing
+    for usual, late in zip(plain, seen, strict=True):
+        for one, other in zip(usual, late, strict=True):
+            assert len(other.times) == len(one.times) == 30
+            assert float((one.angles - other.angles).abs().max()) < error
+
+
+def test_flicker_moves_no_outline(tmp_path):
+    """Spheres before white, a tenth darker in one frame and a tenth brighter, and so clipped, in the next."""
+    scene = sphere_scene(tmp_path, [0.0, 0.11], frames=20, spheres=Spheres(1, 3), arc=Arc(60.0))
+    scene.background = (1.0, 1.0, 1.0)
+    scene.frame_cache.prepare(scene.cameras)
+    gains = torch.tensor([0.9, 1.1] * 10)
+
+    def pixels(frames: np.ndarray) -> np.ndarray:
+        return (frames * gains.numpy()[:, None, None, None]).clip(0, 255).round().astype(np.uint8)
+
+    shown = {camera.name: Odd(np.arange(20), pixels=pixels) for camera in scene.cameras}
+    flickering = replace(scene, frame_cache=OddFrames(scene, shown), _frames={})
+    told = torch.ones(20, dtype=torch.bool)
+    plain = tangents(*(outlines(scene, camera, told) for camera in (0, 1)))
+    seen = tangents(*(outlines(flickering, camera, told, gains) for camera in (0, 1)))
+    error = ERROR * outlines(scene, 0, told).view.spacing
+    for usual, late in zip(plain, seen, strict=True):
+        for one, other in zip(usual, late, strict=True):
+            assert len(other.times) == len(one.times) == 20
+            assert float((one.angles - other.angles).abs().max()) < error
 
 
 def test_tangents_of_a_scene_tell_the_lags(tmp_path):

@@ -85,14 +85,18 @@ def scene_points(scene: Scene) -> ScenePoints:
     return triangulated(torch.cat(links), owner, where, projections)
 
 
-def median_picture(frames: UInt8[np.ndarray, "T H W 3"], most: int = MEDIAN_FRAMES) -> Float32[Tensor, "H W 3"]:
+def median_picture(
+    frames: UInt8[np.ndarray, "T H W 3"], most: int = MEDIAN_FRAMES, among: Int64[np.ndarray, " N"] | None = None
+) -> Float32[Tensor, "H W 3"]:
     """The median of evenly spaced frames uint8 [T, H, W, 3], colours in [0, 1], float32, shape [H, W, 3].
 
     Args:
         frames: of a camera that does not move.
         most: frames that are looked at.
+        among: indices of the only frames that are; None for all.
     """
-    chosen = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
+    among = np.arange(len(frames)) if among is None else among
+    chosen = among[np.linspace(0, len(among) - 1, min(most, len(among))).round().astype(int)]
     return torch.from_numpy(np.median(frames[chosen], axis=0)).float() / 255.0
 
 

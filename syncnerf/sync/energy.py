@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -48,6 +48,8 @@ class MotionEnergy:
         lacking: intervals of the file after which a frame lacks each time; where ``pace`` is 1, that is only likely,
             and none were put back. 0 where there is no such pattern.
         late: seconds from the frames' own times to those at which what moves in them was read.
+        gains: the frames' global brightness factors, which were divided out, float32, shape [T]; None where there are
+            none, or ``pace`` is not 1.
     """
 
     values: Float[Tensor, "P I"]
@@ -62,6 +64,7 @@ class MotionEnergy:
     refreshed: float = 0.0
     lacking: int = 0
     late: float = 0.0
+    gains: Float32[Tensor, " T"] | None = None
 
     @property
     def pixel_centres(self) -> Float64[Tensor, "P 2"]:
@@ -88,15 +91,15 @@ def motion_energy(frames: Frames, even: bool = True, lacking: int = 0) -> Motion
     blending = find_blending(frames) if even else None
     if blending is not None:
         film = motion_energy(Film(frames, blending), even=False)
-        return replace(film, pace=blending.pace, delay=blending.delay)
+        return replace(film, pace=blending.pace, delay=blending.delay, gains=None)
     count, height, width, _ = frames.shape
     pool = max(1, -(-max(height, width) // LARGEST_SIDE))
     shape = (height // pool, width // pool)
     if count < 2:
         nothing = torch.zeros(0, dtype=torch.int64)
         return MotionEnergy(torch.zeros(0, 0).half(), nothing, pool, shape[1], shape[0], torch.zeros(0).bool())
-    steady = steady_frames(frames)
-    pieces = _pieces(frames, steady, pool)
+    steady, gains = steady_frames(frames), frame_gains(frames)
+    pieces = _pieces(frames, steady, gains, pool)
     moving = torch.zeros(shape, dtype=torch.bool)
     for piece in pieces:
         moving |= (piece > 0).any(0)
@@ -124,17 +127,17 @@ def motion_energy(frames: Frames, even: bool = True, lacking: int = 0) -> Motion
         values = _without_jumps(values, totals)
         period = likely.period if likely is not None else 0
         return MotionEnergy(
-            values, pixels, pool, shape[1], shape[0], informative, divided=share, refreshed=coded, lacking=period
-        )
+            values, pixels, pool, shape[1], shape[0], informative, divided=share, refreshed=coded, lacking=period,
+            gains=gains,
+        )  # fmt: skip
     values, informative, delay = cadence.spread(values, informative)
     share, period = 2 / (cadence.period + 1), cadence.period
     return MotionEnergy(values, pixels, pool, *shape[::-1], informative, cadence.pace, delay, share, coded, period)
 
 
-def _pieces(frames: Frames, steady: Tensor, pool: int) -> list[Tensor]:
+def _pieces(frames: Frames, steady: Tensor, gains: Tensor | None, pool: int) -> list[Tensor]:
     """Energy maps of consecutive frames in pieces of time, float16, shape [t, rows, columns]; 0 where unsteady."""
     count, height, width, _ = frames.shape
-    gains = frame_gains(frames)
     step = max(2, PIECE_BYTES // (height * width * 3))
     pieces = []
     for first in range(0, count - 1, step):

@@ -12,6 +12,7 @@ from torch import Tensor
 from syncnerf.scene import Camera, Scene
 from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.points import median_picture
+from syncnerf.sync.flicker import CLIPPED
 from syncnerf.sync.frame_samples import PIECE_BYTES
 from syncnerf.sync.pencils import PencilView, view_through
 
@@ -43,30 +44,50 @@ class Outlines:
     late: Float32[Tensor, "T P"]
 
 
-def outlines(scene: Scene, index: int, told: Bool[Tensor, " T"]) -> Outlines:
+def outlines(
+    scene: Scene, index: int, told: Bool[Tensor, " T"], gains: Float32[Tensor, " T"] | None = None
+) -> Outlines:
     """The outlines in a static camera's frames, of everything before a known background, else of what moves.
+
+    What moves differs from the median picture of the frames that say something: where it stands still for long, that of
+    all frames would show it.
 
     Args:
         scene: cameras and frames.
         index: global index of the camera.
         told: frames that say something, bool, shape [T]; the others have no outlines.
+        gains: each frame's brightness factor, which is divided out, shape [T]; None where the brightness is even.
     """
     camera, frames = scene.cameras[index], scene.frame_cache.open(scene.cameras[index])
     known = scene.background is not None
-    colours = torch.tensor(scene.background) if known else median_picture(frames)
+    colours = torch.tensor(scene.background) if known else median_picture(frames, among=_frames_of(told))
     size, floor = camera.intrinsics, LEAST_CONTRAST if known else LEAST_CHANGE
     # A whole picture, though of one colour: differences from three numbers take several times as long.
     background = (255.0 * colours).round().byte().expand(size.height, size.width, 3).contiguous().numpy()
     step = max(1, PIECE_BYTES // (size.height * size.width * 3))
     places, cuts = [], []
     for first in range(0, len(frames), step):
-        place, cut = ends(*covered(frames[first : first + step], background, floor))
+        part = frames[first : first + step]
+        if gains is not None:
+            part = _evened(part, gains[first : first + step].numpy())
+        place, cut = ends(*covered(part, background, floor))
         places.append(place)
         cuts.append(cut)
         release_pages(frames)
     seen = torch.from_numpy(np.concatenate(places))
     seen[~told] = torch.nan
     return _seen_by(camera, *_packed(seen, torch.from_numpy(np.concatenate(cuts))))
+
+
+def _evened(frames: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """Frames without flicker, uint8; a clipped value may stand for any brighter one, so it stays."""
+    even = (frames / gains.astype(np.float32)[:, None, None, None]).clip(0, 255).round().astype(np.uint8)
+    return np.where(frames >= CLIPPED, frames, even)
+
+
+def _frames_of(told: Tensor) -> np.ndarray:
+    """Indices of the frames that say something; of all where none does."""
+    return (told if bool(told.any()) else torch.ones_like(told)).nonzero()[:, 0].numpy()
 
 
 def _packed(places: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:

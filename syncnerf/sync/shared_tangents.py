@@ -53,7 +53,8 @@ def shared_tangents(scene: Scene, cameras: EpipolarCameras) -> list[SharedTangen
     def outline(camera: int) -> Outlines:
         informative = cameras.informative(camera)
         edge = informative.new_zeros(1)
-        return outlines(scene, camera, torch.cat([informative, edge]) | torch.cat([edge, informative]))
+        told = torch.cat([informative, edge]) | torch.cat([edge, informative])
+        return outlines(scene, camera, told, cameras.energies[camera].gains)
 
     seen = dict(zip(chosen, in_parallel(outline, chosen, "outlines", "camera"), strict=True))
 
