@@ -105,6 +105,18 @@ def test_what_could_surprise_of_images_is_said(tmp_path):
     ]
 
 
+def test_numbers_of_images_that_were_left_out_everywhere_are_said(tmp_path):
+    """Every second image is deleted in all cameras: a slower recording, or the rate of another one."""
+    FORMATS["blender-frames"](tmp_path)
+    assert not remarks(load_scene(tmp_path))
+    for folder in (tmp_path / "frames_1").iterdir():
+        for path in sorted(folder.iterdir())[1::2]:
+            path.unlink()
+    scene = load_scene(tmp_path)
+    (said,) = remarks(scene)
+    assert said.startswith(f"all cameras: images are numbered by 2, and taken for {scene.cameras[0].fps:g} a second")
+
+
 def test_a_dry_run_says_what_could_surprise(tmp_path, capsys):
     FORMATS["blender-frames"](tmp_path)
     (tmp_path / "frames_1" / "cam02" / "000002.png").unlink()

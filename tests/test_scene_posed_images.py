@@ -116,6 +116,13 @@ def test_times_that_may_be_shares_of_a_recording_are_told(tmp_path, caplog, last
     assert ("run from 0 to 1 and are taken for seconds" in caplog.text) == said
 
 
+@pytest.mark.parametrize(("step", "shared", "said"), [(1, {}, True), (0.5, {}, False), (1, {"fps": 20}, False)])
+def test_times_that_may_count_frames_are_told(tmp_path, caplog, step, shared, said):
+    write_images(tmp_path, LAYOUTS["a folder per camera"], times=step * np.arange(FRAMES), shared=shared)
+    load_scene(tmp_path)
+    assert ("are whole numbers and are taken for seconds" in caplog.text) == said
+
+
 def test_images_without_times_are_numbered(tmp_path, caplog):
     write_images(tmp_path, LAYOUTS["a folder per camera"], times=None, shared={"fps": 20})
     for camera in load_scene(tmp_path).cameras:

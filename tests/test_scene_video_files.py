@@ -57,6 +57,16 @@ def test_a_folder_per_camera_gives_the_names(tmp_path):
         load_scene(tmp_path)
 
 
+def test_a_single_folder_may_hold_all_videos(tmp_path):
+    blender_video(tmp_path)
+    rename(tmp_path, [f"videos/{name}.mp4" for name in PLAIN])
+    (tmp_path / "notes").mkdir()
+    scene = load_scene(tmp_path)
+    assert scene.names == PLAIN
+    for index, pose in enumerate(rig()):
+        torch.testing.assert_close(scene.cameras[index].camera_to_world, pose)
+
+
 def test_a_name_in_the_json_may_lack_the_suffix_or_its_case(tmp_path):
     blender_video(tmp_path)
     rename(tmp_path, [f"{name}.MOV" for name in PLAIN])

@@ -30,7 +30,7 @@ def with_numbered_times(scene: Scene) -> Scene:
     for index, camera in enumerate(scene.cameras):
         source = scene.frame_cache.sources[camera.name]
         if isinstance(source, ImageSource) and camera.given_times is None:
-            found = frame_numbers([f"{path.parent.name}/{path.stem}" for path in source.paths])
+            found = numbers_of(source)
             if found is not None:
                 numbers[index] = found
     if not numbers:
@@ -49,6 +49,11 @@ def with_numbered_times(scene: Scene) -> Scene:
             times = torch.from_numpy(counts / cameras[index].fps)
             cameras[index] = replace(cameras[index], given_times=times)
     return replace(scene, cameras=tuple(cameras))
+
+
+def numbers_of(source: ImageSource) -> Int64[np.ndarray, " T"] | None:
+    """The numbers of a camera's images, see :func:`frame_numbers`."""
+    return frame_numbers([f"{path.parent.name}/{path.stem}" for path in source.paths])
 
 
 def frame_numbers(names: Sequence[str]) -> Int64[np.ndarray, " T"] | None:

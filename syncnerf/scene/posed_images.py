@@ -74,7 +74,7 @@ def read_posed_images(root: Path, options: ReadOptions) -> Scene:
         groups = {"test": ordered[::HELD_OUT], "train": kept or ordered}
     scale = _seconds_per_unit(record, path, groups) if all(timed) else None
     if all(timed) and not alone and "fps" not in record:
-        _warn_of_shares(path, entries)
+        _warn_of_other_units(path, entries)
     if not all(timed) and not all("fps" in entry.values or "frame_times" in entry.values for entry in entries):
         logger.warning("%s: neither it nor the images give an 'fps' or 'time'; %g is taken for granted", path, FPS)
     names = list(groups)
@@ -149,9 +149,13 @@ def _seconds_per_unit(record: dict[str, Any], path: Path, groups: dict[str, list
     return 1.0 / (positive(record, "fps", str(path)) * step)
 
 
-def _warn_of_shares(path: Path, entries: list[CameraEntry]) -> None:
-    """A warning where times fill 0 to 1, as those do that are shares of a recording and not seconds."""
+def _warn_of_other_units(path: Path, entries: list[CameraEntry]) -> None:
+    """A warning where times fill 0 to 1, or are whole numbers: shares of a recording, or frames, and not seconds."""
     times = [number(entry.values, "time", entry.where) for entry in entries]
+    if max(times) > 1 and all(time == round(time) for time in times):
+        logger.warning(
+            "%s: its times are whole numbers and are taken for seconds; if they count frames, give its 'fps'", path
+        )
     if min(times) >= 0 and WHOLE <= max(times) <= 1:
         logger.warning(
             "%s: its times run from %g to %g and are taken for seconds; if they are shares of the recording, give "

@@ -10,6 +10,7 @@ import numpy as np
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera
+from syncnerf.scene.frame_numbers import LONGEST_STEP, numbers_of
 from syncnerf.scene.images import ImageSource, image_remarks
 from syncnerf.scene.rays import clip_to_box
 from syncnerf.scene.rgb_frames import UPRIGHT
@@ -116,7 +117,7 @@ def remarks(scene: Scene) -> list[str]:
             for remark in _of_video(source):
                 found.setdefault(remark, []).append(camera.name)
         elif isinstance(source, ImageSource):
-            for remark in image_remarks(source.paths[0]):
+            for remark in (*image_remarks(source.paths[0]), *_of_numbers(camera, source)):
                 found.setdefault(remark, []).append(camera.name)
     return [_said(remark, names, scene) for remark, names in found.items()]
 
@@ -155,6 +156,14 @@ def _of_times(camera: Camera) -> Iterator[str]:
         yield f"rolling shutter: {1000 * camera.row_time:g} ms from the first row to the last"
     if camera.exposure:
         yield f"exposed for {1000 * camera.exposure:g} ms; half of it is added to the frames' times"
+
+
+def _of_numbers(camera: Camera, source: ImageSource) -> Iterator[str]:
+    """Remarks on the numbers of a camera's images, where these alone tell their times."""
+    numbers = numbers_of(source)
+    step = 1 if numbers is None or camera.given_times is not None else int(np.gcd.reduce(np.diff(numbers)))
+    if 1 < step <= LONGEST_STEP:
+        yield f"images are numbered by {step}, and taken for {camera.fps:g} a second; 'fps' is theirs, not a video's"
 
 
 def _of_video(source: VideoSource) -> Iterator[str]:

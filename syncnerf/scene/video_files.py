@@ -33,7 +33,7 @@ def find_videos(folder: Path) -> list[VideoFiles]:
 
     Hidden files (also those that macOS leaves beside every file on other disks) are none. A GoPro's chapters make up
     one recording, named as its first. Where the folder itself holds none, its folders of one recording each do, and
-    give their names.
+    give their names; or a single folder holds them all.
 
     Raises:
         UserError: a folder of one camera holds several recordings, or cannot be read.
@@ -41,11 +41,14 @@ def find_videos(folder: Path) -> list[VideoFiles]:
     found = _recordings(folder)
     if found:
         return found
-    for below in natural_order(path for path in _listed(folder) if path.is_dir()):
-        own = _recordings(below)
+    folders = natural_order(path for path in _listed(folder) if path.is_dir())
+    below = {path: own for path in folders if (own := _recordings(path))}
+    for path, own in below.items():
+        if len(own) > 1 and len(below) == 1:
+            return own
         if len(own) > 1:
-            raise UserError(f"{below}: holds {len(own)} videos of one camera; leave one, or join them")
-        found += [replace(recording, name=below.name) for recording in own]
+            raise UserError(f"{path}: holds {len(own)} videos of one camera; leave one, or join them")
+        found.append(replace(own[0], name=path.name))
     return found
 
 
