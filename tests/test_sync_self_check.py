@@ -13,6 +13,7 @@ from moving_spheres import Spheres, sphere_scene
 
 from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene
+from syncnerf.scene.origin import near_origin
 from syncnerf.sync import Check, PairLag, SyncResult, only_sure, synchronize
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.consistent import connected_reference, fit_consistent
@@ -293,6 +294,20 @@ def test_poses_in_another_convention_are_named(tmp_path):
     result = synchronize(replace(scene, cameras=cameras), audio="off")
     assert "sure" not in result.verdicts.values()
     assert all("OpenCV axes" in check.advice for check in result.checks.values())
+
+
+def test_inverted_poses_are_named_though_no_lines_meet(tmp_path):
+    """World-to-camera poses of cameras that all look at the origin: read as places, they lie in nearly one."""
+    scene = sphere_scene(tmp_path, TRUTH.tolist(), frames=40, spheres=Spheres(6, 3), size=(72, 64))
+    scene.frame_cache.prepare(scene.cameras)
+    written = [torch.linalg.inv(camera.camera_to_world) for camera in scene.cameras]
+    for index, pose in enumerate(written):
+        pose[0, 3] += 1e-6 * index
+    pairs = zip(scene.cameras, written, strict=True)
+    nearby, origin = near_origin(tuple(replace(camera, camera_to_world=pose) for camera, pose in pairs))
+    result = synchronize(replace(scene, cameras=nearby, origin=origin), audio="off")
+    assert "sure" not in result.verdicts.values()
+    assert all("world-to-camera," in check.advice for check in result.checks.values())
 
 
 def test_axes_are_looked_at_where_lines_disagree_though_all_pairs_agree(tmp_path):

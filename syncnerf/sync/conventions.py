@@ -28,6 +28,8 @@ BETTER = 1.2
 """How many times the agreement of all pairs must grow for another reading to be named."""
 MUCH_BETTER, AS_GOOD = 1.5, 0.5
 """The same of the pairs of some cameras, and the share of the other pairs' agreement that theirs must reach then."""
+BEYOND = 100.0
+"""So many times as well is compared with next to nothing."""
 TURNED = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 
 CONVENTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -86,7 +88,8 @@ def convention_hint(cameras: Sequence[Camera], prepared: EpipolarCameras, compar
     """Says which convention would fit the motion better than the one that the poses are read in; empty if none.
 
     Nothing is tried where most pairs agree on a lag and their lines are aligned: on one side of a scene, where all
-    cameras see much the same, wrong poses make pairs agree too, but not line by line.
+    cameras see much the same, wrong poses make pairs agree too, but not line by line. Poses that are wholly wrong leave
+    no line with motion in two views.
 
     Args:
         cameras: of the scene, all static.
@@ -95,7 +98,7 @@ def convention_hint(cameras: Sequence[Camera], prepared: EpipolarCameras, compar
     """
     compared = [comparison for comparison in comparisons if comparison.peak is not None]
     accepted = [comparison for comparison in compared if not comparison.reason]
-    if not compared or (prepared.exact and len(accepted) >= SUSPICIOUS * len(compared)):
+    if prepared.exact and len(accepted) >= SUSPICIOUS * len(compared):
         return ""
     moving = sorted(range(len(cameras)), key=lambda c: -float(prepared.energies[c].values.sum(dtype=torch.float32)))
     chosen = sorted(moving[:MOST_CAMERAS])
@@ -107,9 +110,10 @@ def convention_hint(cameras: Sequence[Camera], prepared: EpipolarCameras, compar
     if best is None:
         return ""
     pairs = len(chosen) * (len(chosen) - 1) // 2
+    motion = f", and motion {best.gain:.1f} times as well" if best.gain < BEYOND else ""
     return (
-        f"read as {best.said}, the poses make {best.pairs} of {pairs} pairs agree instead of {given}, and motion "
-        f"{best.gain:.1f} times as well: convert them to camera-to-world in OpenGL axes (+X right, +Y up, -Z view)"
+        f"read as {best.said}, the poses make {best.pairs} of {pairs} pairs agree instead of {given}{motion}: "
+        "convert them to camera-to-world in OpenGL axes (+X right, +Y up, -Z view)"
     )
 
 

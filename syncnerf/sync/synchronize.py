@@ -10,6 +10,7 @@ import torch
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene
+from syncnerf.scene.origin import moved
 from syncnerf.sync.alignment import are_exact, are_whole
 from syncnerf.sync.comparison import Comparison, compare_all
 from syncnerf.sync.conventions import convention_hint
@@ -133,7 +134,9 @@ def _from_lines(scene: Scene, max_offset: float | None, drift: bool, priors: Seq
     found = faults(prepared.energies)
     wider = torch.tensor([fault.error for fault in found], dtype=torch.float64) * scene.frame_interval
     result = with_loops(scene, replace(result, stderr=torch.hypot(result.stderr, wider)))
-    hint = convention_hint(scene.cameras, prepared, comparisons)
+    # Poses that are no camera-to-world are so about the origin of their files.
+    written = [moved(camera, scene.origin) for camera in scene.cameras]
+    hint = convention_hint(written, prepared, comparisons)
     cadences = {name: fault.remark for name, fault in zip(scene.names, found, strict=True) if fault.remark}
     fit = partial(pose_fit, prepared, result)
     checked = with_checks(result, comparisons, windows, scene.frame_interval, hint, cadences, fit)
@@ -145,7 +148,10 @@ def _compared(scene: Scene, compare: Callable[[int, int], Comparison]) -> list[C
     """What all pairs of cameras say of their lags; UserError where no two cameras stand apart."""
     comparisons = compare_all(len(scene.cameras), compare)
     if all(comparison.reason.startswith("no baseline") for comparison in comparisons):
-        raise UserError(f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart")
+        raise UserError(
+            f"{scene.root}: all cameras stand in the same place; synchronising needs cameras apart (are the poses "
+            "world-to-camera?)"
+        )
     return comparisons
 
 
