@@ -16,8 +16,10 @@ from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene
 from syncnerf.sync import PairLag, SyncResult, synchronize
 from syncnerf.sync.comparison import Comparison
+from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.far_jumps import far_jumps, rest_landscape
 from syncnerf.sync.frame_products import frame_products
+from syncnerf.sync.jumps import clock_wander
 from syncnerf.sync.landscape import Landscape, Peak
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]
@@ -123,3 +125,18 @@ def test_a_jump_shows_in_all_that_a_camera_is_compared_with(alike, told):
             comparison.rest.values[45] = 0.3 / 4 * (16.0 / alike if place < alike else 0.0)
         agreeing.append(bool(far_jumps(solved(5), found)[0] == 15.0))
     assert sum(agreeing) >= 16 if told else sum(agreeing) == 0
+
+
+@pytest.mark.parametrize(("jumping", "doubted"), [(1, 1), (2, 2), (3, 15)])
+def test_where_a_fifth_of_the_clocks_jump_none_is_steady(jumping, doubted):
+    """Fifteen clocks, of which some lose a frame after half of the time: so may the others have, which they judge."""
+    late = torch.zeros(15, dtype=torch.float64)
+    late[:jumping] = 1 / 30
+    pairs, first, second = [], *torch.triu_indices(15, 15, 1)
+    for i, j in zip(first.tolist(), second.tolist(), strict=True):
+        lags = torch.stack([torch.zeros(2), (late[i] - late[j]).expand(2)]).flatten().double()
+        deviations = torch.full((4,), 1e-3, dtype=torch.float64)
+        pairs.append((i, j, WindowLags(torch.arange(4.0).double(), lags, deviations, 0.0, 60)))
+    wander = clock_wander(pairs, torch.zeros(15).double(), torch.zeros(15).double(), 1 / 30)
+    assert int((wander > 0).sum()) == doubted
+    torch.testing.assert_close(wander[wander > 0], torch.full((doubted,), 1 / 30, dtype=torch.float64))

@@ -20,7 +20,7 @@ LEAST_JUMP = 0.6
 SURE = 4.0
 """Standard errors by which it must, as well."""
 WHY = "frames lost, or its file joined of pieces?"
-MANY = 0.25
+MANY = 0.2
 """If this share of the clocks jumps, the others' steadiness, which is judged against them, is not sure either."""
 
 
