@@ -19,7 +19,6 @@ LEAST_JUMP = 0.6
 """Samples by which an offset must differ in a window; frames are lost whole."""
 SURE = 4.0
 """Standard errors by which it must, as well."""
-WHY = "frames lost, or its file joined of pieces?"
 MANY = 0.2
 """If this share of the clocks jumps, the others' steadiness, which is judged against them, is not sure either."""
 
@@ -44,7 +43,8 @@ def with_jumps(
     if not wander.any():
         return result
     warnings = {
-        name: f"its clock jumps, or another's that it is compared with, by {own:.3f} s ({WHY})"
+        name: f"its clock jumps, or another's that it is compared with, by {own:.3f} s (frames lost, "
+        "or its file joined of pieces?)"
         for name, own, offset in zip(scene.names, wander.tolist(), result.offsets.tolist(), strict=True)
         if own > 0 and not math.isnan(offset)
     }
