@@ -25,7 +25,7 @@ from syncnerf.sync.drift import window_lags
 from syncnerf.sync.energy import motion_energy
 from syncnerf.sync.frame_products import frame_products, told_by_both
 from syncnerf.sync.informative import informative_intervals, refreshed_intervals, steady_frames
-from syncnerf.sync.pulldown import find_pulldown
+from syncnerf.sync.pulldown import EVEN_AMONG_EVEN, EVEN_AMONG_UNEVEN, find_pulldown
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]
 
@@ -114,6 +114,13 @@ def test_film_shown_at_a_higher_rate_is_seen(scene):
     # Twice as much after each repeat: frames were lost, not shown twice.
     assert find_pulldown(torch.where(torch.arange(60) % 5 == 4, 2 * totals, totals)) is None
     assert find_pulldown(amounts) is None
+    # A fifth more: what moves fast hides how long it did, and the other videos decide.
+    unclear = torch.where(torch.arange(60) % 5 == 4, 1.2 * totals, totals)
+    assert find_pulldown(unclear).pace == pytest.approx(0.8)
+    assert find_pulldown(unclear, EVEN_AMONG_UNEVEN) is None
+    unclear = torch.where(torch.arange(60) % 5 == 4, 1.45 * totals, totals)
+    assert find_pulldown(unclear) is None
+    assert find_pulldown(unclear, EVEN_AMONG_EVEN).pace == pytest.approx(0.8)
     film = damaged(scene, "telecine", seed=1)
     assert all(motion_energy(film.frame_cache.open(camera)).pace == pytest.approx(0.8) for camera in film.cameras)
 

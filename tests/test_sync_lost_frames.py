@@ -8,8 +8,9 @@ import torch
 
 from syncnerf.scene import Camera, load_scene
 from syncnerf.sync.cadence import LIKELY, find_cadence
-from syncnerf.sync.energies import motion_energies, shared_period
+from syncnerf.sync.energies import motion_energies, odd_repeats, shared_period
 from syncnerf.sync.energy import MotionEnergy, motion_energy
+from syncnerf.sync.pulldown import EVEN_AMONG_EVEN, EVEN_AMONG_UNEVEN
 
 PERIOD = 4
 """Intervals of the files here: every fifth frame lacks."""
@@ -85,6 +86,19 @@ def test_half_of_the_files_must_agree():
     assert shared_period(lacking(4, 4, 0, 0, 0)) == 0
     assert shared_period(lacking(5, 4, 5, 0)) == 5
     assert shared_period(lacking(0, 0, 0)) == 0
+
+
+def test_what_most_files_repeats_hide_the_others_do_too():
+    nothing = torch.zeros(0, dtype=torch.int64)
+    energy = MotionEnergy(torch.zeros(0, 0), nothing, 1, 1, 1, torch.zeros(0).bool())
+    even, film = energy, replace(energy, pace=0.8)
+    stutter, slower, thinned = replace(energy, divided=0.39), replace(energy, pace=0.4), replace(energy, pace=1.25)
+    assert odd_repeats([stutter, film, stutter, even]) == ([1], EVEN_AMONG_UNEVEN)
+    assert odd_repeats([film, film, stutter, even, film]) == ([2], EVEN_AMONG_EVEN)
+    # Films of another rate repeat other shares; a tie tells nothing, nor do lost frames.
+    assert odd_repeats([stutter, slower, stutter])[0] == []
+    assert odd_repeats([stutter, film, even, thinned])[0] == []
+    assert odd_repeats([film, film, even])[0] == odd_repeats([])[0] == []
 
 
 def test_a_frame_lost_of_five_is_not_taken_for_one_of_three():

@@ -1,4 +1,4 @@
-"""Motion energy of all cameras of a scene, and what they say together of frames that their files lack."""
+"""Motion energy of all cameras of a scene, and what they say together of frames that files lack or show again."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,24 +7,37 @@ from torch import Tensor
 
 from syncnerf.scene import Camera, Scene
 from syncnerf.sync.energy import MotionEnergy, motion_energy
+from syncnerf.sync.pulldown import EVEN, EVEN_AMONG_EVEN, EVEN_AMONG_UNEVEN
 from syncnerf.sync.resampling import unrolled
 from syncnerf.sync.workers import in_parallel
+
+LEAST_REPEATED = 0.05
+"""Share of a file's frames that repeat others, from which on it counts."""
+SAME_SHARE = 0.25
+"""Part by which these shares of two files may differ and still be those of one way to repeat frames."""
 
 
 def motion_energies(scene: Scene) -> list[MotionEnergy]:
     """The motion energy of every camera that stands still.
 
     Where most files seem to lack frames at equal places, those that show it less plainly than one alone must are looked
-    at again as if they did.
+    at again as if they did. Where most of those that repeat frames hide motion by it, or hide none, so are those that
+    say otherwise.
     """
     energies = in_parallel(partial(_energy_of, scene), scene.cameras, "motion energy", "camera")
+
+    def look_again(cameras: Sequence[int], name: str, **as_if: float) -> None:
+        again = in_parallel(partial(_energy_of, scene, **as_if), [scene.cameras[i] for i in cameras], name, "camera")
+        for index, own in zip(cameras, again, strict=True):
+            energies[index] = own
+
     period = shared_period(energies)
     likely = [index for index, own in enumerate(energies) if period and own.lacking == period and own.pace == 1]
     if likely:
-        cameras = [scene.cameras[index] for index in likely]
-        again = in_parallel(partial(_energy_of, scene, lacking=period), cameras, "lost frames", "camera")
-        for index, own in zip(likely, again, strict=True):
-            energies[index] = own
+        look_again(likely, "lost frames", lacking=period)
+    odd, lost = odd_repeats(energies)
+    if odd:
+        look_again(odd, "repeated frames", lost=lost)
     return energies
 
 
@@ -35,10 +48,29 @@ def shared_period(energies: Sequence[MotionEnergy]) -> int:
     return usual if 2 * periods.count(usual) >= len(periods) else 0
 
 
-def _energy_of(scene: Scene, camera: Camera, lacking: int = 0) -> MotionEnergy:
+def odd_repeats(energies: Sequence[MotionEnergy]) -> tuple[list[int], float]:
+    """The files whose repeats were taken for a film's, while most hide motion by theirs, or the other way round.
+
+    Returns:
+        Their indices, and what share of the motion may seem lost by a film's repeats there, see
+        :func:`~syncnerf.sync.pulldown.find_pulldown`.
+    """
+    films = {index: 1 - own.pace for index, own in enumerate(energies) if own.pace < 1}
+    # Of a frame that is shown again two intervals are divided.
+    stutters = {index: own.divided / 2 for index, own in enumerate(energies) if own.pace == 1}
+    repeated = [{index: share for index, share in kind.items() if share > LEAST_REPEATED} for kind in (films, stutters)]
+    few, many = sorted(repeated, key=len)
+    usual = sorted(many.values())[len(many) // 2] if many else 0.0
+    if len(few) == len(many):
+        return [], EVEN
+    odd = [index for index, share in few.items() if abs(share - usual) < SAME_SHARE * usual]
+    return odd, EVEN_AMONG_UNEVEN if few is repeated[0] else EVEN_AMONG_EVEN
+
+
+def _energy_of(scene: Scene, camera: Camera, lacking: int = 0, lost: float = EVEN) -> MotionEnergy:
     # Opened one by one rather than kept by the scene, so that mapped frames do not pile up in memory.
     even = _is_even(camera.frame_times, 1 / camera.fps)
-    return unrolled(motion_energy(scene.frame_cache.open(camera), even, lacking), camera)
+    return unrolled(motion_energy(scene.frame_cache.open(camera), even, lacking, lost), camera)
 
 
 def _is_even(times: Tensor, step: float) -> bool:

@@ -15,7 +15,7 @@ from syncnerf.sync.division import divided
 from syncnerf.sync.flicker import CLIPPED, frame_gains
 from syncnerf.sync.frame_samples import PIECE_BYTES, Frames
 from syncnerf.sync.informative import around, informative_intervals, refreshed_intervals, steady_frames
-from syncnerf.sync.pulldown import find_pulldown
+from syncnerf.sync.pulldown import EVEN, find_pulldown
 
 LARGEST_SIDE = 200
 """Energy maps are averaged down until neither side exceeds this many pixels."""
@@ -74,7 +74,7 @@ class MotionEnergy:
         return (torch.stack([column, row], dim=-1) + 0.5) * self.pool
 
 
-def motion_energy(frames: Frames, even: bool = True, lacking: int = 0) -> MotionEnergy:
+def motion_energy(frames: Frames, even: bool = True, lacking: int = 0, lost: float = EVEN) -> MotionEnergy:
     """Absolute differences of consecutive frames, summed over channels, less a noise floor.
 
     Each frame's global gain (flicker, exposure) is divided out first; a clipped value counts as any brighter one. The
@@ -87,6 +87,7 @@ def motion_energy(frames: Frames, even: bool = True, lacking: int = 0) -> Motion
         even: the file has one interval between all frames: where motion says that some lack or are shown twice at equal
             places, that is undone. Timestamps that differ say such things themselves.
         lacking: intervals after which a frame lacks in most other files: here it is enough that it is likely.
+        lost: share of the motion that may seem lost by repeated frames of a film, see :func:`find_pulldown`.
     """
     blending = find_blending(frames) if even else None
     if blending is not None:
@@ -108,7 +109,7 @@ def motion_energy(frames: Frames, even: bool = True, lacking: int = 0) -> Motion
     totals = values.sum(0, dtype=torch.float32)
     refreshed = refreshed_intervals(frames)
     informative, coded = informative_intervals(totals, steady) & ~refreshed, float(refreshed.float().mean())
-    film = find_pulldown(totals) if even else None
+    film = find_pulldown(totals, lost) if even else None
     if film is not None:
         shown, delay = film.shown(len(totals)), film.delay(len(totals))
         values = film.film(values)
