@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.assembly import assemble, make_batches
@@ -108,7 +109,7 @@ def _notes(job: Job) -> list[str]:
     return notes + fresh
 
 
-def preview(synced: SyncedBackend, scene: Scene, fitted: bool) -> dict[str, Tensor]:
+def preview(synced: SyncedBackend, scene: Scene, fitted: bool) -> dict[str, Float[Tensor, "_ _ 3"]]:
     """Truth, rendering, error and depth of the first test camera's middle frame, for TensorBoard.
 
     It shows the moment that the run will be scored at: about what is known of that camera's offset where it will be

@@ -6,6 +6,7 @@ from functools import cache
 from itertools import chain, combinations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.scene import Camera
@@ -43,12 +44,15 @@ def with_exchanges(cameras: Sequence[Camera], prepared: EpipolarCameras, result:
         prepared: their motion.
         result: with checks, which know how much of each camera's motion is explained.
     """
-    shares = torch.tensor([result.checks[name].explained for name in result.names]).nan_to_num(0.0)
+    explained = [result.checks[name].explained for name in result.names]
+    shares = torch.tensor(explained, dtype=torch.float64).nan_to_num(0.0)
     said = shifted_videos(cameras, prepared, shares) or exchanged_videos(cameras, prepared, shares)
     return result.doubted(said, ADVICE)
 
 
-def exchanged_videos(cameras: Sequence[Camera], prepared: EpipolarCameras, shares: Tensor) -> Mapping[str, str]:
+def exchanged_videos(
+    cameras: Sequence[Camera], prepared: EpipolarCameras, shares: Float[Tensor, " C"]
+) -> Mapping[str, str]:
     """What is to be said, by name, of cameras that agree clearly better with others if they exchange their videos.
 
     Args:
@@ -84,7 +88,9 @@ def exchanged_videos(cameras: Sequence[Camera], prepared: EpipolarCameras, share
     return said
 
 
-def shifted_videos(cameras: Sequence[Camera], prepared: EpipolarCameras, shares: Tensor) -> Mapping[str, str]:
+def shifted_videos(
+    cameras: Sequence[Camera], prepared: EpipolarCameras, shares: Float[Tensor, " C"]
+) -> Mapping[str, str]:
     """What is to be said of all cameras, by name, if each one's video fits the one before or after it better.
 
     The arguments are those of :func:`exchanged_videos`.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from syncnerf.scene import Scene
 from syncnerf.sync.prior import PriorLag
@@ -21,7 +22,8 @@ def with_sound(scene: Scene, result: SyncResult, lags: Sequence[PriorLag]) -> Sy
     """The result with cameras placed by their sound where motion says nothing, and with contradictions as warnings.
 
     Sound is off by the way from its source to each camera, which does not average out over pairs: a camera that it
-    places has the standard error of its best pair. Where motion places a camera, sound does not move it.
+    places, at the median of what all its pairs say, has the standard error of the best of them. Where motion places a
+    camera, sound does not move it.
 
     Args:
         scene: of the result.
@@ -44,8 +46,8 @@ def with_sound(scene: Scene, result: SyncResult, lags: Sequence[PriorLag]) -> Sy
         found = _nearest(lags, known, stderr)
         if found is None:
             break
-        camera, other, lag, error, rate = found
-        offsets[camera], stderr[camera] = offsets[other] + lag, error
+        camera, other, error, rate = found
+        offsets[camera], stderr[camera] = _middle(lags, known, offsets, camera), error
         if rates is not None:
             rates[camera] = rates[other] + (rate or 0.0)
             own = UNKNOWN_RATE if rate is None else RATE_ERROR
@@ -85,14 +87,24 @@ def _contradictions(result: SyncResult, lags: Sequence[PriorLag]) -> dict[int, f
 
 
 def _nearest(
-    lags: Sequence[PriorLag], known: Sequence[bool], stderr: torch.Tensor
-) -> tuple[int, int, float, float, float | None] | None:
-    """The camera not yet known that sound places best: it, by which, its offset more than that one's, error, rate."""
+    lags: Sequence[PriorLag], known: Sequence[bool], stderr: Tensor
+) -> tuple[int, int, float, float | None] | None:
+    """The camera not yet known that sound places best: it, by which, the error, its rate more than that one's."""
     choices = []
     for lag in lags:
         for camera, other, sign in ((lag.first, lag.second, 1), (lag.second, lag.first, -1)):
             if known[other] and not known[camera]:
                 error = math.hypot(lag.deviation, float(stderr[other].nan_to_num(0.0)))
                 rate = None if lag.rate is None else sign * lag.rate
-                choices.append((camera, other, sign * lag.lag, error, rate))
-    return min(choices, key=lambda choice: choice[3]) if choices else None
+                choices.append((camera, other, error, rate))
+    return min(choices, key=lambda choice: choice[2]) if choices else None
+
+
+def _middle(lags: Sequence[PriorLag], known: Sequence[bool], offsets: Tensor, camera: int) -> float:
+    """The median of what all pairs with known cameras say of a camera's offset, seconds."""
+    said = []
+    for lag in lags:
+        for own, other, sign in ((lag.first, lag.second, 1), (lag.second, lag.first, -1)):
+            if own == camera and known[other]:
+                said.append(float(offsets[other]) + sign * lag.lag)
+    return float(torch.tensor(said, dtype=torch.float64).quantile(0.5))
