@@ -142,6 +142,15 @@ def test_sound_places_what_motion_does_not():
     assert torch.equal(filled.offsets[:2], result.offsets[:2])
 
 
+def test_sound_places_a_camera_by_the_median_of_its_pairs():
+    """Camera 3 by 0, 1 and 2, the wrong way round and not in order; the surest pair alone would say 1.31."""
+    scene, result = result_of([0.5, 0.0, 0.2, float("nan")], {"cam3": "nothing moves"})
+    lags = [PriorLag(0, 3, -0.80, 0.014), PriorLag(3, 1, 1.26, 0.016), PriorLag(2, 3, -1.11, 0.012)]
+    filled = with_sound(scene, result, lags)
+    assert filled.offsets.tolist() == pytest.approx([0.5, 0.0, 0.2, 1.30])
+    assert filled.stderr[3] == pytest.approx((0.012**2 + 0.001**2) ** 0.5)
+
+
 def test_cameras_that_sound_places_have_rates_with_errors():
     nan = float("nan")
     scene, result = result_of([0.5, 0.0, nan, nan], {"cam2": "nothing moves", "cam3": "nothing moves"})

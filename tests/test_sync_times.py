@@ -131,8 +131,8 @@ def test_what_changes_fast_moves_as_far_as_what_changes_slowly():
 
 
 def test_rows_read_late_move_by_their_time():
-    """The mean time of a pixel's energy is what its row is late, up or down, and its total stays."""
-    for row_time in (0.015, -0.02):
+    """The mean time of a pixel's energy is what its row is late, up or down, and its total stays; of film as well."""
+    for row_time, pace in ((0.015, 1.0), (-0.02, 1.0), (0.02, 0.8)):
         camera = Camera(
             "a", Intrinsics(4, 40, 50.0, 50.0, 2.0, 20.0), torch.eye(4, dtype=torch.float64), FPS, 31, row_time=row_time
         )
@@ -140,12 +140,13 @@ def test_rows_read_late_move_by_their_time():
         values = torch.zeros(40, 30)
         values[:, 12:17] = torch.tensor([1.0, 4.0, 2.0, 0.0, 3.0])
         values *= amounts[:, None].float()
-        energy = MotionEnergy(values, torch.arange(0, 160, 4), 1, 4, 40, torch.ones(30, dtype=torch.bool))
+        everything = torch.ones(30, dtype=torch.bool)
+        energy = MotionEnergy(values, torch.arange(0, 160, 4), 1, 4, 40, everything, pace=pace)
         found = unrolled(energy, camera)
         assert found.late == pytest.approx(float(rows @ amounts / amounts.sum()), abs=1e-9)
         moved = found.values.double()
         torch.testing.assert_close(moved.sum(1), values.double().sum(1))
-        shift = (moved - values).double() @ even(30) / values.double().sum(1)
+        shift = (moved - values).double() @ even(30) / pace / values.double().sum(1)
         torch.testing.assert_close(shift + found.late, rows, atol=1e-6, rtol=0)
     assert unrolled(energy, replace(camera, row_time=0.0)) is energy
 

@@ -70,5 +70,7 @@ def test_a_camera_that_keeps_more_than_the_others_is_doubted(scene):
 def test_where_all_keep_the_same_nobody_is_late(scene):
     frames = torch.arange(60).numpy()
     odds = {c.name: Odd(frames, pixels=lambda shown: mixed(shown, 0.6)) for c in scene.cameras}
-    result = synchronize(replace(scene, frame_cache=OddFrames(scene, odds), _frames={}), audio="off")
+    odd = replace(scene, frame_cache=OddFrames(scene, odds), _frames={})
+    assert all(kept_share(odd.frame_cache.open(camera)) > 0.5 for camera in odd.cameras)
+    result = synchronize(odd, audio="off")
     assert not any("keeps" in check.reason for check in result.checks.values())

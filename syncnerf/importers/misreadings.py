@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.scene import Camera
-from syncnerf.sync.conventions import CONVENTIONS, TURNED, Reading, calibrated_as, posed
+from syncnerf.sync.conventions import CONVENTIONS, TURNED, Reading, calibrated_as, in_places, posed
 
 OFF_CENTRE = 0.12
 """Share of the image's side by which principal points lie off the middle where their image was of another size."""
@@ -123,8 +123,6 @@ def swapped_cameras(cameras: Sequence[Camera], agreements: dict[tuple[int, int],
     """
     weakest = sorted(_by_agreement(len(cameras), agreements)[: len(cameras) // 2 + 1])
     for one, two in combinations(weakest, 2):
-        changed = list(cameras)
-        changed[one] = calibrated_as(cameras[one], cameras[two])
-        changed[two] = calibrated_as(cameras[two], cameras[one])
         names = f"{cameras[one].name} and {cameras[two].name}"
-        yield Reading(f"the videos of {names} are swapped", tuple(changed), frozenset((one, two)))
+        changed = in_places(cameras, {one: two, two: one})
+        yield Reading(f"the videos of {names} are swapped", changed, frozenset((one, two)))

@@ -4,7 +4,7 @@ Wrong poses send corresponding points to different lines, where nothing moves al
 all pairs of cameras agree most.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -82,6 +82,14 @@ def calibrated_as(camera: Camera, other: Camera) -> Camera:
     """A camera with the pose and the intrinsics of another, for its own images."""
     width, height = camera.intrinsics.width, camera.intrinsics.height
     return replace(camera, camera_to_world=other.camera_to_world, intrinsics=other.intrinsics.resized(width, height))
+
+
+def in_places(cameras: Sequence[Camera], taken: Mapping[int, int]) -> tuple[Camera, ...]:
+    """The cameras, some of them, by index, in the place of another one among them, as if its video were theirs."""
+    return tuple(
+        calibrated_as(camera, cameras[taken[index]]) if index in taken else camera
+        for index, camera in enumerate(cameras)
+    )
 
 
 def convention_hint(cameras: Sequence[Camera], prepared: EpipolarCameras, comparisons: Sequence[Comparison]) -> str:
@@ -184,14 +192,25 @@ def agreements(
         cameras: the poses and intrinsics by which it is compared.
         changed: pairs without any of these cameras are left out; None for all pairs.
     """
-    seen = seen_by(prepared, cameras)
+    seen = seen_by(prepared, cameras, changed)
     pairs = [pair for pair in combinations(range(len(cameras)), 2) if changed is None or changed & set(pair)]
     return dict(zip(pairs, in_parallel(lambda pair: agreement(seen, *pair), pairs, "readings", "pair"), strict=True))
 
 
-def seen_by(prepared: EpipolarCameras, cameras: Sequence[Camera]) -> EpipolarCameras:
-    """The same motion, seen by cameras of other poses and intrinsics."""
-    views = [pencil_view(camera, energy) for camera, energy in zip(cameras, prepared.energies, strict=True)]
+def seen_by(
+    prepared: EpipolarCameras, cameras: Sequence[Camera], changed: Collection[int] | None = None
+) -> EpipolarCameras:
+    """The same motion, seen by cameras of other poses and intrinsics.
+
+    Args:
+        prepared: the cameras' motion.
+        cameras: as which they are seen.
+        changed: indices of those that differ from what they were; None for all.
+    """
+    views = [
+        pencil_view(cameras[index], energy) if changed is None or index in changed else own
+        for index, (own, energy) in enumerate(zip(prepared.views, prepared.energies, strict=True))
+    ]
     return replace(prepared, views=views, least_baseline=least_baseline(views))
 
 

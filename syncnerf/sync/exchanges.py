@@ -1,7 +1,6 @@
 """Videos under the names of other cameras: whose motion fits better where another one's pose is taken for its own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import chain, combinations
 
@@ -10,9 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.scene import Camera
-from syncnerf.sync.conventions import agreement, calibrated_as
+from syncnerf.sync.conventions import agreement, in_places, seen_by
 from syncnerf.sync.epipolar import EpipolarCameras
-from syncnerf.sync.pencils import PencilView, pencil_view
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.workers import in_parallel
 
@@ -71,7 +69,7 @@ def exchanged_videos(
 
     def gains_of(pair: tuple[int, int]) -> Gains:
         others = [other for other in reversed(order) if other not in pair][:MOST_OTHERS]
-        changed = _read_as(prepared, cameras, {pair[0]: pair[1], pair[1]: pair[0]})
+        changed = seen_by(prepared, in_places(cameras, {pair[0]: pair[1], pair[1]: pair[0]}), pair)
         found = []
         for other in others:
             found.append((sum(given(own, other) for own in pair), sum(agreement(changed, own, other) for own in pair)))
@@ -100,9 +98,9 @@ def shifted_videos(
         return {}
     order = shares.argsort(descending=True).tolist()
     pairs = sorted(combinations(order, 2), key=lambda pair: max(map(order.index, pair)))[: SHIFTED_PAIRS + MORE_PAIRS]
-    given = _agreements(prepared, pairs[:SHIFTED_PAIRS])
+    given, asked = _agreements(prepared, pairs[:SHIFTED_PAIRS]), set(chain(*pairs))
     for step, side in ((-1, "before"), (1, "after")):
-        changed = _read_as(prepared, cameras, {camera: (camera + step) % count for camera in set(chain(*pairs))})
+        changed = seen_by(prepared, in_places(cameras, {own: (own + step) % count for own in asked}), asked)
         gains = list(zip(given, _agreements(changed, pairs[:SHIFTED_PAIRS]), strict=True))
         if _ratio(gains) > 1:
             more = (_agreements(each, pairs[SHIFTED_PAIRS:]) for each in (prepared, changed))
@@ -112,16 +110,6 @@ def shifted_videos(
             said = f"each video fits the camera {side} its own better, that of {names[0]} fits {names[1]}"
             return dict.fromkeys((camera.name for camera in cameras), said)
     return {}
-
-
-def _read_as(prepared: EpipolarCameras, cameras: Sequence[Camera], taken: Mapping[int, int]) -> EpipolarCameras:
-    """The same motion with some cameras' videos seen from other cameras' places, by index."""
-
-    def view(camera: int) -> PencilView:
-        return pencil_view(calibrated_as(cameras[camera], cameras[taken[camera]]), prepared.energies[camera])
-
-    views = [view(camera) if camera in taken else own for camera, own in enumerate(prepared.views)]
-    return replace(prepared, views=views)
 
 
 def _agreements(prepared: EpipolarCameras, pairs: Sequence[tuple[int, int]]) -> list[float]:

@@ -53,12 +53,12 @@ class Pulldown:
         return float((torch.arange(len(shown)) - self.pace * shown).mean())
 
 
-def find_pulldown(totals: Float[Tensor, " I"], even: float = EVEN) -> Pulldown | None:
+def find_pulldown(totals: Float[Tensor, " I"], lost: float = EVEN) -> Pulldown | None:
     """The pattern of repeated frames in a camera's motion, if there is one and no motion is lost by it.
 
     Args:
         totals: energy of all pixels in each interval, shape [T - 1].
-        even: share of the motion that may seem to be lost by a frame that is held twice as long.
+        lost: share of the motion that may seem to be lost by a frame that is held twice as long.
     """
     reach = LONGEST_PERIOD // 2
     largest = max_pool1d(pad(totals[None], (reach, reach)), 2 * reach + 1, 1)[0]
@@ -71,11 +71,11 @@ def find_pulldown(totals: Float[Tensor, " I"], even: float = EVEN) -> Pulldown |
         counts, found = (torch.zeros(period).index_add_(0, phases, each.float()) for each in (moving, repeats))
         silent = found >= (REGULAR * counts).clamp_min(LEAST_PERIODS)
         if silent.any() and not silent.all() and found[~silent].sum() <= (1 - REGULAR) * counts[~silent].sum():
-            return None if _loses(totals / largest.clamp_min(1e-9), moving, ~silent, even) else Pulldown(~silent)
+            return None if _loses(totals / largest.clamp_min(1e-9), moving, ~silent, lost) else Pulldown(~silent)
     return None
 
 
-def _loses(shares: Tensor, moving: Tensor, told: Tensor, even: float) -> bool:
+def _loses(shares: Tensor, moving: Tensor, told: Tensor, lost: float) -> bool:
     """Whether there is more motion after a frame that is held longer: it hides some, and time does not go on evenly."""
     places, period = told.nonzero()[:, 0], len(told)
     held = (places - places.roll(1) - 1) % period + 1
@@ -86,4 +86,4 @@ def _loses(shares: Tensor, moving: Tensor, told: Tensor, even: float) -> bool:
         torch.stack([shares[moving & (phases == place)].median() for place in places[held == length]]).mean()
         for length in (held.max(), held.min())
     ]
-    return float(motion[0] / motion[1]) > 1 + even * (float(held.max() / held.min()) - 1)
+    return float(motion[0] / motion[1]) > 1 + lost * (float(held.max() / held.min()) - 1)

@@ -51,13 +51,15 @@ def unrolled(energy: MotionEnergy, camera: Camera) -> MotionEnergy:
         energy: of a camera's frames.
         camera: whose ``row_time`` counts.
     """
+    if camera.row_time == 0:
+        return energy
     amounts = energy.values.sum(dim=1, dtype=torch.float64)
-    if camera.row_time == 0 or not bool(amounts.sum() > 0):
+    if not bool(amounts.sum() > 0):
         return energy
     rows = (energy.pixel_centres[:, 1] / camera.intrinsics.height - 0.5) * camera.row_time
     mean = float((rows * amounts).sum() / amounts.sum())
     # Intervals by which a pixel is later than the average; readout takes at most one.
-    late = ((rows - mean) * camera.fps)[:, None].clamp(-1, 1)
+    late = ((rows - mean) * camera.fps * energy.pace)[:, None].clamp(-1, 1)
     padded, count = pad(energy.values, (REACH, REACH), mode="replicate"), energy.values.shape[1]
     moved = torch.zeros_like(energy.values, dtype=torch.float64)
     for node in range(-REACH, REACH + 1):
