@@ -9,7 +9,8 @@ from syncnerf.option import configured
 from syncnerf.questions import RayQuestion
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.scene.rays import Rays
-from syncnerf.testing.samples import scene_geometry
+from syncnerf.scene.views import Views
+from syncnerf.testing.samples import scene_geometry, some_views
 
 
 def directions(count: int) -> torch.Tensor:
@@ -58,3 +59,29 @@ def test_rays_beside_the_box_show_the_backdrop_and_teach_it_alone(name):
     assert taught == {"backdrop.coefficients"}
     groups = [parameter for group in backend.param_groups(1e-2) for parameter in group["params"]]
     assert sum(parameter is backend.backdrop.coefficients for parameter in groups) == 1
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_views_show_the_sky_that_their_rays_do(whole):
+    poses = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
+    poses[:, :3, :3] = torch.linalg.qr(torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(2)).double())[0]
+    table = torch.tensor([[23, 14, 12.0, 15.0, 9.0, 8.0], [23, 14, 30.0, 28.0, 11.5, 7.0]], dtype=torch.float64)
+    views = Views(poses, table, torch.zeros(2, 2, dtype=torch.int64), 23, 14, 0.1, 9.0)
+    if not whole:
+        views = views.cropped(torch.tensor([[3, 2], [17, 9]]), 1, 5)
+    backdrop = Backdrop(None)
+    backdrop.coefficients.data.normal_(0.0, 2.0, generator=torch.Generator().manual_seed(0))
+    weights = torch.randn(2, *views.size[::-1], 3, generator=torch.Generator().manual_seed(1))
+
+    def gradient(shown: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad((weights * shown).sum(), backdrop.coefficients)[0]
+
+    shown, by_rays = backdrop.of_views(views), backdrop(views.rays().directions).reshape(weights.shape)
+    torch.testing.assert_close(shown, by_rays, rtol=0, atol=2e-6)
+    torch.testing.assert_close(gradient(shown), gradient(by_rays), rtol=1e-5, atol=1e-5)
+
+
+def test_views_show_a_known_colour():
+    views = some_views()
+    shown = Backdrop((1.0, 0.5, 0.0)).of_views(views)
+    assert torch.equal(shown, torch.tensor([1.0, 0.5, 0.0]).expand(len(views), views.height, views.width, 3))

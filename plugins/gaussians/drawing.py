@@ -74,8 +74,9 @@ class Drawing:
             pictures, times = at_moments(own)
             gaussians, motion = self.cloud.at(times, self.scaffold, with_rates=True)
             raster, slopes = rasterise_rates(gaussians, pictures, motion, self.engine)
-            part = self._pictures(raster, own.views)
-            part.slopes = before_slopes(slopes, self._background(own.views)).reshape(part.rgb.shape)
+            background = self.backdrop.of_views(own.views).flatten(0, 2)
+            part = as_views(before(raster, background, own.views.far), own.views)
+            part.slopes = before_slopes(slopes, background).reshape(part.rgb.shape)
             parts.append(part)
         return Rendering.of(parts, torch.cat)
 
@@ -121,12 +122,7 @@ class Drawing:
 
     def _pictures(self, raster: Raster, views: Views) -> Rendering:
         """Pictures [B, H, W] of views before their background."""
-        return as_views(before(raster, self._background(views), views.far), views)
-
-    def _background(self, views: Views) -> Tensor:
-        """What is behind the views' pixels, shape [B * H * W, 3] or [3]."""
-        known = self.backdrop.coefficients is None
-        return self.backdrop.known if known else self.backdrop(views.directions().flatten(0, 2))
+        return as_views(before(raster, self.backdrop.of_views(views).flatten(0, 2), views.far), views)
 
     def _together(self, question: ViewQuestion) -> list[ViewQuestion]:
         """The question in parts whose views are drawn by one call; where colours change with time, each on its own."""

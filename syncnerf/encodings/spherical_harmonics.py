@@ -12,15 +12,15 @@ CONSTANT = 0.28209479177387814
 """The harmonic of degree 0: 1 / sqrt(4 pi)."""
 
 
-def spherical_harmonics(directions: Float[Tensor, "N 3"], degree: int = 3) -> Float[Tensor, "N K"]:
+def spherical_harmonics(directions: Float[Tensor, "*N 3"], degree: int = 3) -> Float[Tensor, "*N K"]:
     """The real spherical harmonics of degree 0 to ``degree`` (3 is "degree 4" in instant-ngp), orthonormal.
 
     Args:
-        directions: unit vectors, shape [N, 3].
+        directions: unit vectors, shape [..., 3].
         degree: the highest, 0 to 3.
 
     Returns:
-        Values in the order (degree, order from -degree to degree), shape [N, (degree + 1)^2].
+        Values in the order (degree, order from -degree to degree), shape [..., (degree + 1)^2].
     """
     x, y, z = directions.unbind(-1)
     values = [torch.full_like(x, CONSTANT)]

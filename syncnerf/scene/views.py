@@ -100,16 +100,23 @@ class Views:
         flip = torch.diag(self.poses.new_tensor([1.0, -1.0, -1.0, 1.0]))
         return flip @ torch.linalg.inv(self.poses)
 
+    def on_plane(self) -> tuple[Float64[Tensor, "B W"], Float64[Tensor, "B H"]]:
+        """Where pixel centres lie on the plane one unit before each camera, without a lens.
+
+        Columns, to the right, float64, shape [B, W], and rows, downwards, [B, H].
+        """
+        focal, centre = self.intrinsics[:, 2:4], self.intrinsics[:, 4:6] - self.corners - 0.5
+        columns, rows = (torch.arange(count, device=centre.device) for count in self.size)
+        return (columns - centre[:, :1]) / focal[:, :1], (rows - centre[:, 1:]) / focal[:, 1:]
+
+    def ways(self, across: Float64[Tensor, "B W"], down: Float64[Tensor, "B H"]) -> Float64[Tensor, "B H W 3"]:
+        """From each camera to places on the plane one unit before it, in world axes, float64, shape [B, H, W, 3]."""
+        right, up, back = self.poses[:, None, :3, :3].unbind(-1)
+        return (across[..., None] * right)[:, None] - (down[..., None] * up + back)[:, :, None]
+
     def directions(self) -> Float32[Tensor, "B H W 3"]:
         """Unit directions of the rays through all pixel centres, of views without a lens: those of :meth:`rays`."""
-        focal, centre = self.intrinsics[:, None, 2:4], self.intrinsics[:, None, 4:6]
-        ends = self.corners[:, None] + 0.5
-        columns, rows = (torch.arange(count, device=ends.device)[:, None] for count in (self.width, self.height))
-        across = (columns + ends[..., :1] - centre[..., :1]) / focal[..., :1]
-        down = (rows + ends[..., 1:] - centre[..., 1:]) / focal[..., 1:]
-        right, up, back = self.poses[:, None, :3, :3].unbind(-1)
-        along = (across * right)[:, None] - (down * up + back)[:, :, None]
-        return torch.nn.functional.normalize(along, dim=-1).float()
+        return torch.nn.functional.normalize(self.ways(*self.on_plane()), dim=-1).float()
 
     def rays(self, pixels: Int64[Tensor, "B K"] | None = None) -> Rays:
         """Rays through pixel centres, view by view, N in all.
