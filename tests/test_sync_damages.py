@@ -380,5 +380,6 @@ def test_pictures_that_are_coded_anew_are_no_motion():
 def test_key_frames_at_equal_places_draw_no_offset(demo):
     result = synchronize(damaged(demo, "key frames", seed=0), audio="off")
     error = (align_gauge(result.offsets, demo.true_offsets) / demo.frame_interval).abs()
-    assert float(error.mean()) < 0.25
+    assert float(error.mean()) < 0.04  # 0.058 where small changes count as motion
+    assert float(error.max()) < 0.1  # 0.245 there
     assert (error < 3 * result.stderr / demo.frame_interval).all()

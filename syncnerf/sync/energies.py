@@ -6,6 +6,7 @@ from functools import partial
 from torch import Tensor
 
 from syncnerf.scene import Camera, Scene
+from syncnerf.sync.blocks import blocks_shown, coded_cameras
 from syncnerf.sync.energy import MotionEnergy, motion_energy
 from syncnerf.sync.pulldown import EVEN, EVEN_AMONG_EVEN, EVEN_AMONG_UNEVEN
 from syncnerf.sync.resampling import unrolled
@@ -24,10 +25,13 @@ def motion_energies(scene: Scene) -> list[MotionEnergy]:
     at again as if they did. Where most of those that repeat frames hide motion by it, or hide none, so are those that
     say otherwise.
     """
-    energies = in_parallel(partial(_energy_of, scene), scene.cameras, "motion energy", "camera")
+    cameras = scene.cameras
+    shown = in_parallel(lambda own: blocks_shown(scene.frame_cache.open(own)), cameras, "compression", "camera")
+    told = list(zip(cameras, coded_cameras(shown), strict=True))
+    energies = in_parallel(partial(_energy_of, scene), told, "motion energy", "camera")
 
     def look_again(cameras: Sequence[int], name: str, **as_if: float) -> None:
-        again = in_parallel(partial(_energy_of, scene, **as_if), [scene.cameras[i] for i in cameras], name, "camera")
+        again = in_parallel(partial(_energy_of, scene, **as_if), [told[i] for i in cameras], name, "camera")
         for index, own in zip(cameras, again, strict=True):
             energies[index] = own
 
@@ -67,10 +71,12 @@ def odd_repeats(energies: Sequence[MotionEnergy]) -> tuple[list[int], float]:
     return odd, EVEN_AMONG_UNEVEN if few is repeated[0] else EVEN_AMONG_EVEN
 
 
-def _energy_of(scene: Scene, camera: Camera, lacking: int = 0, lost: float = EVEN) -> MotionEnergy:
+def _energy_of(scene: Scene, told: tuple[Camera, bool], lacking: int = 0, lost: float = EVEN) -> MotionEnergy:
+    """The energy of a camera, of which is told whether its video is strongly compressed."""
+    camera, coded = told
     # Opened one by one rather than kept by the scene, so that mapped frames do not pile up in memory.
     even = _is_even(camera.frame_times, 1 / camera.fps)
-    return unrolled(motion_energy(scene.frame_cache.open(camera), even, lacking, lost), camera)
+    return unrolled(motion_energy(scene.frame_cache.open(camera), even, lacking, lost, coded), camera)
 
 
 def _is_even(times: Tensor, step: float) -> bool:
