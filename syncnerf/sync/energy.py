@@ -27,7 +27,12 @@ LARGEST_FLOOR = 36.0
 """Largest noise floor; a median above it is motion, not noise."""
 CODED_FLOOR = 60.0
 """Noise floor of strongly compressed videos, whose blocks change late, and by as much as weak contrasts do; chosen on
-four scenes at a constant rate factor of 28: from there to 100 all are as good, half as far off as at the least one."""
+four scenes at a constant rate factor of 28: from there to 100 all are as good, half as far off as at the least one.
+
+Mean errors at 8, 30, 45 and 60: seven rendered scenes, 17 codings of them, 0.056, 0.039, 0.031 and 0.028 frame; 23
+frames of a recorded rig, coded in eight ways, 0.042, 0.037, 0.041 and 0.045. Neither the contrast of what moves (the
+rig's is strong) nor how plainly blocks show (hardly less than in AV1 and VP9, which want 60) tells one from the other.
+"""
 JUMP_FACTOR = 1.7
 """A frame with more energy than this many medians follows on a lost one."""
 
