@@ -161,6 +161,19 @@ def test_the_field_is_weighed_as_it_will_be_at_the_end_and_by_all_its_frames(tmp
     assert half.readout_stderr is None
 
 
+def test_the_fewer_cameras_the_less_a_field_knows_of_its_own(tmp_path):
+    """Four cameras' clocks are as unsure at the end as a third of a dozen's are, doubts left out."""
+    scene = wave_scene(tmp_path, PLANTED, frame_count=30, side=16, noise=0.05)
+    clock = clock_of(scene, OffsetsConfig(), STEPS, PLANTED, 1.0)
+    synced = SyncedBackend(clock, WaveBackend(clock.range))
+    reckoner = Reckoner(synced, scene, RayBatches(scene, SamplingConfig(batch_size=256)), STEPS)
+    evidence = reckoner._evidence(STEPS)
+    reckoner(STEPS)
+    covariances = 9.0 * evidence.covariances[1:, 0, 0] * evidence.shares[1:]
+    expected = (covariances[1:] + covariances[0]).sqrt()
+    torch.testing.assert_close(clock.stderr()[2:].cpu(), expected, rtol=0.01, atol=0)
+
+
 def test_learned_readout_times_have_errors_where_offsets_are_believed(tmp_path):
     """As of wired cameras: their clocks are known, what they read out one row after another is not."""
     planted = [0.0, 0.05, -0.04, 0.02, 0.06]
