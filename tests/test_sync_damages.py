@@ -10,6 +10,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Spheres, sphere_scene
+from odd_frames import Odd, OddFrames
 from odd_recordings import damaged
 
 import syncnerf.data
@@ -63,6 +64,18 @@ def test_stillness_and_events_move_no_offset(scene, untouched, kind):
         assert (error < 4 * result.stderr).all()
     # What one damage adds varies by chance: frames that are left out take good and bad ones along.
     assert float(torch.stack(means).mean() - plain) < 0.02 / 30
+
+
+@pytest.mark.parametrize("lost", [[], [14]])
+def test_a_frame_that_is_lost_in_the_middle_of_a_short_video_is_told(tmp_path, lost):
+    offsets = [0.0, 0.011, -0.023, 0.031, 0.02, -0.017]
+    scene = sphere_scene(tmp_path, offsets, frames=28, spheres=Spheres(6, 3), size=(84, 72))
+    odds = {name: Odd(np.arange(28)) for name in scene.names}
+    odds[scene.names[2]] = Odd(np.delete(np.arange(28), lost))
+    cameras = [replace(camera, frame_count=len(odds[camera.name].shown)) for camera in scene.cameras]
+    odd = replace(scene, cameras=tuple(cameras), frame_cache=OddFrames(scene, odds), _frames={})
+    result = synchronize(odd, audio="off")
+    assert [name for name, verdict in result.verdicts.items() if verdict != "sure"] == [scene.names[2]] * len(lost)
 
 
 KINDS_OF_RATE = [

@@ -17,7 +17,9 @@ from syncnerf.sync.uncertainty import LEAST_BLOCKS, MOST_BLOCKS, SYSTEMATIC, ble
 MOST_WINDOWS = 12
 """Windows that a video is cut into."""
 LEAST_WINDOW = 15
-"""Samples that a window holds at least."""
+"""Samples that a window holds at least ..."""
+LEAST_HALF = 10
+"""... and where that leaves a single window, halves: a clock that jumps in a short video is told by nothing else."""
 LEAST_SHARED = 8
 """Samples, informative in both videos, without which a window says nothing."""
 LEAST_SAMPLES = 60
@@ -58,7 +60,7 @@ def window_lags(
         meeting: likewise.
     """
     length, interval = len(products.values), products.interval
-    count = min(MOST_WINDOWS, length // LEAST_WINDOW)
+    count = min(MOST_WINDOWS, max(length // LEAST_WINDOW, min(2, length // LEAST_HALF)))
     window = torch.arange(length) * count // length
     rows = []
     for index, (values, shared) in enumerate(zip(*products.within(window, count), strict=True)):
