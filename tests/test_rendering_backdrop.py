@@ -79,6 +79,8 @@ def test_views_show_the_sky_that_their_rays_do(whole):
     shown, by_rays = backdrop.of_views(views), backdrop(views.rays().directions).reshape(weights.shape)
     torch.testing.assert_close(shown, by_rays, rtol=0, atol=2e-6)
     torch.testing.assert_close(gradient(shown), gradient(by_rays), rtol=1e-5, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(backdrop.of_views(views), shown)
 
 
 def test_views_show_a_known_colour():

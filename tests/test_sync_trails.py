@@ -38,6 +38,13 @@ def test_what_is_kept_of_the_picture_before_is_known(scene, kept):
         assert kept_share(scene.frames(camera)) == 0.0
 
 
+def test_frames_that_are_shown_twice_hide_no_mixing_and_feign_none(scene):
+    shown = np.repeat(np.arange(60), 2)
+    for camera in range(len(scene.cameras)):
+        assert kept_share(mixed(scene.frames(camera), 0.65)[shown]) == pytest.approx(0.65, abs=0.02)
+        assert kept_share(scene.frames(camera)[shown]) == 0.0
+
+
 def test_mixing_by_hand():
     """A pixel that turns from 0 to 160 at frame 1, half of it kept: 80, 120, 140, 150, 155, rounded from there on."""
     frames = np.full((7, 2, 2, 3), 160, dtype=np.uint8)

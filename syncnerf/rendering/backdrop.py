@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 from syncnerf.encodings.spherical_harmonics import WIDTH, spherical_harmonics
 from syncnerf.scene.views import Views
 
-DEGREE = 3
+DEGREE = math.isqrt(WIDTH) - 1
 """The highest of the harmonics."""
 HASTE = 10.0
 """Learning rate as a multiple of the field's: a plain wall is then a backdrop before it can become fog."""
@@ -53,13 +55,15 @@ class Backdrop(nn.Module):
         ways = views.ways(*places)
         lengths = ways.norm(dim=-1, keepdim=True)
         values = spherical_harmonics((ways / lengths).float()).double()
-        logits, shortness = None, (across.square()[:, None] + down.square()[:, :, None] + 1.0).rsqrt().float()[:, None]
+        inverse = (across.square()[:, None] + down.square()[:, :, None] + 1.0).rsqrt().float()[:, None]
         columns, rows = (_weights(*pair).float() for pair in zip((across, down), places, strict=True))
-        for degree in range(DEGREE, -1, -1):
-            own = slice(degree**2, (degree + 1) ** 2)
-            nodes = values[..., own] @ self.coefficients[own].double() * lengths**degree
-            part = rows[:, None] @ nodes.float().movedim(3, 1) @ columns[:, None].mT
-            logits = part if logits is None else part + shortness * logits
+        logits = torch.zeros_like(inverse)
+        # 16 bits are too few for a polynomial.
+        with torch.autocast(inverse.device.type, enabled=False):
+            for degree in range(DEGREE, -1, -1):
+                own = slice(degree**2, (degree + 1) ** 2)
+                nodes = values[..., own] @ self.coefficients[own].double() * lengths**degree
+                logits = rows[:, None] @ nodes.float().movedim(3, 1) @ columns[:, None].mT + inverse * logits
         return torch.sigmoid(logits).movedim(1, 3)
 
     def param_groups(self, base_lr: float) -> list[dict]:

@@ -52,7 +52,7 @@ class MotionEnergy:
             below 1 where frames were repeated or blended to reach a higher rate, which is undone.
         delay: intervals by which frames lie later here, on the average, than at their index times ``pace``.
         divided: share of the informative intervals that are parts of a longer one, divided by what is around it.
-        refreshed: share of the file's intervals in which the whole picture was coded anew.
+        refreshed: share of the file's intervals in which the whole picture was coded renewed.
         lacking: intervals of the file after which a frame lacks each time; where ``pace`` is 1, that is only likely,
             and none were put back. 0 where there is no such pattern.
         late: seconds from the frames' own times to those at which what moves in them was read.
@@ -119,7 +119,7 @@ def motion_energy(
     values = torch.cat([piece.flatten(1)[:, pixels].T for piece in pieces], dim=1)
     totals = values.sum(0, dtype=torch.float32)
     refreshed = refreshed_intervals(frames)
-    informative, anew = informative_intervals(totals, steady) & ~refreshed, float(refreshed.float().mean())
+    informative, renewed = informative_intervals(totals, steady) & ~refreshed, float(refreshed.float().mean())
     film = find_pulldown(totals, lost) if even else None
     if film is not None:
         shown, delay = film.shown(len(totals)), film.delay(len(totals))
@@ -127,7 +127,7 @@ def motion_energy(
         totals = values.sum(0, dtype=torch.float32)
         informative = informative_intervals(totals, steady[shown])
         values = _without_jumps(values * informative, totals)
-        return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, film.pace, delay, refreshed=anew)
+        return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, film.pace, delay, refreshed=renewed)
     likely = find_cadence(totals, informative, LIKELY, [lacking] if lacking else PERIODS) if even else None
     # What is sure is likely as well.
     cadence = likely if lacking or likely is None else find_cadence(totals, informative)
@@ -139,12 +139,12 @@ def motion_energy(
         values = _without_jumps(values, totals)
         period = likely.period if likely is not None else 0
         return MotionEnergy(
-            values, pixels, pool, shape[1], shape[0], informative, divided=share, refreshed=anew, lacking=period,
+            values, pixels, pool, shape[1], shape[0], informative, divided=share, refreshed=renewed, lacking=period,
             gains=gains,
         )  # fmt: skip
     values, informative, delay = cadence.spread(values, informative)
     share, period = 2 / (cadence.period + 1), cadence.period
-    return MotionEnergy(values, pixels, pool, *shape[::-1], informative, cadence.pace, delay, share, anew, period)
+    return MotionEnergy(values, pixels, pool, *shape[::-1], informative, cadence.pace, delay, share, renewed, period)
 
 
 def _pieces(frames: Frames, steady: Tensor, gains: Tensor | None, pool: int, least: float) -> list[Tensor]:
