@@ -9,6 +9,7 @@ from torch import Tensor
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.consistent import connected_reference, fit_consistent
+from syncnerf.sync.offsets import Offsets
 from syncnerf.sync.result import CONTRADICTION, UNCONNECTED, PairLag, SyncResult
 from syncnerf.sync.scales import between_scales, moved_by_scale, trend_over_directions
 from syncnerf.sync.solve import Lags
@@ -36,41 +37,27 @@ def resolve(
         refine: what else says something of the offsets; None for nothing.
     """
     accepted = [c for c in comparisons if c.peak is not None and not c.reason]
-    lags = Lags(
-        torch.tensor([c.first for c in accepted], dtype=torch.int64),
-        torch.tensor([c.second for c in accepted], dtype=torch.int64),
-        torch.tensor([c.peak.lag for c in accepted], dtype=torch.float64),
-        torch.tensor([c.peak.deviation for c in accepted], dtype=torch.float64),
-        torch.tensor([c.samples for c in accepted], dtype=torch.float64),
-        torch.tensor([c.meeting for c in accepted], dtype=torch.float64).reshape(-1, 2),
-    )
+    lags = _lags(accepted)
     reference = connected_reference(lags, len(scene.cameras), (*scene.train, *scene.test))
     spans = torch.stack([camera.frame_times[[0, -1]] for camera in scene.cameras])
     solution, removed = fit_consistent(lags, spans, reference, scene.frame_interval)
-    known, offsets, used = solution.known, solution.offsets, solution.used
-    stderr, correlations = offsets * 0.0, torch.eye(len(known), dtype=torch.float64)
+    known = solution.known
+    kept = [c for c, keep in zip(accepted, solution.used.tolist(), strict=True) if keep]
+    offsets, stderr = solution.offsets.clone(), solution.offsets * 0.0
+    correlations = torch.eye(len(known), dtype=torch.float64)
     if int(known.sum()) > 1:
-        kept = [c for c, keep in zip(accepted, used.tolist(), strict=True) if keep]
-        pulls = [c.sensitivity for c in kept]
-        rescaled = torch.tensor([c.rescaled for c in kept], dtype=torch.float64)
-        starts = (offsets + spans[:, 0])[lags.first[used]]
-        covariance = jackknife(solution.design, solution.deviations, pulls, starts, solution.covariance)
-        moved = moved_by_scale(solution.design, solution.deviations, rescaled, len(covariance))
-        if directions is not None:
-            trend, trends = trend_over_directions(moved, directions[known], scene.frame_interval)
-            covariance += trends
-            moved, offsets[known] = moved - trend, offsets[known] + trend
-            offsets -= offsets[reference].clone()
-        covariance += between_scales(moved)
+        shift, covariance = _refined_by_scale(scene, solution, kept, directions)
+        offsets[known] += shift
+        offsets -= offsets[reference].clone()
         if refine is not None:
             offsets[known], covariance = refine(offsets, covariance)
             offsets -= offsets[reference].clone()
         stderr[known] = covariance.diagonal().sqrt()
         correlations[known[:, None] & known] = (covariance / (stderr[known, None] * stderr[known])).flatten()
-    outliers = {(c.first, c.second) for c, kept in zip(accepted, used.tolist(), strict=True) if not kept}
+    outliers = {(c.first, c.second) for c in accepted} - {(c.first, c.second) for c in kept}
     pairs = [_pair_lag(comparison, offsets, outliers, known) for comparison in comparisons]
     reasons = {
-        scene.names[camera]: removed.get(camera) or _why_undetermined(camera, pairs, known, scene.names[reference])
+        scene.names[camera]: removed.get(camera) or _why_undetermined(camera, pairs, scene.names[reference])
         for camera in (~known).nonzero()[:, 0].tolist()
     }
     landscapes = [comparison.landscape for comparison in comparisons if comparison.landscape is not None]
@@ -88,6 +75,44 @@ def resolve(
     )
 
 
+def _lags(accepted: list[Comparison]) -> Lags:
+    """The lags of the accepted comparisons, M of them, as the solution takes them."""
+    return Lags(
+        torch.tensor([c.first for c in accepted], dtype=torch.int64),
+        torch.tensor([c.second for c in accepted], dtype=torch.int64),
+        torch.tensor([c.peak.lag for c in accepted], dtype=torch.float64),
+        torch.tensor([c.peak.deviation for c in accepted], dtype=torch.float64),
+        torch.tensor([c.samples for c in accepted], dtype=torch.float64),
+        torch.tensor([c.meeting for c in accepted], dtype=torch.float64).reshape(-1, 2),
+    )
+
+
+def _refined_by_scale(
+    scene: Scene, solution: Offsets, kept: list[Comparison], directions: Tensor | None
+) -> tuple[Float64[Tensor, " K"], Float64[Tensor, "K K"]]:
+    """What the finer scale adds to the K determined offsets, seconds, and the covariance of the sum, seconds^2.
+
+    Args:
+        scene: the cameras.
+        solution: over the determined ones.
+        kept: the comparisons whose lags it rests on.
+        directions: as of :func:`resolve`; without them nothing is added.
+    """
+    known = solution.known
+    first = [c.first for c in kept]
+    began = torch.stack([camera.frame_times[0] for camera in scene.cameras])
+    starts = (solution.offsets + began)[first]
+    pulls = [c.sensitivity for c in kept]
+    covariance = jackknife(solution.design, solution.deviations, pulls, starts, solution.covariance)
+    rescaled = torch.tensor([c.rescaled for c in kept], dtype=torch.float64)
+    moved = moved_by_scale(solution.design, solution.deviations, rescaled, len(covariance))
+    trend = torch.zeros_like(moved)
+    if directions is not None:
+        trend, uncertainty = trend_over_directions(moved, directions[known], scene.frame_interval)
+        covariance = covariance + uncertainty
+    return trend, covariance + between_scales(moved - trend)
+
+
 def _pair_lag(comparison: Comparison, offsets: Tensor, outliers: set[tuple[int, int]], known: Tensor) -> PairLag:
     first, second, peak = comparison.first, comparison.second, comparison.peak
     if peak is None:
@@ -99,7 +124,7 @@ def _pair_lag(comparison: Comparison, offsets: Tensor, outliers: set[tuple[int, 
     return PairLag(first, second, peak.lag, peak.deviation, peak.significance, residual, reason)
 
 
-def _why_undetermined(camera: int, pairs: list[PairLag], known: Tensor, reference: str) -> str:
+def _why_undetermined(camera: int, pairs: list[PairLag], reference: str) -> str:
     """One line: which of the camera's pairs failed and why."""
     own = [pair for pair in pairs if camera in (pair.first, pair.second)]
     if any(pair.reason == UNCONNECTED for pair in own):
