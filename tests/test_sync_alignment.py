@@ -16,7 +16,7 @@ from syncnerf.scene import Scene
 from syncnerf.sync import alignment
 from syncnerf.sync.alignment import are_exact, are_whole
 from syncnerf.sync.correlation import condition, levelled, smooth
-from syncnerf.sync.epipolar import prepare_cameras
+from syncnerf.sync.epipolar_cameras import prepare_cameras
 from syncnerf.sync.frame_products import frame_products
 from syncnerf.sync.landscape import Peak
 

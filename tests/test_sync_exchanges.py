@@ -12,7 +12,7 @@ from odd_recordings import damaged
 
 from syncnerf.scene import Scene
 from syncnerf.sync import synchronize
-from syncnerf.sync.epipolar import prepare_cameras
+from syncnerf.sync.epipolar_cameras import prepare_cameras
 from syncnerf.sync.exchanges import exchanged_videos, shifted_videos
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]

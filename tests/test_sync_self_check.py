@@ -19,7 +19,7 @@ from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.consistent import connected_reference, fit_consistent
 from syncnerf.sync.conventions import CONVENTIONS, convention_hint
 from syncnerf.sync.drift import WindowLags
-from syncnerf.sync.epipolar import prepare_cameras
+from syncnerf.sync.epipolar_cameras import prepare_cameras
 from syncnerf.sync.explained import alternatives, explained_share
 from syncnerf.sync.halves import half_differences, usual_unevenness
 from syncnerf.sync.landscape import Landscape, Peak, better_beyond

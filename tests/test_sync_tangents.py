@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Arc, Clocks, Spheres, sphere_scene
 from odd_frames import Odd, OddFrames
 
-from syncnerf.sync.epipolar import prepare_cameras
+from syncnerf.sync.epipolar_cameras import prepare_cameras
 from syncnerf.sync.outlines import covered, ends, outlines
 from syncnerf.sync.shared_tangents import ERROR, shared_tangents
 from syncnerf.sync.solve import Lags

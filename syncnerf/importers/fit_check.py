@@ -19,7 +19,8 @@ from syncnerf.importers.moving_check import check_moving
 from syncnerf.scene import Camera, Scene
 from syncnerf.sync.comparison import Comparison, compare_all
 from syncnerf.sync.conventions import Reading, agreements, better_reading, chosen_of, is_best_reading
-from syncnerf.sync.epipolar import EpipolarCameras, compare_pair, prepare_cameras
+from syncnerf.sync.epipolar import compare_pair
+from syncnerf.sync.epipolar_cameras import EpipolarCameras, prepare_cameras
 from syncnerf.sync.resolve import resolve
 from syncnerf.sync.shortened import excerpts
 from syncnerf.sync.synchronize import WORKING_SIDE

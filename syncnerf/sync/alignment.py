@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.sync.correlation import condition, correlate
-from syncnerf.sync.epipolar import EpipolarCameras
+from syncnerf.sync.epipolar_cameras import EpipolarCameras
 from syncnerf.sync.landscape import find_peak
 
 MOST_PAIRS = 10

@@ -15,7 +15,8 @@ from torch import Tensor
 from syncnerf.scene import Camera
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.correlation import condition, correlate
-from syncnerf.sync.epipolar import EpipolarCameras, compare_pair, least_baseline, unfit_pair
+from syncnerf.sync.epipolar import compare_pair
+from syncnerf.sync.epipolar_cameras import EpipolarCameras, least_baseline, unfit_pair
 from syncnerf.sync.landscape import heights
 from syncnerf.sync.pencils import pencil_view
 from syncnerf.sync.workers import in_parallel

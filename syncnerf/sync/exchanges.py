@@ -10,7 +10,7 @@ from torch import Tensor
 
 from syncnerf.scene import Camera
 from syncnerf.sync.conventions import agreement, in_places, seen_by
-from syncnerf.sync.epipolar import EpipolarCameras
+from syncnerf.sync.epipolar_cameras import EpipolarCameras
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.workers import in_parallel
 

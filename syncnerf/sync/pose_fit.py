@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.sync.correlation import MOST_LINE_SHIFT, condition, line_slices
-from syncnerf.sync.epipolar import EpipolarCameras, unfit_pair
+from syncnerf.sync.epipolar_cameras import EpipolarCameras, unfit_pair
 from syncnerf.sync.frame_products import told_by_both
 from syncnerf.sync.result import SyncResult
 

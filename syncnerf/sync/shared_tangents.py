@@ -8,7 +8,7 @@ from itertools import combinations
 import torch
 
 from syncnerf.scene import Scene
-from syncnerf.sync.epipolar import EpipolarCameras
+from syncnerf.sync.epipolar_cameras import EpipolarCameras
 from syncnerf.sync.outlines import Outlines, outlines
 from syncnerf.sync.tangents import Tangent, tangents
 from syncnerf.sync.workers import in_parallel

@@ -16,7 +16,8 @@ from syncnerf.sync.comparison import Comparison, compare_all
 from syncnerf.sync.conventions import convention_hint
 from syncnerf.sync.creation_time import creation_lags
 from syncnerf.sync.drift import WindowLags, fit_clocks
-from syncnerf.sync.epipolar import compare_pair, prepare_cameras
+from syncnerf.sync.epipolar import compare_pair
+from syncnerf.sync.epipolar_cameras import prepare_cameras
 from syncnerf.sync.exchanges import with_exchanges
 from syncnerf.sync.faults import faults
 from syncnerf.sync.interlacing import with_interlacing
