@@ -94,13 +94,7 @@ class Mixer:
         shown, pairs = part[still], Pairs.where(still_then[still])
         behind = colours.detach().index_select(0, places[still]).index_select(0, pairs.points)
         still_rgb, _ = shown_at(shown, pairs, weights.index_select(0, still), behind)
-        moving = moving_then.any(dim=1).nonzero()[:, 0]
-        asked, pairs = part[moving], Pairs.where(moving_then[moving])
-        view = directions.index_select(0, asked.rays)
-        bright = self.dynamic.colour(asked.points, view, asked.rays, series, pairs)
-        factors = near_factors(asked.distances, self.near_radius)
-        bright = scale_gradient(bright, None if factors is None else factors.index_select(0, pairs.points))
-        dynamic_rgb, dynamic_accumulation = shown_at(asked, pairs, weights.index_select(0, moving), bright)
+        dynamic_rgb, dynamic_accumulation = self._dynamic(part, weights, moving_then, directions, series)
         rays = chosen_rays.nonzero()[:, 0]
 
         def at_all_moments(
@@ -145,6 +139,31 @@ class Mixer:
         beside = still.index_select(0, moving) * (contents == STILL)
         found = beside.index_add(0, places, density)
         return still.index_copy(0, moving, found), answers.index_copy(0, moving, may_move)
+
+    def _dynamic(
+        self,
+        samples: PackedSamples,
+        weights: Float[Tensor, "M T"],
+        moving_then: Bool[Tensor, "M T"],
+        directions: Float[Tensor, "N 3"],
+        series: TimeSeries,
+    ) -> tuple[Float[Tensor, "N T 3"], Float[Tensor, "N T"]]:
+        """Colours [N, T, 3] and opacities [N, T] of what moves.
+
+        Args:
+            samples: M of N rays.
+            weights: of the samples at all moments.
+            moving_then: at which of them the dynamic field's colour of a sample is seen.
+            directions: of the rays.
+            series: the rays' moments.
+        """
+        moving = moving_then.any(dim=1).nonzero()[:, 0]
+        asked, pairs = samples[moving], Pairs.where(moving_then[moving])
+        view = directions.index_select(0, asked.rays)
+        colours = self.dynamic.colour(asked.points, view, asked.rays, series, pairs)
+        factors = near_factors(asked.distances, self.near_radius)
+        colours = scale_gradient(colours, None if factors is None else factors.index_select(0, pairs.points))
+        return shown_at(asked, pairs, weights.index_select(0, moving), colours)
 
     def _static_colours(self, samples: PackedSamples, directions: Tensor, seen: Tensor) -> Tensor:
         """Colours of the static field [M, 3]; zero where a sample is not seen."""

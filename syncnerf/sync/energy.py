@@ -15,7 +15,7 @@ from syncnerf.sync.division import divided
 from syncnerf.sync.flicker import CLIPPED, frame_gains
 from syncnerf.sync.frame_samples import PIECE_BYTES, Frames
 from syncnerf.sync.informative import around, informative_intervals, refreshed_intervals, steady_frames
-from syncnerf.sync.pulldown import EVEN, find_pulldown
+from syncnerf.sync.pulldown import EVEN, Pulldown, find_pulldown
 
 LARGEST_SIDE = 200
 """Energy maps are averaged down until neither side exceeds this many pixels."""
@@ -120,31 +120,42 @@ def motion_energy(
     totals = values.sum(0, dtype=torch.float32)
     refreshed = refreshed_intervals(frames)
     informative, renewed = informative_intervals(totals, steady) & ~refreshed, float(refreshed.float().mean())
+    seen = MotionEnergy(values, pixels, pool, *shape[::-1], informative, refreshed=renewed, gains=gains)
     film = find_pulldown(totals, lost) if even else None
     if film is not None:
-        shown, delay = film.shown(len(totals)), film.delay(len(totals))
-        values = film.film(values)
-        totals = values.sum(0, dtype=torch.float32)
-        informative = informative_intervals(totals, steady[shown])
-        values = _without_jumps(values * informative, totals)
-        return MotionEnergy(values, pixels, pool, shape[1], shape[0], informative, film.pace, delay, refreshed=renewed)
+        return _of_film(seen, film, steady)
     likely = find_cadence(totals, informative, LIKELY, [lacking] if lacking else PERIODS) if even else None
     # What is sure is likely as well.
     cadence = likely if lacking or likely is None else find_cadence(totals, informative)
-    seen = informative
     values, informative = _without_repeats(values, totals, informative)
-    if cadence is None:
-        totals = torch.where(informative, values.sum(0, dtype=torch.float32), totals)
-        share = 1 - float(seen.sum()) / max(float(informative.sum()), 1.0)
-        values = _without_jumps(values, totals)
-        period = likely.period if likely is not None else 0
-        return MotionEnergy(
-            values, pixels, pool, shape[1], shape[0], informative, divided=share, refreshed=renewed, lacking=period,
-            gains=gains,
+    if cadence is not None:
+        values, informative, delay = cadence.spread(values, informative)
+        period, share = cadence.period, 2 / (cadence.period + 1)
+        return replace(
+            seen, values=values, informative=informative, pace=cadence.pace, delay=delay, divided=share, lacking=period,
+            gains=None,
         )  # fmt: skip
-    values, informative, delay = cadence.spread(values, informative)
-    share, period = 2 / (cadence.period + 1), cadence.period
-    return MotionEnergy(values, pixels, pool, *shape[::-1], informative, cadence.pace, delay, share, renewed, period)
+    totals = torch.where(informative, values.sum(0, dtype=torch.float32), totals)
+    share = 1 - float(seen.informative.sum()) / max(float(informative.sum()), 1.0)
+    period = likely.period if likely is not None else 0
+    values = _without_jumps(values, totals)
+    return replace(seen, values=values, informative=informative, divided=share, lacking=period)
+
+
+def _of_film(seen: MotionEnergy, film: Pulldown, steady: Tensor) -> MotionEnergy:
+    """The energy of the film's own steps, from that of a video that repeats some of its frames.
+
+    Args:
+        seen: energy of the file's intervals.
+        film: the pattern of repeats.
+        steady: of the file's frames, bool, shape [T].
+    """
+    count = seen.values.shape[1]
+    values = film.film(seen.values)
+    totals = values.sum(0, dtype=torch.float32)
+    informative = informative_intervals(totals, steady[film.shown(count)])
+    values = _without_jumps(values * informative, totals)
+    return replace(seen, values=values, informative=informative, pace=film.pace, delay=film.delay(count), gains=None)
 
 
 def _pieces(frames: Frames, steady: Tensor, gains: Tensor | None, pool: int, least: float) -> list[Tensor]:

@@ -18,6 +18,12 @@ LARGEST_ERROR = 0.3
 LARGEST_CADENCE_ERROR = 0.25
 """Frames that three standard errors may reach where frames were dropped at equal places, or are shown twice."""
 LOOK = "look at frames.png of --plots"
+Doubt = tuple[str, str]
+"""What speaks against a camera's offset, and what to do about it."""
+AT_EQUAL_PLACES: Doubt = (
+    "its video agrees with others at equal places of the files, on wrong lines as on right ones",
+    "key frames or counters may pass as motion: use the original recordings",
+)
 
 
 def with_checks(
@@ -56,28 +62,20 @@ def with_checks(
             "sure",
             explained=shares[camera],
             agreeing=_agreeing(own),
-            left_out=left_out_change(result, own, camera),
+            left_out=left_out_change(own, camera),
             halves=float(halves[camera]),
             alternatives=tuple(alternatives(result, comparisons, camera)),
         )
-        doubts = list(_doubts(result, check, own, camera, frame_interval, float(halves_error[camera])))
+        error, halves_sure = float(result.stderr[camera]), SURE * float(halves_error[camera])
+        doubts = [("the calibration does not fit the motion", hint)] if hint else []
+        doubts += _doubts(check, own, len(result.names), error, halves_sure, frame_interval)
         if camera in unfit:
             share = f"{shares[camera] / usual:.0%} of what is usual here"
             doubts.append((f"its motion agrees with the others' by {share}", "is its pose that of another camera?"))
         if fit is not None and at_equal_places(own, frame_interval) and fit(camera) < GOOD_FIT:
-            reason = "its video agrees with others at equal places of the files, on wrong lines as on right ones"
-            doubts.append((reason, "key frames or counters may pass as motion: use the original recordings"))
-        if uneven:
-            reason = f"many cameras' second halves say something else than their first, by {uneven:.3f} s"
-            doubts.append((reason, "did all recordings lose frames? use files with timestamps, or try --drift"))
-        cadence = (cadences or {}).get(name)
-        if cadence and 3 * float(result.stderr[camera]) > LARGEST_CADENCE_ERROR * frame_interval:
-            doubts.append((cadence, "use the original recording"))
-        if rivals >= len(result.names) - len(result.reasons):
-            reason = f"{rivals} other cameras agree with each other, and with none of these"
-            doubts.append((reason, "does one of the groups play too fast or too slow, or are its poses wrong?"))
-        if hint:
-            doubts.insert(0, ("the calibration does not fit the motion", hint))
+            doubts.append(AT_EQUAL_PLACES)
+        cadence = (cadences or {}).get(name) if 3 * error > LARGEST_CADENCE_ERROR * frame_interval else None
+        doubts += _common_doubts(result, uneven, cadence, rivals)
         if doubts:
             reasons, advice = zip(*doubts, strict=True)
             check = replace(check, verdict="check", reason="; ".join(reasons), advice=advice[0])
@@ -117,24 +115,53 @@ def only_sure(result: SyncResult) -> SyncResult:
 
 
 def _doubts(
-    result: SyncResult, check: Check, own: list[PairLag], camera: int, interval: float, halves_error: float
-) -> list[tuple[str, str]]:
-    """What speaks against a determined camera, and what to do about it."""
-    error = float(result.stderr[camera])
+    check: Check, own: list[PairLag], cameras: int, error: float, halves_sure: float, interval: float
+) -> list[Doubt]:
+    """What a determined camera's own figures say against it.
+
+    Args:
+        check: these figures.
+        own: the camera's pairs.
+        cameras: how many there are.
+        error: the offset's standard error, seconds.
+        halves_sure: seconds from which on a change between the halves of the time is no chance.
+        interval: seconds per frame.
+    """
     doubts = []
     if check.alternatives:
         listed = ", ".join(f"{seconds:+.3f}" for seconds in check.alternatives)
         doubts.append((f"its motion repeats: {listed} s more explains nearly as much", "give --max-offset"))
     if check.agreeing < LEAST_AGREEING:
         doubts.append((f"only {check.agreeing:.0%} of its pairs agree", f"{LOOK}, or leave it out (--exclude-cameras)"))
-    if sum(pair.used for pair in own) == 1 and len(result.names) > 2:
+    if sum(pair.used for pair in own) == 1 and cameras > 2:
         doubts.append(("it rests on a single pair", LOOK))
     if error > LARGEST_ERROR * interval:
         doubts.append((f"its error is {error / interval:.1f} frames", "longer videos with more motion help"))
     if abs(check.left_out) > max(LARGEST_CHANGE * interval, SURE * error):
         doubts.append((f"without one of the other cameras it would be {check.left_out:+.3f} s off", LOOK))
-    if abs(check.halves) > max(LARGEST_CHANGE * interval, SURE * halves_error):
+    if abs(check.halves) > max(LARGEST_CHANGE * interval, halves_sure):
         doubts.append((f"the second half of the time says {check.halves:+.3f} s more than the first", "try --drift"))
+    return doubts
+
+
+def _common_doubts(result: SyncResult, uneven: float, cadence: str | None, rivals: int) -> list[Doubt]:
+    """What the state of all cameras' videos says against each of them.
+
+    Args:
+        result: what was solved.
+        uneven: seconds by which many cameras' halves differ; 0 where they do not.
+        cadence: what is wrong with the order of this camera's frames.
+        rivals: cameras that agree with each other, but with none that is determined.
+    """
+    doubts = []
+    if uneven:
+        reason = f"many cameras' second halves say something else than their first, by {uneven:.3f} s"
+        doubts.append((reason, "did all recordings lose frames? use files with timestamps, or try --drift"))
+    if cadence:
+        doubts.append((cadence, "use the original recording"))
+    if rivals >= len(result.names) - len(result.reasons):
+        reason = f"{rivals} other cameras agree with each other, and with none of these"
+        doubts.append((reason, "does one of the groups play too fast or too slow, or are its poses wrong?"))
     return doubts
 
 
@@ -145,7 +172,7 @@ def _agreeing(own: list[PairLag]) -> float:
     return used / (used + contradicting) if used + contradicting else 1.0
 
 
-def left_out_change(result: SyncResult, own: list[PairLag], camera: int) -> float:
+def left_out_change(own: list[PairLag], camera: int) -> float:
     """Seconds by which a camera's offset changes most when one of its used pairs is left out; 0 with a single one."""
     used = [pair for pair in own if pair.used]
     if len(used) < 2:
