@@ -79,7 +79,7 @@ def test_every_folder_of_modules_is_a_package_that_is_installed():
 def test_everything_public_has_a_docstring(path):
     missing = [] if ast.get_docstring(TREES[path]) else ["the module"]
 
-    def look(node: ast.AST, prefix: str, in_protocol: bool) -> None:
+    def look(node: ast.AST, prefix: str) -> None:
         for child in ast.iter_child_nodes(node):
             if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 continue
@@ -90,9 +90,9 @@ def test_everything_public_has_a_docstring(path):
             if not said:
                 missing.append(prefix + child.name)
             if isinstance(child, ast.ClassDef):
-                look(child, f"{prefix}{child.name}.", False)
+                look(child, f"{prefix}{child.name}.")
 
-    look(TREES[path], "", False)
+    look(TREES[path], "")
     assert missing == []
 
 
@@ -183,6 +183,12 @@ def test_files_stay_readable(path):
     assert "\t" not in text
     assert text.endswith("\n")
     assert not re.search(r"/(home|root|work)/\w", text), "a path of one machine"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_functions_stay_readable(path):
+    functions = [node for node in ast.walk(TREES[path]) if isinstance(node, ast.FunctionDef)]
+    assert [node.name for node in functions if node.end_lineno - node.lineno >= 60] == []
 
 
 def test_packages_of_extras_are_imported_where_they_are_used():

@@ -26,7 +26,7 @@ from syncnerf.lost_clocks import lost_cameras
 from syncnerf.offsets_file import Estimates, read_offsets, read_rates, write_offsets
 from syncnerf.options import parse
 from syncnerf.scene import load_scene
-from syncnerf.scene.true_offsets import read_true_clocks, read_true_offsets
+from syncnerf.scene.true_offsets import read_true_clocks
 from syncnerf.sync import Check, SyncResult, command, synchronize
 from syncnerf.sync.command import add_parser
 from syncnerf.sync.plots import DOUBTFUL, timeline
@@ -304,9 +304,9 @@ def test_true_offsets_are_never_overwritten(folder, tmp_path, monkeypatch):
         run(f"--datadir={folder}", "--out=offsets.json")
     assert (tmp_path / "offsets.json").read_text() == truth
     names = [f"cam{k:02d}" for k in range(4)]
-    assert read_true_offsets(tmp_path, names).tolist() == OFFSETS
+    assert read_true_clocks(tmp_path, names, range(4))["true_offsets"].tolist() == OFFSETS
     (tmp_path / "sync.json").replace(tmp_path / "offsets.json")
-    assert read_true_offsets(tmp_path, names) is None
+    assert read_true_clocks(tmp_path, names, range(4))["true_offsets"] is None
 
 
 @pytest.mark.parametrize("way", ["sub/../offsets.json", "link.json", "transforms.json", "cam00.mp4"])

@@ -15,25 +15,20 @@ from syncnerf.records import number, read_json_object
 PARTS_PER_MILLION = 1e-6
 
 
-def read_true_offsets(root: Path, names: list[str]) -> Float64[Tensor, " C"] | None:
-    """Ground-truth offsets of a scene folder's ``offsets.json``, seconds, float64, shape [C]; None if there is none.
-
-    ``{"seconds": [...]}`` in camera order, or ``{"seconds": {name: value}}``. A file that ``sync`` or a training wrote
-    is no truth.
-    """
-    return _read(root, "seconds", names)
-
-
 def read_true_clocks(root: Path, names: list[str], kept: Sequence[int]) -> dict[str, Float64[Tensor, " C"] | None]:
-    """What a :class:`syncnerf.scene.Scene` has of its cameras' true clocks; None for what the file does not say.
+    """The true clocks that a scene folder's ``offsets.json`` states, as a :class:`syncnerf.scene.Scene` has them.
 
-    That is ``true_offsets`` (``seconds`` in the file), ``true_rates`` (``rates_ppm``) and ``true_row_times``
-    (``row_times``, seconds), each of the layouts of :func:`read_true_offsets`.
+    These are ``true_offsets`` (seconds; ``seconds`` in the file), ``true_rates`` (no unit; ``rates_ppm``) and
+    ``true_row_times`` (seconds; ``row_times``), float64, shape [C], or None for what the file does not state. Each
+    entry is a list in camera order, or ``{name: value}``. A file that ``sync`` or a training wrote states no truth.
 
     Args:
         root: the scene's folder.
         names: all cameras of the folder in order.
-        kept: places among them of the cameras that the scene has.
+        kept: places among them of the C cameras that the scene has.
+
+    Raises:
+        UserError: an entry lacks a camera, or holds something else than numbers.
     """
     factors = {"seconds": 1.0, "rates_ppm": PARTS_PER_MILLION, "row_times": 1.0}
     values = [_read(root, key, names) for key in factors]
@@ -42,7 +37,7 @@ def read_true_clocks(root: Path, names: list[str], kept: Sequence[int]) -> dict[
 
 
 def _read(root: Path, key: str, names: list[str]) -> Tensor | None:
-    """One entry of the file, a number per camera, float64, shape [C]; None where that holds no truth of it."""
+    """One entry of the file, a number for each name, float64; None where the file does not state it."""
     path = root / "offsets.json"
     if not path.exists():
         return None
