@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calibration_files import FORMATS, NAMES, write_videos
+from damages import cut, edit, put
 
 from syncnerf.cli import main
 from syncnerf.importers.formats import IMPORTERS
@@ -20,32 +21,6 @@ def replace(file: str, old: str, new: str) -> Callable[[Path], None]:
         text = (root / file).read_text()
         assert old in text
         (root / file).write_text(text.replace(old, new, 1))
-
-    return spoil
-
-
-def cut(file: str, share: float) -> Callable[[Path], None]:
-    """Keep the first part of a file."""
-
-    def spoil(root: Path) -> None:
-        data = (root / file).read_bytes()
-        (root / file).write_bytes(data[: int(len(data) * share)])
-
-    return spoil
-
-
-def put(file: str, content: bytes) -> Callable[[Path], object]:
-    """Replace a file's content."""
-    return lambda root: (root / file).write_bytes(content)
-
-
-def edit(file: str, change: Callable[[dict], object]) -> Callable[[Path], None]:
-    """Change a json file."""
-
-    def spoil(root: Path) -> None:
-        record = json.loads((root / file).read_text())
-        change(record)
-        (root / file).write_text(json.dumps(record))
 
     return spoil
 

@@ -7,7 +7,7 @@ from syncnerf.backend import Execution
 from syncnerf.option import configured
 from syncnerf.questions import RayQuestion
 from syncnerf.scene.geometry import SceneGeometry
-from syncnerf.scene.rays import Rays
+from syncnerf.testing.samples import some_rays
 from syncnerf_kplanes.spec import SPEC, KPlanesConfig
 
 SIZES = {
@@ -22,14 +22,6 @@ def build(engine: str = "torch", **options):
     bounds, white = torch.tensor([[-1.3] * 3, [1.3] * 3]), (1.0, 1.0, 1.0)
     geometry = SceneGeometry(bounds, 2.0, 6.0, 12, 100, background=white)
     return SPEC.build(configured(KPlanesConfig, SIZES | options), geometry, Execution(engine))
-
-
-def some_rays(count: int) -> Rays:
-    generator = torch.Generator().manual_seed(0)
-    origins = 4 * torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1)
-    targets = torch.rand(count, 3, generator=generator) - 0.5
-    ones = torch.ones(count)
-    return Rays(origins, torch.nn.functional.normalize(targets - origins, dim=-1), 2 * ones, 6 * ones)
 
 
 @pytest.mark.parametrize("field", ["kplanes", "kplanes_explicit"])

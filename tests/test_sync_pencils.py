@@ -8,7 +8,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from moving_spheres import camera_position, look_at_origin
+from moving_spheres import pose_at
 
 from syncnerf.scene import Camera, Intrinsics
 from syncnerf.sync.energy import MotionEnergy
@@ -23,12 +23,12 @@ def shifted(pose: torch.Tensor, move: tuple[float, float, float]) -> torch.Tenso
     return moved
 
 
-FRONT = look_at_origin(camera_position(0.0, 20.0))
+FRONT = pose_at(0.0, 20.0)
 RIGS = {
-    "converging": (FRONT, look_at_origin(camera_position(50.0, 35.0))),
+    "converging": (FRONT, pose_at(50.0, 35.0)),
     "epipoles at infinity": (FRONT, shifted(FRONT, (0.7, 0.0, 0.0))),
     "epipoles inside": (FRONT, shifted(FRONT, (0.1, 0.05, -1.0))),
-    "facing each other": (FRONT, look_at_origin(camera_position(178.0, -18.0))),
+    "facing each other": (FRONT, pose_at(178.0, -18.0)),
     "epipole near the border": (FRONT, shifted(FRONT, (1.2, 0.1, -2.4))),
 }
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from argument_types import several, whole_number
 from scene_output import SceneVideo, new_scene, refuse_existing, write_json
 from scene_source import SourceCamera, read_source
 from tqdm import tqdm
@@ -128,22 +129,6 @@ def run(options: argparse.Namespace) -> None:
         write_json(folder / "offsets.json", {"unit": "seconds", "seconds": offsets, "desync": record})
 
 
-def whole_number(minimum: int):
-    """An argument parser for whole numbers of at least ``minimum``."""
-
-    def parse(text: str) -> int:
-        if not text.isdigit() or int(text) < minimum:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {minimum}")
-        return int(text)
-
-    return parse
-
-
-def frame_list(text: str) -> list[int]:
-    """Parses ``0,12,7``."""
-    return [whole_number(0)(item.strip()) for item in text.split(",")]
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -156,7 +141,8 @@ def build_parser() -> argparse.ArgumentParser:
     crop = parser.add_mutually_exclusive_group()
     crop.add_argument("--crop", type=whole_number(0), default=0, metavar="N",
                       help="drop a random 0..N frames from each camera's start (default: 0)")  # fmt: skip
-    crop.add_argument("--crops", type=frame_list, metavar="A,B,...", help="drop exactly these, one number per camera")
+    crop.add_argument("--crops", type=several(whole_number(0)), metavar="A,B,...",
+                      help="drop exactly these, one number per camera")  # fmt: skip
     parser.add_argument("--every", type=whole_number(1), default=1, metavar="n",
                         help="keep every n-th frame from a random phase; frame rate / n (default: 1)")  # fmt: skip
     parser.add_argument("--keep-length", action="store_true", help="do not trim all cameras to the shortest")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from blender_scenes.rig import ORIGIN, look_at, on_sphere
 from torch import Tensor
 
 from syncnerf.scene import Camera, Intrinsics, Scene
@@ -151,20 +152,12 @@ class SphereVideo:
             yield (image * 255).round().to(torch.uint8).numpy()
 
 
-def look_at_origin(position: np.ndarray) -> Tensor:
-    """Camera-to-world matrix (OpenGL axes) of an upright camera at ``position`` [3], float64, shape [4, 4]."""
-    backward = position / np.linalg.norm(position)
-    right = np.cross([0.0, 0.0, 1.0], backward)
-    right /= np.linalg.norm(right)
-    pose = np.eye(4)
-    pose[:3, 0], pose[:3, 1], pose[:3, 2], pose[:3, 3] = right, np.cross(backward, right), backward, position
-    return torch.from_numpy(pose)
+def pose_at(azimuth: float, elevation: float) -> Tensor:
+    """Camera-to-world of an upright camera that looks at the origin from a place on the sphere of the cameras.
 
-
-def camera_position(azimuth: float, elevation: float) -> np.ndarray:
-    """A place on the sphere of the cameras, angles in degrees, shape [3]."""
-    a, e = np.radians(azimuth), np.radians(elevation)
-    return RADIUS * np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
+    Angles are in degrees; OpenGL axes, float64, shape [4, 4].
+    """
+    return torch.from_numpy(look_at(on_sphere(azimuth, elevation, RADIUS), ORIGIN))
 
 
 @dataclass(frozen=True)
@@ -184,9 +177,9 @@ class Arc:
         azimuth = self.span * (index / max(count - 1, 1) - 0.5)
         elevation = (15.0, 45.0, 28.0)[index % 3]
         if not self.sweep:
-            return look_at_origin(camera_position(azimuth, elevation))
+            return pose_at(azimuth, elevation)
         way = np.linspace(-0.5, 0.5, frames) * self.sweep * (-1) ** index
-        return torch.stack([look_at_origin(camera_position(azimuth + step, elevation)) for step in way])
+        return torch.stack([pose_at(azimuth + step, elevation) for step in way])
 
 
 @dataclass(frozen=True)

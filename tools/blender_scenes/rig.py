@@ -10,7 +10,7 @@ CAP_ELEVATIONS = (10.0, 60.0)
 """Lowest and highest elevation of the cap and arc rigs, degrees."""
 
 
-def on_sphere(azimuth: np.ndarray, elevation: np.ndarray, radius: float = 1.0) -> np.ndarray:
+def on_sphere(azimuth: np.ndarray | float, elevation: np.ndarray | float, radius: float = 1.0) -> np.ndarray:
     """Points [..., 3] at ``azimuth`` from +X and ``elevation`` above the x-y plane, both in degrees."""
     azimuth, elevation = np.radians(azimuth), np.radians(elevation)
     return radius * np.stack(
