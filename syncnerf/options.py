@@ -10,12 +10,13 @@ from typing import Any
 
 import configargparse
 
+from syncnerf.backend import BackendSpec
 from syncnerf.combinations import check_combinations
 from syncnerf.config import CONCERNS, Config
 from syncnerf.errors import UserError, did_you_mean, usage
 from syncnerf.installed import DEVELOPMENT_VARIABLE, discover_backends, find_backend
 from syncnerf.native import DISABLE_VARIABLE
-from syncnerf.option import configured, own_options, parts_of
+from syncnerf.option import configured, options_of, own_options, parts_of
 
 PREFIX = "SYNCNERF_"
 ACTIONS = ("ckpt", "resume", "extend", "dry_run", "validate_only", "render_only")
@@ -39,9 +40,14 @@ def parse(arguments: Sequence[str]) -> Config:
         if not key.startswith("-"):
             raise UserError(f"'{key}' belongs to no option; see syncnerf train --help")
         plain = key.lstrip("-").replace("-", "_")
-        raise UserError(f"unknown option '{plain}'{did_you_mean(plain, option_names)} (see syncnerf train --help)")
+        hint = _other_backends(spec, plain) or did_you_mean(plain, option_names)
+        raise UserError(f"unknown option '{plain}'{hint} (see syncnerf train --help)")
     _check_environment(option_names)
     values = vars(known)
+    for item in options_of(spec.config):
+        value, choices = values[item.name], item.metadata["choices"]
+        if choices and value not in choices and (hint := _other_backends(spec, item.name, value)):
+            raise UserError(f"{item.name} = {value}: not of the backend '{spec.name}'{hint}")
     concerns = {name: configured(kind, values) for name, kind in {**CONCERNS, "backend_options": spec.config}.items()}
     config = Config(**concerns, spec=spec)
     check_combinations(config)
@@ -88,6 +94,17 @@ def _empty_parser(add_help: bool) -> configargparse.ArgumentParser:
     )
     parser.add_argument("--config", is_config_file=True, metavar="FILE", help="configuration file, as in configs/")
     return parser
+
+
+def _other_backends(chosen: BackendSpec, name: str, value: Any = None) -> str:
+    """Says which backends other than the chosen one have an option (with ``value`` among its choices); else empty."""
+    having = [
+        spec.name
+        for spec in discover_backends().values()
+        for item in options_of(spec.config)
+        if spec.name != chosen.name and item.name == name and (value is None or value in item.metadata["choices"])
+    ]
+    return f"; it belongs to --backend {' or '.join(having)}" if having else ""
 
 
 def _first_look(arguments: Sequence[str]) -> str:

@@ -83,6 +83,9 @@ def test_unknown_keys_name_the_nearest_known_one(write, monkeypatch):
     assert "unknown option 'plane_chanels'" in refusal([write("plane_chanels = 3\n")])
     # No abbreviations: what works today must not become ambiguous tomorrow.
     assert "unknown option 'step'" in refusal(["--step=3"])
+    assert refusal(["--nodes=50"]).startswith("unknown option 'nodes'; it belongs to --backend gaussians")
+    assert "it belongs to --backend mixvoxels" in refusal(["--field=mixvoxels"])
+    assert refusal(["--backend=mixvoxels", "--field=foo"]).startswith("field = foo: should be one of mixvoxels")
     assert "'stray' belongs to no option" in refusal(["stray"])
     monkeypatch.setenv("SYNCNERF_BATCHSIZE", "3")
     assert refusal([]) == "unknown environment variable 'SYNCNERF_BATCHSIZE'; did you mean 'SYNCNERF_BATCH_SIZE'?"

@@ -62,7 +62,11 @@ def load_scene(root: Path | str, options: ReadOptions | None = None, dataset: st
     if dataset == "auto":
         dataset = next((name for name, reader in READERS.items() if reader.recognises(root)), "")
         if not dataset:
-            raise UserError(f"{root}: no known format in this folder (known: {', '.join(READERS)}); see --dataset")
+            known = ", ".join(READERS)
+            raise UserError(
+                f"{root}: no known format in this folder (--dataset has {known}); "
+                "syncnerf import and syncnerf calibrate make a scene of videos"
+            )
     if dataset not in READERS:
         raise UserError(f"no dataset format '{dataset}'{did_you_mean(dataset, READERS)} (known: {', '.join(READERS)})")
     scene = READERS[dataset].read(root, options or ReadOptions())
