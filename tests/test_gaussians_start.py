@@ -11,13 +11,14 @@ from syncnerf.encodings.spherical_harmonics import CONSTANT
 from syncnerf.scene.geometry import StartingPaths, StartingPoints
 from syncnerf.testing.samples import scene_geometry
 from syncnerf_gaussians.cloud import RESTING, Cloud
+from syncnerf_gaussians.first_paths import velocities
 from syncnerf_gaussians.flow import Surface, fit_paths, follow
 from syncnerf_gaussians.gaussians import Motion, Poses
 from syncnerf_gaussians.lives import Lives
 from syncnerf_gaussians.motion import moved, presence
 from syncnerf_gaussians.options import CloudConfig
 from syncnerf_gaussians.scaffold import Scaffold
-from syncnerf_gaussians.start import LIVELY_SHARE, begin, velocities
+from syncnerf_gaussians.start import LIVELY_SHARE, begin
 
 MOMENTS, BEGIN = 9, 3
 FRAME = 2.0 / (MOMENTS - 1)

@@ -14,12 +14,13 @@ from tiny_wan import tiny_transformer, write_wan
 from syncnerf.cli import main
 from syncnerf.errors import UserError
 from syncnerf.generate.adapter import ViewSyncAdapter
-from syncnerf.generate.dataset import CACHE, ViewPairs, find_scenes, prepare, read_captions
+from syncnerf.generate.dataset import CACHE, find_scenes, prepare, read_captions
 from syncnerf.generate.flow_loss import draw_levels, flow_loss, level_weights
 from syncnerf.generate.pipeline import WanFolder
 from syncnerf.generate.poses import read_rig
 from syncnerf.generate.scene_writer import extrinsics
 from syncnerf.generate.training import AngleSchedule, GeneratorTrainer
+from syncnerf.generate.view_pairs import ViewPairs
 from syncnerf.generate.weights import load_view_sync
 from syncnerf.training.options import TrainingConfig
 

@@ -1,16 +1,15 @@
-"""SynCamVideo for training: latents of its videos, encoded once, embeddings of its captions, and what a step sees."""
+"""SynCamVideo for training: latents of its videos, encoded once, and embeddings of its captions."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import BFloat16, Float64
 from torch import Tensor
 from torch.nn.functional import interpolate
 from tqdm import tqdm
@@ -18,7 +17,6 @@ from tqdm import tqdm
 from syncnerf.atomic import atomic_file
 from syncnerf.errors import UserError, one_line
 from syncnerf.generate.pipeline import WanFolder, encode
-from syncnerf.generate.poses import embed_poses
 from syncnerf.scene import Camera, Scene, load_scene
 from syncnerf.scene.syn_cam_video import EXTRINSICS
 
@@ -43,15 +41,6 @@ class Clip:
     camera_to_world: Float64[Tensor, "C 4 4"]
     latents: tuple[Path, ...]
     text: Path
-
-
-@dataclass(frozen=True)
-class Example:
-    """What a step sees of a clip: latents [V, channels, F, h, w], poses [V, F, 12], embedding [L, E]."""
-
-    latents: Float[Tensor, "V channels F h w"]
-    poses: Float[Tensor, "V F 12"]
-    text: Float[Tensor, "L E"]
 
 
 def find_scenes(root: Path) -> list[str]:
@@ -148,58 +137,6 @@ def prepare(
     return clips
 
 
-def angles(camera_to_world: Float64[Tensor, "C 4 4"]) -> Float64[Tensor, "C C"]:
-    """Angles between the viewing directions of all cameras, degrees, float64, shape [C, C]."""
-    axes = camera_to_world[:, :3, 2]
-    return torch.rad2deg((axes @ axes.T).clamp(-1, 1).arccos())
-
-
-class ViewPairs:
-    """Draws what a step sees: two views of a clip at an angle of a range, or a single view twice.
-
-    A single view stands for general video, of which there are no pairs: both views are it, from the same place.
-
-    Args:
-        clips: of :func:`prepare`.
-        single_share: probability of a single view.
-    """
-
-    def __init__(self, clips: list[Clip], single_share: float):
-        self.clips, self.single_share = clips, single_share
-        self._pairs: list[tuple[int, int, int]] = []
-        turns = []
-        for number, clip in enumerate(clips):
-            between = angles(clip.camera_to_world)
-            for first, second in combinations(range(len(clip.latents)), 2):
-                self._pairs.append((number, first, second))
-                turns.append(float(between[first, second]))
-        self._angles = np.array(turns)
-
-    def draw(self, generator: torch.Generator, lowest: float, highest: float) -> Example:
-        """One example.
-
-        Args:
-            generator: decides it, with the range.
-            lowest: least angle between the viewing directions, degrees.
-            highest: largest one; where no pair of the data set falls between, the nearest to the middle are taken.
-        """
-        single = float(torch.rand((), generator=generator)) < self.single_share
-        allowed = ((self._angles >= lowest) & (self._angles <= highest)).nonzero()[0]
-        if len(allowed) == 0:
-            away = np.abs(self._angles - (lowest + highest) / 2)
-            allowed = (away <= away.min() + 1e-6).nonzero()[0]
-        chosen = int(allowed[int(torch.randint(len(allowed), (), generator=generator))])
-        number, *views = self._pairs[chosen]
-        if torch.rand((), generator=generator) < 0.5:
-            views.reverse()
-        if single:
-            views = [views[0], views[0]]
-        clip = self.clips[number]
-        latents = torch.stack([_load(clip.latents[view]).float() for view in views])
-        poses = embed_poses(clip.camera_to_world[views], latents.shape[2])
-        return Example(latents, poses, _load(clip.text).float())
-
-
 def _cropped(scene: Scene, camera: Camera, frames: int, width: int, height: int) -> Tensor:
     """A video's first frames, uint8, shape [T, height, width, 3]; nothing but these is in memory."""
     size = camera.intrinsics
@@ -237,7 +174,8 @@ def _save(path: Path, tensor: Tensor) -> None:
         save_file({"values": tensor.cpu().bfloat16().contiguous()}, partial)
 
 
-def _load(path: Path) -> Tensor:
+def load_tensor(path: Path) -> BFloat16[Tensor, "*D"]:
+    """Latents or an embedding as :func:`prepare` cached them, bfloat16; raises UserError where they are damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from syncnerf.errors import UserError
 from syncnerf.generate.adapter import ViewSyncAdapter
-from syncnerf.generate.dataset import Example, ViewPairs
 from syncnerf.generate.flow_loss import draw_levels, flow_loss, level_weights
+from syncnerf.generate.view_pairs import Example, ViewPairs
 from syncnerf.generate.weights import write_view_sync
 from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from syncnerf.training.interruption import Interruption

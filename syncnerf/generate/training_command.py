@@ -42,8 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     require_generate()
     from syncnerf.generate.adapter import ViewSyncAdapter
-    from syncnerf.generate.dataset import ViewPairs, find_scenes, prepare, read_captions
+    from syncnerf.generate.dataset import find_scenes, prepare, read_captions
     from syncnerf.generate.training import WEIGHTS, AngleSchedule, GeneratorTrainer
+    from syncnerf.generate.view_pairs import ViewPairs
     from syncnerf.generate.weights import load_view_sync
     from syncnerf.training.checkpoints import list_checkpoints
     from syncnerf.training.options import TrainingConfig

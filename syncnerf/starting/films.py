@@ -13,7 +13,8 @@ from torch.nn.functional import avg_pool2d
 from syncnerf.scene.camera import pixels_at
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.visual_hull import grown
-from syncnerf.starting.surfaces import NEAREST_CELLS, STILL, looks_at, usual_picture
+from syncnerf.starting.sights import NEAREST_CELLS, frames_looked_at, usual_picture
+from syncnerf.starting.surfaces import STILL
 
 PASSING = 0.1
 """Difference from a pixel's median over time, of colours in [0, 1], from which on it shows something that passes."""
@@ -56,7 +57,7 @@ class Film:
     def fastest(self) -> float:
         """Pixels that nearly all of what passes moves at most from a frame to the next."""
         apart = []
-        for frame in looks_at(len(self.frames))[:-1]:
+        for frame in frames_looked_at(len(self.frames))[:-1]:
             now, later = (self.passing(number)[0].nonzero().float() for number in (frame, frame + 1))
             if len(now) and len(later):
                 apart.append(torch.cdist(now, later).amin(dim=1))

@@ -22,9 +22,10 @@ from syncnerf.starting.matching import MATCHINGS
 from syncnerf.starting.options import StartConfig
 from syncnerf.starting.own_times import OwnTimes
 from syncnerf.starting.passing import fine_space, passing_surfaces
+from syncnerf.starting.sights import nearest_frames
 from syncnerf.starting.space_tracks import SpaceTracks, triangulated_tracks
 from syncnerf.starting.still_points import still_points
-from syncnerf.starting.surfaces import ColouredPoints, moment_surfaces, nearest_frames
+from syncnerf.starting.surfaces import ColouredPoints, moment_surfaces
 from syncnerf.sync.sampson import RayTracks, ray_tracks
 from syncnerf.sync.tracks import follow_points
 from syncnerf.sync.workers import in_parallel

@@ -11,7 +11,8 @@ from torch.nn.functional import interpolate
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.still_views import StillView, still_views
 from syncnerf.scene.visual_hull import grown
-from syncnerf.starting.surfaces import ColouredPoints, looks_at
+from syncnerf.starting.sights import frames_looked_at
+from syncnerf.starting.surfaces import ColouredPoints
 
 MOST_POINTS = 20_000
 """Points at most, drawn evenly from the cameras' pictures."""
@@ -50,7 +51,7 @@ def _seen_by(scene: Scene, index: int, view: StillView, moment: float) -> Colour
 
 def _restless(frames: np.ndarray, view: StillView, height: int, width: int) -> Bool[Tensor, "h w"]:
     """Pixels that often differ from the median picture, at the size of the comparison."""
-    pictures = torch.from_numpy(frames[looks_at(len(frames))]).float() / 255.0
+    pictures = torch.from_numpy(frames[frames_looked_at(len(frames))]).float() / 255.0
     apart = (_small(pictures, height, width) - _small(view.colours[None].float() / 255.0, height, width)).abs()
     often = (apart.amax(dim=-1) > RESTLESS).float().mean(dim=0) > OFTEN
     return grown(often, BESIDE)
