@@ -144,7 +144,7 @@ def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
     if scene.synchronised or config.offsets.offset_mode == "off" or choice == "zero":
         return None
     if choice not in ("auto", "sync"):
-        return start_of_file(Path(choice), scene.names, scene.train)
+        return start_of_file(Path(choice), scene)
     try:
         result = _synchronized(scene_to_synchronize(config.scene, scene), config.offsets.offset_rates == "learn")
     except UserError as error:

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from syncnerf import __version__
 from syncnerf.errors import UserError, usage
+from syncnerf.option import at_home
 
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|Storage size calculation overflowed")
 """In the words of torch's allocators."""
@@ -21,7 +22,7 @@ SIZE_ASKED = re.compile(r"tried to allocate ([0-9]+) bytes")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code: 2 for errors that are the user's to mend, in one line."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = [at_home(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(message)s", stream=sys.stderr)
     return report_user_errors(lambda: _dispatch(arguments))
 

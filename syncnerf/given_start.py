@@ -11,12 +11,14 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from syncnerf.clock_prior import ClockStart
+from syncnerf.errors import UserError
 from syncnerf.offsets_file import read_errors, read_offsets, read_rate_errors, read_rates, read_reasons, read_source
+from syncnerf.scene.scene import Scene
 
 logger = logging.getLogger(__name__)
 
 
-def start_of_file(path: Path, names: Sequence[str], trained: Sequence[int]) -> ClockStart | None:
+def start_of_file(path: Path, scene: Scene) -> ClockStart | None:
     """What a file of offsets knows of cameras' clocks; None, with a warning, where it has no offset at all.
 
     Standard errors count where synchronisation wrote them, one for each camera that it determines. (Those of a training
@@ -25,23 +27,38 @@ def start_of_file(path: Path, names: Sequence[str], trained: Sequence[int]) -> C
 
     Args:
         path: the file.
-        names: the cameras in order.
-        trained: global indices of the training cameras, of which one without an offset is worth a warning.
+        scene: whose cameras it should know; a training camera without an offset, or one that by its offset filmed while
+            no other did, is worth a warning.
 
     Raises:
-        UserError: the file is missing or unfit.
+        UserError: the file is missing or unfit, or by it no two training cameras filmed at the same time.
     """
+    names = scene.names
     offsets, rates, errors = read_offsets(path, names), read_rates(path, names), read_errors(path, names)
     known = ~offsets.isnan()
     if not known.any():
         logger.warning("%s: determines no camera; offsets start from zero", path)
         return None
     stated = read_source(path) == "sync" and bool(errors[known].isfinite().all())
-    _warn_of_undetermined(path, names, [index for index in trained if not known[index]], stated)
+    _warn_of_undetermined(path, names, [index for index in scene.train if not known[index]], stated)
+    _check_overlap(path, scene, offsets)
     if not stated:
         return ClockStart(offsets, rates)
     rate_errors = read_rate_errors(path, names)
     return ClockStart(offsets, rates, _covariance(errors, known), rate_errors if rates.any() else None)
+
+
+def _check_overlap(path: Path, scene: Scene, offsets: Float64[Tensor, " C"]) -> None:
+    """Name the training cameras that filmed while no other did, by offsets in seconds [C] of which some may be NaN."""
+    indices = [index for index in scene.train if not offsets[index].isnan()]
+    ends = torch.stack([scene.cameras[index].frame_times[[0, -1]] for index in indices]) + offsets[indices, None]
+    meets = (ends[:, None, 0] <= ends[:, 1]) & (ends[:, 0] <= ends[:, None, 1])  # of each two cameras, float64 seconds
+    alone = [scene.names[index] for index, met in zip(indices, meets.sum(dim=1).tolist(), strict=True) if met == 1]
+    if not alone or len(indices) < 2:
+        return
+    if len(alone) == len(indices):
+        raise UserError(f"{path}: by it no two training cameras filmed at the same time; are its offsets in seconds?")
+    logger.warning("%s: by it %s filmed while no other training camera did", path, ", ".join(alone))
 
 
 def _covariance(errors: Float64[Tensor, " C"], known: Bool[Tensor, " C"]) -> Float64[Tensor, "C C"]:

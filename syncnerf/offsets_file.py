@@ -73,7 +73,7 @@ def replaceable(path: Path) -> Path:
 def _held(path: Path) -> dict:
     """What a file holds; nothing where it is missing or holds no json object."""
     try:
-        record = json.loads(Path(path).resolve().read_text(encoding="utf-8"))
+        record = json.loads(Path(path).resolve().read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
@@ -173,7 +173,7 @@ def _entries(path: Path, names: Sequence[str]) -> list[dict]:
 
 def _record(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; write it with 'syncnerf sync --out'") from None
     except OSError as error:

@@ -1,6 +1,7 @@
 """What an option is: a default, a line of help, and the values that make sense."""
 
 import math
+import os
 import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping
@@ -158,6 +159,16 @@ def part(kind: type, only: Only | None = None) -> Any:
     ``only`` says of all of them what it says of an :func:`option`.
     """
     return field(default_factory=kind, metadata={"only": only or {}})
+
+
+def at_home(text: str) -> str:
+    """A path that begins with ``~/``, alone or after an option's ``=``, from the root on; anything else as it is.
+
+    Shells do this only where nothing stands before the ``~``, and not at all in files; a folder called ``~`` would be
+    made.
+    """
+    before, path = re.fullmatch(r"(--?[\w-]+=)?(.*)", text, re.DOTALL).groups(default="")
+    return before + (os.path.expanduser(path) if path == "~" or path.startswith("~/") else path)
 
 
 @cache

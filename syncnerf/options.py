@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import configargparse
@@ -16,7 +17,7 @@ from syncnerf.config import CONCERNS, Config
 from syncnerf.errors import UserError, did_you_mean, usage
 from syncnerf.installed import DEVELOPMENT_VARIABLE, discover_backends, find_backend
 from syncnerf.native import DISABLE_VARIABLE
-from syncnerf.option import configured, options_of, own_options, parts_of
+from syncnerf.option import at_home, configured, options_of, own_options, parts_of
 
 PREFIX = "SYNCNERF_"
 ACTIONS = ("ckpt", "resume", "extend", "dry_run", "validate_only", "render_only")
@@ -91,6 +92,7 @@ def _empty_parser(add_help: bool) -> configargparse.ArgumentParser:
         f"Backends: {'; '.join(f'{s.name}: {s.summary}' for s in discover_backends().values())}.",
         add_env_var_help=False,
         add_config_file_help=False,
+        config_file_open_func=partial(open, encoding="utf-8-sig"),  # editors on Windows begin files with a mark
     )
     parser.add_argument("--config", is_config_file=True, metavar="FILE", help="configuration file, as in configs/")
     return parser
@@ -142,7 +144,8 @@ def _add_option(group: Any, item: Any) -> None:
     if isinstance(item.default, bool):
         settings.update(type=_boolean, nargs="?", const=True, metavar="BOOL")
     else:
-        settings["type"] = _whole_number if isinstance(item.default, int) else type(item.default)
+        types = {int: _whole_number, str: at_home}
+        settings["type"] = types.get(type(item.default), type(item.default))
         choices = item.metadata.get("choices")
         settings["metavar"] = "|".join(map(str, choices)) if choices else type(item.default).__name__.upper()
         if item.metadata.get("range") is not None:

@@ -16,11 +16,13 @@ from syncnerf.errors import UserError, one_line
 def read_json(path: Path) -> Any:
     """Parse a json file; raises UserError that names it when it is missing or unreadable."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows begin files with a mark
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; is this the scene's folder?") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: is not valid json (line {error.lineno}: {error.msg}); write it again") from error
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not in UTF-8; save it so (PowerShell's '>' writes UTF-16)") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({one_line(error)})") from error
 

@@ -138,6 +138,12 @@ DAMAGES: dict[str, Damage] = {
     "empty json": Damage("blender-video", put(TRANSFORMS, ""), TRANSFORMS),
     "cut json": Damage("blender-video", cut(TRANSFORMS, 0.6), TRANSFORMS),
     "binary json": Damage("blender-video", put(TRANSFORMS, b"\xff\xfe\x00\x81" * 20), TRANSFORMS),
+    "json with a mark at its beginning": Damage(
+        "blender-video", lambda root: put(TRANSFORMS, b"\xef\xbb\xbf" + (root / TRANSFORMS).read_bytes())(root), None
+    ),
+    "json in UTF-16": Damage(
+        "blender-video", lambda root: put(TRANSFORMS, (root / TRANSFORMS).read_text().encode("utf-16"))(root), "UTF-8"
+    ),
     "json of a list": Damage("blender-video", put(TRANSFORMS, "[1, 2]"), TRANSFORMS),
     "json nested without end": Damage("blender-video", put(TRANSFORMS, "[" * 100_000), TRANSFORMS),
     "json with an endless number": Damage("blender-video", put(TRANSFORMS, '{"w": ' + "9" * 5000 + "}"), TRANSFORMS),

@@ -5,7 +5,7 @@ import pytest
 from syncnerf.combinations import warn_of_idle
 from syncnerf.config import CONCERNS
 from syncnerf.errors import UserError
-from syncnerf.option import options_of
+from syncnerf.option import at_home, options_of
 from syncnerf.options import build_parser, parse, write_config
 from syncnerf_kplanes.spec import KPlanesConfig
 
@@ -120,6 +120,23 @@ def test_bad_values_in_file_and_environment_are_one_line_too(write, monkeypatch,
     assert str(tmp_path) in refusal([f"--config={tmp_path}"])
     monkeypatch.setenv("SYNCNERF_STEPS", "many")
     assert "'many'" in refusal([])
+
+
+def test_a_path_from_home_is_one_wherever_it_stands(write, monkeypatch):
+    """Shells leave ``--logdir=~/runs`` as it is, and a file has none; no folder is to be called ``~``."""
+    monkeypatch.setenv("HOME", "/house/me")
+    monkeypatch.setenv("SYNCNERF_CACHE_DIR", "~/cache")
+    config = parse([write("logdir = ~/runs\n"), "--datadir=~/my ~/scene", "--expname=~night"])
+    assert (config.run.logdir, config.scene.cache_dir) == ("/house/me/runs", "/house/me/cache")
+    assert (config.scene.datadir, config.run.expname) == ("/house/me/my ~/scene", "~night")
+    plain = ["--out=a=~/b", "a~/b", "--prompt", "~5 people", "-o=x", "", "a\n~/b"]
+    assert [at_home(text) for text in plain] == plain
+    told = ["--out=/house/me/b", "/house/me", "/house/me/b\nc"]
+    assert [at_home(text) for text in ("--out=~/b", "~", "~/b\nc")] == told
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_no_part_of_it(write):
+    assert parse([write("\ufeffsteps = 3\n")]).training.steps == 3
 
 
 def test_numbers_may_be_grouped():

@@ -83,3 +83,21 @@ def test_hidden_files_are_no_images(tmp_path):
     for name in ("10.png", "9.png", "._9.png"):
         (tmp_path / name).write_bytes(b"")
     assert [path.name for path in images_in(tmp_path)] == ["9.png", "10.png"]
+
+
+@pytest.mark.parametrize("other", ["0002.jpg", "depth_0002.png", "2.png", "0002_mask.png"])
+def test_images_of_one_number_are_no_frames_after_each_other(tmp_path, other):
+    for name in ("0001.png", "0002.png", "0003.png"):
+        (tmp_path / name).write_bytes(b"")
+    assert len(images_in(tmp_path)) == 3
+    (tmp_path / other).write_bytes(b"")
+    with pytest.raises(UserError, match="have one number") as caught:
+        images_in(tmp_path)
+    assert {"0002.png", other} <= set(str(caught.value).split())
+
+
+def test_images_whose_numbers_differ_anywhere_are_frames(tmp_path):
+    names = ["a.png", "b.png", "take1_0001.png", "take1_0002.png", "take2_0001.jpg", "12.500.png", "12.750.png"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    assert len(images_in(tmp_path)) == len(names)

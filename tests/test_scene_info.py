@@ -271,6 +271,29 @@ def test_cameras_that_see_next_to_nothing_of_the_box_are_named(tmp_path, capsys,
     assert blind_cameras(load_scene(tmp_path, options)) == []
 
 
+def test_cameras_in_one_place_are_said_to_be(tmp_path, caplog):
+    """As world-to-camera poses say of cameras that look at one point from one distance; not where it is far away."""
+    FORMATS["blender-video"](tmp_path)
+    path = tmp_path / "transforms.json"
+
+    def move(record):
+        for entry in record["frames"]:
+            entry["transform_matrix"][0][3] += 5e6  # metres on a map
+
+    def gather(record):
+        for entry in record["frames"]:
+            for row, value in zip(entry["transform_matrix"], (0.0, 0.0, -4.0, 1.0), strict=True):
+                row[3] = value
+
+    edit_json(path, move)
+    assert not any("one place" in remark for remark in remarks(load_scene(tmp_path)))
+    edit_json(path, gather)
+    (remark,) = remarks(load_scene(tmp_path))
+    assert remark.startswith("all cameras: stand in one place")
+    assert main(["train", f"--datadir={tmp_path}", "--dry-run"]) == 0
+    assert "are the poses world-to-camera?" in caplog.text
+
+
 def test_who_reads_only_the_beginning_gets_no_traceback(tmp_path, monkeypatch, capsys):
     """As ``syncnerf info | head`` does: a pipe whose reader has gone before all is written."""
     FORMATS["blender-video"](tmp_path)

@@ -246,3 +246,13 @@ def test_what_is_left_out_need_not_be_there(tmp_path):
     )
     (tmp_path / "cam02.mp4").unlink()
     assert load_scene(tmp_path, ReadOptions(exclude_cameras=("cam02",))).names == ["cam00", "cam01", "cam03"]
+
+
+def test_a_video_that_two_entries_name_is_told(tmp_path):
+    blender_video(tmp_path)
+    entries = [{"file_path": f"{name}.mp4", "transform_matrix": pose.tolist()} for name, pose in
+               zip(PLAIN, rig(), strict=True)]  # fmt: skip
+    entries[2]["file_path"] = "cam01"
+    edit_json(tmp_path / "transforms.json", lambda record: record.update(frames=entries))
+    with pytest.raises(UserError, match=r"frames\[2\]: names cam01.mp4, as frames\[1\] does"):
+        load_scene(tmp_path)

@@ -134,3 +134,9 @@ def test_levels_are_those_of_the_lines_around():
     torch.testing.assert_close(kept[100, -1] / kept[100, 0], torch.tensor(2.0), rtol=0.1, atol=0.0)
     # A video with more contrast has no other motion.
     torch.testing.assert_close(levelled(9 * alone, 0.5), 9 * kept)
+
+
+def test_a_single_sample_says_nothing(recwarn):
+    """What two frames give: no change of change."""
+    assert not condition(torch.ones(3, 1)).any()
+    assert not recwarn.list

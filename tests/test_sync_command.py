@@ -1,8 +1,7 @@
-"""``syncnerf sync`` from end to end: table, offsets.json, pictures, aligned copies; and the offsets file itself."""
+"""``syncnerf sync`` from end to end: table, offsets.json, pictures, aligned copies."""
 
 import argparse
 import json
-import math
 import shutil
 import sys
 from dataclasses import replace
@@ -229,6 +228,22 @@ def test_a_training_starts_from_a_file_of_sync_as_from_sync_itself(folder, tmp_p
     assert "offsets start from zero" in caplog.text
 
 
+def test_offsets_by_which_cameras_never_filmed_together_are_told(folder, tmp_path, caplog):
+    """Most are milliseconds. The videos are 1.6 s long, cam00 is not trained."""
+    scene, path = load_scene(folder), tmp_path / "sync.json"
+
+    def start(*offsets):
+        path.write_text(json.dumps({"cameras": dict(zip(scene.names, offsets, strict=True))}))
+        return starting_clock(parse([f"--datadir={folder}", f"--offset-init={path}"]), scene)
+
+    with pytest.raises(UserError, match="no two training cameras filmed at the same time; are its offsets in seconds"):
+        start(0.0, 110.0, -153.0, 70.0)
+    assert start(50.0, 110.0, 111.0, 109.0) is not None
+    assert "no other training camera" not in caplog.text
+    assert start(0.0, 0.11, -0.153, 1.8) is not None
+    assert "by it cam03 filmed while no other training camera did" in caplog.text
+
+
 def test_rates_of_a_file_come_with_their_errors(folder, tmp_path):
     scene, path = load_scene(folder), tmp_path / "sync.json"
     further = {name: {"rate_ppm": 100.0 * k, "rate_ppm_stderr": 20.0} for k, name in enumerate(scene.names)}
@@ -344,50 +359,3 @@ def test_nothing_determined_writes_nothing(folder, tmp_path):
     with pytest.raises(UserError):
         run(f"--datadir={folder}", f"--out={tmp_path / 'o.json'}", "--max-offset=0.01")
     assert not (tmp_path / "o.json").exists()
-
-
-def test_offsets_file_keeps_what_is_written(tmp_path):
-    path = tmp_path / "offsets.json"
-    names, offsets = ["a", "b", "c"], torch.tensor([0.0, -0.25, math.nan], dtype=torch.float64)
-    errors = torch.tensor([0.001, 0.002, math.nan], dtype=torch.float64)
-    reasons, rates = {"c": "nothing moves"}, {"b": {"rate_ppm": 120.0}}
-    write_offsets(path, Estimates(names, "a", offsets, errors, "joint", reasons, rates))
-    record = json.loads(path.read_text())
-    assert record["cameras"]["c"] == {"offset": None, "stderr": None, "reason": "nothing moves"}
-    assert record["source"] == "joint"
-    read = read_offsets(path, ["c", "a", "b"])
-    assert read[1:].tolist() == [0.0, -0.25]
-    assert read[0].isnan()
-    assert read_rates(path, ["c", "a", "b"]).tolist() == pytest.approx([0.0, 0.0, 1.2e-4])
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("seconds", [[0.5, 1.5], {"b": 1.5, "a": 0.5}])
-def test_ground_truth_files_are_read_too(tmp_path, seconds):
-    path = tmp_path / "offsets.json"
-    path.write_text(json.dumps({"seconds": seconds}))
-    assert read_offsets(path, ["a", "b"]).tolist() == [0.5, 1.5]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "not valid json"),
-        ("[]", "neither"),
-        ('{"cameras": {"a": {"offset": 0.0}}}', "no offset for camera 'b'"),
-        ('{"cameras": {"a": {"offset": 0.0}, "b": {"offset": "soon"}}}', "finite number"),
-        ('{"unit": "frames", "cameras": {}}', "seconds"),
-        ('{"seconds": [1.0]}', "neither"),
-    ],
-)
-def test_unfit_offsets_files_are_named(tmp_path, text, message):
-    path = tmp_path / "offsets.json"
-    path.write_text(text)
-    with pytest.raises(UserError, match=message) as caught:
-        read_offsets(path, ["a", "b"])
-    assert str(path) in str(caught.value)
-
-
-def test_missing_offsets_file(tmp_path):
-    with pytest.raises(UserError, match="no such file"):
-        read_offsets(tmp_path / "offsets.json", ["a"])

@@ -1,6 +1,7 @@
 """Numbered image files as a camera's frames."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,13 +25,23 @@ DEEP_GREYS = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 def images_in(folder: Path) -> tuple[Path, ...]:
-    """The folder's images in natural order; raises UserError where there are none."""
+    """The folder's images in natural order.
+
+    Raises:
+        UserError: there are none, or several of one number (depth beside colours, jpg beside png), which are no frames.
+    """
     try:
         paths = tuple(natural_order(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "."))
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({one_line(error)}); it should hold a camera's images") from error
     if not paths:
         raise UserError(f"{folder}: holds no images (png or jpg); add the camera's frames")
+    first_of: dict[tuple[int, ...], Path] = {}
+    for path in paths:
+        numbers = tuple(int(digits) for digits in re.findall("[0-9]+", path.stem))
+        other = first_of.setdefault(numbers, path)
+        if numbers and other != path:
+            raise UserError(f"{folder}: {other.name} and {path.name} have one number; leave an image for each frame")
     return paths
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 
 from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera
@@ -33,6 +34,8 @@ SEEN = 0.02
 side, sees next to nothing of it."""
 ENLARGED = 1.02
 """A zoom of a lens's pictures that is worth a word."""
+ONE_PLACE = 1e-8
+"""Cameras no farther apart, as a share of the first one's distance from the origin, stand in one place."""
 TRANSFERS = {16: "PQ", 18: "HLG"}
 """Transfer functions of high dynamic range, by ITU-T H.273's numbers."""
 
@@ -85,10 +88,19 @@ def blind_cameras(scene: Scene) -> list[str]:
 
 
 def warn_of_blind(scene: Scene) -> None:
-    """One warning that names the cameras of :func:`blind_cameras`."""
-    names = blind_cameras(scene)
-    if names:
-        logger.warning("%s", _said(_blindness(scene), names, scene))
+    """One warning that names the cameras of :func:`blind_cameras`, or says that all stand in one place."""
+    for remark, names in _of_places(scene).items():
+        logger.warning("%s", _said(remark, names, scene))
+
+
+def _of_places(scene: Scene) -> dict[str, list[str]]:
+    """A remark on where the cameras stand, if any, and its cameras."""
+    centres = torch.stack([camera.pose(0)[:3, 3] for camera in scene.cameras]) + scene.origin
+    still = len(centres) > 1 and not any(camera.is_moving for camera in scene.cameras)
+    if still and float((centres - centres[0]).norm(dim=1).max()) <= ONE_PLACE * float(centres[0].norm()):
+        return {"stand in one place, where nothing tells distances; are the poses world-to-camera?": scene.names}
+    blind = blind_cameras(scene)
+    return {_blindness(scene): blind} if blind else {}
 
 
 def _blindness(scene: Scene) -> str:
@@ -106,9 +118,7 @@ def _said(remark: str, names: list[str], scene: Scene) -> str:
 
 def remarks(scene: Scene) -> list[str]:
     """Lines of what could surprise, each with the cameras that it is true of; empty where nothing could."""
-    blind = blind_cameras(scene)
-    found: dict[str, list[str]] = {_blindness(scene): blind} if blind else {}
-    found |= _of_lenses(scene)
+    found = _of_places(scene) | _of_lenses(scene)
     for camera in scene.cameras:
         source = scene.frame_cache.sources[camera.name]
         for remark in _of_times(camera):

@@ -28,7 +28,7 @@ def read_true_clocks(root: Path, names: list[str], kept: Sequence[int]) -> dict[
         kept: places among them of the C cameras that the scene has.
 
     Raises:
-        UserError: an entry lacks a camera, or holds something else than numbers.
+        UserError: an entry lacks a camera, or holds something else than numbers; or the file's unit is not seconds.
     """
     factors = {"seconds": 1.0, "rates_ppm": PARTS_PER_MILLION, "row_times": 1.0}
     values = [_read(root, key, names) for key in factors]
@@ -46,6 +46,8 @@ def _read(root: Path, key: str, names: list[str]) -> Tensor | None:
         return None
     if key != "seconds" and key not in record:
         return None
+    if record.get("unit", "seconds") != "seconds":
+        raise UserError(f"{path}: its unit is {record['unit']!r}; convert the offsets to seconds")
     values = record.get(key)
     if isinstance(values, dict):
         missing = [name for name in names if name not in values]

@@ -94,7 +94,7 @@ def named_videos(root: Path, names: list[Any], wheres: list[str]) -> list[VideoF
         wheres: how to name each entry in errors.
 
     Raises:
-        UserError: an entry names no file.
+        UserError: an entry names no file, or another entry's.
     """
     found = []
     for name, where in zip(names, wheres, strict=True):
@@ -102,6 +102,10 @@ def named_videos(root: Path, names: list[Any], wheres: list[str]) -> list[VideoF
         if not parts or not all(isinstance(part, str) and part and "\0" not in part for part in parts):
             raise UserError(f"{where}: 'file_path' should name a video, not {str(name)[:40]!r}")
         paths = tuple(_existing(root / part) for part in parts)
+        same = next((index for index, video in enumerate(found) if video.paths == paths), None)
+        if same is not None:
+            entry = wheres[same].rpartition(" ")[2]
+            raise UserError(f"{where}: names {paths[0].name}, as {entry} does; correct its 'file_path'")
         found.append(VideoFiles(paths[0].stem, paths))
     _warn_of_unread_parts(found)
     folders = [video.paths[0].parent.name for video in found]

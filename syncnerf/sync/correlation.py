@@ -82,7 +82,8 @@ def condition(
     compressed = signals.clamp_min(0).sqrt()
     trend = _smooth_where(compressed, weights, COARSE_DETREND if coarse else detrend)
     detrended = (compressed - trend) * known
-    deviation = detrended.std(dim=1, keepdim=True) * (len(known) / known.sum().clamp_min(1)).sqrt()
+    several = int(signals.shape[1] > 1)  # two frames make a single sample, which deviates from nothing
+    deviation = detrended.std(dim=1, keepdim=True, correction=several) * (len(known) / known.sum().clamp_min(1)).sqrt()
     return detrended / deviation.clamp_min(1e-6) ** SPREAD_POWER
 
 

@@ -91,7 +91,7 @@ def static_error(tracks: RayTracks) -> Float64[Tensor, " N"]:
     The point minimises the squared sines of the angles to the rays, in homogeneous form. Seen from a camera that stands
     still it has no depth, only a direction.
     """
-    scale = tracks.centres.std(dim=0).norm()
+    scale = tracks.centres.std(dim=0, correction=int(len(tracks.centres) > 1)).norm()  # of one frame: 0
     origin = tracks.centres.mean(0)
     still = bool(scale < 1e-9)
     centres = (tracks.centres - origin) / (1.0 if still else scale)

@@ -16,6 +16,8 @@ def in_parallel(work: Callable[[Item], Result], items: Sequence[Item], descripti
     As many threads as torch may use; within each, torch uses one: the tensors here are small, and dividing them
     further costs more than it gains.
     """
+    if not items:
+        return []
     threads = torch.get_num_threads()
     results = []
     try:
