@@ -1,4 +1,4 @@
-"""Options that cancel each other: refused before anything is read, with the way to do what was meant, or told."""
+"""Options that cancel each other: refused before anything is read, with what to do instead, or reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OF_SOME_BATCHES = {
     "time_sampling": ("time_series",),
     "view_side": ("views",),
 }
-"""Options that say something of some batches alone, and of which."""
+"""Options that concern some kinds of batches only, with these kinds."""
 
 
 def check_combinations(config: Config) -> None:

@@ -16,7 +16,7 @@ from syncnerf.training.options import TrainingConfig
 
 LEARNED = {"offset_mode": ("learn",)}
 SEARCHED, ADAM = {"test_method": ("gauss-newton",)}, {"test_method": ("adam",)}
-"""With what an option does anything."""
+"""Conditions of options: of those for learned offsets, and of those that only one test method uses."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where the cameras stand by a run: its ``offsets.json``, the one place that scores, videos and the report go by."""
+"""What a run found of the cameras' clocks: its ``offsets.json``, which scores, videos and the report go by."""
 
 from __future__ import annotations
 

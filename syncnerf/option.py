@@ -124,7 +124,7 @@ def option(default: Any, help: str, allowed: tuple[str | int, ...] | Range = (),
 
 
 def colour_threshold_option(default: float) -> Any:
-    """The option of several backends below which weight a sample's colour is not asked for."""
+    """An option that several backends share: the weight below which a sample's colour is not computed."""
     return option(
         default,
         "samples of less weight skip the colour networks",
@@ -133,7 +133,7 @@ def colour_threshold_option(default: float) -> Any:
 
 
 def gradient_radius_option(default: float) -> Any:
-    """Another one, the ``share`` of :func:`syncnerf.rendering.starting.near_radius`."""
+    """An option that several backends share: the ``share`` of :func:`syncnerf.rendering.starting.near_radius`."""
     return option(
         default,
         "distance from a camera, as a share of half the box's longest side, below which gradients shrink with its "
@@ -147,7 +147,7 @@ DISTANCE_WEIGHT = "distance_weight"
 
 
 def distance_weight_option(default: float) -> Any:
-    """The option of several backends how much known distances count (:func:`syncnerf.rendering.ray_ends.end_loss`)."""
+    """An option that several backends share: the weight of :func:`syncnerf.rendering.ray_ends.end_loss`."""
     return option(
         default, "weight at the start of distances that stereo tells (see stereo); it falls to 0 by the end", weight()
     )
@@ -197,7 +197,7 @@ def option_values(config: Any) -> dict[str, Any]:
 
 
 def configured(kind: type, values: Mapping[str, Any]) -> Any:
-    """The configuration with these values by name, which may hold others too; an option without one has its default.
+    """A configuration from values by name; options without a value have their default, and other names are ignored.
 
     Raises:
         UserError: a value is not allowed.

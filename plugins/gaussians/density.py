@@ -45,7 +45,7 @@ class Attention(nn.Module):
         return (looks >= LEAST_LOOKS) & (weights < share * mean * looks)
 
     def moved(self, moving: Int64[Tensor, " K"], joined: Int64[Tensor, " K"]) -> None:
-        """Some moved onto others, with which they now share what was seen of these; and time goes by."""
+        """Note which Gaussians moved onto which: they share what was seen there. All sums then count less."""
         self.sums[:2] /= 1 + joined.bincount(minlength=self.sums.shape[1])
         self.sums[:, moving] = self.sums[:, joined]
         self.sums *= MEMORY

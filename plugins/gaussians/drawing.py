@@ -133,7 +133,7 @@ class Drawing:
 def seen(
     asked: Sequence[tuple[int, Callable[..., Influence]]], errors: Float[Tensor, "B height width"]
 ) -> Float[Tensor, "3 N"]:
-    """What each Gaussian adds to views, the same, each pixel counted with its error, and in how many of them it is.
+    """What each Gaussian adds to views, the same weighted by the pixels' errors, and the number of views it is in.
 
     Args:
         asked: of some views after the other, their number, and what tells the influence on them.

@@ -13,17 +13,17 @@ from syncnerf_gaussians.options import CloudConfig
 from syncnerf_gaussians.scaffold import Scaffold
 
 ASKED = 1000
-"""Points whose neighbours are looked for to tell how far apart points are."""
+"""Points whose neighbours are searched at a time."""
 FLYING_SHARE = 4.0
-"""Gaussians that what flies gets, in those that it has points at one moment."""
+"""Gaussians for what flies, as a multiple of its points at one moment."""
 LIVELY_SHARE = 0.3
 """Share of the Gaussians, at least, for what moves or flies, if anything does."""
 LONELY = 3.0
-"""Multiple of the usual distance at which a lonely point is cut."""
+"""Largest spacing of a lonely point, as a multiple of the median."""
 NEAREST = 3
-"""Number of the neighbour by which it is told how far apart points are."""
+"""Rank of the neighbour whose distance counts as a point's spacing."""
 MOMENTS_SHOWN = 2.0
-"""Moments at which a Gaussian that flies is there at first, about."""
+"""Moments, about, at which a flying Gaussian is visible at first."""
 ANCHORS = 2000
 """Points that stand still, among the tracks, that hold nodes near them."""
 
@@ -142,7 +142,7 @@ def _spacing(points: StartingPoints, chosen: Tensor) -> Tensor:
 
 
 def _apart(asked: Tensor, points: Tensor) -> Tensor:
-    """Distances [K] from points [K, 3] to their nearest others: the third, as far as a grid's or a random one is wide.
+    """Distances [K] from points [K, 3] to their third nearest others: this suits points on a grid and random ones.
 
     1 where there are no others.
     """

@@ -242,7 +242,7 @@ class MixVoxelsBackend(Backend):
         return torch.cat(found)
 
     def _resample(self, side: int, box: Tensor | None = None) -> list[Replacement]:
-        """Grids of other cells; the moments of their old ones say nothing of these (TensoRF starts Adam anew too)."""
+        """Give the grids other cells. Adam's moments of the old ones say nothing of these (TensoRF restarts it too)."""
         cells = self._cells(side)
         fields = (self.static_field, self.dynamic_field)
         grids = [grid for field in fields for grid in (field.density_grid, field.appearance_grid)]

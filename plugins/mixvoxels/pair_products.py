@@ -1,4 +1,4 @@
-"""Inner products for chosen pairs of a point and a moment: most of what a point could be asked is nowhere seen."""
+"""Inner products for chosen pairs of a point and a moment: most pairs are seen in no picture and need none."""
 
 from __future__ import annotations
 

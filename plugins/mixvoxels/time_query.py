@@ -1,4 +1,4 @@
-"""Time queries: a unit vector for a moment, whose inner products with a point's vectors are density and colour then."""
+"""Time queries: a unit vector per moment; its inner products with a point's vectors give density and colour then."""
 
 import math
 

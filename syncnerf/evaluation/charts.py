@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ACCENT, TEST, REFERENCE, TRUTH = "#4a86ea", "#d9822b", "#7f8b9d", "#12a150"
-"""Of training, test and reference cameras, and of what is true."""
+"""Colours of training, test and reference cameras, and of the truth."""
 INK = "#808a99"
-"""Of axes and their labels."""
+"""Colour of axes and their labels."""
 HALF_WIDTH, FULL_WIDTH, HEIGHT = 5.4, 11.0, 3.0
 """Inches, of which a hundredth is a pixel of the page."""
 STYLE = {

@@ -183,7 +183,7 @@ class _Judge:
         return scores
 
     def _metrics(self, index: int, rgb: Tensor, truth: Tensor) -> dict[str, float | None]:
-        """Of a camera's picture and the frame that it should show, both [H, W, 3]."""
+        """Metrics of a camera's picture against the frame that it should show, both [H, W, 3]."""
         protocol = self.scoring.protocol
         shown, expected = protocol.scored(rgb), protocol.scored(truth)
         similarity = ssim(shown, expected)

@@ -29,7 +29,7 @@ def psnr(rendering: Float[Tensor, "*shape"], truth: Float[Tensor, "*shape"]) -> 
 
 
 def psnr_of(mean_squared_error: float) -> float:
-    """The same of an error that is known already."""
+    """Peak signal-to-noise ratio in dB for a mean squared error; at most 100."""
     return -10.0 * math.log10(max(mean_squared_error, SMALLEST_ERROR))
 
 

@@ -31,7 +31,7 @@ FORMATS: dict[str, tuple[str, Callable[[Alignment, Path], list[str] | None]]] = 
 """By name: what it is called in the folder, and what writes it and returns notes."""
 POSE2SIM, POSE_FOLDER = "pose2sim", "pose-sync"
 SPLATS = "splats"
-"""Of a run, by ``--splats``; all others are of the scene."""
+"""Written of a run, by ``--splats``; all other formats are of the scene."""
 NAMES = (*FORMATS, POSE2SIM)
 MOMENT_COUNT = Range(1, 100_000, "each is a file of megabytes", also=0)
 

@@ -19,7 +19,7 @@ from syncnerf.scene.video import VideoSource, probe_video
 logger = logging.getLogger(__name__)
 
 ENCODERS = {"h264": "libx264", "hevc": "libx265", "vp8": "libvpx", "vp9": "libvpx-vp9", "av1": "libsvtav1"}
-"""By codec, where the encoder is called otherwise."""
+"""Encoders by codec, where their names differ."""
 NOTED_SETTINGS = re.compile(rb"x26[45] .{0,400}?options: ([ -~]+)", re.DOTALL)
 """x264 and x265 leave the settings that they were called with in the stream's header or first packet."""
 NOTED_QUALITY = re.compile(rb"\b(crf|qp)=([0-9.]+)")

@@ -127,7 +127,7 @@ class _BlockHooks:
         self.delta: Tensor | None = None
 
     def register(self, block: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
-        """Hang them up."""
+        """Register the hooks on the block."""
         return [
             block.register_forward_pre_hook(self.before_block),
             block.norm2.register_forward_pre_hook(self.before_norm),

@@ -145,7 +145,7 @@ def with_neighbours(cells: Bool[Tensor, "T X Y Z"]) -> Bool[Tensor, "T X Y Z"]:
 
 
 def _pooled(hull: Bool[Tensor, "T X Y Z"], time_bins: int, resolution: int) -> Bool[Tensor, "bins R R R"]:
-    """Cells and intervals of other sizes that hold any of a hull's."""
+    """A hull at another resolution: a cell is marked where it overlaps any cell of the hull."""
     intervals, pooled = len(hull), []
     for time_bin in range(time_bins):
         first, last = time_bin * intervals // time_bins, -(-(time_bin + 1) * intervals // time_bins)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from syncnerf.option import Range, check_values, count, option, share
 
 IST = {"importance": ("ist", "isg-ist")}
-"""With what an option does anything."""
+"""Condition of the options that only IST uses."""
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,15 @@ from syncnerf.scene.scene import Scene
 from syncnerf.scene.views import Views
 
 VIEWS, SIDE_UNIT, LEAST_SIDE = 4, 8, 32
-"""Views that a batch has room for where their size is free; pixels that the side of such a part is a multiple of, and
-has at least (structural similarity looks at 11).
+"""Views in a batch where their size is free; the side of such a part, in pixels, is a multiple of the second number and
+at least the third (structural similarity looks at 11).
 
 As many pixels of several cameras and moments tell a step more than those of one: with four parts the demo comes out at
 36.0 dB, with one whole picture at 34.8, after as many steps and in the same time."""
 
 
 class ViewBatches:
-    """Draws views over all training cameras and their frames, all alike, each frame as often as any other.
+    """Draws views over all training cameras and frames, each frame with the same chance.
 
     All views of a batch have one size: the whole picture, or a part of ``view_side`` pixels a side at most (0: so many
     that four fit a batch) that lies anywhere in it with the same chance. Their number is what ``batch_size`` pixels

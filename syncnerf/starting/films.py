@@ -55,7 +55,7 @@ class Film:
         return (apart > PASSING) & self.steady, colours
 
     def fastest(self) -> float:
-        """Pixels that nearly all of what passes moves at most from a frame to the next."""
+        """The speed, in pixels per frame, that nearly all of what passes stays below."""
         apart = []
         for frame in frames_looked_at(len(self.frames))[:-1]:
             now, later = (self.passing(number)[0].nonzero().float() for number in (frame, frame + 1))

@@ -27,7 +27,8 @@ SPEEDS = 7
 COARSE_SUPPORT = 0.8
 """Share of the frames around a moment that must show what flies where its velocity is looked for."""
 COLOUR_WEIGHT, MOST_CHANGE = 2.0, 0.3
-"""What a difference of colour between a camera's frames counts beside an absence, and the largest that counts more."""
+"""Cost of a difference of colour between a camera's frames, where absence from all frames costs 1; differences above
+the second number cost no more."""
 TOGETHER = 1.8
 """Coarse cells nearer to each other than so many sides move alike."""
 

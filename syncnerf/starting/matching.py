@@ -15,7 +15,7 @@ from syncnerf.sync.sampson import LEAST_COMMON, RayTracks, match_energy, may_mat
 LARGEST_ENERGY = 0.3
 """Robust Sampson error of a match at most."""
 FEATURE_WEIGHT = 0.3
-"""What tracks count as apart by whose features are at right angles; Sampson errors are in [0, 1]."""
+"""Cost of features at right angles to each other, beside Sampson errors in [0, 1]."""
 STRUCTURE = 0.5
 """Weight of the distances within a video against what tells single tracks apart, in :func:`transport_matches`."""
 AT_ONCE = 2**23

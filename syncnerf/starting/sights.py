@@ -38,7 +38,7 @@ class Sight:
         self.change = change.reshape(-1) / 255.0
         self.height, self.width = own.intrinsics.height, own.intrinsics.width
         pixel, depth, inside = own.pixels_of(points)
-        # Every camera's are kept: in few bytes.
+        # Kept for every camera, hence the small types.
         self.pixel, self.depth, self.outside = pixel.int(), depth.float(), ~inside
 
     def frame_at(self, time: float) -> Float32[Tensor, "H W 3"] | None:
@@ -108,7 +108,7 @@ def usual_picture(frames: UInt8[np.ndarray, "T H W 3"]) -> tuple[Float32[Tensor,
     """
     looks = frames_looked_at(len(frames))
     median, change = torch.empty(frames.shape[1:]), torch.empty(frames.shape[1:3])
-    # A few rows at once: what stays would leave the room of whole pictures in pieces, camera by camera.
+    # A few rows at a time: between whole pictures what is kept would fragment the heap, camera by camera.
     for top in range(0, len(median), ROWS):
         band = np.s_[top : top + ROWS]
         pictures = torch.from_numpy(frames[looks, band]).float()

@@ -1,4 +1,4 @@
-"""How pieces of what flies spin: by which spin a camera's frames, one after the other, agree best in their colours."""
+"""How flying pieces spin: the spin by which a camera's consecutive frames agree best in colour."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FRONT = 0.7
 def spun(
     shots: Sequence[Shot], places: Float[Tensor, "P 3"], steps: Float[Tensor, "P 3"], side: float
 ) -> Float[Tensor, "P 3"]:
-    """Displacements from frame to frame of points, as each piece spins by which a camera's frames agree best.
+    """Displacements of points from frame to frame, each piece with the spin by which a camera's frames agree best.
 
     Pieces are what hangs together and moves alike; small ones do not spin.
 

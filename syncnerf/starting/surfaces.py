@@ -106,7 +106,7 @@ def moment_surfaces(
 def _carved_by_colour(
     seeing: list[tuple[Sight, Tensor]], inside: Tensor, cells: Tensor, shape: torch.Size, side: float
 ) -> Tensor:
-    """What is left of cells when those on the surface go, again and again, whose colour the cameras disagree on.
+    """What is left of the cells when surface cells on whose colours cameras disagree are removed, layer by layer.
 
     Space carving (Kutulakos and Seitz, IJCV 2000), with medians instead of means.
     """
@@ -152,7 +152,7 @@ def _surface_points(
 
 
 def on_surface(inside: Bool[Tensor, " M"], cells: Int64[Tensor, "M 3"], shape: torch.Size) -> Int64[Tensor, " K"]:
-    """Numbers of the cells inside of which a neighbour is not, int64."""
+    """Numbers of the inside cells that have a neighbour outside, int64."""
     grid = torch.zeros(shape, dtype=torch.bool)
     grid[cells[:, 0], cells[:, 1], cells[:, 2]] = inside
     padded = torch.nn.functional.pad(grid, (1,) * 6)

@@ -1,4 +1,4 @@
-"""Whether the cameras' poses are so exact, and their videos so whole, that equal lines of two show the same."""
+"""Whether poses are so exact, and videos so complete, that corresponding epipolar lines can be compared as they are."""
 
 from itertools import combinations
 
@@ -12,27 +12,27 @@ from syncnerf.sync.landscape import find_peak
 MOST_PAIRS = 10
 """Pairs that are looked at, spread over all."""
 LEAST_PAIRS = 3
-"""Fewer that tell anything are not trusted."""
+"""Pairs with a distinct peak without which poses are not taken for exact."""
 LEAST_SHARE, MOST_GAPS = 0.9, 3
-"""Share of every video's intervals that must say something, where what is missing from it lies in more pieces than
-this: finer signals feel the edges of each."""
+"""A video counts as complete if this share of its intervals is informative, or if what is missing lies in at most so
+many pieces; at the edges of each piece finer signals go wrong."""
 ALIGNED = 0.25
-"""Lines by which half of the pairs agree better when one pencil is moved: up to here it is chance."""
+"""Largest median, over the pairs, of the lines by which moving one pencil improves agreement: so much is chance."""
 MISALIGNED, MOST_MISALIGNED = 1.0, 0.2
-"""Of so many lines it is not, where that is so of a larger share of the pairs."""
+"""Nor are poses exact where a larger share of the pairs than the second number is off by more lines than the first."""
 
 
 def are_whole(cameras: EpipolarCameras) -> bool:
-    """Whether not much is missing from any video, here and there, and no lost frames were put back."""
+    """Whether all videos are nearly complete, and none has lost frames that were put back."""
     paced = any(energy.pace > 1 for energy in cameras.energies)
     return not paced and all(_is_whole(cameras.informative(index)) for index in range(len(cameras.views)))
 
 
 def are_exact(cameras: EpipolarCameras) -> bool:
-    """Whether pairs agree best where equal lines are compared.
+    """Whether pairs agree best where corresponding lines are compared, without moving one pencil.
 
-    By how many lines a pair agrees best is known to a tenth or two, by chance. Where that is all there is, allowing for
-    it would only add its chance to the lags: what moves across the lines seems early or late.
+    The best shift between the pencils is measured to a tenth or two of a line. Where true shifts are no larger,
+    correcting them would only add that noise to the lags, since what moves across the lines seems early or late by it.
     """
     pairs = list(combinations(range(len(cameras.views)), 2))
     chosen = pairs[:: max(1, len(pairs) // MOST_PAIRS)][:MOST_PAIRS]
@@ -44,13 +44,13 @@ def are_exact(cameras: EpipolarCameras) -> bool:
 
 
 def _is_whole(informative: Tensor) -> bool:
-    """Whether a video's intervals say something nearly throughout, or but for a few stretches of stillness."""
+    """Whether nearly all of a video's intervals are informative, or all but a few stretches of stillness."""
     gaps = int((~informative[1:] & informative[:-1]).sum()) + int((~informative[:1]).sum())
     return gaps <= MOST_GAPS or float(informative.double().mean()) >= LEAST_SHARE
 
 
 def _line_shift(cameras: EpipolarCameras, first: int, second: int) -> float | None:
-    """By how many lines a pair agrees best; None where it shows no distinct peak."""
+    """Lines by which one pencil must be moved for a pair to agree best; None where it shows no distinct peak."""
     views = cameras.views
     if float((views[first].centre - views[second].centre).norm()) <= cameras.least_baseline:
         return None

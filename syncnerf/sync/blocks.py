@@ -1,4 +1,4 @@
-"""Blocks: strong compression leaves changes that end where its blocks do, and that are no motion."""
+"""Strong compression, told by its blocks: changes that are no motion end at the edges of a codec's blocks."""
 
 import math
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from syncnerf.scene.frame_cache import release_pages
 from syncnerf.sync.frame_samples import Frames
 
 BLOCK, SMALLEST, LEAST_SIDE = 8, 4, 32
-"""Pixels from one edge of blocks to the next, and of the smallest ones; sides of pictures with enough of them."""
+"""Sides of a codec's usual and of its smallest blocks, and the least side of a picture that is judged; pixels."""
 INTERVALS = 16
 """How many intervals between frames are looked at, spread over the video."""
 VISIBLE = 20
 """Grey levels, summed over channels, by which a pixel must change to count as changed."""
 CODED, MOSTLY_CODED = 1.45, 1.28
-"""How many times as often as elsewhere the changed pixels of a strongly compressed video end at its blocks' edges, and
-the median of all cameras from which on all are taken for such. Measured at constant rate factors of 28: 1.3 to 2, in
-the median 1.32 and more; in videos of usual quality 0.97 to 1.33, in the median 1.22 at most."""
+"""A video whose :func:`blocks_shown` exceeds the first number is strongly compressed; where the median over all cameras
+exceeds the second one, all are. Measured: 1.3 to 2 (medians from 1.32 on) at a constant rate factor of 28, and 0.97 to
+1.33 (medians up to 1.22) in videos of usual quality."""
 LEAST_ENDS = 200
-"""With fewer ends at the blocks' edges, by chance, there is no telling."""
+"""Where fewer changed regions end at blocks' edges, the ratio is left to chance and not judged."""
 
 
 def coded_cameras(shown: Sequence[float]) -> list[bool]:
@@ -34,10 +34,10 @@ def coded_cameras(shown: Sequence[float]) -> list[bool]:
 
 
 def blocks_shown(frames: Frames) -> float:
-    """How many times as often changed pixels end at the edges of a codec's blocks as they do inside of these.
+    """How many times as often regions of changed pixels end at the edges of a codec's blocks as inside the blocks.
 
-    The edges are looked for where blocks of the frames' own size have them: what is averaged down from larger frames
-    shows none, and less of such noise.
+    Blocks are expected at the size of these frames. Frames that were averaged down from larger ones do not show them,
+    nor as much of the noise that comes with them.
 
     Args:
         frames: uint8 RGB, shape [T, height, width, 3].

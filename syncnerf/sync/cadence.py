@@ -33,9 +33,9 @@ class Judgement:
 
 
 SURE = Judgement(1.3, 0.3, 6.0)
-"""So a camera's own motion shows it."""
+"""What a camera's motion must show where it alone decides."""
 LIKELY = Judgement(1.12, 0.45, 4.0)
-"""So it is enough where half of a rig agree. What moves by more than its size from frame to frame changes hardly more
+"""What is enough where half of a rig agrees. What moves by more than its size from frame to frame changes hardly more
 pixels in two of these. Of 14 cameras that lost frames 13 or 14 show this, of others one in 30."""
 
 

@@ -20,10 +20,10 @@ def is_in_step(times: Float64[Tensor, " T"], step: float) -> bool:
 
 
 def grid_begin(times: Float64[Tensor, " T"], step: float) -> float:
-    """The first edge of even steps that lie where the frames do, in the mean, seconds; not before the first frame.
+    """The first edge, in seconds, of even steps that lie where frames do on average; not before the first frame.
 
-    Signals that change as fast as they are sampled are not moved by less than a step when they are resampled: so steps
-    that begin at a frame that was early or late would make all of the camera late or early by a part of that.
+    Resampling does not shift signals by less than a step if they change as fast as they are sampled. Steps that began
+    at a frame that came early would therefore make the whole camera late by a part of that, and the reverse.
     """
     first = float(times[0])
     behind = _place(times, step)[0] - first / step
@@ -32,10 +32,10 @@ def grid_begin(times: Float64[Tensor, " T"], step: float) -> float:
 
 
 def coincidence(first: Float64[Tensor, " T1"], second: Float64[Tensor, " T2"], step: float) -> tuple[float, float]:
-    """The lag at which two cameras' frames come together, one like any other that is whole steps from it.
+    """A lag at which two cameras' frames are exposed together; so they are at all lags whole steps from it.
 
-    Frames that come at uneven times do so in the mean, and the more uneven, the less: the mean of
-    ``exp(2 pi i time / step)`` tells of either camera where in a step its frames lie, and how closely together.
+    Frames at uneven times coincide only on average, and less so the more uneven they are: for each camera the mean of
+    ``exp(2 pi i time / step)`` tells where within a step its frames lie, and how closely together.
 
     Args:
         first: of the one camera's frames on its own clock, seconds, float64, shape [T1].

@@ -13,7 +13,7 @@ from syncnerf.sync.solve import Lags, connected
 MOST_CONTRADICTED = 0.5
 """Share of a camera's lags that may differ from the solution."""
 CONTRADICTION = 1.0
-"""Samples by which a lag must differ for that."""
+"""Samples by which a lag must differ from the solution to contradict it."""
 LEAST_SHARED = 12
 """Samples that a camera must have filmed while the reference did."""
 

@@ -1,18 +1,18 @@
-"""Motion over two steps of time that was seen as one (a frame is lost, or shown twice): how much belongs to which."""
+"""Motion of two time steps that was seen as one, because a frame is lost or shown twice, divided between the two."""
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 NEARER = 0.8
-"""Weight of the step beside, against the one beyond. Between even steps it would be 2/3, which is smoother than motion
-is: cameras are then drawn to lags at which their lost frames coincide, and driven away from them by 1. Measured."""
+"""Weight of the neighbouring step in the estimate of a step; the one beyond has the rest. Measured: with 2/3, a
+straight line, lags are drawn to where the cameras' lost frames coincide, and with 1 they are driven away from there."""
 
 
 def divided(
     values: Float[Tensor, "P S"], places: Int64[Tensor, " K"], known: Bool[Tensor, " S"]
 ) -> Float[Tensor, "P S"]:
-    """Energies of two steps whose sum alone is known, in the proportion that the steps before and after suggest.
+    """Divide energies of which only the sum over two steps is known, in the proportion that the steps around suggest.
 
     Args:
         values: energy of each pixel in each step, half of the sum in both of two such steps, shape [P, S].

@@ -1,4 +1,4 @@
-"""Motion energy of all cameras of a scene, and what they say together of frames that files lack or show again."""
+"""Motion energy of all cameras of a scene, which decide together whether files lack frames or repeat them."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -21,9 +21,9 @@ SAME_SHARE = 0.25
 def motion_energies(scene: Scene) -> list[MotionEnergy]:
     """The motion energy of every camera that stands still.
 
-    Where most files seem to lack frames at equal places, those that show it less plainly than one alone must are looked
-    at again as if they did. Where most of those that repeat frames hide motion by it, or hide none, so are those that
-    say otherwise.
+    Where most files seem to lack frames at equal places, the others that only may are analysed again as if they did.
+    Where files repeat frames, most of them decide whether that hides motion or belongs to a film, and the others are
+    analysed again accordingly.
     """
     cameras = scene.cameras
     shown = in_parallel(lambda own: blocks_shown(scene.frame_cache.open(own)), cameras, "compression", "camera")
@@ -53,14 +53,14 @@ def shared_period(energies: Sequence[MotionEnergy]) -> int:
 
 
 def odd_repeats(energies: Sequence[MotionEnergy]) -> tuple[list[int], float]:
-    """The files whose repeats were taken for a film's, while most hide motion by theirs, or the other way round.
+    """The files whose repeated frames were read as a film's while those of most others hide motion, or vice versa.
 
     Returns:
         Their indices, and what share of the motion may seem lost by a film's repeats there, see
         :func:`~syncnerf.sync.pulldown.find_pulldown`.
     """
     films = {index: 1 - own.pace for index, own in enumerate(energies) if own.pace < 1}
-    # Of a frame that is shown again two intervals are divided.
+    # A repeated frame divides two intervals: the one without motion and the next.
     stutters = {index: own.divided / 2 for index, own in enumerate(energies) if own.pace == 1}
     repeated = [{index: share for index, share in kind.items() if share > LEAST_REPEATED} for kind in (films, stutters)]
     few, many = sorted(repeated, key=len)
@@ -72,7 +72,7 @@ def odd_repeats(energies: Sequence[MotionEnergy]) -> tuple[list[int], float]:
 
 
 def _energy_of(scene: Scene, told: tuple[Camera, bool], lacking: int = 0, lost: float = EVEN) -> MotionEnergy:
-    """The energy of a camera, of which is told whether its video is strongly compressed."""
+    """The energy of one camera; ``told`` also says whether its video is strongly compressed."""
     camera, coded = told
     # Opened one by one rather than kept by the scene, so that mapped frames do not pile up in memory.
     even = _is_even(camera.frame_times, 1 / camera.fps)

@@ -29,10 +29,10 @@ from syncnerf.sync.pencils import FINE_LINE_WIDTH, LINE_WIDTH
 from syncnerf.sync.prior import PriorLag
 
 Expected = Mapping[tuple[int, int], PriorLag]
-"""What something else than motion says, by a pair's global indices."""
+"""Lags known from sound, timecodes or creation times, by the pair's global indices."""
 
 LEAST_TOGETHER = 0.1
-"""Share of their frames that come together at some lag, without which lags are not drawn there."""
+"""How nearly two cameras' frames must coincide at some lag, from 0 to 1, for their lag to be drawn there."""
 
 
 @dataclass(frozen=True)

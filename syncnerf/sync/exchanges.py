@@ -1,4 +1,4 @@
-"""Videos under the names of other cameras: whose motion fits better where another one's pose is taken for its own."""
+"""Videos under another camera's name: their motion agrees better with the others' by that camera's pose."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -15,23 +15,23 @@ from syncnerf.sync.result import SyncResult
 from syncnerf.sync.workers import in_parallel
 
 SUSPICIOUS, UPPER = 0.7, 0.75
-"""Two cameras of whose motion a smaller share is explained, in their mean, than this much of the upper quartile of all
-may be exchanged: of exchanged ones that are next to each other it is 0.1 to 0.6 of that."""
+"""Two cameras may have been exchanged if the mean explained share of their motion is less than the first number times
+the upper quartile over all cameras. Measured: exchanged neighbours reach 0.1 to 0.6 of it."""
 MOST_SUSPICIOUS = 6
-"""Cameras, those of the least share, that are asked in pairs."""
+"""Cameras with the smallest explained shares whose pairs are tried."""
 MOST_OTHERS, FEW_OTHERS = 6, 2
-"""Other cameras, those of the largest share, that are asked, until all so far are against it: wrong guesses are soon
-seen. Of so few the spread tells nothing."""
+"""Cameras with the largest explained shares that a pair is compared with; comparing ends as soon as the exchange is no
+gain over all so far, so that wrong guesses cost little. From two of them no spread is estimated."""
 BETTER, SURE = 1.2, 3.0
-"""How many times as well they must agree, and by how many standard errors, or each by so many times what varies by
-chance: exchanged neighbours' agreement becomes 1.6 to 4 times as large when they are put right, and right ones' less
-than 0.8 when they are not."""
+"""Factor by which an exchange must raise agreement, and the standard errors by which the mean gain, or the chance
+deviations by which each single gain, must exceed 0. Measured: putting exchanged neighbours right raises agreement 1.6
+to 4 times; exchanging cameras that are right lowers it to less than 0.8."""
 SHIFTED_PAIRS, MORE_PAIRS = 2, 10
-"""Pairs that are asked at first whether all videos belong to the next camera, and if so."""
+"""Pairs that are tried first for whether all videos belong to the next camera, and further ones where they say so."""
 ADVICE = "are the files or the poses named the wrong way round?"
 
 Gains = list[tuple[float, float]]
-"""What pairs agree by as the cameras are named, and otherwise."""
+"""Agreement of each pair as the cameras are named, and with their videos exchanged."""
 
 
 def with_exchanges(cameras: Sequence[Camera], prepared: EpipolarCameras, result: SyncResult) -> SyncResult:
@@ -51,7 +51,7 @@ def with_exchanges(cameras: Sequence[Camera], prepared: EpipolarCameras, result:
 def exchanged_videos(
     cameras: Sequence[Camera], prepared: EpipolarCameras, shares: Float[Tensor, " C"]
 ) -> Mapping[str, str]:
-    """What is to be said, by name, of cameras that agree clearly better with others if they exchange their videos.
+    """Remarks, by name, on cameras that agree clearly better with the others once two exchange their videos.
 
     Args:
         cameras: of the scene.
@@ -89,7 +89,7 @@ def exchanged_videos(
 def shifted_videos(
     cameras: Sequence[Camera], prepared: EpipolarCameras, shares: Float[Tensor, " C"]
 ) -> Mapping[str, str]:
-    """What is to be said of all cameras, by name, if each one's video fits the one before or after it better.
+    """Remarks on all cameras, by name, if each video fits the camera before or after its own better.
 
     The arguments are those of :func:`exchanged_videos`.
     """
@@ -117,12 +117,12 @@ def _agreements(prepared: EpipolarCameras, pairs: Sequence[tuple[int, int]]) -> 
 
 
 def _ratio(gains: Gains) -> float:
-    """How many times as well all agree together."""
+    """Sum of the agreements after the exchange over the sum of those before it."""
     return sum(after for _, after in gains) / max(sum(before for before, _ in gains), 1e-9)
 
 
 def _is_better(gains: Gains) -> bool:
-    """Whether they agree better by a clear factor, and by more than what differs by chance from one to the next."""
+    """Whether the exchange raises agreement by a clear factor, and by more than chance varies from pair to pair."""
     change = torch.tensor([after - before for before, after in gains])
     usual = change.mean() > SURE * change.std() / len(change) ** 0.5 if len(change) > FEW_OTHERS else False
     return _ratio(gains) > BETTER and bool(usual or change.min() > SURE)

@@ -25,16 +25,16 @@ PART = 8
 AGREES = 1.5
 """Samples by which a part's lag may differ from the whole videos' and still be the same."""
 LEAST_REST = 6
-"""Samples without an explanation that are worth seeking one for: all pairs of a camera are asked together."""
+"""Unexplained samples from which on another lag is sought for them; the pairs of a camera then decide together."""
 REST_SHARE = 0.2
 """Share of the shorter video that a shift must compare: a piece at one end may belong to the other one."""
 FEW, SURER = 60, 1.5
-"""Where all pairs together compare fewer samples at a change, it must stand out so much more: they agree by chance."""
+"""Where all pairs together compare fewer samples than the first number, a change must stand out by this factor more."""
 LEAST_PAIRS = 0.5
 """Share of a camera's pairs that must leave something unexplained."""
 AGREEING, CLEARLY = 0.75, 2.0
-"""Share of the pairs that compare something at a change that must each agree there, by so many of their own robust
-deviations: a clock that jumps does so for all, while two cameras that see a step like another one are alike alone."""
+"""Of the pairs that compare anything at a change, this share must each agree there by so many of their own robust
+deviations. A clock that jumps does so in all pairs; a step that looks like another one fools a single pair."""
 
 
 def rest_landscape(

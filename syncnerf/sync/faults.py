@@ -1,4 +1,4 @@
-"""What the files' own faults add to the errors of offsets, and what is said of them."""
+"""Faults of the files themselves: what they add to the errors of offsets, and the remark that a user gets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from syncnerf.sync.energy import MotionEnergy
 DIVISION_ERROR = 0.18
 """Frames of standard error where all of a camera's motion is divided from longer intervals; measured."""
 MANY_DIVIDED = 0.1
-"""Share of a video's intervals from which on that is worth a word."""
+"""Share of divided motion from which on the user is told."""
 PATTERN_ERROR = 0.8
 """Frames of standard error for each unit by which all motion's logarithm follows the place in the file; measured."""
 CODED_ERROR, MANY_REFRESHED = 0.05, 0.05

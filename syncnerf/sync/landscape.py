@@ -130,7 +130,7 @@ def heights(values: Float64[Tensor, "... S"], overlap: Shaped[Tensor, " S"]) -> 
 
 
 def better_beyond(whole: Landscape, limit: float | None) -> str:
-    """Says so where two cameras agree distinctly better at a lag beyond the limit (seconds); else empty."""
+    """A reason to reject a pair that agrees distinctly better at a lag beyond the limit (seconds); empty for none."""
     telling = whole.overlap > 0
     score, lags = heights(whole.values, whole.overlap)[telling], whole.lags[telling]
     best = int(score.argmax())

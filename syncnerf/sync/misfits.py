@@ -1,4 +1,4 @@
-"""Cameras whose agreement with the others may come of something else than motion filmed at the same time."""
+"""Cameras whose agreement with the others may be due to something else than motion filmed at the same time."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,27 +9,27 @@ from torch import Tensor
 from syncnerf.sync.result import UNCONNECTED, PairLag, SyncResult
 
 LEAST_EXPLAINED = 0.5
-"""Share of what is usual among the cameras that the explained part of a camera's motion must reach to fit its pose,
-where nothing else says that it does: that of swapped, copied and mirrored videos is 0.01 to 0.5 of it."""
+"""A camera is doubtful if the explained share of its motion is below this part of the cameras' median. Measured:
+swapped, copied and mirrored videos reach 0.01 to 0.5 of it."""
 GOOD_FIT, LEAST_FIT, FITTING = 8.0, 0.5, 5
-"""Deviations by which its lines must agree better than wrong ones to say so, or this share of what is usual among so
-many cameras of which more is explained (:func:`~syncnerf.sync.pose_fit.pose_fit`): swapped, copied and mirrored videos
-of which so little is explained reach 0 to 7.5, a third of it, cameras that see much of their own 9.7 and more."""
+"""A doubtful camera is cleared if its :func:`~syncnerf.sync.pose_fit.pose_fit` exceeds the first number, or the second
+times the median of some cameras that are not doubtful, about as many as the third. Measured: swapped, copied and
+mirrored videos reach 0 to 7.5, a third of that median; cameras that see much that no other does, 9.7 and more."""
 LEAST_USED = 0.5
-"""Share of what is usual that the number of a camera's pairs with a distinct lag must reach besides: a clock that jumps
-fits its pose too."""
+"""To be cleared, a camera must also have this share of the median number of used pairs: a clock that jumps fits its
+pose too."""
 EQUAL_PLACE, MOST_EQUAL = 0.35, 0.5
-"""Frames within which files show the same at the same place, and share of a camera's pairs from which on that may come
-of the files and not of what they show."""
+"""Lags of fewer frames than the first number count as 0. Where that is so of this share (the second) of a camera's
+pairs, the files themselves may be the reason, and not what they show."""
 
 
 def misfits(result: SyncResult, shares: Float[Tensor, " C"], fit: Callable[[int], float] | None) -> list[int]:
-    """Cameras of whose motion little is explained, and that have few distinct lags, or fit their poses badly.
+    """Cameras whose motion the others explain badly, and which have few distinct lags or fit their poses badly.
 
     Args:
         result: what was solved.
         shares: of each camera's motion that is explained, shape [C]; NaN where nothing is compared.
-        fit: how far a camera's motion fits its pose; None where nothing tells, and then all of little are meant.
+        fit: how well a camera's motion fits its pose; None where that is not known: then no doubtful camera is cleared.
     """
     enough = shares >= LEAST_EXPLAINED * shares.nanmedian()
     doubtful = (~enough & ~shares.isnan()).nonzero()[:, 0].tolist()
@@ -46,9 +46,9 @@ def misfits(result: SyncResult, shares: Float[Tensor, " C"], fit: Callable[[int]
 
 
 def at_equal_places(own: Sequence[PairLag], interval: float) -> bool:
-    """Whether most of a camera's lags say that files show the same at the same time after their beginnings.
+    """Whether most of a camera's lags are 0 on the files' own clocks: the same is seen at equal places of the files.
 
-    Cameras that are wired together do so; files whose key frames or counters pass as motion seem to.
+    Cameras that are wired together have such lags, and so do files whose key frames or counters pass as motion.
 
     Args:
         own: the camera's pairs.

@@ -91,7 +91,7 @@ def _frames_of(told: Tensor) -> np.ndarray:
 
 
 def _packed(places: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
-    """Without places that no frame needs: of most rows and columns, nothing is there."""
+    """Places and cuts, the known ones of each frame first, cut off where no frame has any more."""
     there = ~places[..., 0].isnan()
     order = there.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(there.sum(dim=1).max()))]
     return places.gather(1, order[..., None].expand(-1, -1, 2)), cuts.gather(1, order)

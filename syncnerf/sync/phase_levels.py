@@ -1,4 +1,4 @@
-"""How much of a camera's motion falls on each place of a period of its file's intervals."""
+"""How strong a camera's motion is at each place of a period of its file's intervals."""
 
 from dataclasses import dataclass
 

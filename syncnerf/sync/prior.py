@@ -1,4 +1,4 @@
-"""What something else than motion says of two cameras' clocks."""
+"""Lags between two cameras' clocks that are known from something else than motion."""
 
 from dataclasses import dataclass
 

@@ -14,9 +14,9 @@ from syncnerf.sync.landscape import Landscape
 Method = Literal["epipolar", "tracks"]
 Verdict = Literal["sure", "check", "undetermined"]
 CONTRADICTION = "contradicts the other pairs"
-"""Reason of a pair that has a distinct lag, which the solution cannot share."""
+"""Reason of a pair whose distinct lag the solution contradicts."""
 UNCONNECTED = "not connected with the reference"
-"""Reason of a pair that has a distinct lag, but of cameras that are not determined."""
+"""Reason of a pair with a distinct lag whose cameras are not determined."""
 
 
 @dataclass(frozen=True)

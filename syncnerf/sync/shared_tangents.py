@@ -40,9 +40,9 @@ class SharedTangent:
 
 
 def shared_tangents(scene: Scene, cameras: EpipolarCameras) -> list[SharedTangent]:
-    """What pairs of cameras see of the same tangents, pair by pair, of frames that say something.
+    """The tangents that pairs of cameras share, pair by pair, in frames that are informative.
 
-    Cameras whose frames were put back or left out are not asked.
+    Cameras whose frames were put back or left out are passed over.
 
     Args:
         scene: cameras and frames, static.

@@ -89,7 +89,7 @@ def _contradictions(result: SyncResult, lags: Sequence[PriorLag]) -> dict[int, f
 def _nearest(
     lags: Sequence[PriorLag], known: Sequence[bool], stderr: Tensor
 ) -> tuple[int, int, float, float | None] | None:
-    """The camera not yet known that sound places best: it, by which, the error, its rate more than that one's."""
+    """The undetermined camera that sound places best, the known one it is placed by, the error and relative rate."""
     choices = []
     for lag in lags:
         for camera, other, sign in ((lag.first, lag.second, 1), (lag.second, lag.first, -1)):

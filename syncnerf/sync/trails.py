@@ -1,4 +1,4 @@
-"""Trails: pictures into which those before are mixed, as strong temporal noise reduction does, show motion late."""
+"""Trails: strong temporal noise reduction mixes earlier pictures into each one, so that motion is shown late."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ ADVICE = "switch it off, or take recordings without"
 
 
 def with_trails(scene: Scene, result: SyncResult) -> SyncResult:
-    """The result with doubts about cameras whose pictures keep more, or less, of those before than the others' do.
+    """The result with doubts about cameras whose pictures keep more, or less, of earlier ones than the others' do.
 
     Args:
         scene: cameras that stand still, and their frames.
@@ -61,8 +61,8 @@ def with_trails(scene: Scene, result: SyncResult) -> SyncResult:
 def kept_share(frames: Frames) -> float:
     """Share of the picture before that is left in each of a video's pictures; 0 where none seems to be.
 
-    What such a filter shows of a sudden change comes in ever smaller steps, each the same share of the one before:
-    changes fade. Without it as many grow as fade, whatever moves.
+    Such a filter turns a sudden change into ever smaller steps, each the same share of the one before: changes fade.
+    Without it, as many changes grow geometrically as fade, whatever moves.
 
     Args:
         frames: uint8 RGB, shape [T, height, width, 3]; read in pieces, so it may be a memory map.
