@@ -1,5 +1,6 @@
 """Files and folders that appear only when they are complete: written aside, then renamed."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -10,6 +11,8 @@ from pathlib import Path
 from syncnerf.errors import UserError, one_line
 
 ELSEWHERE = "choose another place"
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors that only writing meets."""
 
 
 @contextmanager
@@ -83,6 +86,16 @@ def _scratch(path: Path, advice: str) -> Iterator[Path]:
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def raise_of_disk(error: Exception, target: Path) -> None:
+    """Raise what a disk said while ``target`` was written as an error of that file, and nothing else.
+
+    Codecs raise the same kind of error for what they read as for what they write, without a name.
+    """
+    number = getattr(error, "errno", None)
+    if number in DISK:
+        raise OSError(number, os.strerror(number), str(target)) from error
 
 
 def _remove(folder: Path) -> None:

@@ -7,8 +7,10 @@ import av
 import numpy as np
 import pytest
 from odd_videos import grey, remux, turn, write_timed
+from run_damages import largest_file
 
 from syncnerf.errors import UserError
+from syncnerf.export.copies import copy_streams
 from syncnerf.export.trim import ENCODERS, trim_video
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.video import VideoSource, probe_video
@@ -206,3 +208,15 @@ def test_what_cannot_be_written_is_named(tmp_path, monkeypatch, encoder):
     monkeypatch.setitem(ENCODERS, "h264", encoder)
     with pytest.raises(UserError, match=r"a\.mp4: .*H\.264"):
         trim_video(VideoSource(source), tmp_path / "copy.mp4", [0], 30.0)
+
+
+@pytest.mark.parametrize("room", [0, 1000, 5000])
+def test_a_full_disk_is_no_fault_of_the_video(tmp_path, room):
+    """The error names what could not be written, and the system's reason; encoding again would not help."""
+    images = list(np.random.default_rng(1).integers(0, 256, (9, 32, 48, 3), dtype=np.uint8))
+    path = write_timed(tmp_path / "source.mp4", images, [k / 30 for k in range(9)])
+    with largest_file(room), pytest.raises(OSError, match="File too large") as caught:
+        trim_video(VideoSource(path), tmp_path / "copy.mp4", list(range(1, 9)), 30.0)
+    assert caught.value.filename == str(tmp_path / "copy.mp4")
+    with largest_file(room), pytest.raises(UserError, match=r"copy\.mp4: cannot be written \(File too large\)"):
+        copy_streams([path], tmp_path / "copy.mp4")

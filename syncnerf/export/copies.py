@@ -5,7 +5,7 @@ from pathlib import Path
 
 import av
 
-from syncnerf.atomic import atomic_file
+from syncnerf.atomic import atomic_file, raise_of_disk
 from syncnerf.errors import UserError, one_line
 from syncnerf.scene.video import file_begins, probe_video
 
@@ -37,6 +37,7 @@ def copy_streams(paths: Sequence[Path], target: Path, timecode: str | None = Non
                         _put_timecode(own, streams, timecode)
                     _copy_packets(reader, own, streams, begin - begins[0], writer)
     except (av.error.FFmpegError, ValueError) as error:
+        raise_of_disk(error, target)
         raise UserError(f"{path}: cannot be copied ({one_line(error)}); join or encode its files anew") from error
 
 

@@ -12,6 +12,7 @@ import av
 import numpy as np
 from tqdm import tqdm
 
+from syncnerf.atomic import raise_of_disk
 from syncnerf.errors import UserError, one_line
 from syncnerf.scene.rgb_frames import display_matrix
 from syncnerf.scene.video import VideoSource, probe_video
@@ -56,6 +57,7 @@ def trim_video(
         with av.open(str(target)) as written:
             aspect = written.streams.video[0].sample_aspect_ratio or 1
     except (av.error.FFmpegError, ValueError) as error:
+        raise_of_disk(error, target)
         raise UserError(f"{source.path}: cannot be copied ({one_line(error)}); encode it again as H.264") from error
     if aspect != copy.aspect:
         logger.warning(
