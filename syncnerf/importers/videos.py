@@ -178,7 +178,7 @@ def _placement(
         scale = max(ratios)
         corner = 0.5 * (scale * np.array([own_width, own_height]) - np.array([width, height]))
         return np.full(2, scale), corner, f"{stated}, scaled by {scale:.4g}, its centre cut out"
-    turned = abs(width * own_width - height * own_height) <= max(width, height)
+    turned = abs(width * own_width - height * own_height) < MACROBLOCK * max(width, height)
     hint = "one of the two is turned by 90 degrees" if turned else "if the video is its centre, give --fit crop"
     raise UserError(
         f"{video}: is {width}x{height} but {calibration.path} is of {own_width}x{own_height} images of camera "
