@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -256,3 +257,16 @@ def test_a_video_that_two_entries_name_is_told(tmp_path):
     edit_json(tmp_path / "transforms.json", lambda record: record.update(frames=entries))
     with pytest.raises(UserError, match=r"frames\[2\]: names cam01.mp4, as frames\[1\] does"):
         load_scene(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "start"), [("a.mkv", 0.0), ("a.mkv", 2.0), ("a.avi", 0.0)])
+def test_a_file_that_was_copied_in_part_is_told(tmp_path, caplog, name, start):
+    """Its header says where it should end. (An mp4 without its end is refused, as it lists its frames.)"""
+    images = list(np.random.default_rng(1).integers(0, 256, (20, 32, 48, 3), dtype=np.uint8))
+    moments = [start + k / 30 + (0.4 if k > 7 and start else 0.0) for k in range(20)]
+    path = write_timed(tmp_path / name, images, moments, Fraction(1, 1000) if name == "a.mkv" else Fraction(1, 30))
+    assert probe_video(path).frame_count == 20
+    assert not caplog.messages
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    assert 5 < probe_video(path).frame_count < 15
+    assert f"where its header states {start + 20 / 30 + (0.4 if start else 0.0):.2f}"[:-1] in caplog.text

@@ -1,5 +1,6 @@
 """A video file's packets: which stream is the video, how many frames it has, and when they are shown."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +38,7 @@ class Packets:
         start_time: the first frame's time in seconds on the file's clock.
         missing: number of packets that the file's index lists and that are not there: the file breaks off.
         discarded: number of packets that the file marks to be decoded and not shown: it was cut.
+        stated_end: where the video ends in seconds on the file's clock, as its header states; 0 where it does not.
     """
 
     stream: int
@@ -48,6 +50,7 @@ class Packets:
     start_time: float
     missing: int
     discarded: int
+    stated_end: float
 
 
 def read_packets(path: Path) -> Packets:
@@ -87,8 +90,19 @@ def read_packets(path: Path) -> Packets:
         missing = max(len(stream.index_entries) - len(packets), 0) if "mp4" in container.format.name else 0
         return Packets(
             stream.index, stream.width, stream.height, stamps, frame_timing, untimed, float(first * stream.time_base),
-            missing, discarded,
+            missing, discarded, _stated_end(container, stream),
         )  # fmt: skip
+
+
+def _stated_end(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """Where a Matroska file's tag or an AVI's header says that the video ends, seconds; 0 where none does."""
+    tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)", stream.metadata.get("DURATION", ""))
+    if tag is not None:
+        hours, minutes, seconds = tag.groups()
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    if container.format.name == "avi" and stream.average_rate:
+        return float(stream.frames / stream.average_rate)
+    return 0.0
 
 
 def _begins_in_between(packets: list[_Packet]) -> bool:

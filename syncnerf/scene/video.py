@@ -15,13 +15,15 @@ from torch import Tensor
 from syncnerf.errors import UserError, one_line
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.lens import Lens, Undistorter
-from syncnerf.scene.packets import read_packets
+from syncnerf.scene.packets import Packets, read_packets
 from syncnerf.scene.rgb_frames import FrameTraits, RgbConverter, first_traits
 
 logger = logging.getLogger(__name__)
 
 LARGEST_SIDE = 16384
 """Frames larger than this, per side in pixels, are taken for a damaged header."""
+LATE_END = 1.5
+"""Intervals between frames by which a header may state a later end than the last frame's: it counts by rounded ones."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def _probed(path: Path, size: int, changed: int) -> VideoProperties:
         if packets.missing:
             count = f"{found.frame_count} of {found.frame_count + packets.missing}"
             raise UserError(f"{path}: breaks off after {count} frames; copy or encode it again")
+        _warn_of_end(path, packets)
         traits = first_traits(path, packets.stream)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a video ({one_line(error)}); copy or encode it again") from error
@@ -99,6 +102,19 @@ def _probed(path: Path, size: int, changed: int) -> VideoProperties:
         traits=traits,
         discarded=packets.discarded,
     )
+
+
+def _warn_of_end(path: Path, packets: Packets) -> None:
+    """Say that a file ends before its header says so: it was copied in part, and the frames that are there are read."""
+    rate = packets.timing.fps
+    if not packets.stated_end or not rate:
+        return
+    times, count = packets.timing.times, len(packets.stamps)
+    end = packets.start_time + (count / rate if times is None else float(times[-1]) + 1 / rate)
+    if packets.stated_end - end > LATE_END / rate:
+        logger.warning(
+            "%s: ends at %.3f s, where its header states %.3f s; was it copied whole?", path, end, packets.stated_end
+        )
 
 
 def _joined(paths: list[Path], parts: list[VideoProperties]) -> VideoProperties:
