@@ -6,14 +6,16 @@ import os
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
+from odd_videos import write_timed
 from PIL import Image
-from tiny_scene import ANGLE, FPS, FRAMES, SIDE, TRUE_OFFSETS, camera_poses, write_video
+from tiny_scene import ANGLE, FPS, FRAMES, SIDE, TRUE_OFFSETS, camera_poses, edit_json, write_video
 
 from syncnerf.cli import main
 from syncnerf.errors import UserError
@@ -173,6 +175,18 @@ def test_n3v_table_and_videos(export, own_scene):
             assert int(np.argmin(distance)) == frame
     assert len(counts) == 1
     assert table[0, 15] < table[0, 16]
+
+
+def test_what_n3v_cannot_say_is_told(export, own_scene, capsys):
+    images = list(decoded(own_scene / "cam02.mp4").astype(np.uint8))
+    write_timed(own_scene / "cam02.mp4", images[::2], [2 * k / FPS for k in range(FRAMES // 2)], rate=Fraction(FPS) / 2)
+    edit_json(own_scene / "transforms.json", lambda record: record["frames"][3].update(camera_angle_x=0.5))
+    folder = export("n3v") / "n3v"
+    own, others = (len(decoded(folder / f"cam0{index}.mp4")) for index in (2, 1))
+    told = capsys.readouterr()
+    assert f"the videos have {own} to {others} frames; N3V's" in told.out + told.err
+    assert "camera cam03: N3V's readers give it the first one's size and focal length" in told.out + told.err
+    assert "camera cam01" not in told.out + told.err
 
 
 def test_timeline_is_read_by_opentimelineio(export, own_scene):

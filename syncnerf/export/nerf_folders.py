@@ -97,7 +97,7 @@ def write_n3v(alignment: Alignment, folder: Path) -> list[str]:
     """
     scene = alignment.scene
     folder.mkdir()
-    rows, record, notes = [], {}, []
+    rows, record, notes, counts = [], {}, [], []
     for part in alignment.cuts():
         camera = scene.cameras[part.camera]
         name = f"cam{part.camera:02d}.mp4"
@@ -112,6 +112,11 @@ def write_n3v(alignment: Alignment, folder: Path) -> list[str]:
             notes.append(f"camera {camera.name}: its principal point or pixels are not what N3V's readers assume")
         if camera.is_moving:
             notes.append(f"camera {camera.name} moves: N3V's layout holds its first pose alone")
+        if not _alike(own, scene.cameras[0].intrinsics):
+            notes.append(f"camera {camera.name}: N3V's readers give it the first one's size and focal length")
+        counts.append(len(part.frames))
+    if min(counts) < max(counts):
+        notes.append(f"the videos have {min(counts)} to {max(counts)} frames; N3V's readers take equally many of each")
     np.save(folder / "poses_bounds.npy", np.array(rows))
     (folder / "alignment.json").write_text(
         json.dumps({"unit": "seconds", "cameras": record}, indent=1) + "\n", encoding="utf-8"
