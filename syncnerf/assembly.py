@@ -153,13 +153,14 @@ def starting_clock(config: Config, scene: Scene) -> ClockStart | None:
         logger.warning("offsets start from zero: %s", error)
         return None
     believed = only_sure(result) if choice == "auto" else result
-    sought = "its offset starts at 0, and is sought in the field that the others make"
+    few = choice == "auto" and 2 * len(believed.reasons) > len(scene.cameras)
+    then = "" if few else "; its offset starts at 0, and is sought in the field that the others make"
     for name, reason in believed.reasons.items():
         if name in result.reasons:
-            logger.warning("camera %s cannot be synchronised from motion (%s); %s", name, reason, sought)
+            logger.warning("camera %s cannot be synchronised from motion (%s)%s", name, reason, then)
         else:
-            logger.warning("camera %s: %s; %s (offset_init sync: starts where motion says)", name, reason, sought)
-    if choice == "auto" and 2 * len(believed.reasons) > len(scene.cameras):
+            logger.warning("camera %s: %s%s (offset_init sync: starts where motion says)", name, reason, then)
+    if few:
         logger.warning("offsets start from zero: motion tells too few of them")
         return None
     rates = None if believed.rates is None else believed.rates.nan_to_num(0.0)

@@ -271,6 +271,14 @@ def test_cameras_that_see_next_to_nothing_of_the_box_are_named(tmp_path, capsys,
     assert blind_cameras(load_scene(tmp_path, options)) == []
 
 
+@pytest.mark.filterwarnings("error")
+def test_frames_of_one_moment_have_no_rate_that_varies(tmp_path):
+    FORMATS["dnerf"](tmp_path)
+    for path in tmp_path.glob("transforms_*.json"):
+        edit_json(path, lambda record: [entry.update(time=0.5) for entry in record["frames"]])
+    assert not any("varies" in remark for remark in remarks(load_scene(tmp_path)))
+
+
 def test_cameras_in_one_place_are_said_to_be(tmp_path, caplog):
     """As world-to-camera poses say of cameras that look at one point from one distance; not where it is far away."""
     FORMATS["blender-video"](tmp_path)

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from evaluation_fixtures import look_from
+from format_scenes import HEIGHT, WIDTH, blender_video
 from tiny_scene import edit_json
 
 from syncnerf.errors import UserError
@@ -13,6 +14,7 @@ from syncnerf.scene import load_scene
 from syncnerf.scene.camera import Camera, Intrinsics
 from syncnerf.scene.placement import camera_counts, rig_placement, seen_shares, shared_distance
 from syncnerf.scene.read_options import ReadOptions, box_numbers
+from syncnerf.scene.remarks import remarks
 from syncnerf.scene.visual_hull import visual_hull
 
 
@@ -151,3 +153,29 @@ def test_the_visual_hull_of_a_scene_in_other_units_and_elsewhere_is_the_same(own
     # A cell on the rim may fall to either side.
     assert (hull != other).float().mean() < 1e-3
     assert 0.1 < hull.float().mean() < 0.9
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 5e6])
+def test_two_cameras_of_which_one_is_trained_are_placed_by_both(tmp_path, shift):
+    """One alone has no distance to what it looks at: box and distances were rounding errors."""
+    blender_video(tmp_path)
+    poses = [look_from([3.0, 0.0, 0.5]), look_from([0.0, 3.0, 0.5])]
+    for pose in poses:
+        pose[0, 3] += shift
+    keys = {"fl_x": 40.0, "fl_y": 40.0, "cx": WIDTH / 2, "cy": HEIGHT / 2}
+    entries = [{**keys, "file_path": f"cam0{k}.mp4", "transform_matrix": pose.tolist()} for k, pose in enumerate(poses)]
+    (tmp_path / "transforms.json").write_text(json.dumps({"frames": entries}))
+    (tmp_path / "offsets.json").unlink(missing_ok=True)
+    scene = load_scene(tmp_path)
+    middle = scene.bounds.double().mean(0) + scene.origin
+    torch.testing.assert_close(middle, torch.tensor([shift, 0.0, 0.0]).double(), atol=1e-3, rtol=0)
+    assert float((scene.bounds[1] - scene.bounds[0]).min()) > 1.0
+    assert 0.1 < scene.near < 3.0 < scene.far
+    assert "bounds" in scene.summary()
+    assert remarks(scene) == []
+
+
+def test_a_lone_camera_has_a_unit():
+    placement = rig_placement((camera(look_from([1e-3, 0.2, 3.0])),))
+    assert float((placement.bounds[1] - placement.bounds[0]).min()) > 0.5
+    assert 0 < placement.near < placement.far

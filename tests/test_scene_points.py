@@ -1,12 +1,22 @@
 """Triangulated points: planted ones come back, a camera whose calibration is off is told, wrong matches go."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from kornia.geometry.epipolar import fundamental_from_projections
 from test_scene_placement import dome
 
 from syncnerf.scene.info_command import points_report
-from syncnerf.scene.points import ScenePoints, match, median_picture, point_placement, triangulate, triangulated
+from syncnerf.scene.points import (
+    ScenePoints,
+    match,
+    median_picture,
+    point_placement,
+    scene_points,
+    triangulate,
+    triangulated,
+)
 from syncnerf.scene.readers import load_scene
 
 CAMERAS = tuple(camera.resized(640, 480) for camera in dome(6))
@@ -100,3 +110,27 @@ def test_points_place_the_box_and_report_the_cameras(tiny_scene):
     assert point_placement(scene, empty) is None
     assert "--bounds" not in points_report(scene, empty)
     assert "cam03        not known" in points_report(scene, empty)
+
+
+@pytest.mark.parametrize("still", [0, 1])
+def test_less_than_two_still_cameras_see_no_point(tiny_scene, still):
+    """As in scenes of one moving camera, and of two of which one is for evaluation."""
+    scene = load_scene(tiny_scene)
+    scene.test = tuple(range(1, len(scene.cameras)))
+    if not still:
+        camera = scene.cameras[0]
+        poses = camera.camera_to_world.expand(camera.frame_count, 4, 4)
+        scene.cameras = (replace(camera, camera_to_world=poses), *scene.cameras[1:])
+    points = scene_points(scene)
+    assert points.places.shape == (0, 3)
+    assert points.pixel.shape == (0, 2)
+    assert point_placement(scene, points) is None
+    assert points_report(scene, points).count("not known") == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_tracks_of_two_cameras_check_no_calibration(tiny_scene):
+    scene, two = load_scene(tiny_scene), torch.tensor([1, 2])
+    unknown = torch.full((2,), torch.nan, dtype=torch.float64)
+    points = ScenePoints(torch.zeros(1, 3).double(), torch.zeros(2).long(), two, torch.zeros(2, 2).double(), unknown)
+    assert points_report(scene, points).count("not known") == len(scene.train)

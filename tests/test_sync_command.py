@@ -197,8 +197,11 @@ def test_trainings_start_from_what_is_sure(folder, caplog, monkeypatch):
     assert clock.range[1] >= ends.max() + 0.9 * room
     assert "cam02" in caplog.text
     assert "its motion repeats; its offset starts at 0" in caplog.text
+    caplog.clear()
     monkeypatch.setattr(assembly, "synchronize", lambda scene: told(["cam00", "cam02", "cam03"]))
     assert starting_clock(config, scene) is None
+    assert "cam03: its motion repeats (offset_init sync" in caplog.text
+    assert "sought" not in caplog.text, "where all start from zero, none is"
 
 
 def test_a_training_starts_from_a_file_of_sync_as_from_sync_itself(folder, tmp_path, caplog):

@@ -195,3 +195,9 @@ def test_missing_or_broken_track_files_are_named(tmp_path):
     np.savez(tmp_path / "cam00.npz", points=np.array([{}], dtype=object), visibility=np.zeros(1))
     with pytest.raises(UserError, match="cannot be read"):
         read_tracks(tmp_path, scene.cameras[0])
+
+
+@pytest.mark.parametrize("side", [1, 2, 5, 9])
+def test_pictures_too_small_for_corners_have_no_tracks(side):
+    frames = np.random.default_rng(0).integers(0, 256, (12, side, side, 3), dtype=np.uint8)
+    assert follow_points(frames).points.shape == (12, 0, 2)

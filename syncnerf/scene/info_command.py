@@ -136,7 +136,8 @@ def points_report(scene: Scene, points: ScenePoints) -> str:
 
     lines = [f"points       {len(points.places)} seen {len(points.point)} times"]
     found = {index: points.camera_error(index) for index in scene.train}
-    usual = float(np.nanmedian([error for error, _ in found.values()])) if len(points.places) else float("nan")
+    known = [error for error, count in found.values() if count]
+    usual = float(np.median(known)) if known else float("nan")
     for index, (error, count) in found.items():
         doubt = count >= FEWEST_CHECKED and error > max(DOUBTFUL * usual, 2.0)
         shown = "not known" if count == 0 else f"{error:.2f} px from where the others see it ({count} points)"

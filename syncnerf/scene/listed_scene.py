@@ -23,7 +23,7 @@ def listed_scene(
     record: dict[str, Any] | None = None,
     own_test: tuple[str, ...] = (),
 ) -> Scene:
-    """A scene whose bounds follow from its training cameras where its json does not state them.
+    """A scene whose bounds follow from its training cameras where its json does not state them; from all if it is one.
 
     Args:
         path: the file that lists the cameras, to name in errors.
@@ -45,7 +45,7 @@ def listed_scene(
     pairs = [read(index) for index in kept]
     cameras, origin = near_origin(tuple(camera for camera, _ in pairs))
     training = tuple(camera for index, camera in enumerate(cameras) if index not in test)
-    place = entries_placement(moved_box(record, origin), path, training)
+    place = entries_placement(moved_box(record, origin), path, training if len(training) > 1 else cameras)
     sources = {camera.name: source for camera, source in pairs}
     return Scene(
         root=root,

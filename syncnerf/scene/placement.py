@@ -20,6 +20,8 @@ ROOM = 1.45
 """Half the side of the box around cameras that surround the scene, in mean distances from what they look at."""
 FACING = 0.7
 """Length of the cameras' mean viewing direction from which on they stand on one side of the scene."""
+SPOT = 1e-9
+"""Cameras no farther from what they look at are there, up to rounding."""
 NEAR_SHARE = 0.1
 """Share of the rays on which another camera sees what lies nearer than ``near``."""
 
@@ -51,7 +53,7 @@ def rig_placement(cameras: tuple[Camera, ...]) -> Placement:
     centres = torch.stack([camera.pose(0)[:3, 3] for camera in cameras])
     middle = looked_at_point(torch.stack([camera.pose(0) for camera in cameras]))
     radius = float((centres - middle).norm(dim=-1).mean())
-    if radius == 0.0:  # a lone camera that turns on the spot: any unit will do
+    if radius < SPOT:  # a lone camera, or all in one place: any unit will do
         radius = 1.0
     facing = torch.stack([camera.pose(0)[:3, 2] for camera in cameras]).mean(0).norm()
     surrounded = bool(facing < FACING)

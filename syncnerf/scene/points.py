@@ -66,9 +66,11 @@ def scene_points(scene: Scene) -> ScenePoints:
 
     Every pair of cameras is matched; matches are joined to tracks, and each track is triangulated by linear least
     squares (Hartley and Zisserman, section 12.2). Tracks that see two places of one picture, or that their own point
-    does not explain, are dropped.
+    does not explain, are dropped. Less than two such cameras see no point.
     """
     cameras = [index for index in scene.train if not scene.cameras[index].is_moving]
+    if len(cameras) < 2:
+        return _no_points()
     pixels, descriptors = {}, {}
     for index in tqdm(cameras, desc="features", unit="camera", leave=False):
         pixels[index], descriptors[index] = picture_features(median_picture(scene.frames(index)).mean(dim=-1))
@@ -168,11 +170,15 @@ def triangulated(
         pixels.append(pixel)
         errors.append(_left_out_errors(matrices, pixel))
     if not places:
-        nothing = torch.empty(0, dtype=torch.int64)
-        return ScenePoints(torch.empty(0, 3).double(), nothing, nothing, torch.empty(0, 2).double(), nothing.double())
+        return _no_points()
     return ScenePoints(
         torch.stack(places), torch.tensor(points), torch.cat(seen_by), torch.cat(pixels), torch.cat(errors)
     )
+
+
+def _no_points() -> ScenePoints:
+    nothing = torch.empty(0, dtype=torch.int64)
+    return ScenePoints(torch.empty(0, 3).double(), nothing, nothing, torch.empty(0, 2).double(), nothing.double())
 
 
 def linked(links: Int64[Tensor, "L 2"], count: int) -> Int64[Tensor, " F"]:

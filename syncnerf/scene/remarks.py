@@ -157,7 +157,7 @@ def _of_times(camera: Camera) -> Iterator[str]:
             count = "a gap" if len(gaps) == 1 else f"{len(gaps)} gaps"
             yield f"{count} between frames, of at most {longest:.3f} s; the first after frame {first}"
         even = np.delete(intervals, gaps)
-        if len(even) and np.abs(even / usual - 1).max() > UNEVEN:
+        if len(even) and np.abs(even - usual).max() > UNEVEN * usual:
             low, high = 1000 * even.min(), 1000 * even.max()
             yield f"the rate varies: {low:.1f} to {high:.1f} ms from frame to frame, usually {1000 * usual:.1f}"
     if camera.given_times is not None and float(camera.given_times[0]) > APART:

@@ -99,14 +99,14 @@ def _pyramid(image: np.ndarray) -> list[Tensor]:
 def _corners(image: Tensor, taken: Tensor) -> Tensor:
     """Strongest corners away from points already followed and from the border, shape [N, 2]."""
     room = MOST_POINTS - len(taken)
-    if room <= 0:
+    border = WINDOW + 1
+    if room <= 0 or min(image.shape[-2:]) <= 2 * border:
         return torch.zeros(0, 2)
     response = gftt_response(image.mean(1, keepdim=True))
     size = 2 * CORNER_DISTANCE + 1
     peaks = (response == max_pool2d(response, size, 1, CORNER_DISTANCE))[0, 0]
     strength = response[0, 0]
     peaks &= strength > 0.01 * strength.max()
-    border = WINDOW + 1
     inside = torch.zeros_like(peaks)
     inside[border:-border, border:-border] = True
     row, column = (peaks & inside).nonzero().unbind(-1)
