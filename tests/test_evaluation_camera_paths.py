@@ -10,7 +10,7 @@ from evaluation_fixtures import look_from, pattern_scene, synced_pattern
 from torch.nn.functional import normalize
 
 from syncnerf.evaluation import render_videos
-from syncnerf.evaluation.camera_paths import ellipse_path, smooth_path, spiral_path
+from syncnerf.evaluation.camera_paths import camera_poses, ellipse_path, smooth_path, spiral_path
 from syncnerf.evaluation.render_videos import common_moments, render_paths, render_test_videos
 from syncnerf.scene.placement import looked_at_point
 
@@ -109,6 +109,10 @@ def test_moving_cameras_count_with_their_poses(tmp_path):
     scene = pattern_scene(tmp_path, None)
     turning = on_sphere([0, 10, 20, 30, 40, 50], [20] * 6)
     scene.cameras = (*scene.cameras[:2], replace(scene.cameras[2], camera_to_world=turning))
+    poses = camera_poses(scene.cameras)
+    assert torch.equal(poses[:2], torch.stack([camera.pose(0) for camera in scene.cameras[:2]]))
+    assert torch.equal(poses[2:], turning)
+    assert torch.equal(camera_poses(scene.cameras[2:], at_most=2), turning[[0, 5]])
     check_rigid(smooth_path(scene, 5, 15.0).camera_to_world)
 
 

@@ -130,14 +130,19 @@ def test_without_the_scene_the_page_shows_seconds(tmp_path, scene):
 
 def test_an_empty_folder_has_a_page(tmp_path):
     (tmp_path / "run").mkdir()
-    assert "run" in "".join(Page(write_report(tmp_path / "run", None).read_text()).text)
+    text = "".join(Page(write_report(tmp_path / "run", None).read_text()).text)
+    assert "run" in text
+    assert "could not be made" not in text
 
 
 @pytest.mark.parametrize("part", ["offsets.csv", "offsets.json", "metrics.json", "config.txt"])
 def test_any_part_may_be_missing(tmp_path, scene, part):
     run = write_run(tmp_path / "run", scene)
+    whole = len(Page(write_report(run, scene).read_text()).text)
     (run / part).unlink()
-    Page(write_report(run, scene).read_text())
+    left = Page(write_report(run, scene).read_text())
+    assert 0 < len(left.text) < whole
+    assert not [text for text in left.text if "could not be made" in text]
 
 
 def test_no_ground_truth_no_errors(tmp_path, scene):

@@ -359,6 +359,6 @@ def test_true_rates_and_readout_times_are_read(tmp_path):
 
 
 def test_nothing_determined_writes_nothing(folder, tmp_path):
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="no camera's offset can be determined"):
         run(f"--datadir={folder}", f"--out={tmp_path / 'o.json'}", "--max-offset=0.01")
     assert not (tmp_path / "o.json").exists()

@@ -195,7 +195,7 @@ def test_senseless_requests_are_refused(scene):
 @pytest.fixture(scope="module")
 def walk() -> Scene:
     if not WALK.is_dir():
-        pytest.skip("needs the footage in ../shared/data/walk_4cam")
+        pytest.skip("the recordings of other projects are not here")
     made = load_scene(WALK, ReadOptions(max_side=320))
     made.frame_cache.prepare(made.cameras)
     return made
