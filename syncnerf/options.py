@@ -80,13 +80,20 @@ def _quoted(text: str) -> str:
     return f"{quote}{text}{quote}"
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help with defaults, where there are any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, "") else super()._get_help_string(action)
+
+
 def _empty_parser(add_help: bool) -> configargparse.ArgumentParser:
     parser = configargparse.ArgumentParser(
         prog="syncnerf train",
         add_help=add_help,
         allow_abbrev=False,
         auto_env_var_prefix=PREFIX,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_HelpFormatter,
         description="Train, evaluate or render a dynamic radiance field and its cameras' time offsets.",
         epilog="Options can stand in the config file (key = value), in SYNCNERF_* variables or here; the later wins. "
         f"Backends: {'; '.join(f'{s.name}: {s.summary}' for s in discover_backends().values())}.",

@@ -181,6 +181,9 @@ def test_help_holds_every_option_with_its_words(capsys):
             assert item.metadata["help"].replace("- ", "-") in shown, item.name
             for choice in item.metadata["choices"]:
                 assert str(choice) in shown
+    assert "(default: 4096)" in shown
+    assert "(default: )" not in shown
+    assert "(default: None)" not in shown
 
 
 def test_options_of_all_concerns_have_names_of_their_own():
