@@ -1,4 +1,4 @@
-# make install | demo | demo-mixvoxels | demo-gaussians | demo-from-zero | test | test-slow | lint
+# make install | demo | demo-mixvoxels | demo-gaussians | demo-from-zero | test | test-slow | lint | clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -136,6 +136,7 @@ def test_offset_errors_leave_the_gauge_to_the_training_cameras(scene):
     assert record["median_frames"] == pytest.approx(0.0, abs=1e-9)
     assert set(record["cameras"]) == {"cam_01", "cam_02", "cam_03"}
     assert record["test"]["cam_00"]["error_seconds"] == pytest.approx(9.0 - 0.23 + 0.1)
+    assert record["test"]["cam_00"]["error_frames"] == pytest.approx((9.0 - 0.23 + 0.1) * FPS)
 
 
 def test_rates_and_readout_times_are_compared_with_the_truth(scene):
