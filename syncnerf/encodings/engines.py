@@ -20,7 +20,7 @@ PACKAGES = {
     "tcnn": ("tiny-cuda-nn", "tinycudann"),
     "gsplat": ("gsplat", "gsplat"),
 }
-"""Whose kernels an engine's are, and the package that brings them."""
+"""By engine: whose kernels it runs, and the package that brings them."""
 
 
 def choose_engine(name: str, device: torch.device, known: tuple[str, ...] = ENGINES) -> str:

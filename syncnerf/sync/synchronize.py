@@ -135,7 +135,7 @@ def _from_lines(scene: Scene, max_offset: float | None, drift: bool, priors: Seq
     found = faults(prepared.energies)
     wider = torch.tensor([fault.error for fault in found], dtype=torch.float64) * scene.frame_interval
     result = with_loops(scene, replace(result, stderr=torch.hypot(result.stderr, wider)))
-    # Poses that are no camera-to-world are so about the origin of their files.
+    # A wrong convention of poses refers to the origin of their files, so cameras are moved back there.
     written = [moved(camera, scene.origin) for camera in scene.cameras]
     hint = convention_hint(written, prepared, comparisons)
     cadences = {name: fault.remark for name, fault in zip(scene.names, found, strict=True) if fault.remark}

@@ -25,7 +25,7 @@ LEAST_SHARED = 300
 """Frames that two cameras must have in common: in fewer, what misleads a tangent for a while does not average out, and
 windows of time alone are as good (measured)."""
 DISAGREEMENT = 3.0
-"""Standard errors between windows and tangents, root mean square, beyond which outlines are taken for no bodies'."""
+"""Standard errors between windows and tangents, root mean square, beyond which outlines are not believed."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class _Said:
 
     Attributes:
         inside: which they are, bool, shape [C].
-        values: by how much later than each camera's own the scene's time is, in its middle, and by how much that grows
-            until its end, seconds, float64, shape [2 K].
+        values: how much later the scene's time is than each camera's own, in the middle of the scene's time, and by how
+            much more at its end, seconds, float64, shape [2 K].
         covariance: of these, shape [2 K, 2 K].
     """
 

@@ -14,7 +14,7 @@ from syncnerf.sync.tangents import tangents_lag
 from syncnerf.sync.workers import in_parallel
 
 DISAGREEMENT = 3.0
-"""Deviations by which pairs contradict each other, at most, for outlines to be believed: else they are no bodies'."""
+"""Deviations by which pairs may contradict each other for outlines to be believed as those of bodies."""
 CONTRADICTION = 3.0
 """Standard errors between motion and outlines from which on a camera's outlines are left out."""
 
@@ -75,8 +75,9 @@ def with_tangents(
 ) -> tuple[Float64[Tensor, " C"], Float64[Tensor, "C C"]]:
     """The best of what was known and of what tangents say, each as far as it is certain.
 
-    Where pairs contradict each other by more than three times their deviations, outlines are no bodies' (shadows,
-    noise, what stands in front), and nothing changes; where a camera's contradict what was known, they are left out.
+    Where pairs contradict each other by more than three times their deviations, outlines are not those of bodies but of
+    shadows, noise or what stands in front, and nothing changes. A camera whose outlines contradict what was known is
+    left out.
 
     Args:
         offsets: known so far, seconds.
