@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
-from test_training_resume import make_trainer
+from training_runs import make_trainer
 
 from syncnerf.training.ranks import Ranks, join_ranks
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from rank_recorder import record_steps
 from test_training_ranks import TORCHRUN
-from test_training_resume import STEPS, assert_same, load, make_trainer
 from tiny_scene import BLOBS, FPS, FRAMES, SIDE, TRUE_OFFSETS, camera_poses, picture, write_video
 from torch.nn.functional import normalize
+from training_runs import STEPS, assert_same, load, make_trainer
 
 from syncnerf.assembly import assemble
 from syncnerf.cli import main

@@ -7,7 +7,7 @@ import torch
 from gaussian_scenes import MOMENTS, assert_alike, leaves, single, some_gaussians, some_motion, view
 from test_gaussians_backend import asked, backend
 from test_gaussians_training import SMALL
-from test_training_resume import make_trainer
+from training_runs import make_trainer
 from triton_compiler import compiled_kernels
 
 from syncnerf.backend import Execution

@@ -5,12 +5,13 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
-from test_kplanes_times import build, some_rays
+from test_kplanes_times import build
 
 from syncnerf.encodings.hash_grid import hash_grid_features
 from syncnerf.errors import UserError
 from syncnerf.option import configured
 from syncnerf.questions import RayQuestion
+from syncnerf.testing.samples import some_rays
 from syncnerf_kplanes.hash_features import HashSizes, SpaceTimeHash
 from syncnerf_kplanes.spec import KPlanesConfig
 

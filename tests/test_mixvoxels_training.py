@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_training_resume import assert_same, load, make_trainer, stop_after
+from training_runs import assert_same, load, make_trainer, stop_after
 
 from syncnerf.assembly import assemble
 from syncnerf.cli import main

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_training_resume import assert_same
+from training_runs import assert_same
 
 from syncnerf.assembly import assemble, make_batches
 from syncnerf.cli import main

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from filmed_balls import FPS, OFFSETS, SIDE, filmed
 from scipy import ndimage
-from test_starting import FPS, OFFSETS, SIDE, filmed
 from test_starting_flying import HULL, MIDDLE, RADIUS, VELOCITY, picture
 
 from syncnerf.assembly import hulls_of_moments

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_starting import FPS, FRAMES, OFFSETS, SIDE, clock_between, filmed, standing
+from filmed_balls import FPS, FRAMES, OFFSETS, SIDE, clock_between, filmed, standing
 
 from syncnerf.scene import Camera, Scene
 from syncnerf.starting.flying import flying_points

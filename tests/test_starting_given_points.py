@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-from test_starting import camera
+from filmed_balls import camera
 
 from syncnerf.errors import UserError
 from syncnerf.point_files import read_ply, write_points

@@ -1,4 +1,4 @@
-"""What passes before a scene whose background nobody names: the red ball of the tests of starts, not the still one."""
+"""What passes before a scene whose background nobody names: the red ball, not the still one."""
 
 import math
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_starting import OFFSETS, RADIUS, SIDE, ball_place, balls, filmed, standing  # noqa: F401
+from filmed_balls import OFFSETS, RADIUS, SIDE, ball_place, filmed, picture, standing
 
 from syncnerf.scene import Camera, Scene
 from syncnerf.starting.passing import passing_surfaces
@@ -15,8 +15,9 @@ MOMENTS = torch.tensor([-9.0, 0.35, 0.55], dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")
-def room(balls) -> Scene:  # noqa: F811
-    """The same without its background."""
+def room(tmp_path_factory) -> Scene:
+    """What the six cameras film, the background's colour untold."""
+    balls = filmed(tmp_path_factory.mktemp("balls"), picture)
     unknown = replace(balls, background=None)
     unknown._frames.update(balls._frames)
     return unknown

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-from test_starting import FRAMES, SIDE, camera
+from filmed_balls import FRAMES, SIDE, camera
 
 from syncnerf.scene import Scene
 from syncnerf.scene.still_views import StillView

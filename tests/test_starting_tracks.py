@@ -10,8 +10,8 @@ import torch
 from torch.nn.functional import normalize
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from filmed_balls import standing
 from moving_spheres import sphere_scene
-from test_starting import standing
 
 from syncnerf.cli import main
 from syncnerf.errors import UserError

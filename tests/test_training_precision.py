@@ -3,8 +3,8 @@
 import pytest
 import torch
 from test_mixvoxels_training import OPTIONS as MIXVOXELS_OPTIONS
-from test_training_resume import assert_same, load, make_trainer
 from tiny_scene import FIELD_OPTIONS
+from training_runs import assert_same, load, make_trainer
 
 from syncnerf.training.checkpoints import list_checkpoints
 

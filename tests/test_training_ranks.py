@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from rank_recorder import record_steps
-from test_training_resume import assert_same
+from training_runs import assert_same
 
 from syncnerf.batch import RayBatch
 from syncnerf.cli import main

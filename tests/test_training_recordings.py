@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from step_recorder import StepRecorder
-from test_training_resume import assert_same, make_trainer
+from training_runs import assert_same, make_trainer
 
 from syncnerf.backend import Replacement
 from syncnerf.training.recordings import MOST_KEPT, REHEARSALS, CudaRecorder
