@@ -171,6 +171,14 @@ def test_noise_matches_nothing(sharp, one_moment, tmp_path):
     assert score.value is None or score.value < score.floor + 0.1
 
 
+def test_frames_too_small_to_be_described_match_nothing(sharp, tmp_path):
+    videos = [np.zeros((4, 2, 2, 3), dtype=np.uint8) for _ in sharp.cameras]
+    small = replace(sharp, cameras=tuple(camera.resized(2, 2) for camera in sharp.cameras))
+    score, _ = score_geometry(scene_of(small, tmp_path, videos))
+    assert score.value is None
+    assert "only 0 matches" in score.reason
+
+
 def test_cameras_in_one_place_have_no_lines(worlds):
     same = tuple(replace(c, camera_to_world=worlds[0].cameras[0].camera_to_world) for c in worlds[0].cameras)
     score, matches = score_geometry(replace(worlds[0], cameras=same))

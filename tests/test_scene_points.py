@@ -12,6 +12,7 @@ from syncnerf.scene.points import (
     ScenePoints,
     match,
     median_picture,
+    picture_features,
     point_placement,
     scene_points,
     triangulate,
@@ -134,3 +135,11 @@ def test_tracks_of_two_cameras_check_no_calibration(tiny_scene):
     unknown = torch.full((2,), torch.nan, dtype=torch.float64)
     points = ScenePoints(torch.zeros(1, 3).double(), torch.zeros(2).long(), two, torch.zeros(2, 2).double(), unknown)
     assert points_report(scene, points).count("not known") == len(scene.train)
+
+
+@pytest.mark.parametrize(("height", "width", "some"), [(1, 1, False), (31, 64, False), (64, 20, False), (32, 40, True)])
+def test_small_pictures_have_no_features(height, width, some):
+    """As of a video read with a large --downsample."""
+    places, words = picture_features(torch.rand(height, width, generator=torch.Generator().manual_seed(0)))
+    assert (len(places) > 0) == some
+    assert words.shape == (len(places), 128)

@@ -123,7 +123,12 @@ def frame_at(scene: Scene, view: int, moment: float) -> int:
 
 
 def _features(scene: Scene, view: int) -> list[tuple[Tensor, Tensor]]:
-    """Places [N, 2] in pixels (centres at +0.5) and descriptors [N, 128] of a view's frames at all moments."""
+    """Places [N, 2] in pixels (centres at +0.5) and descriptors [N, 128] of a view's frames at all moments.
+
+    Frames smaller than a patch that is described have none.
+    """
+    if min(scene.frames(view).shape[1:3]) < PATCH:
+        return [(torch.empty(0, 2, dtype=torch.float64), torch.empty(0, 128))] * MOMENTS
     # Corners on an image pyramid: on small frames several times as many good matches as blobs, in less time.
     size = scene.cameras[view].intrinsics
     count = min(FEATURES, size.width * size.height // PIXELS_PER_FEATURE)

@@ -20,6 +20,8 @@ from syncnerf.scene.scene import Scene
 
 FEATURES = 1000
 """Features of a picture at most."""
+SMALLEST = 32
+"""Pixels a side of the smallest picture that is looked into: the detector's pyramid ends there."""
 MEDIAN_FRAMES = 9
 """Frames, evenly spaced, whose median is a camera's picture: what moves is gone."""
 TOLERANCE = 3.0
@@ -104,7 +106,12 @@ def median_picture(
 
 @torch.no_grad()
 def picture_features(picture: Float[Tensor, "H W"]) -> tuple[Float64[Tensor, "N 2"], Float[Tensor, "N 128"]]:
-    """Places (column, row; pixel centres at halves), float64 [N, 2], and unit descriptors [N, 128] of a picture."""
+    """Places (column, row; pixel centres at halves), float64 [N, 2], and unit descriptors [N, 128] of a picture.
+
+    One of less than :data:`SMALLEST` pixels a side has none.
+    """
+    if min(picture.shape) < SMALLEST:
+        return torch.empty(0, 2, dtype=torch.float64), torch.empty(0, 128)
     detector = SIFTFeature(num_features=FEATURES, upright=True, device=picture.device)
     frames, _, descriptors = detector(picture[None, None])
     return frames[0, :, :, 2].double() + 0.5, torch.nn.functional.normalize(descriptors[0], dim=-1)
