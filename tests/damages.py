@@ -268,6 +268,9 @@ DAMAGES: dict[str, Damage] = {
     "panoptic tables of two lengths": Damage(
         "panoptic", edit("train_meta.json", lambda d: d["w2c"].pop()), "train_meta.json"
     ),
+    "panoptic images of another camera": Damage(
+        "panoptic", edit("train_meta.json", lambda d: d["fn"][2].reverse()), "from 0/000000.jpg to 2/000002.jpg"
+    ),
     "panoptic camera that zooms": Damage(
         "panoptic",
         edit("train_meta.json", lambda d: d["k"].__setitem__(1, [[[9, 0, 1], [0, 9, 1], [0, 0, 1]]] * 3)),

@@ -1,7 +1,7 @@
 """Reader of CMU Panoptic sequences in the layout of Dynamic 3D Gaussians (Luiten et al., 3DV 2024)."""
 
 import logging
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -71,6 +71,7 @@ def _read_meta(
         files = [row[column] for row in tables["fn"]]
         if not all(isinstance(file, str) and file and "\0" not in file for file in files):
             raise UserError(f"{where}: 'fn' should name an image per frame")
+        _check_one_place(files, where)
         images = tuple(root / "ims" / file for file in files)
         properties = probe_images(images, fps)
         check_same_shape(images[0], properties, width, height, path.name)
@@ -79,6 +80,14 @@ def _read_meta(
         camera = Camera(name, intrinsics, pose, fps, frames)
         found.append((camera.resized(*options.size(properties.width, properties.height)), ImageSource(images)))
     return found
+
+
+def _check_one_place(files: list[str], where: str) -> None:
+    """Raise UserError where a camera's images lie neither in one folder nor under one name: some are another's."""
+    folders, stems = ([getattr(PurePosixPath(file), part) for file in files] for part in ("parent", "stem"))
+    if len(set(folders)) > 1 and len(set(stems)) > 1:
+        other = next(file for file, folder in zip(files, folders, strict=True) if folder != folders[0])
+        raise UserError(f"{where}: 'fn' goes from {files[0]} to {other}; keep each camera's images in one column")
 
 
 def _table(record: dict[str, Any], key: str, path: Path) -> list[list[Any]]:
