@@ -14,7 +14,7 @@ from syncnerf.cli import _parser
 from syncnerf.options import parse
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN_CONFIG = "runs/first/config.txt"
 """What a reader's first run leaves: written by the configuration that the page names before."""
 OF_A_PLUGIN = "--backend blobs"
