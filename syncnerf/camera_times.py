@@ -1,6 +1,13 @@
 """When each camera's frames were exposed, and where that lies in a field's time.
 
-The shared embedding of Sync-NeRF (Kim et al., AAAI 2024, arXiv 2310.13356), with rates and rolling shutters.
+Sync-NeRF (Kim et al., AAAI 2024, arXiv 2310.13356) learns one time offset per camera together with the radiance field.
+Here each camera also has a clock rate, for recorders that run fast or slow, and a readout time, for rolling shutters.
+
+Three kinds of time occur:
+
+- a camera's *own time*: seconds since its first frame, by its own clock;
+- *scene time*: seconds on the reference camera's clock, the same for all cameras;
+- the field's *coordinate*: scene time scaled to [-1, 1], which is what a field is asked with.
 """
 
 from __future__ import annotations
@@ -15,11 +22,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class ClockSpan:
-    """The cameras' own times, and how finely they lie.
+    """From when to when the cameras filmed, by their own clocks, and how far apart their frames are.
 
     Attributes:
         first: each camera's first frame on its own clock, seconds, float64, shape [C].
-        last: its last frame.
+        last: each camera's last frame, likewise.
         interval: seconds between frames, the median over cameras.
     """
 
@@ -29,7 +36,7 @@ class ClockSpan:
 
     @property
     def longest(self) -> float:
-        """Seconds of the longest video; one frame at least."""
+        """Duration of the longest video in seconds, at least one frame."""
         return max(float((self.last - self.first).max()), self.interval)
 
 
@@ -37,18 +44,21 @@ class CameraTimes(nn.Module):
     """Every camera's offset, rate and readout time; the one place where times are corrected.
 
     Scene time of camera c's frame at own time k and row y (from -1/2 at the image's top to 1/2 at its bottom) is
-    ``(1 + rate_c) * (k + y * row_time_c) + offset_c`` seconds. A common shift and stretch of all cameras cannot be
-    observed: scene time is the reference camera's own, whose offset and rate are exactly 0.
+    ``(1 + rate_c) * (k + y * row_time_c) + offset_c`` seconds. Shifting or stretching all clocks alike would change no
+    picture, so that cannot be observed. It is settled by definition: scene time is the reference camera's own time, and
+    the reference's offset and rate are exactly 0.
 
-    What is kept is each camera's shift (at the middle of its video, where it has nothing to do with the rate) and
-    skew (the share of the shift that its rate has made at the ends) against the field's own time, the reference's
-    included. Cameras that are not trained hold an offset and rate against the reference, and stay there whatever the
-    others do until :meth:`set_camera` moves them.
+    Offsets and rates are not stored as such, because they are hard to learn together: changing a rate also moves all
+    later frames. Stored are each camera's *shift*, seconds from its own time to the true one at the middle of its
+    video, and its *skew*, what the rate adds to that at the video's end. These are measured against a time scale of the
+    field's own (*field seconds*), in which the reference has a shift and a skew too, so that all cameras are learned
+    alike; scene time follows by taking the reference's out. Test cameras, which are not trained, instead keep an offset
+    and a rate relative to the reference, and stay there until :meth:`set_camera` moves them, however the others change.
 
-    A field is asked at a coordinate: [-1, 1] spans :attr:`range`. :meth:`overrun` tells what left it.
+    The field's coordinate [-1, 1] spans :attr:`range`. :meth:`overrun` tells which frames lie outside.
 
     Args:
-        span: the cameras' own times; test cameras included, whose rows are their global indices.
+        span: from when to when each camera filmed, test cameras included, in the order of the global indices.
         reference: global index of the camera whose clock is scene time.
         untrained: global indices of the test cameras.
         offsets: seconds against the reference, float64, shape [C].
@@ -57,7 +67,7 @@ class CameraTimes(nn.Module):
         learned: which of ``shifts``, ``skews`` and ``row_times`` are parameters; the others are buffers.
 
     Attributes:
-        range: first and last moment of the field's time, seconds, float64, shape [2].
+        range: first and last moment that the field's coordinate spans, in field seconds, float64, shape [2].
     """
 
     def __init__(
@@ -90,7 +100,7 @@ class CameraTimes(nn.Module):
     # -- correcting times ----------------------------------------------------------------------------------------
 
     def _lines(self) -> tuple[Tensor, Tensor]:
-        """Field seconds as a line of each camera's own time: factors and constants, float64, shape [C] each."""
+        """Factors and constants, float64, shape [C] each, of ``field seconds = factor * own time + constant``."""
         factors = 1.0 + self.skews / self.halves
         constants = self.shifts - self.skews * self.middles / self.halves
         pace, zero = factors[self.reference], constants[self.reference]
@@ -98,7 +108,7 @@ class CameraTimes(nn.Module):
         return factors, torch.where(self.is_trained, constants, pace * self.held_offsets + zero)
 
     def _field_seconds(self, cameras: Tensor | None, own_times: Tensor) -> Tensor:
-        """Own times [N], [N, T] of cameras [N] (None: one each of all) to the field's seconds."""
+        """Field seconds of cameras' own times, [N] or [N, T]; ``cameras`` [N] says whose, None: one of each camera."""
         factors, constants = self._lines()
         if cameras is not None:
             factors, constants = factors[cameras], constants[cameras]
@@ -116,7 +126,7 @@ class CameraTimes(nn.Module):
         frame_times: Float64[Tensor, " N *T"],
         rows: Float[Tensor, " N"] | None = None,
     ) -> Float64[Tensor, " N *T"]:
-        """Correct times: where in the field's time cameras' frames were exposed.
+        """The field's coordinate at which cameras' frames were exposed.
 
         Args:
             cameras: global camera indices, int64, shape [N].
@@ -125,7 +135,7 @@ class CameraTimes(nn.Module):
 
         Returns:
             The field's coordinate, [-1, 1] over :attr:`range`, float64, same shape as ``frame_times``; differentiable
-            by everything that is learned and by the frame times.
+            with respect to everything that is learned and to the frame times.
         """
         if rows is not None:
             late = rows.to(frame_times) * self.row_times[cameras]
@@ -133,17 +143,17 @@ class CameraTimes(nn.Module):
         return self._coordinate(self._field_seconds(cameras, frame_times))
 
     def readouts(self, cameras: Int64[Tensor, " N"]) -> Float64[Tensor, " N"]:
-        """What passes of the field's coordinate between cameras' first and last rows, float64, shape [N].
+        """How far the field's coordinate advances from cameras' first to their last row, float64, shape [N].
 
-        Differentiable where readout times are learned. Rates alone hardly change it, and a gradient by these would have
-        every picture drawn row by row, also where no shutter rolls.
+        Differentiable if readout times are learned. If only rates are, the result is detached: they hardly change it,
+        and a gradient would force every picture to be drawn row by row, even those of global shutters.
         """
         factors, _ = self._lines()
         factors = factors if self.row_times.requires_grad else factors.detach()
         return self._span(factors[cameras] * self.row_times[cameras])
 
     def spans(self, seconds: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
-        """Spans of scene time (seconds, float64, any shape) as spans of the field's coordinate, likewise."""
+        """Durations in seconds of scene time as differences of the field's coordinate, float64, any shape."""
         factors, _ = self._lines()
         return self._span(factors[self.reference] * seconds)
 
@@ -151,18 +161,18 @@ class CameraTimes(nn.Module):
         return 2.0 * field_seconds / (self.range[1] - self.range[0])
 
     def moments(self, times: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
-        """The field's coordinate of scene times (seconds, float64, any shape), likewise."""
+        """Scene times in seconds as the field's coordinate, float64, any shape."""
         factors, constants = self._lines()
         return self._coordinate(factors[self.reference] * times + constants[self.reference])
 
     @property
     def first(self) -> float:
-        """First scene time in seconds that the field's coordinate reaches."""
+        """Scene time in seconds at which the field's coordinate is -1."""
         return self._scene_seconds(self.range[0]).item()
 
     @property
     def last(self) -> float:
-        """Last such scene time."""
+        """Scene time in seconds at which the field's coordinate is 1."""
         return self._scene_seconds(self.range[1]).item()
 
     def _scene_seconds(self, field_seconds: Tensor) -> Tensor:
@@ -175,7 +185,7 @@ class CameraTimes(nn.Module):
 
     @torch.no_grad()
     def overrun(self) -> Float64[Tensor, " C"]:
-        """Seconds by which each training camera's corrected frames reach beyond the field's time, shape [C]; 0 if none.
+        """Seconds by which each training camera's frames lie outside the field's time, shape [C]; 0 if none do.
 
         Frames that lie there are asked for at coordinates outside [-1, 1], where a field knows nothing of its own.
         """
@@ -204,10 +214,10 @@ class CameraTimes(nn.Module):
 
     @torch.no_grad()
     def move_camera(self, camera: int, offset: float, rate: float = 0.0) -> None:
-        """Put a trained camera's clock at an offset (seconds) and rate against the reference as it is now.
+        """Set a trained camera's offset (seconds) and rate relative to the reference as it is now.
 
-        The reference itself may be moved: the others then stay where they are in the field's time. Raises ValueError
-        for a camera that is not trained.
+        If the camera is the reference itself, the others stay where they are in the field's time. Raises ValueError for
+        a camera that is not trained.
         """
         if not self.is_trained[camera]:
             raise ValueError("a camera that is not trained is set by set_camera")

@@ -23,22 +23,23 @@ from syncnerf.synced import SyncedBackend
 logger = logging.getLogger(__name__)
 
 KNOWN_ERRORS, KNOWN_FRAMES = 5.0, 2.0
-"""Where an offset was known beforehand it is sought within so many of its standard errors, and frames at least."""
+"""An offset that was known beforehand is searched for within so many standard errors of it, and so many frames."""
 
 
 class HeldOutOptimizer:
-    """The test-time offset optimizer, for any backend: it asks for pixels of views and their slopes.
+    """Finds when a test camera started: by the offset at which the field renders its pictures best.
 
-    A grid over the whole plausible range finds the right valley, damped Gauss-Newton its bottom. Where synchronisation
-    has determined the camera's offset together with the others', it is sought around that alone, and both are combined
-    by their errors; not so where the fit may see a part of the images only, since synchronisation saw all of them.
-    Sync-NeRF's Adam (section 4.3 of the paper) is there for comparison.
+    A grid over the whole plausible range finds the neighbourhood of the best offset, and damped Gauss-Newton refines
+    it. The derivative of colours by time, which that needs, comes from the backend, whichever it is. Where
+    synchronisation has already determined the camera's offset, only the surroundings of that are searched, and both
+    results are combined by their errors. An evaluation that shows the fit only a part of each picture must not do so,
+    since synchronisation has seen all of it. Sync-NeRF's Adam (section 4.3 of the paper) is there for comparison.
 
     Args:
         synced: clock and field, schedules already at the step to evaluate.
         scene: cameras and frames.
         config: method, range, pixels, steps.
-        seed: choice of the pixel subset.
+        seed: of the random choice of pixels.
     """
 
     def __init__(self, synced: SyncedBackend, scene: Scene, config: HeldOutConfig, seed: int = 0):
@@ -53,8 +54,9 @@ class HeldOutOptimizer:
             mask: pixels that the fit may see, bool, shape [height, width].
 
         Returns:
-            The fit; the clock's entry for ``camera``, and its colours where they are learned, are all that changed:
-            every other number, ``requires_grad`` and the train/eval modes are as before, also after an exception.
+            The fit. Only the clock's entry for ``camera``, and its colour correction if colours are learned, have
+            changed: all other numbers, ``requires_grad`` and the train/eval modes are as before, also after an
+            exception.
         """
         pixels = self.search.pixels_of(camera, mask)
         with frozen(self.synced):
@@ -85,7 +87,7 @@ class HeldOutOptimizer:
         return OffsetFit.of(index, fit, camera.frame_times, found.grid, found.errors)
 
     def _searched(self, index: int, known: tuple[float, float] | None) -> tuple[float, float, float]:
-        """Where a camera's offset is sought: a candidate, the first offset and the last, seconds."""
+        """Where to search for a camera's offset: a first guess, the least and the largest offset, in seconds."""
         camera = self.scene.cameras[index]
         reach = self.config.test_range or camera.duration / 2
         if known is not None:
@@ -93,7 +95,7 @@ class HeldOutOptimizer:
             reach = min(reach, max(KNOWN_ERRORS * error, KNOWN_FRAMES / camera.fps))
             return middle, middle - reach, middle + reach
         prior, start = self.synced.clock.prior, 0.0
-        # A start without errors, as of a file, may lie further away than half the video.
+        # An offset from a file without errors may lie further away than half the video.
         if not self.config.test_range and prior.offset_of(index, self.synced.clock.reference) is None:
             start = float(prior.values[index, 0])
         return 0.0, min(0.0, start) - reach, max(0.0, start) + reach
@@ -101,7 +103,7 @@ class HeldOutOptimizer:
     def _undetermined(
         self, index: int, known: tuple[float, float] | None, grid: Tensor, errors: Tensor, reason: str
     ) -> OffsetFit:
-        """What was known of the camera beforehand, where its colours tell nothing; else no offset but the reason."""
+        """The fit of a camera whose colours tell nothing: what was known before, else no offset and the reason."""
         name = self.scene.names[index]
         if known is None:
             logger.warning("%s: its offset is undetermined: %s", name, reason)

@@ -1,4 +1,9 @@
-"""Training cameras whose clocks nothing was known of: found in the field that the others have made."""
+"""Training cameras whose start nobody knows: found by comparing their pictures with what the others' field shows.
+
+Synchronisation from motion leaves some cameras undetermined, or doubts them. Once the others have made a
+field, such a *lost* camera is found, even many frames off, by searching for the time at which that field best explains
+its pictures.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +23,19 @@ logger = logging.getLogger(__name__)
 
 
 def lost_cameras(clock: Clock, scene: Scene) -> list[int]:
-    """Global indices of the training cameras of whose clocks nothing was known, while it was of others'."""
+    """Global indices of the training cameras whose clocks were unknown at the start, while others' were known."""
     if not clock.reckoned:
         return []
     return [camera for camera in scene.train if not clock.prior.variances[camera].isfinite()]
 
 
 def find_lost(synced: SyncedBackend, scene: Scene, config: HeldOutConfig, seed: int = 0) -> list[int]:
-    """Seek each lost camera's clock as a test camera's is sought, and put it where its pictures belong.
+    """Search for each lost camera's offset, as for a test camera's, and set its clock to what is found.
 
-    Training starts such a camera at 0 and moves it by thousandths of a frame, along the gradients of the valley that it
-    is in; what an early, coarse field says of it may be off by a good part of a frame, so that it is asked again. A
-    camera that stands within a standard error of what is found is left to training.
+    Training alone would not find it: it starts such a camera at offset 0 and moves it by thousandths of a frame in a
+    step, into the nearest local minimum. An early, coarse field may place the camera wrong by a good part of a frame,
+    so the search is repeated as the field becomes sharper. A camera already within a standard error of what is found is
+    left to training.
 
     Args:
         synced: clock and field; only lost cameras' clocks are changed.
@@ -42,7 +48,7 @@ def find_lost(synced: SyncedBackend, scene: Scene, config: HeldOutConfig, seed: 
     """
     clock, moved = synced.clock, []
     lost = lost_cameras(clock, scene)
-    # All are sought on the reference's clock as it is now, so that one goes last.
+    # Offsets are relative to the reference as it is now; if it is lost itself, it must be moved last.
     for camera in sorted(lost, key=lambda index: index == clock.reference):
         found = _sought(synced, scene, camera, ClockSearch(synced, scene, config, seed, _others(scene, lost)))
         name, now = scene.names[camera], clock.offsets()[camera].item()
@@ -59,12 +65,12 @@ def find_lost(synced: SyncedBackend, scene: Scene, config: HeldOutConfig, seed: 
 
 
 def _others(scene: Scene, lost: list[int]) -> list[int]:
-    """The training cameras that are not lost: the field's time is theirs."""
+    """The training cameras that are not lost: the times at which they filmed are those that the field knows."""
     return [camera for camera in scene.train if camera not in lost]
 
 
 def _sought(synced: SyncedBackend, scene: Scene, camera: int, search: ClockSearch) -> OffsetFit:
-    """What a search over half the video to either side finds of a camera."""
+    """The offset that best explains a camera's pictures, searched for over half its video to either side."""
     own, size = scene.cameras[camera], scene.cameras[camera].intrinsics
     reach = search.config.test_range or own.duration / 2
     with frozen(synced):

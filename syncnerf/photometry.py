@@ -1,4 +1,8 @@
-"""What a field says of one camera's clock: least squares of colours by its offset, and its rate."""
+"""Fits one camera's clock to a field: least squares of rendered against true colours over its offset and rate.
+
+The unknowns are seconds (see :class:`~syncnerf.camera_pixels.CameraPixels`), one or two, P in all. Rendering gives each
+pixel's colour and its derivative by time, the *slope*; from these Gauss-Newton steps and standard errors follow.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,11 @@ from syncnerf.questions import COLOURS, SLOPES
 from syncnerf.synced import SyncedBackend
 
 MOST_STEP = 1.0
-"""Frames by which a Gauss-Newton step moves a frame's moment at most."""
+"""Longest Gauss-Newton step, in frames."""
 LEAST_EXPLAINED = 0.1
-"""Share of what changes that a field must explain for a clock that it does not know to be told by it."""
+"""Share of the pixels' changes over time that a field must explain before its word on an unknown clock counts."""
 CONVERGED = 1e-4
-"""A step of fewer frames ends the fit."""
+"""The fit has converged once a step is shorter than this, in frames."""
 
 
 def residuals(
@@ -26,7 +30,7 @@ def residuals(
 ) -> tuple[Float64[Tensor, "N 3"], Float64[Tensor, "N 3"]]:
     """Rendered minus true colours, float64, shape [N, 3], and their derivatives by scene time [N, 3], per second.
 
-    Without ``slopes`` they are not computed, and zero.
+    With ``slopes=False`` the derivatives are not computed; zeros take their place.
     """
     moments, readout = pixels.moments(unknowns), pixels.readout(unknowns)
     question = synced.at_scene_time(pixels.views, moments, SLOPES if slopes else COLOURS, readout)
@@ -39,7 +43,7 @@ def residuals(
 
 
 def explains(synced: SyncedBackend, pixels: CameraPixels, unknowns: Float64[Tensor, " P"]) -> bool:
-    """Whether the field shows changing pixels clearly better than their mean colours over the video do."""
+    """Whether the field predicts changing pixels clearly better than each pixel's mean colour over the video would."""
     values, _ = residuals(synced, pixels, unknowns, slopes=False)
     return _better_than_still(values, pixels, LEAST_EXPLAINED)
 
@@ -54,9 +58,9 @@ class ClockFit:
 
     Attributes:
         unknowns: seconds, float64, shape [P].
-        covariance: of the unknowns, seconds^2, float64, shape [P, P]; infinite where the colours do not tell.
+        covariance: of the unknowns, seconds^2, float64, shape [P, P]; infinite if colours do not determine them.
         steps: steps taken.
-        doubt: seconds by which the clock may be off besides, if the field learned it together with its own contents.
+        doubt: further error in seconds, to be added if the field learned this clock while it learned what to show.
     """
 
     unknowns: Float64[Tensor, " P"]
@@ -68,9 +72,10 @@ class ClockFit:
 def linear_fit(
     synced: SyncedBackend, pixels: CameraPixels, start: Float64[Tensor, " P"], interval: float
 ) -> ClockFit | None:
-    """A single Gauss-Newton step from near the valley's bottom, rendered once: what is left then is taken for linear.
+    """A single Gauss-Newton step from a start near the optimum, which renders only once.
 
-    None where the field shows changing pixels no better than their mean colours over the video do.
+    The residuals after the step are extrapolated linearly. None if the field predicts changing pixels no better than
+    their mean colours over the video would.
 
     Args:
         synced: clock and field, frozen.
@@ -89,13 +94,13 @@ def linear_fit(
 
 
 def _doubt(values: Tensor, slopes: Tensor, pixels: CameraPixels) -> float:
-    """Seconds by which a clock may be off that a field learned from nothing while it learned what to show.
+    """Seconds by which a clock may be off if it was learned from zero, by a field that is not finished.
 
-    An unfinished field shows a camera's frames when that camera's wrong clock says, beside what the others show: held
-    as it is, it pulls at the clock by a fraction of the error, and frame by frame it agrees with itself. What tells is
-    how much of the changes it does not explain yet. All of that as an error of time, were it one, times the square of
-    that share is what such clocks were off by, 0.3 to 1.2 times (root mean square; measured on eight trainings of four
-    scenes by Gaussians, of 39 to 4500 steps, that left 2% to 90% unexplained).
+    Such a field has fitted the camera's frames at the times that its wrong clock gave. It therefore agrees with that
+    clock, and residuals and slopes alone would state far too small an error. What does reveal it is the share of the
+    changes that the field does not explain yet. The estimate is the error of time that would explain all residuals,
+    times the square of that share. Clocks were off by 0.3 to 1.2 times as much (root mean square; measured on eight
+    trainings of four scenes by Gaussians, of 39 to 4500 steps, that left 2% to 90% unexplained).
     """
     squares = values.square().sum()
     share = squares / (pixels.rgb - pixels.still).double().square().sum().clamp_min(1e-30)
@@ -105,7 +110,7 @@ def _doubt(values: Tensor, slopes: Tensor, pixels: CameraPixels) -> float:
 def gauss_newton(
     synced: SyncedBackend, pixels: CameraPixels, start: Float64[Tensor, " P"], interval: float, most_steps: int
 ) -> ClockFit:
-    """Damped Gauss-Newton from a start within a frame of the valley's bottom.
+    """Damped Gauss-Newton from a start within a frame of the optimum.
 
     Args:
         synced: clock and field, frozen.
@@ -133,7 +138,7 @@ def gauss_newton(
 
 
 def _step(normal: Tensor, pull: Tensor, interval: float) -> Tensor:
-    """The step [P] that normal equations ask for, no longer than is sensible."""
+    """The solution [P] of normal equations, shortened to :data:`MOST_STEP` frames."""
     solvable = normal + 1e-30 * torch.eye(len(normal)).to(normal)
     step = -torch.linalg.lstsq(solvable, pull[:, None]).solution[:, 0]
     return step * min(1.0, MOST_STEP * interval / max(float(step.abs().max()), 1e-30))
@@ -151,18 +156,19 @@ def clustered_covariance(
     basis: Float[Tensor, "N P"],
     *groupings: Int64[Tensor, " N"],
 ) -> Float[Tensor, "P P"]:
-    """Covariance of least-squares unknowns, in the unit of time of the slopes squared, float64, shape [P, P].
+    """Covariance of least-squares unknowns, in the squared unit of time of the slopes, float64, shape [P, P].
 
-    The curvature alone, ``sigma^2 / sum(slope^2)``, takes every pixel for independent; a field's errors are shared by
-    neighbouring pixels of a frame. So the largest, by each unknown's variance, of that and of the cluster-robust
-    (sandwich) estimates is taken, with the correlations of the last of these.
+    The usual estimate, ``sigma^2 / sum(slope^2)``, assumes that every pixel errs independently, while a field errs
+    alike in neighbouring pixels of a frame, and so the estimate is too small. Cluster-robust (sandwich) estimates allow
+    errors to be shared within groups of pixels. For each unknown the largest variance of all estimates is taken, with
+    the correlations of the last sandwich estimate.
 
     Args:
         values: residuals, shape [N, 3].
         slopes: their derivatives by time, shape [N, 3].
         basis: derivatives of each pixel's time by the unknowns, shape [N, P].
-        groupings: of the pixels whose errors may be shared, the number of each one's group, int64, shape [N]: one or
-            more such.
+        groupings: one or more ways to group pixels whose errors may be shared, each the group's number of every pixel,
+            int64, shape [N].
     """
     normal, _ = _normal_equations(values, slopes, basis)
     if float(torch.linalg.det(normal)) <= 0.0:

@@ -1,4 +1,4 @@
-"""The supply of batches: drawn ahead by a thread while a step runs, and resumed exactly."""
+"""Supplies batches: a thread draws them ahead while a step runs, and a resumed run draws exactly the same ones."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from syncnerf.training.ranks import Ranks
 
 @runtime_checkable
 class Batches(Protocol):
-    """What batches of a training are drawn from."""
+    """A source of batches, such as random pixels of a scene."""
 
     def draw(self, generator: torch.Generator, step: int) -> Batch:
-        """One batch on the CPU, a function of the generator and of the step alone."""
+        """One batch on the CPU, which depends on nothing but the generator's state and the step."""
 
 
 class BatchSupply:
-    """Hands out each step's batch on the device, this process's share alone.
+    """Hands out each step's batch on the device; of several processes, each gets its own part.
 
-    What is handed out does not depend on how far ahead batches are drawn: the state that goes into a checkpoint is
-    that of the next batch to be handed out, whatever else has been drawn.
+    How far ahead batches are drawn makes no difference to them. A checkpoint stores the generator's state before the
+    next batch to be handed out, not before the next one to be drawn.
 
     Args:
-        batches: where they are drawn, always for all processes.
+        batches: where they are drawn from; every process draws the whole batch and keeps its part.
         seed: of the batches' generator.
         device: where batches go; for CUDA they are copied from pinned memory.
         ranks: this process among the others.
@@ -44,7 +44,7 @@ class BatchSupply:
         self._thread = ThreadPoolExecutor(1, "batches") if ahead else None
 
     def take(self, step: int) -> tuple[Batch, float]:
-        """The batch of a step, and its share of all that was drawn."""
+        """This process's part of a step's batch, on the device, and what share of the whole batch it is."""
         if self._thread is None:
             batch, share, self._state = self._draw(step)
         else:
@@ -61,7 +61,7 @@ class BatchSupply:
         return self._state
 
     def restore(self, state: UInt8[Tensor, " bytes"]) -> None:
-        """Go on from a state; what was drawn ahead is forgotten. Raises TypeError or RuntimeError where it is none."""
+        """Continue from a saved state, dropping what was drawn ahead; TypeError or RuntimeError if it is none."""
         torch.Generator().set_state(state)
         self._state = state
         self._restart()

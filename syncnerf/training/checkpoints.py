@@ -1,4 +1,4 @@
-"""Checkpoints: written aside and renamed, the last two kept, loaded without executing anything."""
+"""Checkpoints: complete or absent, the last two kept, loaded without executing anything that they contain."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 3
 READABLE = (2, 3)
-"""Formats that are read: the second knows nothing of lenses."""
+"""Formats that can be read. Format 2 holds no lenses."""
 KEPT = 2
 LONGEST_REASON = 150
 NAME = re.compile(r"step_(\d+)\.pt")
@@ -104,7 +104,7 @@ def load_checkpoint(path: Path, backend: str, cameras: list[str]) -> Checkpoint:
 
 
 def _check_sums(path: Path) -> None:
-    """Raise ValueError where a part of a checkpoint is not what was written; torch's reader does not look."""
+    """Raise ValueError if a checkpoint's checksums do not match its contents, which torch's reader does not check."""
     with zipfile.ZipFile(path) as archive:
         if broken := archive.testzip():
             raise ValueError(f"{broken} is damaged")
@@ -112,10 +112,10 @@ def _check_sums(path: Path) -> None:
 
 @contextmanager
 def taking_over(checkpoint: Checkpoint) -> Iterator[None]:
-    """While a checkpoint's contents are taken over, whatever these make go wrong is told of the checkpoint.
+    """A context for using a checkpoint's contents: errors that they cause become one line about the checkpoint.
 
     Raises:
-        UserError: its contents are not what they should be.
+        UserError: the contents are not what they should be.
     """
     try:
         yield
@@ -140,7 +140,7 @@ def choose_checkpoint(requested: str, folder: Path) -> Path:
 
 
 def _origin(record: Any) -> str:
-    """Which version of syncnerf has written something that cannot be used."""
+    """Which version of syncnerf wrote a record that cannot be used, for the error's text."""
     if not isinstance(record, dict) or "format" not in record:
         return "is not a checkpoint of any version of syncnerf"
     version = written_by(record)

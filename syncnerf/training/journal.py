@@ -1,4 +1,4 @@
-"""What a training tells while it runs: the bar, TensorBoard's curves and pictures, ``offsets.csv``."""
+"""Reports a training while it runs: progress bar, TensorBoard's curves and pictures, ``offsets.csv``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from syncnerf.training.step import SQUARED_ERROR
 
 
 class Journal:
-    """Keeps the records of a training from a step on.
+    """Writes the records of a training, from a given step on.
 
     Args:
-        plan: the training's.
-        step: finished steps; later records of an earlier try are dropped.
+        plan: of the training.
+        step: number of finished steps. When a run is resumed, records of later steps are dropped.
         preview: makes pictures for TensorBoard, by name; None for none.
     """
 
@@ -34,7 +34,7 @@ class Journal:
         self._since, self._rays = time.perf_counter(), 0
 
     def advance(self, done: int, rays: int) -> None:
-        """Note a step of so many rays, the ``done``-th, and make its pictures where they are due."""
+        """Note that step number ``done``, of so many rays, is finished; make preview pictures if they are due."""
         self._rays += rays
         self.progress.update()
         if self.preview is not None and self.image_every and done % self.image_every == 0:

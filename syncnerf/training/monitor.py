@@ -16,7 +16,7 @@ class Monitor:
         folder: the run's folder.
         names: the cameras in order.
         frame_interval: seconds per frame; offset curves are in frames.
-        resumed_at: step from which a resumed run continues; later events of an earlier try are hidden.
+        resumed_at: step from which a resumed run continues; TensorBoard hides what was logged for later steps before.
     """
 
     def __init__(self, folder: Path, names: list[str], frame_interval: float, resumed_at: int = 0):
@@ -29,7 +29,7 @@ class Monitor:
             self.writer.add_scalar(f"{group}/{name}", value, step)
 
     def clock(self, step: int, clock: Clock) -> None:
-        """Curves per trained camera: offset in frames, rate where it is learned, and how much gradients agree."""
+        """Curves per training camera: offset in frames, rate if it is learned, and how well its gradients agree."""
         frames = (clock.offsets().detach() / self.frame_interval).tolist()
         millionths = (clock.rates().detach() * 1e6).tolist()
         signal = list(clock.gradient_signal())

@@ -10,7 +10,7 @@ from syncnerf.atomic import atomic_file
 
 
 class OffsetLog:
-    """Appends a line of offsets (seconds) every so many steps; a resumed run continues after its checkpoint's step.
+    """Appends lines of offsets in seconds; a resumed run continues after its checkpoint's step.
 
     Args:
         path: the file; header ``step,<camera names>``.

@@ -1,4 +1,4 @@
-"""How long a training is and how it goes: the options."""
+"""Options of the training: its length, learning rates, and how often it logs and saves."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a training is: how long and how, where it is kept, what its checkpoints are known by, whom it calls."""
+"""What defines a training: its options, its folder, what identifies its checkpoints, and its callbacks."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from syncnerf.training.schedule import Course
 
 @dataclass(frozen=True)
 class Plan:
-    """A training that is to be.
+    """Everything that is fixed before a training begins.
 
     Attributes:
-        config: steps, rates, rhythm of logs and checkpoints.
+        config: number of steps, learning rates, how often logs and checkpoints are written.
         folder: the run's folder.
-        backend_name: of the field, for checkpoints.
+        backend_name: the field's backend, which checkpoints must match.
         names: the cameras in order.
         frame_interval: seconds per frame, for the curves.
-        course: length of the training; the configuration's steps, unless it was changed on the way.
-        about: what else a checkpoint should hold.
+        course: length of the training, if it was changed on the way (``--extend``); None for the configuration's.
+        about: further values that checkpoints should hold.
         ranks: this process among those that train together; alone by default.
     """
 
@@ -41,17 +41,17 @@ class Plan:
 
     @property
     def length(self) -> Course:
-        """The course, whether or not it was given."""
+        """The length of the training: ``course``, or the configuration's steps if that is None."""
         return self.course or Course(self.config.steps, self.config.steps)
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What a training calls on its way.
+    """Functions that the training loop calls.
 
     Attributes:
-        reckoner: weighs what was known of the clock where it is time for it, told how many steps are done, and says
-            whether it changed the clock; None for nothing to reckon.
+        reckoner: called with the number of finished steps; from time to time it weighs what was known of the clock
+            against the field, and returns whether it changed the clock. None if nothing was known.
         preview: makes pictures for TensorBoard, by name; None for none.
     """
 

@@ -28,10 +28,10 @@ from syncnerf.batch import Batch
 from syncnerf.errors import UserError
 
 PATIENCE = timedelta(hours=12)
-"""How long a process waits for another that decodes videos or renders a preview; dead ones are noticed at once."""
+"""How long a process waits for one that decodes videos or renders a preview; a dead one is noticed at once."""
 
 SMALL, KEPT = 1024, 64
-"""Numbers in a message that is kept for a while after it was sent, and how many of these are."""
+"""Messages of at most so many numbers are kept for a while after they were sent, and so many of them."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Ranks:
         rank: number of this process, from 0.
         count: number of processes.
         pages: memory of messages that are sent again and again, by number type.
-        sent: the last small messages. The thread that sends one must not be the last to let go of it: it would need
-            Python for that, which may be ending by then.
+        sent: the last small messages, kept alive here. Otherwise the sending thread might have to free one while the
+            interpreter is already shutting down.
     """
 
     rank: int = 0
@@ -62,7 +62,7 @@ class Ranks:
         Every ``count``-th ray or view, since batches are sorted by camera and frame.
 
         Raises:
-            UserError: there are fewer than processes.
+            UserError: the batch has fewer rays or views than there are processes.
         """
         total = len(batch)
         if total < self.count:
@@ -79,13 +79,14 @@ class Ranks:
     def summing(self, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
         """Sum the gradients over the processes, in one message per number type, while the block runs.
 
-        The block adds to the gradients what every process computes alike, which is not sent. A parameter without a
-        gradient here gets one where another process has one.
+        The sums are sent while the block runs and added after it. The block itself may add gradients that every process
+        computes alike, such as those of penalties, which need not be sent. A parameter that has a gradient only in
+        other processes gets theirs.
         """
         if self.count == 1:
             yield
             return
-        # All that is sent is under way at once: on one machine most of an exchange is waiting for the other to answer.
+        # All messages are sent at once: on one machine, most of an exchange is waiting for the other's answer.
         present = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.uint8)
         asked = self._send(dist.all_reduce, present, op=dist.ReduceOp.MAX, async_op=True)
         by_type: dict[torch.dtype, list[nn.Parameter]] = {}
@@ -115,7 +116,7 @@ class Ranks:
         return _exchange(operation, message, **options)
 
     def _page(self, like: Tensor, length: int) -> Tensor:
-        """Memory for a message of gradients, the same in every step: making and freeing it costs more than sending."""
+        """Memory for a message of gradients, reused in every step: allocating it costs more than sending."""
         page = self.pages.get(like.dtype)
         if page is None or len(page) != length:
             page = self.pages[like.dtype] = like.new_empty(length)
@@ -141,9 +142,9 @@ class Ranks:
         return self.ask_largest(lambda: value)()
 
     def ask_largest(self, number: Callable[[], int]) -> Callable[[], int]:
-        """Ask for the largest of the processes' numbers; what is returned waits for the answer.
+        """Start asking for the largest of the processes' numbers; calling the result waits for the answer.
 
-        A process alone answers with what its number is by then.
+        A process that trains alone just evaluates its own number then.
         """
         if self.count == 1:
             return number
@@ -158,7 +159,7 @@ class Ranks:
 
     @torch.no_grad()
     def share_state(self, module: nn.Module) -> None:
-        """Give every process the first one's parameters and buffers."""
+        """Copy the first process's parameters and buffers to all others."""
         if self.count == 1:
             return
         for tensor in chain(module.parameters(), module.buffers()):
@@ -169,10 +170,10 @@ class Ranks:
 
 @contextmanager
 def join_ranks(device: torch.device) -> Iterator[Ranks]:
-    """Meet the other processes that ``torchrun`` started, for as long as the block runs; alone without it.
+    """Connect with the other processes that ``torchrun`` started, while the block runs; without it, train alone.
 
-    Gradients travel over NCCL between GPUs and over gloo between CPUs. With GPUs, each process of a machine takes the
-    one of its own number.
+    Gradients travel over NCCL between GPUs and over gloo between CPUs. With GPUs, process number n of a machine takes
+    GPU number n.
 
     Raises:
         UserError: the others cannot be reached, or there are more processes than GPUs.

@@ -1,4 +1,4 @@
-"""Steps recorded once as CUDA graphs and replayed: the GPU then no longer waits for Python to name each operation."""
+"""Records training steps as CUDA graphs and replays them, so that the GPU need not wait for Python's launches."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from syncnerf.training.step import TrainingStep
 logger = logging.getLogger(__name__)
 
 REHEARSALS = 3
-"""Steps of a kind that run as they are before one is recorded: kernels are compiled, buffers made, in them."""
+"""Steps of a kind that run normally before one is recorded, so that kernels are compiled and buffers allocated."""
 MOST_KEPT = 12
-"""Recordings that are kept; each holds the memory of the losses, all share that of everything else."""
+"""Recordings that are kept. Each has its own memory for the losses; all share the rest."""
 
 Losses = dict[str, Tensor]
 
@@ -33,12 +33,12 @@ class Recorder(Protocol):
         """A context in which steps run, recorded or not."""
 
     def record(self, work: Callable[[], Losses]) -> tuple[Callable[[], None], Losses]:
-        """Note what ``work`` does, without doing it; return what does it, and the tensors that will hold its results.
+        """Record ``work`` without executing it; return a function that replays it, and the tensors that it writes to.
 
-        Random numbers drawn in it are those of the generator's state at each replay.
+        Each replay draws random numbers from the generator's state at that time.
 
         Raises:
-            RuntimeError: it does what cannot be recorded.
+            RuntimeError: it contains operations that cannot be recorded.
         """
 
 
@@ -56,7 +56,7 @@ class CudaRecorder:
 
     @contextmanager
     def alongside(self) -> Iterator[None]:
-        """Run on the recorder's stream, in turn with what else the device is told."""
+        """Run on the recorder's stream, in order with the work on the device's current stream."""
         around = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(around)
         with torch.cuda.stream(self.stream):
@@ -75,7 +75,7 @@ class CudaRecorder:
 
 @dataclass(frozen=True)
 class Recording:
-    """A recorded step: where it reads its batch, what runs it, where it leaves its losses."""
+    """A recorded step: the tensors it reads its batch from, what replays it, the tensors it writes its losses to."""
 
     batch: Batch
     replay: Callable[[], None]
@@ -83,7 +83,7 @@ class Recording:
 
 
 class Recordings:
-    """Runs steps, from a recording where there is one of their kind.
+    """Runs training steps, by replaying a recording if there is one of their kind.
 
     Args:
         work: what a step computes.
@@ -97,7 +97,7 @@ class Recordings:
         self.forget()
 
     def forget(self) -> None:
-        """Drop all recordings: the parameters or the optimizer are others now."""
+        """Drop all recordings, because parameters or the optimizer were replaced."""
         self.kept: OrderedDict[Hashable, Recording] = OrderedDict()
         self.rehearsed: Counter[Hashable] = Counter()
 
@@ -115,11 +115,11 @@ class Recordings:
             for place, value in zip(_tensors(recording.batch), _tensors(batch), strict=True):
                 place.copy_(value)
             recording.replay()
-            # The next recording to run leaves its own losses where these are.
+            # The next replay of the same recording overwrites its losses.
             return {name: value.clone() for name, value in recording.losses.items()}
 
     def _recording(self, key: tuple, batch: Batch, step: int) -> Recording | None:
-        """The recording of a kind, made where it is time for it; None to run the step as it is."""
+        """The recording of a kind, made now if enough such steps have run; None to run the step normally."""
         kind, share, _ = key
         if kind is None or self.refused:
             return None

@@ -1,4 +1,4 @@
-"""Learning rates as a function of the step number, also where a training is given another length on the way."""
+"""Learning rates as a function of the step, also if a training's length is changed on the way (``--extend``)."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from syncnerf.training.options import TrainingConfig
 
 LEAST_TURN = 100
-"""Steps, at least, over which the learning rate goes over from one course to another."""
+"""Least number of steps over which the learning rate passes from the old schedule to the new one."""
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,10 @@ class Course:
     """The length of a training, which may have been changed on the way.
 
     Attributes:
-        first: steps that it was begun with; all schedules but the learning rate's keep to these.
-        steps: steps that it has now.
-        since: step at which it was given these.
-        factor: share of its height that the learning rate had there.
+        first: number of steps that it was begun with; all schedules but the learning rate's keep to it.
+        steps: number of steps that it has now.
+        since: step at which that was changed.
+        factor: the learning rate at that step, as a share of its peak.
     """
 
     first: int
@@ -27,9 +27,10 @@ class Course:
 
 
 def learning_rate_factor(config: TrainingConfig, step: int, course: Course | None = None) -> float:
-    """Share of its height that every learning rate has at a step: linear warm-up, then cosine decay or constant.
+    """Every learning rate at a step, as a share of its peak: linear warm-up, then cosine decay or constant.
 
-    Where the length was changed, it goes over from where it was to its new course within as many steps as it warms up.
+    If the length was changed, the rate passes from where it was to its new schedule within as many steps as the warm-up
+    takes.
     """
     rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
     if config.lr_schedule == "constant":

@@ -1,4 +1,4 @@
-"""What the device does in a training step: render, differentiate, update."""
+"""What the device computes in a training step: render, backward pass, update."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from syncnerf.training.ranks import Ranks
 from syncnerf.training.schedule import Course, learning_rate_factor
 
 SQUARED_ERROR = "squared_error"
-"""What a step says beside its losses: the mean squared error of its colours, whatever is minimised."""
+"""Name under which a step reports, beside its losses, the mean squared error of colours, whatever is minimised."""
 
 
 class TrainingStep:
-    """The optimizer, and the one computation that every step repeats.
+    """The optimizer, and the computation that every step repeats.
 
-    Nothing in it waits for the device, so that it may be recorded where the backend says that it can be.
+    Nothing in it waits for the device, so that steps can be recorded as CUDA graphs if the backend allows it.
 
     Args:
         synced: offsets and field.
-        config: learning rates and number type.
+        config: learning rates and precision.
         ranks: this process among those that train together.
-        course: the length of the training where it was changed; None for the configuration's steps.
+        course: the length of the training if it was changed; None for the configuration's steps.
     """
 
     def __init__(
@@ -45,35 +45,35 @@ class TrainingStep:
         self.make_optimizer()
 
     def make_scaler(self, state: dict | None = None) -> None:
-        """A gradient scaler for 16-bit training, idle in other types; from a state where one is given."""
+        """A gradient scaler for float16, idle in other precisions; restored from a state if one is given."""
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.number_type == torch.float16)
         if state:
             self.scaler.load_state_dict(state)
 
     def make_optimizer(self, state: dict | None = None) -> None:
-        """Adam for the parameters that there are now; with the moments of a state where one is given.
+        """Adam for the parameters that there are now; its moments are restored from a state if one is given.
 
         Raises:
-            ValueError: the state is of other parameters.
+            ValueError: the state belongs to other parameters.
         """
         groups = self.synced.param_groups(self.config.lr)
         self.heights = {group["name"]: group["lr"] for group in groups}
-        # Not for the optimizer, whose state goes into checkpoints.
+        # Schedules are kept out of the optimizer, whose state goes into checkpoints.
         self.schedules = {group["name"]: group.pop("schedule") for group in groups if "schedule" in group}
         self.trained = [parameter for group in groups for parameter in group["params"]]
-        # One pass over all numbers instead of a dozen: on a CPU, several times faster.
+        # The fused update passes over all numbers once instead of a dozen times: several times faster on a CPU.
         fused, cuda = self.device.type in ("cpu", "cuda"), self.device.type == "cuda"
         self.optimizer = torch.optim.Adam(groups, lr=self.config.lr, eps=1e-15, fused=fused, capturable=cuda)
         if state:
             self.optimizer.load_state_dict(state)
             _check_moments(self.optimizer)
         for group in self.optimizer.param_groups:
-            # A tensor: a recorded step reads what it holds by then. CUDA's kernel reads 32 bits.
+            # A tensor, so that a replayed step reads its current value. CUDA's kernel expects 32 bits.
             kind = torch.float32 if cuda else torch.float64
             group["lr"] = torch.tensor(float(group["lr"]), dtype=kind, device=self.device)
 
     def replace(self, replaced: Sequence[Replacement]) -> None:
-        """Go on with a backend's new parameters: moments follow their rows, those of other parameters stay."""
+        """Take over parameters that a backend replaced: Adam's moments follow their rows, all other moments stay."""
         for item in replaced:
             group = next(group for group in self.optimizer.param_groups if _holds(group["params"], item.old))
             group["params"] = [item.new if parameter is item.old else parameter for parameter in group["params"]]
@@ -90,7 +90,7 @@ class TrainingStep:
         return {group["name"]: float(group["lr"]) for group in self.optimizer.param_groups}
 
     def set_rates(self, step: int) -> None:
-        """Bring the learning rates to a step."""
+        """Set the learning rates of a step."""
         factor = learning_rate_factor(self.config, step, self.course)
         for group in self.optimizer.param_groups:
             schedule = self.schedules.get(group["name"])
@@ -99,13 +99,13 @@ class TrainingStep:
     def compute(
         self, batch: Batch, share: float, step: int, generator: torch.Generator | None
     ) -> dict[str, Float[Tensor, ""]]:
-        """Take a step along the gradient of all loss terms, and return them, and the :data:`SQUARED_ERROR`.
+        """Take a step along the gradient of all loss terms; returns these and the :data:`SQUARED_ERROR`.
 
         Args:
             batch: this process's rays or views, on the device.
-            share: their share of all processes'.
+            share: what share of the whole batch they are.
             step: number of the step.
-            generator: source of the jitter.
+            generator: source of random numbers, such as the jitter of samples along rays.
         """
         synced = self.synced
         with torch.autocast(self.device.type, self.number_type, enabled=self.number_type != torch.float32):
@@ -118,7 +118,7 @@ class TrainingStep:
         with self.ranks.summing(self.trained):
             with record_function("losses"):
                 penalties = synced.penalties(step)
-            # None at all, or none but those of parameters that are held still.
+            # There may be no penalties, or only of parameters that are not trained.
             if any(value.requires_grad for value in penalties.values()):
                 with record_function("backward"):
                     self.scaler.scale(_total(penalties)).backward()
@@ -132,7 +132,7 @@ class TrainingStep:
 
 
 def _check_moments(optimizer: torch.optim.Optimizer) -> None:
-    """Raise ValueError where moments are not of their parameter's shape: the fused step would write beyond them."""
+    """Raise ValueError if moments have another shape than their parameter: the fused step would write beyond them."""
     for parameter, moments in optimizer.state.items():
         if any(value.ndim and value.shape != parameter.shape for value in moments.values()):
             raise ValueError("moments of another shape than their parameter's")
@@ -143,7 +143,7 @@ def _holds(parameters: list[Tensor], wanted: Tensor) -> bool:
 
 
 def _moved(moments: Tensor, rows: Tensor) -> Tensor:
-    """Moments by row of the old parameter, gathered for the new one; zero where a row starts afresh."""
+    """The moments of a replaced parameter: each new row takes those of an old one (``rows``), or zero if that is -1."""
     kept = (rows >= 0).to(moments.dtype).reshape(-1, *[1] * (moments.ndim - 1))
     return moments[rows.clamp_min(0)] * kept
 

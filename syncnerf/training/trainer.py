@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Trains a field and its cameras' offsets; stops and continues at any step without a trace.
+    """Trains a field and its cameras' offsets. A run stopped and resumed at any step ends as if it had not stopped.
 
     Args:
         synced: offsets and field.
-        batches: where each step draws one.
-        plan: what the training is.
-        callbacks: what is called on the way.
+        batches: where each step's batch is drawn from.
+        plan: options, folder and names.
+        callbacks: functions that the loop calls.
     """
 
     def __init__(self, synced: SyncedBackend, batches: Batches, plan: Plan, callbacks: Callbacks | None = None):
@@ -47,7 +47,7 @@ class Trainer:
         self.generator = torch.Generator(device)
         self.ranks.share_state(synced)
         self.work = TrainingStep(synced, config, self.ranks, self.course)
-        # Messages between processes are not recorded.
+        # Messages between processes cannot be recorded.
         records = config.cuda_graphs and device.type == "cuda" and self.ranks.count == 1
         self.recordings = Recordings(self.work, self.generator, CudaRecorder(self.generator) if records else None)
 
@@ -73,7 +73,7 @@ class Trainer:
     def _loop(self, journal: Journal | None, interruption: Interruption) -> int:
         config, signal_number = self.config, 0
         while self.step < self.course.steps and not signal_number:
-            # All processes stop after the same step, whichever of them a signal reached.
+            # All processes stop after the same step, whichever of them received the signal.
             stop = self.ranks.ask_largest(lambda: interruption.signal_number or 0)
             losses, rays = self.train_step()
             done = self.step
@@ -91,9 +91,11 @@ class Trainer:
         return signal_number
 
     def train_step(self) -> tuple[dict[str, Float[Tensor, ""]], int]:
-        """One step: draw, render, backward, update; returns what was computed and the number of this process's pixels.
+        """One step: draw a batch, render, backward pass, update.
 
-        That is the loss terms and the squared error, see :meth:`syncnerf.training.step.TrainingStep.compute`.
+        Returns:
+            The loss terms and the squared error (see :meth:`syncnerf.training.step.TrainingStep.compute`), and the
+            number of this process's pixels.
         """
         synced, step = self.synced, self.step
         self.work.set_rates(step)
@@ -113,12 +115,12 @@ class Trainer:
         return losses, batch.pixel_count
 
     def _seed_jitter(self, step: int) -> None:
-        """Make a step's jitter a function of seed, step and process alone, so that there is nothing to save."""
+        """Seed a step's jitter from seed, step and process, so that checkpoints need not store a generator for it."""
         seed = np.random.SeedSequence((self.config.seed, step, self.ranks.rank)).generate_state(1, np.uint64)[0]
         self.generator.manual_seed(int(seed) >> 1)
 
     def _watch_clock(self) -> None:
-        """Say once of each camera whose corrected frames leave the field's time."""
+        """Warn once about each camera whose corrected frames lie outside the field's time."""
         beyond = self.synced.clock.overrun().tolist()
         for name, seconds in zip(self.plan.names, beyond, strict=True):
             if seconds > 0 and name not in self.overrun:
@@ -181,7 +183,7 @@ class Trainer:
 
 
 def restore_model(synced: SyncedBackend, checkpoint: Checkpoint) -> int:
-    """Load a checkpoint's parameters and bring schedules to its last step; returns the number of finished steps.
+    """Load a checkpoint's parameters and set schedules to its last step; returns the number of finished steps.
 
     Raises:
         UserError: the parameters do not fit this configuration.
