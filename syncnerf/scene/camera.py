@@ -41,7 +41,7 @@ class Intrinsics:
         return replace(self, focal_x=factor * self.focal_x, focal_y=factor * self.focal_y)
 
     def directions(self, points: Float[Tensor, "*shape 2"]) -> Float[Tensor, "*shape 3"]:
-        """Directions in the camera's axes through points [..., 2] (column, row) of the image, as :func:`directions`."""
+        """Viewing directions, in the camera's axes, of image points [..., 2] (column, row); see :func:`directions`."""
         focal = points.new_tensor([self.focal_x, self.focal_y])
         return directions(points, focal, points.new_tensor([self.centre_x, self.centre_y]))
 
@@ -63,10 +63,10 @@ class Camera:
         intrinsics: the image it takes.
         camera_to_world: float64, OpenGL axes (+X right, +Y up, -Z view); shape [4, 4] for a static camera,
             [T, 4, 4] (a pose per frame) for a moving one.
-        fps: frames per second of its own clock; the median rate where ``given_times`` has no constant one.
+        fps: frames per second of its own clock; the median rate if ``given_times`` are not evenly spaced.
         frame_count: number of frames T.
-        given_times: when each frame's exposure began, in seconds on its own clock, where that is not k / fps;
-            float64, shape [T], increasing.
+        given_times: when each frame's exposure began, in seconds on its own clock, float64, shape [T], increasing;
+            None if frame k's began at k / fps.
         row_time: seconds from reading the first row of a frame to reading its last (rolling shutter); negative for a
             camera mounted upside down.
         exposure: seconds for which a frame is exposed.
@@ -95,8 +95,8 @@ class Camera:
     def frame_times(self) -> Float64[Tensor, " T"]:
         """Each frame's time on the camera's own clock, float64, shape [T].
 
-        The middle of its exposure, and of its rows where they are read one after another: k / fps seconds unless
-        given, and half of the exposure.
+        A frame's time is the middle of the exposure of its middle row: ``given_times`` (or k / fps) plus half of the
+        exposure.
         """
         begun = self.given_times
         if begun is None:
@@ -144,7 +144,7 @@ class Camera:
 def pixels_at(
     points: Float[Tensor, "*P 3"], projection: Float[Tensor, "3 4"], width: int, height: int
 ) -> tuple[Int64[Tensor, "*P"], Float[Tensor, "*P"], Bool[Tensor, "*P"]]:
-    """What :meth:`Camera.pixels_of` tells of points of any shape, in their number type.
+    """Like :meth:`Camera.pixels_of`, for points of any shape, computed in their own precision.
 
     Args:
         points: of the world, shape [..., 3].

@@ -57,7 +57,7 @@ def _read_split(root: Path, split: str, options: ReadOptions) -> tuple[Camera, I
     stored = entry_intrinsics(shared, str(path), properties, images[0])
     intrinsics, lens = ideal_camera(read_lens(shared, str(path)), stored)
     given = torch.tensor([times[k] for k in order], dtype=torch.float64)
-    # Nominal: the frames' times are given, but displays and the time resolution of fields ask for a rate.
+    # The frames have times, but no rate. Displays and the time resolution of fields need one: this is nominal.
     fps = float(max(len(frames) - 1, 1))
     camera = Camera(split, intrinsics, poses, fps, len(frames), given)
     return camera.resized(*options.size(intrinsics.width, intrinsics.height)), ImageSource(images, lens=lens)

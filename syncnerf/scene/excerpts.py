@@ -1,4 +1,4 @@
-"""Some frames of a camera, so that long recordings need not be decoded whole."""
+"""Reads only some frames of a camera, so that long recordings need not be decoded as a whole."""
 
 import hashlib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from syncnerf.scene.rgb_frames import RgbConverter
 from syncnerf.scene.video import VideoProperties, VideoSource, probe_video
 
 EARLIER = 0.5
-"""Seconds before the first wanted frame that a video is entered at; from there back to the next key frame."""
+"""Decoding starts at the last key frame that lies at least so many seconds before the first wanted frame."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Excerpt:
     Attributes:
         source: of all frames.
         frames: indices in ascending order.
-        exact: whether each must be the very frame, or may be one shortly after: then frames that no other depends on
-            are not decoded at all.
+        exact: whether exactly these frames are needed. If not, a frame shortly after will do, and decoding is faster:
+            it skips frames that no other frame depends on.
     """
 
     source: FrameSource

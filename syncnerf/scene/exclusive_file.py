@@ -15,26 +15,26 @@ WAIT = 0.1
 
 
 def partial_path(target: Path) -> Path:
-    """Where ``target`` is written before it is renamed."""
+    """The temporary file beside ``target`` that is renamed to it when complete."""
     return target.with_name(f".{target.name}.partial")
 
 
 @contextmanager
 def exclusive_file(target: Path, is_done: Callable[[], bool], give_up: Callable[[], None]) -> Iterator[BinaryIO | None]:
-    """Write ``target`` aside and rename it when the block ends; an exception leaves nothing behind.
+    """Write ``target`` under a temporary name and rename it when the block ends; an exception leaves nothing behind.
 
-    Nothing waits for the disk (frames come several times faster than many disks write them), so this holds whatever
-    happens to the process, but not if the machine loses its power in the seconds after.
+    So ``target`` is complete whenever it exists, even if the process is killed. It may not be after a power failure
+    within seconds: nothing waits for the disk, since frames come several times faster than many disks write them.
 
-    A lock is held meanwhile, so a second run waits for the first; what a killed run left is written anew.
+    A lock is held meanwhile. A second run waits for the first; what a killed run left is overwritten.
 
     Args:
-        target: the file to be.
-        is_done: whether ``target`` is there and fit for use; asked whenever the lock is had.
+        target: the file to be written.
+        is_done: whether ``target`` exists and can be used; asked each time the lock is acquired.
         give_up: called while waiting for another run; may raise to stop.
 
     Yields:
-        The file to write to, empty; None where another run has finished ``target`` meanwhile.
+        The empty file to write to; None if another run has finished ``target`` meanwhile.
 
     Raises:
         OSError: the file cannot be written.
@@ -58,7 +58,7 @@ def exclusive_file(target: Path, is_done: Callable[[], bool], give_up: Callable[
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
-        # Before the lock is released: whoever has opened the file sees that it has gone, and asks for a new one.
+        # Removed before it is released: another process that has it open notices that it is gone, and makes a new one.
         with suppress(OSError):  # not a Unix: releasing it does that there
             Path(lock.lock_file).unlink()
         lock.release()
@@ -81,10 +81,10 @@ def reserve(file: BinaryIO, size: int) -> None:
 
 
 def leave_memory(file: BinaryIO) -> None:
-    """Start writing to the disk what has been written so far, and let go of what is there already; waits for nothing.
+    """Start flushing what was written so far, and drop what has reached the disk from the system's file cache.
 
-    A large file would fill the system's memory only to be pushed out again, and memory that is used for the first time
-    costs more than memory that is used again: several times more in a virtual machine.
+    Returns at once. Otherwise a large file would fill the memory with pages that nobody reads, and memory that is used
+    for the first time costs more than memory that is reused: several times more in a virtual machine.
     """
     file.flush()
     if hasattr(os, "posix_fadvise"):

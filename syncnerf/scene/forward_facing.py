@@ -1,4 +1,8 @@
-"""Forward-facing rigs: common axes, a scale that suits normalised device coordinates, and the box they fill there."""
+"""Forward-facing rigs, whose cameras all look one way: common axes, scale and box.
+
+They are seen in normalised device coordinates (NDC, from NeRF's appendix C), which map everything from a near plane to
+infinity into a finite box.
+"""
 
 import torch
 from jaxtyping import Float32, Float64
@@ -10,7 +14,7 @@ from syncnerf.scene.camera import Camera, Intrinsics
 NEAREST = 4.0 / 3.0
 """Depth of the nearest content after scaling; the near plane of the coordinates lies at 1 (NeRF: bd_factor 0.75)."""
 MARGIN = 0.02
-"""The box in normalised device coordinates is this share of its side larger than what the cameras see."""
+"""Margin of the box in normalised device coordinates around what the cameras see, as a share of its side."""
 
 
 def recentred(poses: Float64[Tensor, "C 4 4"]) -> Float64[Tensor, "C 4 4"]:
@@ -33,7 +37,7 @@ def nearest_depth(poses: Float64[Tensor, "C 4 4"], near: Float64[Tensor, " C"]) 
 
 
 def faces_forward(cameras: tuple[Camera, ...]) -> bool:
-    """Whether every pixel of every camera looks along -Z, and every camera stands before the far side of it."""
+    """Whether every pixel of every camera looks towards -Z, and every camera stands on the near side of the scene."""
     return all(bool((_corner_directions(camera)[:, 2] < -0.1).all()) for camera in cameras if not camera.is_moving)
 
 

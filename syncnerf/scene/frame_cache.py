@@ -1,4 +1,4 @@
-"""Decoded frames on disk, memory-mapped: each video is decoded once, and memory does not grow with its length."""
+"""A cache of decoded frames on disk: each video is decoded once, then memory-mapped, however long it is."""
 
 import hashlib
 import logging
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 CACHE_VERSION = 3
 CACHE_NAME = ".syncnerf_cache"
 LEAVE_BYTES = 4 * 2**20
-"""Bytes of a file after which what has reached the disk leaves the system's memory."""
+"""After so many written bytes, what has reached the disk is dropped from the system's memory."""
 
 
 @runtime_checkable
@@ -64,7 +64,7 @@ class FrameCache:
         self._stop = threading.Event()
 
     def lens(self, camera: str) -> Lens:
-        """What is undone where a camera's pictures are read, by its name; an ideal one where nothing is."""
+        """The lens whose distortion is undone when a camera's pictures are read; an ideal lens if there is none."""
         return getattr(self.sources.get(camera), "lens", Lens())
 
     def prepare(self, cameras: Sequence[Camera]) -> None:
@@ -193,7 +193,7 @@ class FrameCache:
             place = place.parent
         try:
             free = shutil.disk_usage(place).free
-            # What an interrupted run left is overwritten, what another run is writing need not be written twice.
+            # Space that partial files take counts as free: they are overwritten, or another run is completing them.
             parts = [partial_path(self.path_of(camera)) for camera in cameras]
             free += sum(part.stat().st_blocks * 512 for part in parts if part.exists())
         except OSError:
@@ -221,7 +221,7 @@ def _shape(camera: Camera) -> tuple[int, int, int, int]:
 
 
 def _optics(source: FrameSource, size: Intrinsics) -> str:
-    """What of the intrinsics decides the frames: all, where distortion is undone, else nothing but their size."""
+    """The intrinsics that the cached frames depend on: all if distortion is undone, else only the size."""
     lens = getattr(source, "lens", None)
     return "" if lens is None or lens.is_ideal else str(size)
 

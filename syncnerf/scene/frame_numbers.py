@@ -20,11 +20,12 @@ LONGEST_STEP = 10
 
 
 def with_numbered_times(scene: Scene) -> Scene:
-    """The scene with the gaps that its images' numbers show in the frames' times, and nothing else changed.
+    """The scene with its frames' times taken from its images' numbers, where these show gaps.
 
-    The unit is what divides all differences in all cameras: every fifth frame, kept everywhere, is a slower rate and no
-    gaps. All cameras count from the smallest number, so that one without the first frames begins later; where some
-    camera's numbers end before another's begin they are no common count, and each begins at 0.
+    One frame is the greatest common divisor of all differences between numbers of all cameras: if every camera kept
+    each fifth frame, that is a slower rate, not gaps. All cameras count from the smallest number of all, so that one
+    without the first images begins later. If one camera's numbers end before another's begin, the cameras were numbered
+    separately, and each begins at 0.
     """
     numbers = {}
     for index, camera in enumerate(scene.cameras):
@@ -57,7 +58,7 @@ def numbers_of(source: ImageSource) -> Int64[np.ndarray, " T"] | None:
 
 
 def frame_numbers(names: Sequence[str]) -> Int64[np.ndarray, " T"] | None:
-    """The only numbers that change from name to name, int64, shape [T]; None where there are none that increase."""
+    """The one number in the names that changes and increases, int64, shape [T]; None if there is no such number."""
     parts = [re.split(r"(\d+)", name) for name in names]
     if len(names) < 2 or len({tuple(part[::2]) for part in parts}) != 1:
         return None

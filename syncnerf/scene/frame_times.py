@@ -12,11 +12,11 @@ _WHOLE_RATES = (24, 25, 30, 48, 50, 60, 90, 100, 120, 240)
 NOMINAL_RATES = tuple(rate * factor for rate in _WHOLE_RATES for factor in (1.0, 1000 / 1001))
 """Frames per second that cameras are made for."""
 FINE_TICKS = 8
-"""Timestamps this many times finer than the frames' interval tell a constant rate that nothing states from a gap."""
+"""A constant rate that no header states is only looked for if a frame lasts this many ticks of the timestamps."""
 NEAR_RATE = 0.05
-"""Share by which a rate that lost frames may differ from the median one, which is rounded too."""
+"""Relative difference allowed between the rate of a video with lost frames and the median rate, which is rounded."""
 MILLISECOND = 1e-3
-"""The tick of mkv files, whose rounding stays where a finer clock counts the same timestamps on: remuxed to mp4."""
+"""Timestamps of mkv files are rounded to this many seconds, and stay so when the file is copied into an mp4."""
 
 
 class FrameTiming(NamedTuple):
@@ -30,29 +30,29 @@ class FrameTiming(NamedTuple):
 
 
 def timing(stamps: Float64[np.ndarray, " T"], tick: float, rates: Iterable[float]) -> FrameTiming:
-    """Frames' times from timestamps, which are rounded to the ticks of their clock.
+    """Frames' times from timestamps, which are rounded to whole ticks.
 
-    Where a constant rate explains all timestamps within that rounding, the times are exactly k / fps; where it does but
-    for frames that are missing, they are whole multiples of 1 / fps.
+    If a constant rate explains all timestamps to within that rounding, the times are exactly k / fps. If it does so
+    apart from missing frames, they are whole multiples of 1 / fps. Otherwise they are the timestamps.
 
     Args:
         stamps: presentation times in seconds, increasing, float64, shape [T], T at least 2.
-        tick: seconds between the moments that a timestamp can express.
-        rates: frames per second that something states, the most trusted one first; zeros are passed over.
+        tick: the timestamps' resolution in seconds.
+        rates: frames per second that headers state, the most trusted first; zeros are ignored.
     """
     times, count = stamps - stamps[0], np.arange(len(stamps))
     if 10 * tick < MILLISECOND and np.abs(times - np.round(times / MILLISECOND) * MILLISECOND).max() <= tick:
         tick = MILLISECOND
     fitted = 1 / float(np.polyfit(count, times, 1)[0])
     fine = FINE_TICKS * tick * fitted < 1
-    # Rounding spreads the differences over less than a tick; arithmetic before the rounding, and a fit, add a little.
+    # Rounding errors span less than one tick; arithmetic before the rounding, and the fitted rate, add a little.
     spread = 1.5 * tick if fine else (1 - 1e-6) * tick
     for rate in (*rates, *((*NOMINAL_RATES, fitted) if fine else ())):
         if rate > 0 and np.ptp(times - count / rate) < spread:
             return FrameTiming(float(rate), None)
     usual = 1.0 / float(np.median(np.diff(times)))
     for rate in (*rates, *NOMINAL_RATES) if fine else ():
-        # Frames that a constant rate lost: the others are where it has them.
+        # Frames may be missing from a constant rate: the others still lie at multiples of its interval.
         places = np.round(times * rate)
         if abs(rate / usual - 1) < NEAR_RATE and np.ptp(times - places / rate) < spread and (np.diff(places) > 0).all():
             return FrameTiming(float(rate), torch.from_numpy(places / rate))

@@ -1,4 +1,4 @@
-"""What a backend is given of a scene: its space, its time, and what was seen in it beforehand."""
+"""What a backend is told about a scene: its space, its time, and what is known to be where."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class NormalizedDeviceCoordinates:
 
 @dataclass(frozen=True)
 class StartingPaths:
-    """Points that were followed through space.
+    """Tracks of points that were followed through space.
 
     Attributes:
-        times: of the field, ascending, float64, shape [T].
-        places: in the world, float32, shape [T, N, 3].
-        seen: where they are known, bool, shape [T, N].
+        times: coordinates of the field's time, ascending, float64, shape [T].
+        places: of each point at each time, in the world, float32, shape [T, N, 3].
+        seen: whether a point's place is known at a time, bool, shape [T, N].
     """
 
     times: Float64[Tensor, " T"]
@@ -39,10 +39,10 @@ class StartingPoints:
     Attributes:
         places: in the world, float64, shape [P, 3].
         colours: in [0, 1], float32, shape [P, 3].
-        times: the field's coordinate at which each was seen there, float64, shape [P]; NaN for what stands still.
-        velocities: scene units per unit of the field's time of what flies too fast to be followed, float32, shape
-            [P, 3]; NaN for the rest.
-        paths: some points' ways through space, or None where none is known.
+        times: the field's time at which each point was seen there, float64, shape [P]; NaN for what stands still.
+        velocities: of what flies too fast to be followed, in scene units per unit of the field's time, float32, shape
+            [P, 3]; NaN for all other points.
+        paths: tracks of some points through space; None if there are none.
     """
 
     places: Float64[Tensor, "P 3"]
@@ -54,7 +54,7 @@ class StartingPoints:
 
 @dataclass(frozen=True)
 class SceneGeometry:
-    """What a backend may know of a scene: space and time, never a camera.
+    """What a backend may know of a scene: space and time, but nothing about cameras.
 
     Attributes:
         bounds: corners of the box, float32 or, where the origin is far away, float64, shape [2, 3] (in normalised
@@ -66,15 +66,16 @@ class SceneGeometry:
         contraction: whether space beyond ``bounds`` is contracted into it.
         ndc: given where rays should be warped to normalised device coordinates.
         background: colour behind the scene, or None for a backend to learn.
-        occupied: cells of ``bounds`` that may hold something at some time, bool, shape [X, Y, Z], or None if unknown.
-        occupied_at: the same in each of equal intervals of the field's time, bool, shape [T, X, Y, Z], where the spec
-            asks for it and the cameras' clocks are known.
-        moving_at: those of ``occupied_at`` that what moves, or its shadow, can be in; in the others the still scene is
-            shown. None where the spec does not ask for it or ``occupied_at`` is None.
+        occupied: cells of ``bounds`` that may hold something at some time (the visual hull), bool, shape [X, Y, Z];
+            None if unknown.
+        occupied_at: the same for each of T equal intervals of the field's time, bool, shape [T, X, Y, Z]; None unless
+            the backend's spec asks for it and the cameras' clocks are known.
+        moving_at: those cells of ``occupied_at`` where something may move, or a moving shadow fall; all others show the
+            still scene. None unless the spec asks for it and ``occupied_at`` is given.
         overlooked: cells of ``bounds`` between the cameras that too few of them see to tell what is there, bool, shape
-            [I, J, K], or None where there are none.
-        points: what to start from, where the spec asks for it and anything is known; None on the way to a checkpoint,
-            which brings what has become of them.
+            [I, J, K]; None if there are none.
+        points: where the field should start from, if the spec asks for it and anything is known. None when a checkpoint
+            is about to be loaded, which has its own.
     """
 
     bounds: Float[Tensor, "2 3"]

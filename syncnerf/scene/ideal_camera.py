@@ -1,4 +1,4 @@
-"""The pinhole camera whose pictures can be made of a lens's: all of each comes from within what was recorded."""
+"""The pinhole camera that distorted pictures are converted to, chosen so that no border is left without content."""
 
 import functools
 from dataclasses import replace
@@ -11,24 +11,25 @@ from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.lens import Lens
 
 ALONG = 65
-"""Points along each side of a picture that are looked at."""
+"""Points along each side of a picture at which this is checked."""
 FARTHEST = 8.0
 """No zoom beyond this is tried."""
 HALVINGS = 40
 INWARD = 0.99
-"""What lies at this share of a point's way from the axis may not come out farther from it than the point."""
+"""To detect folds: a point at this share of another's distance from the axis must not be distorted to farther out."""
 
 
 @functools.cache
 def ideal_camera(lens: Lens, intrinsics: Intrinsics) -> tuple[Intrinsics, Lens]:
-    """Intrinsics of the pictures that undoing a lens makes, and the lens with its zoom.
+    """Intrinsics of the undistorted pictures, and the lens with the zoom that leads to them.
 
-    A lens that spreads what is far from its axis (pincushion) has pushed out of the recorded picture what a pinhole
-    camera of its focal length would show at the border. The pinhole camera therefore has the smallest focal length,
-    and the lens's own at least, at which the recorded picture holds all of its picture. The same is done where a
-    lens's numbers fold the border back over the middle. Size and principal point stay.
+    A pincushion lens magnifies more towards the border. Part of what a pinhole camera of the same focal length would
+    see then lies outside the recorded picture, and undistorting would have to invent the border. So the pinhole camera
+    gets a longer focal length: the shortest, but not less than the lens's own, at which all of its picture was
+    recorded. That also helps with lenses whose coefficients fold the border back over the middle. Size and principal
+    point stay.
 
-    Nothing is changed where a zoom of 8 does not do, with a principal point outside the picture.
+    Nothing is changed if even a zoom of 8 is not enough, as with a principal point outside the picture.
 
     Args:
         lens: distortion to undo, its zoom 1.

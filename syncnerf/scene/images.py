@@ -28,7 +28,7 @@ def images_in(folder: Path) -> tuple[Path, ...]:
     """The folder's images in natural order.
 
     Raises:
-        UserError: there are none, or several of one number (depth beside colours, jpg beside png), which are no frames.
+        UserError: there are none, or several with the same number (depth beside colours, jpg beside png).
     """
     try:
         paths = tuple(natural_order(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "."))

@@ -15,7 +15,7 @@ from syncnerf.scene.camera import Intrinsics
 
 SOURCE = Path(__file__).with_name("resample_pixels.c")
 BAND = 1 << 18
-"""Pixels that the plain twin of the kernel resamples at once."""
+"""Pixels that the numpy version of the C kernel resamples at once."""
 TURNS = 30
 """Steps of the fixed-point iteration that inverts a lens."""
 
@@ -25,12 +25,13 @@ class Lens:
     """Distortion of OpenCV's models, no unit.
 
     Attributes:
-        k1 k2 k3: radial; of a fisheye lens powers of the angle to the axis.
-        k4 k5 k6: radial, the denominator's; of a fisheye lens only ``k4``, another power of the angle.
-        p1 p2: tangential; 0 for a fisheye lens.
+        k1 k2 k3: radial coefficients; of a fisheye lens those of powers of the angle to the axis.
+        k4 k5 k6: radial coefficients of the rational model's denominator; a fisheye lens has ``k4`` alone, that of the
+            next power of the angle.
+        p1 p2: tangential coefficients; 0 for a fisheye lens.
         fisheye: Kannala and Brandt's model (OpenCV's ``fisheye``) instead of the rational one (``calibrateCamera``).
-        zoom: focal length of the pinhole camera whose pictures undoing makes, over the lens's own
-            (:func:`~syncnerf.scene.ideal_camera.ideal_camera`).
+        zoom: focal length of the undistorted pictures divided by the lens's own; see
+            :func:`~syncnerf.scene.ideal_camera.ideal_camera`.
     """
 
     k1: float = 0.0
@@ -42,7 +43,7 @@ class Lens:
     k5: float = 0.0
     k6: float = 0.0
     fisheye: bool = False
-    # Not part of its text, which tells cached frames apart: the pictures' intrinsics do that already.
+    # Left out of the lens's text, which identifies cached frames: the pictures' intrinsics say it already.
     zoom: float = field(default=1.0, repr=False)
 
     @property
@@ -51,11 +52,12 @@ class Lens:
         return self == Lens()
 
     def distorted(self, points: Float64[Tensor, "N 2"], intrinsics: Intrinsics) -> Float64[Tensor, "N 2"]:
-        """Where the lens puts what a pinhole camera of the same focal length shows at ``points``.
+        """From pinhole to distorted: where the lens shows what a pinhole camera of the same focal length has at
+        ``points``.
 
         Both in pixels, float64, shape [N, 2].
         """
-        # Here: it takes a while to import, and few scenes need it.
+        # Imported here, because it takes a while and few scenes need it.
         from kornia.geometry import distort_points
         from kornia.geometry.camera.distortion_kannala_brandt import distort_points_kannala_brandt
 
@@ -68,7 +70,7 @@ class Lens:
         return distort_points_kannala_brandt((points - centre) / focal, torch.cat([focal, centre, numbers]))
 
     def undistorted(self, points: Float64[Tensor, "N 2"]) -> Float64[Tensor, "N 2"]:
-        """Where a pinhole camera would put what the lens puts at ``points`` of the image plane at distance 1.
+        """From distorted to pinhole, on the image plane at distance 1.
 
         The inverse of :meth:`distorted` with a focal length of 1 and the axis at 0; float64, shape [N, 2].
         """
@@ -103,7 +105,7 @@ class Undistorter:
         centre = torch.tensor([intrinsics.centre_x, intrinsics.centre_y], dtype=torch.float64)
         ideal = centre + (torch.stack([column, row], dim=-1).reshape(-1, 2) - centre) / lens.zoom
         distorted = lens.distorted(ideal, intrinsics.zoomed(1 / lens.zoom))
-        # In units of pixels from the first pixel's centre, row first; a place outside moves to the border.
+        # In pixels from the first pixel's centre, row first; places outside are moved to the border.
         places = distorted.flip(-1).numpy() - 0.5
         last = np.array([height - 1, width - 1])
         places = np.clip(places, 0, last)

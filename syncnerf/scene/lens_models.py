@@ -20,16 +20,16 @@ MODELS = {
     "SIMPLE_PINHOLE": (),
     "PERSPECTIVE": (),
 }
-"""Coefficients that a model has, by its name; all are OpenCV's with some of them zero."""
+"""The coefficients of each model, by its name; every model is one of OpenCV's two with some coefficients zero."""
 
 LISTED = ("k1", "k2", "k3", "k4", "p1", "p2")
 """The order of nerfstudio's ``distortion_params``."""
 UNKNOWN = ("k7", "k8", "p3", "p4", "b1", "b2", "s1", "s2", "s3", "s4", "sx1", "sy1", "tau_x", "tau_y", "omega")
 """Coefficients of other models (thin prisms, tilted sensors, affinity, FOV), which cannot be undone."""
 OPTICS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", *RATIONAL, "distortion_params", "camera_model")
-"""What an entry may say of its picture's size, intrinsics and lens."""
+"""Keys of an entry that describe its picture's size, intrinsics and lens."""
 ZOOM = 1e-3
-"""Relative difference between two images' intrinsics that is none."""
+"""Relative difference up to which two images' intrinsics count as equal: otherwise the camera zooms."""
 
 
 def require_one_lens(entries: list[dict[str, Any]], where: str) -> None:
@@ -96,6 +96,6 @@ def _listed(values: dict[str, Any], where: str, fisheye: bool) -> dict[str, floa
         raise UserError(f"{where}: 'distortion_params' should hold {', '.join(LISTED)}")
     found = dict(zip(LISTED, listed, strict=True))
     found = {key: number(found, key, f"{where}: 'distortion_params'") for key in LISTED}
-    if found["k4"] != 0 and not fisheye:  # of the eighth power of the radius; OpenCV's is another one
+    if found["k4"] != 0 and not fisheye:  # here k4 belongs to the radius's eighth power, in OpenCV to the denominator
         raise UserError(f"{where}: the k4 of 'distortion_params' cannot be undone; undistort the pictures first")
     return found

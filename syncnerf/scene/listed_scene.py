@@ -23,7 +23,9 @@ def listed_scene(
     record: dict[str, Any] | None = None,
     own_test: tuple[str, ...] = (),
 ) -> Scene:
-    """A scene whose bounds follow from its training cameras where its json does not state them; from all if it is one.
+    """A scene from cameras that are read one by one; bounds that its json does not state follow from the cameras.
+
+    The training cameras decide the bounds; all cameras do if only one is trained.
 
     Args:
         path: the file that lists the cameras, to name in errors.

@@ -50,7 +50,7 @@ def read_llff_video(root: Path, options: ReadOptions) -> Scene:
     truth = read_true_clocks(root, names, kept)
     poses, bounds = recentred(poses[kept]), bounds[kept]
     depth = nearest_depth(poses, bounds[:, 0])
-    # A rig that looks inwards has content on all sides of its mean place: only the scale is needed then.
+    # Around an inward-looking rig's mean place there is content on all sides, no nearest depth: take the near bound.
     scale = NEAREST / (depth if depth > 0 else float(bounds[:, 0].min()))
     poses[:, :3, 3] *= scale
     cameras, sources = [], {}

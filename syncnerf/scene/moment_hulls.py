@@ -1,4 +1,8 @@
-"""Which part of space can hold anything at a moment: carved from plain backgrounds, frame by frame."""
+"""Which part of space can hold anything at a moment: visual hulls, carved from plain backgrounds frame by frame.
+
+Where a camera sees the plain background, nothing stands in its line of sight. All cells of space that lie on such lines
+of sight are carved away; what is left, the hull, may hold something.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from syncnerf.scene.scene import Scene
 from syncnerf.scene.visual_hull import TOLERANCE, grown, hull_points, touched_radius
 
 FARTHEST = 32
-"""Pixels from a frame to the next that something moves at most."""
+"""Fastest motion that is reckoned with, in pixels from one frame to the next."""
 
 
 @torch.no_grad()
@@ -25,17 +29,18 @@ def moment_hulls(
     times: Sequence[Float64[Tensor, " F"]],
     slack: Sequence[float],
 ) -> Bool[Tensor, "T X Y Z"]:
-    """Cells of a hull that no training camera sees as background all through an interval of the field's time.
+    """The hull in each of ``count`` intervals of the field's time.
 
-    A camera says nothing of an interval in part of which it did not film. Between two frames what moves is looked for
-    half way from either to the other.
+    A cell is carved away from an interval if some training camera sees background there during all of it. A camera that
+    did not film all of an interval carves nothing from it. Between two frames, moving things are assumed to be within
+    half of the way from either frame's foreground to the other's.
 
     Args:
         scene: the scene; its background colour must be known and its cameras static.
         hull: cells of its box that may hold something at some time.
-        count: intervals T of [-1, 1].
-        times: the field's coordinate of each training camera's frames, ascending.
-        slack: by how much each camera's may be wrong; infinite where nothing is known.
+        count: number T of equal intervals of the field's time [-1, 1].
+        times: when each training camera's frames were taken, as the field's coordinate, ascending.
+        slack: by how much each camera's times may be wrong, likewise; infinite where nothing is known.
     """
     kept = hull.expand(count, *hull.shape).clone()
     cells = hull.reshape(-1).nonzero()[:, 0]
@@ -46,7 +51,7 @@ def moment_hulls(
 
 
 def foreground_masks(scene: Scene, index: int) -> Iterator[Bool[Tensor, "H W"]]:
-    """Of each frame of a camera the pixels that are not of the scene's background colour."""
+    """For each frame of a camera, the pixels that do not show the scene's background colour."""
     background = 255.0 * torch.tensor(scene.background)
     for frame in scene.frames(index):
         yield (torch.from_numpy(frame.copy()) - background).abs().amax(dim=-1) > TOLERANCE
@@ -60,7 +65,7 @@ def empty_moments(
     slack: Sequence[float],
     masks: Callable[[Scene, int], Iterator[Bool[Tensor, "H W"]]],
 ) -> Iterator[tuple[int, Bool[Tensor, " N"]]]:
-    """What each training camera says of each interval that it films: which cells none of its masks touch.
+    """For each training camera and each interval that it films: which cells none of its masks touch.
 
     Args:
         scene: see :func:`moment_hulls`.
@@ -71,7 +76,8 @@ def empty_moments(
         masks: called as ``masks(scene, camera)``, gives a mask of each frame in turn, shape [H, W].
 
     Yields:
-        An interval's number, and of the hull's true cells, in their order, those seen outside the masks all through it.
+        An interval's number and, for each of the hull's N true cells, whether a camera sees it outside its masks during
+        all of that interval.
     """
     points, side = hull_points(scene.bounds, hull.shape)
     points = points[hull.reshape(-1)]
@@ -94,7 +100,7 @@ def empty_moments(
 
 
 def _half_way(mask: Tensor, other: Tensor) -> Tensor:
-    """A mask [H, W], each pixel grown by half its distance from the other."""
+    """A mask [H, W] in which each pixel is grown by half its distance to the other mask."""
     found, around = mask, other
     for radius in range(1, FARTHEST // 2 + 1):
         far = mask & ~around

@@ -1,4 +1,4 @@
-"""Which part of space something that moves can be in at a moment: elsewhere cameras see the still scene."""
+"""Which part of space may hold something moving at a moment: only where cameras do not see the still scene."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from syncnerf.scene.scene import Scene
 from syncnerf.scene.visual_hull import TOLERANCE
 
 WITNESSES = 2
-"""Cameras that have to see the still scene behind a cell: one alone may look at something that moves and by chance has
-its colour, or at what stands before it."""
+"""Cameras that must see the still scene through a cell before nothing is taken to move there. One alone does not do:
+what it sees may be something moving that happens to have the same colour, or something still in front of the cell."""
 MEDIAN_FRAMES = 60
-"""Frames of which a still picture is made: more than elsewhere, as it is compared with every single one."""
+"""Frames whose median makes a still picture: more than elsewhere, because every single frame is compared with it."""
 SUPPORT = 0.5
-"""Share of a pixel's frames, below which what its median picture shows is nothing that stands still."""
+"""A pixel's median colour shows something still only if at least this share of its frames have that colour."""
 
 
 @torch.no_grad()
@@ -29,10 +29,10 @@ def moving_hulls(
     times: Sequence[Float64[Tensor, " F"]],
     slack: Sequence[float],
 ) -> Bool[Tensor, "T X Y Z"]:
-    """Cells of moments' hulls before which fewer than :data:`WITNESSES` cameras see their still picture.
+    """Cells of each moment's hull in which something may move, or a moving shadow fall.
 
-    In all other cells nothing moves before the still scene; what stands still itself, and shows no shadow of what
-    moves, is among them.
+    A cell is left out if at least :data:`WITNESSES` cameras see their still picture there all through the interval.
+    Cells that hold nothing but still things are left out too, unless a moving shadow falls on these.
 
     Args:
         scene: the scene; its cameras must be static.
@@ -52,7 +52,7 @@ def moving_hulls(
 
 
 def changed_masks(scene: Scene, index: int) -> Iterator[Bool[Tensor, "H W"]]:
-    """Of each frame of a camera the pixels that do not show what they mostly show, or mostly show nothing certain."""
+    """For each frame of a camera, the pixels that differ from their median colour, or that have no lasting colour."""
     frames = scene.frames(index)
     still = 255.0 * median_picture(frames, MEDIAN_FRAMES)
 

@@ -1,4 +1,4 @@
-"""Order of names with numbers in them, and the refusal to guess where it matters and is not certain."""
+"""Sorts names that contain numbers; where the order decides and programs disagree about it, it is refused."""
 
 import re
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ def natural_order(paths: Iterable[Path]) -> list[Path]:
 
 
 def require_one_order(names: list[str], path: Path, advice: str) -> None:
-    """Refuse names whose order depends on the program that sorts them, where poses are given by that order alone.
+    """Refuse names that programs sort differently, for files in which poses belong to videos by their order alone.
 
     Args:
         names: in natural order.
@@ -26,7 +26,7 @@ def require_one_order(names: list[str], path: Path, advice: str) -> None:
         advice: what to do, for the error's text.
 
     Raises:
-        UserError: a program that sorts letter by letter, or takes no notice of capitals, would pair them otherwise.
+        UserError: sorting letter by letter, or ignoring capitals, would give another order.
     """
     alike = sorted(names, key=lambda name: natural_key(name.casefold()))
     for name, *others in zip(names, sorted(names), alike, strict=True):

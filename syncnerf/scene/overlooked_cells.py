@@ -1,4 +1,4 @@
-"""Which part of the space between the cameras so few of them see that nothing tells what is there."""
+"""Space between the cameras that so few of them see that their pictures cannot tell what is there."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from syncnerf.scene.scene import Scene
 from syncnerf.scene.visual_hull import hull_points
 
 LEAST_CAMERAS, LEAST_SHARE = 2, 0.1
-"""Cameras, and the share of the training cameras, that tell what is in a cell."""
+"""A cell is overlooked if fewer cameras than this see it, or a smaller share of the training cameras."""
 FLAT, DECIMALS = 1e-6, 9
-"""Share of the rig's size below which a camera lies in the plane of others; figures that tell planes apart."""
+"""Tolerance for points in one plane, as a share of the rig's size; decimals to which planes are compared."""
 TRIPLES = 10_000
-"""Cameras, three at a time, whose planes are looked at together."""
+"""Triples of cameras whose planes are computed at once."""
 
 
 def overlooked_cells(scene: Scene, resolution: int = 64) -> Bool[Tensor, "I J K"] | None:
     """Cells of the scene's box between its training cameras that hardly any of these sees, shape [resolution] * 3.
 
-    What stands between cameras stands before some lens: if two of many see it in the corners of their pictures and
-    nobody else does, it is the wall behind it at a wrong depth. Beyond the cameras, that may be all there is to see.
-    None where a camera moves, where there is nothing between the cameras, or where no cell is overlooked.
+    Something that stood between the cameras would be seen by many of them. What only two of many see, in the corners of
+    their pictures, is more likely the wall behind, at a wrong depth. (Beyond the cameras such things may be real.) None
+    if a camera moves, if there is no space between the cameras, or if no cell is overlooked.
     """
     cameras = tuple(scene.cameras[index] for index in scene.train)
     if scene.space == "ndc" or any(camera.is_moving for camera in cameras):
@@ -52,7 +52,7 @@ def lies_between(points: Float64[Tensor, "N 3"], corners: Float64[Tensor, "C 3"]
 
 
 def _faces(corners: Float64[Tensor, "C 3"]) -> Float64[Tensor, "F 4"]:
-    """Planes with all corners behind them that hold three: their normals, and their distances from the origin."""
+    """Faces of the corners' convex hull: unit normals outwards, and distances of the planes from the origin, [F, 4]."""
     found = [corners.new_empty(0, 4)]
     for triples in torch.combinations(torch.arange(len(corners)), 3).split(TRIPLES):
         first, second, third = corners[triples].unbind(dim=1)
@@ -63,5 +63,5 @@ def _faces(corners: Float64[Tensor, "C 3"]) -> Float64[Tensor, "F 4"]:
         for sign, outer in ((1.0, places.amax(dim=1)), (-1.0, -places.amin(dim=1))):
             planes = sign * torch.cat([normals, distances[:, None]], dim=1)
             found.append(planes[planes[:, 3] > outer - FLAT])
-    # Many corners in one plane give it as many times.
+    # A plane through more than three corners is found several times.
     return torch.cat(found).round(decimals=DECIMALS).unique(dim=0)

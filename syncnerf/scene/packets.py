@@ -13,11 +13,11 @@ from syncnerf.errors import UserError
 from syncnerf.scene.frame_times import FrameTiming, timing
 
 TICKS = 1000
-"""So many pictures a second in a picture's header are ticks of a clock that counted a varying rate."""
+"""A header that states this rate or more, in frames per second, means clock ticks of a varying rate, not frames."""
 
 
 class _Packet(NamedTuple):
-    """Presentation timestamp, whether it holds a whole picture, and whether it is marked not to be shown."""
+    """Presentation timestamp, whether it is a key frame, and whether it is marked not to be shown."""
 
     stamp: int | None
     whole: bool
@@ -26,7 +26,7 @@ class _Packet(NamedTuple):
 
 @dataclass(frozen=True)
 class Packets:
-    """What the packets of a file's video say.
+    """What the packets of a file's video stream tell, without decoding them.
 
     Attributes:
         stream: index of the video's stream in the file.
@@ -34,7 +34,7 @@ class Packets:
         height: of a stored picture, in pixels.
         stamps: presentation timestamps of the frames in ticks, in order; None where a packet has none.
         timing: the frames' rate and times.
-        untimed: why the timestamps do not decide the times; empty where they do.
+        untimed: why frames' times do not follow from timestamps; empty if they do.
         start_time: the first frame's time in seconds on the file's clock.
         missing: number of packets that the file's index lists and that are not there: the file breaks off.
         discarded: number of packets that the file marks to be decoded and not shown: it was cut.
@@ -75,18 +75,18 @@ def read_packets(path: Path) -> Packets:
         packets = found[stream.index]
         stamps = [packet.stamp for packet in packets if not packet.discarded]
         if _begins_in_between(packets):
-            # What the decoder makes of the frames before the first whole picture, no packet tells.
+            # Packets do not tell what the decoder makes of frames before the first key frame: decode to find out.
             stamps = _decoded_stamps(path, stream.index)
         rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
         if container.format.flags & Flags.no_timestamps.value:
-            # A bare stream of pictures: timestamps that it seems to have are made up (from 25 a second).
+            # A bare stream without a container: its timestamps are made up, from 25 frames a second.
             stamps = [None] * len(stamps)
             rate = float(stream.codec_context.framerate or 0)
             rates = [rate if rate < TICKS else 0.0]
         frame_timing, untimed = _timing(stamps, float(stream.time_base), rates)
         first = min((stamp for stamp in stamps if stamp is not None), default=0)
         discarded = sum(packet.discarded for packet in packets)
-        # The index of this family of formats lists every packet, that of others those which can be sought.
+        # An mp4's index lists every packet; in other formats it lists only those that can be sought to.
         missing = max(len(stream.index_entries) - len(packets), 0) if "mp4" in container.format.name else 0
         return Packets(
             stream.index, stream.width, stream.height, stamps, frame_timing, untimed, float(first * stream.time_base),
@@ -106,7 +106,7 @@ def _stated_end(container: av.container.InputContainer, stream: av.VideoStream) 
 
 
 def _begins_in_between(packets: list[_Packet]) -> bool:
-    """Whether some frames precede the first whole picture, in the file or in time."""
+    """Whether some frames precede the first key frame, in the file or in time."""
     shown = [packet.stamp for packet in packets if not packet.discarded and packet.stamp is not None]
     if not packets or not shown:
         return False

@@ -33,7 +33,7 @@ def read_panoptic(root: Path, options: ReadOptions) -> Scene:
 
     Each json holds ``w``, ``h`` and lists over frames, then cameras: ``k`` (calibration matrices), ``w2c`` (OpenCV
     world-to-camera), ``fn`` (files under ``ims``), ``cam_id``. The cameras of ``test_meta.json`` are for evaluation.
-    ``bounds``, ``near`` and ``far`` of ``train_meta.json`` go before what follows from the cameras.
+    ``bounds``, ``near`` and ``far`` of ``train_meta.json`` take precedence over what follows from the cameras.
     Cameras are taken as static where all frames have one pose, else as moving.
 
     Raises:

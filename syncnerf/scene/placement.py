@@ -19,11 +19,11 @@ from syncnerf.scene.scene import Scene
 ROOM = 1.45
 """Half the side of the box around cameras that surround the scene, in mean distances from what they look at."""
 FACING = 0.7
-"""Length of the cameras' mean viewing direction from which on they stand on one side of the scene."""
+"""Cameras stand on one side of the scene if the mean of their unit viewing directions is longer than this."""
 SPOT = 1e-9
-"""Cameras no farther from what they look at are there, up to rounding."""
+"""Cameras whose distance from what they look at is smaller than this stand there, up to rounding."""
 NEAR_SHARE = 0.1
-"""Share of the rays on which another camera sees what lies nearer than ``near``."""
+"""Share of the rays on which a second camera sees something nearer than ``near``."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,10 @@ class Placement:
 def rig_placement(cameras: tuple[Camera, ...]) -> Placement:
     """Bounds, near and far of real footage, from the cameras alone.
 
-    Cameras that surround the scene stand in its room: the box holds them and the walls behind them. Where they stand on
-    one side, the box is centred on the point that they look at, its side their mean distance to it, and what lies
-    beyond is meant to be contracted. Nothing begins before two cameras see it (:func:`shared_distance`).
+    Cameras that surround the scene are assumed to stand in its room: the box holds them and the walls behind them. If
+    they stand on one side, the box is centred on the point that they look at, its side is their mean distance from
+    that, and everything beyond is contracted. ``near`` is where a second camera begins to see too
+    (:func:`shared_distance`).
     """
     centres = torch.stack([camera.pose(0)[:3, 3] for camera in cameras])
     middle = looked_at_point(torch.stack([camera.pose(0) for camera in cameras]))
@@ -64,12 +65,13 @@ def rig_placement(cameras: tuple[Camera, ...]) -> Placement:
 
 
 def shared_distance(cameras: tuple[Camera, ...], radius: float, steps: int = 48) -> float:
-    """Distance from a camera up to which hardly anything (:data:`NEAR_SHARE` of its rays) is seen by a second one.
+    """Distance up to which hardly anything that a camera sees (on :data:`NEAR_SHARE` of its rays) is seen by a second
+    one.
 
     Args:
         cameras: of the rig.
-        radius: distance at which the scene is; the answer lies between 0.1 and 0.5 of it.
-        steps: distances that are tried.
+        radius: the cameras' distance from the scene; the answer lies between 0.1 and 0.5 of it.
+        steps: number of distances that are tried.
     """
     least, most = 0.1 * radius, 0.5 * radius
     tried = least * (most / least) ** (torch.arange(steps, dtype=torch.float64) / (steps - 1))
@@ -93,7 +95,7 @@ def camera_counts(points: Float64[Tensor, "N 3"], cameras: tuple[Camera, ...]) -
 
 
 def seen_shares(bounds: Float32[Tensor, "2 3"], cameras: tuple[Camera, ...], resolution: int = 24) -> dict[str, float]:
-    """Shares of a box, float32 [2, 3], that no camera, one, two or three, and four or more of them see."""
+    """Shares of a box, float32 [2, 3], seen by no camera, by one, by two or three, and by four or more."""
     ticks = (torch.arange(resolution, dtype=torch.float64) + 0.5) / resolution
     low, high = bounds.double()
     counts = camera_counts(low + torch.cartesian_prod(ticks, ticks, ticks) * (high - low), cameras)
@@ -104,10 +106,10 @@ def seen_shares(bounds: Float32[Tensor, "2 3"], cameras: tuple[Camera, ...], res
 
 
 def stated_placement(record: dict[str, Any], path: Path, placement: Placement) -> Placement:
-    """A placement with what a scene's json says of it under ``bounds`` (or ``aabb``), ``near`` and ``far``.
+    """A placement, overridden by ``bounds`` (or ``aabb``), ``near`` and ``far`` of a scene's json.
 
     Raises:
-        UserError: the box is none, or near is not less than far.
+        UserError: the bounds are not a box, or near is not less than far.
     """
     for key in ("bounds", "aabb"):
         if key in record:
@@ -124,7 +126,7 @@ def placed(scene: Scene, options: ReadOptions) -> Scene:
     near, far = options.near or scene.near, options.far or scene.far
     check_order(near, far, str(scene.root))
     bounds = scene.bounds
-    if options.bounds:  # as the scene's files count, from the world's origin
+    if options.bounds:  # in the coordinates of the scene's files
         bounds = (torch.tensor(options.bounds, dtype=torch.float64).reshape(2, 3) - scene.origin).float()
     return replace(scene, bounds=bounds, near=near, far=far)
 
@@ -150,6 +152,6 @@ def looked_at_point(poses: Float64[Tensor, "P 4 4"]) -> Float64[Tensor, " 3"]:
         across = torch.eye(3, dtype=torch.float64) - torch.outer(axis, axis)
         normal += across
         right += across @ centre
-    # A lone camera, or parallel axes, leave the depth free: a little weight on the cameras' own places decides it.
+    # A lone camera or parallel axes leave the depth open: a small pull towards the cameras' own places settles it.
     centre = poses[:, :3, 3].mean(0)
     return torch.linalg.solve(normal + 1e-6 * torch.eye(3, dtype=torch.float64), right + 1e-6 * centre)

@@ -1,4 +1,8 @@
-"""Distances of a picture's pixels from other pictures of the same scene: plane sweep, then semi-global matching."""
+"""Depth from pictures of the same scene by calibrated cameras: plane sweep, then semi-global matching.
+
+For many distances, each pixel is projected into the neighbouring cameras' pictures; the distance at which these look
+the same as the pixel's own surroundings is its depth.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +16,17 @@ from syncnerf.scene.camera import Camera
 WINDOW = 5
 """Side in pixels of the windows that are compared."""
 BEST = 2
-"""Neighbours that a window's score is the mean of, the best ones: others may have something before it."""
+"""A window's score is the mean over its so many best neighbours; others may have something in front of it."""
 FLAT = 3e-4
-"""Variance of a window, of grey in [0, 1], that counts as noise: flat windows match nothing."""
+"""Variance, of grey in [0, 1], that is added to every window's as noise, so that flat windows match nothing."""
 UNSEEN = 1.3
 """Cost of a distance at which no neighbour sees the pixel: that of a rather bad match."""
 SMALL_JUMP, LARGE_JUMP = 0.05, 0.4
-"""Costs of a step to the next distance, and of any other, between neighbouring pixels."""
+"""Costs of a change to the next distance, and to any farther one, between neighbouring pixels."""
 EDGE = 10.0
 """How much less a jump costs where grey changes between the pixels, per unit of grey."""
 AT_ONCE = 2**18
-"""Pixels, counted at each distance, that are compared at once: a hundred bytes each."""
+"""Pixels times distances that are compared at once, which take a hundred bytes each."""
 
 
 def matching_costs(
@@ -31,9 +35,9 @@ def matching_costs(
     neighbours: list[tuple[Camera, Float[Tensor, "h w"]]],
     distances: Float64[Tensor, " D"],
 ) -> Float32[Tensor, "D H W"]:
-    """How badly a picture's windows fit its neighbours' at distances along its rays, in [0, 2], float32 [D, H, W].
+    """How badly a picture matches its neighbours' at each distance along its rays, in [0, 2], float32 [D, H, W].
 
-    1 less the normalised cross-correlation, which neither gain nor bias of a camera changes.
+    The cost is 1 minus the normalised cross-correlation of windows, which ignores gain and bias of a camera's colours.
 
     Args:
         camera: that took the picture.
@@ -52,7 +56,7 @@ def _costs_at(camera: Camera, picture: Tensor, neighbours: list[tuple[Camera, Te
     own_mean, own_spread = _moments(picture[None])
     scores = []
     for other, shown in neighbours:
-        # In double precision only where the world's origin counts.
+        # Double precision is needed only where coordinates may be far from the world's origin.
         projection, tall = other.projection(), torch.tensor([shown.shape[1], shown.shape[0], 2.0]) / 2.0
         start = ((projection[:, :3] @ rays.origins[0] + projection[:, 3]) / tall).float()
         slope = (rays.directions @ projection[:, :3].float().T) / tall
@@ -80,7 +84,7 @@ def _moments(pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def smoothed_costs(costs: Float32[Tensor, "D H W"], picture: Float[Tensor, "H W"]) -> Float32[Tensor, "D H W"]:
-    """Costs [D, H, W] of paths along rows and columns that change their distance as little as matching allows.
+    """Matching costs [D, H, W] smoothed along rows and columns: changes of distance between neighbours cost extra.
 
     Semi-global matching (Hirschmueller, PAMI 2008, section 2.3) with four directions.
     """
@@ -110,7 +114,7 @@ def _path_costs(costs: Tensor, grey: Tensor) -> Tensor:
 
 
 def best_distances(costs: Float32[Tensor, "D H W"], distances: Float64[Tensor, " D"]) -> Float32[Tensor, "H W"]:
-    """The distance of the least cost of each pixel, float32 [H, W], between those tried by a parabola.
+    """Each pixel's distance of least cost, float32 [H, W], refined between the tried ones by a parabola.
 
     Args:
         costs: shape [D, H, W], D at least 3.

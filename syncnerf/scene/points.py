@@ -23,19 +23,19 @@ FEATURES = 1000
 SMALLEST = 32
 """Pixels a side of the smallest picture that is looked into: the detector's pyramid ends there."""
 MEDIAN_FRAMES = 9
-"""Frames, evenly spaced, whose median is a camera's picture: what moves is gone."""
+"""A camera's picture of the still scene is the median of so many evenly spaced frames: what moves vanishes."""
 TOLERANCE = 3.0
-"""Pixels that a match may lie beside its epipolar line."""
+"""Largest distance of a match from its epipolar line, in pixels."""
 RATIO = 0.85
-"""Distance of the best descriptor against the second best near the line (Lowe 2004, section 7.1)."""
+"""Largest ratio of the best to the second-best descriptor distance near the line (Lowe 2004, section 7.1)."""
 AGREEMENT = 4.0
 """Median reprojection error in pixels above which a track of features is taken for a wrong match."""
 LEAST_ANGLE = 2.0
-"""Degrees between the two rays furthest apart, below which a point's depth is not known."""
+"""Least angle in degrees between some two of a point's rays; with less, its depth is not known."""
 FEWEST = 40
-"""Points below which they place nothing."""
+"""With fewer points, no box is derived from them."""
 OUTLIERS, MARGIN = 0.02, 0.1
-"""Share of the points at either end of an axis that the box need not hold, and what it is larger by per side."""
+"""The box may leave out this share of the points at either end of each axis; it is then larger by this per side."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class ScenePoints:
 
     Attributes:
         places: in the world, float64, shape [P, 3].
-        point: of each observation, int64, shape [O].
-        camera: of each observation, global index, int64, shape [O].
+        point: index of the point that each observation shows, int64, shape [O].
+        camera: global index of the camera that made each observation, int64, shape [O].
         pixel: column and row of each observation, float64, shape [O, 2].
-        errors: distance in pixels of each observation from the point that the *other* cameras of its track make, in
-            tracks of three cameras and more; NaN in others, float64, shape [O].
+        errors: distance in pixels between each observation and the projected point that the *other* cameras of its
+            track triangulate, float64, shape [O]; NaN in tracks of fewer than three cameras.
     """
 
     places: Float64[Tensor, "P 3"]
@@ -67,8 +67,8 @@ def scene_points(scene: Scene) -> ScenePoints:
     """Find points of a scene's still part, with its training cameras that do not move.
 
     Every pair of cameras is matched; matches are joined to tracks, and each track is triangulated by linear least
-    squares (Hartley and Zisserman, section 12.2). Tracks that see two places of one picture, or that their own point
-    does not explain, are dropped. Less than two such cameras see no point.
+    squares (Hartley and Zisserman, section 12.2). Tracks that contain two places of one picture, or whose point does
+    not explain them, are dropped. With fewer than two such cameras there are no points.
     """
     cameras = [index for index in scene.train if not scene.cameras[index].is_moving]
     if len(cameras) < 2:
@@ -96,8 +96,8 @@ def median_picture(
 
     Args:
         frames: of a camera that does not move.
-        most: frames that are looked at.
-        among: indices of the only frames that are; None for all.
+        most: number of frames that the median is taken of.
+        among: indices of the frames to choose from; None for all.
     """
     among = np.arange(len(frames)) if among is None else among
     chosen = among[np.linspace(0, len(among) - 1, min(most, len(among))).round().astype(int)]
@@ -124,7 +124,7 @@ def match(
     right_words: Float[Tensor, "K D"],
     fundamental: Float64[Tensor, "3 3"],
 ) -> Int64[Tensor, "M 2"]:
-    """Features of two pictures that are each other's best near their epipolar lines, int64, shape [M, 2].
+    """Pairs of features of two pictures that are each other's best match near their epipolar lines, int64 [M, 2].
 
     Args:
         left: places, float64, shape [N, 2].
@@ -189,7 +189,7 @@ def _no_points() -> ScenePoints:
 
 
 def linked(links: Int64[Tensor, "L 2"], count: int) -> Int64[Tensor, " F"]:
-    """The smallest of the numbers that each of ``count`` features is linked to, over any number of links [L, 2]."""
+    """Each feature's group: the smallest number among all features that chains of links [L, 2] connect with it."""
     labels = torch.arange(count)
     while True:
         least = labels[links].amin(dim=1).repeat_interleave(2)
@@ -223,7 +223,7 @@ def _believable(place: Tensor, matrices: Tensor, pixels: Tensor) -> bool:
 
 
 def _left_out_errors(matrices: Tensor, pixels: Tensor) -> Tensor:
-    """Each observation's distance in pixels from the point of the others, float64, shape [K]; NaN for two."""
+    """Distance in pixels of each observation from the others' point, float64, shape [K]; NaN if there are only two."""
     if len(pixels) < 3:
         return torch.full((len(pixels),), torch.nan, dtype=torch.float64)
     found = []

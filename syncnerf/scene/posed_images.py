@@ -24,13 +24,13 @@ from syncnerf.scene.transforms_cameras import CameraEntry, entry_camera, read_en
 logger = logging.getLogger(__name__)
 
 FPS = 30.0
-"""Frames per second where neither the json nor times say so."""
+"""Frames per second if neither the json nor times tell."""
 SAME_POSE = 1e-6
 """Matrices that differ by less are one pose."""
 HELD_OUT = 8
 """One camera that moves: every eighth image is for evaluation, as is usual for such scenes (NeRF, LLFF)."""
 WHOLE = 0.9
-"""Largest time, in what may be shares of a recording, from which on they seem to be that."""
+"""Times that start at 0 and end between this and 1 are suspected to be shares of a recording, not seconds."""
 
 
 def is_posed_images(root: Path) -> bool:
@@ -45,12 +45,12 @@ def is_posed_images(root: Path) -> bool:
 def read_posed_images(root: Path, options: ReadOptions) -> Scene:
     """Read ``transforms.json`` with one entry per image: its pose and, for a moving scene, its ``time``.
 
-    Images belong to one camera that lie in one folder; where all lie in one, those whose names differ by their last
-    number alone; and where that makes a camera of each or of all, or one of each moment, those of one pose and lens. A
-    camera's frames are in the order of their times, which are seconds unless the json has an ``fps``: then the usual
-    step is one frame. Without times they are numbered.
+    Which images belong to one camera is found out in this order: those in one folder; if all are in one folder, those
+    whose names differ only in their last number; if that gives a camera per image, one camera for all, or one per
+    moment, those with the same pose and lens. A camera's frames are sorted by their times. Times are seconds unless the
+    json has an ``fps``: then the usual step between them is one frame. Without times, frames are numbered.
 
-    Images of a single camera that moves are read as given times of one clock, every eighth image for evaluation.
+    Images of a single moving camera all go by one clock; every eighth image is for evaluation.
 
     Raises:
         UserError: with the file, what is wrong and what to do.
@@ -104,7 +104,7 @@ def _cameras(entries: list[CameraEntry]) -> dict[str, list[CameraEntry]]:
 
 
 def _grouped(entries: list[CameraEntry], keys: list[str]) -> dict[str, list[CameraEntry]]:
-    """Entries of one key each, in the order in which these come first."""
+    """Entries grouped by their keys, in the order in which the keys first occur."""
     groups: dict[str, list[CameraEntry]] = {}
     for entry, key in zip(entries, keys, strict=True):
         groups.setdefault(key, []).append(entry)
@@ -112,12 +112,12 @@ def _grouped(entries: list[CameraEntry], keys: list[str]) -> dict[str, list[Came
 
 
 def _are_moments(names: list[str], views: list[str]) -> bool:
-    """Whether images of one name show one moment from several places: views come again, but never under one name."""
+    """Whether each name stands for a moment, not a camera: views recur, but never twice under the same name."""
     return len(set(views)) < len(views) == len(set(zip(names, views, strict=True)))
 
 
 def _lasting_name(group: list[CameraEntry]) -> str:
-    """What the names of a camera's images have in common, without the number that changes; may be empty."""
+    """The common part of the names of a camera's images, without the number that changes; may be empty."""
     parts = [re.split(r"(\d+)", Path(entry.values["file_path"]).stem) for entry in group]
     return "".join(part[0] for part in zip(*parts, strict=False) if len(set(part)) == 1).strip("-_. ")
 
@@ -139,7 +139,7 @@ def _view_of(entry: CameraEntry) -> str:
 
 
 def _seconds_per_unit(record: dict[str, Any], path: Path, groups: dict[str, list[CameraEntry]]) -> float:
-    """Seconds that a unit of the json's times is long."""
+    """Length of the json's unit of time in seconds."""
     if "fps" not in record:
         return 1.0
     steps = [np.diff(sorted(number(entry.values, "time", entry.where) for entry in group)) for group in groups.values()]
@@ -150,7 +150,7 @@ def _seconds_per_unit(record: dict[str, Any], path: Path, groups: dict[str, list
 
 
 def _warn_of_other_units(path: Path, entries: list[CameraEntry]) -> None:
-    """A warning where times fill 0 to 1, or are whole numbers: shares of a recording, or frames, and not seconds."""
+    """Warn if times fill 0 to 1 or are whole numbers: they may be shares of a recording, or frames, not seconds."""
     times = [number(entry.values, "time", entry.where) for entry in entries]
     if max(times) > 1 and all(time == round(time) for time in times):
         logger.warning(

@@ -1,4 +1,4 @@
-"""What about a scene's files could surprise: said while they are read, and by ``syncnerf info``."""
+"""Remarks on what may be unexpected in a scene's files: given while they are read, and by ``syncnerf info``."""
 
 import hashlib
 import logging
@@ -24,16 +24,16 @@ logger = logging.getLogger(__name__)
 GAP = 1.5
 """An interval between frames that is so many times longer than the median is a gap."""
 UNEVEN = 0.02
-"""Deviation of the other intervals, as a share of the median, from which on the rate varies."""
+"""The rate varies if other intervals differ from the median by more than this share of it."""
 APART = 0.01
-"""Seconds between two beginnings that are worth a word."""
+"""Seconds between two beginnings from which on they are remarked on."""
 RAYS = 24
-"""Rays per side of an image that are looked at for what they see of the box."""
+"""Rays per side of an image with which it is estimated how much of the box the camera sees."""
 SEEN = 0.02
-"""A camera whose rays run through less of the box between near and far, on the average and as a share of its shortest
-side, sees next to nothing of it."""
+"""A camera is blind if its rays pass through less of the box than this, between near and far, on the average and as a
+share of the box's shortest side."""
 ENLARGED = 1.02
-"""A zoom of a lens's pictures that is worth a word."""
+"""Enlargement by undistortion from which on it is remarked on."""
 ONE_PLACE = 1e-8
 """Cameras no farther apart, as a share of the first one's distance from the origin, stand in one place."""
 TRANSFERS = {16: "PQ", 18: "HLG"}
@@ -54,7 +54,7 @@ def warn_of_untimed(scene: Scene) -> None:
 
 
 def warn_of_copies(scene: Scene) -> None:
-    """One warning for each recording that several cameras have: all but one of them are somewhere else."""
+    """Warn of each recording that several cameras share: at most one of their poses can be right."""
     found: dict[tuple, list[str]] = {}
     for camera in scene.cameras:
         source = scene.frame_cache.sources[camera.name]
@@ -72,7 +72,7 @@ def _beginning(path: Path) -> bytes:
 
 
 def blind_cameras(scene: Scene) -> list[str]:
-    """Names of the cameras that see next to nothing of the box between near and far; nothing is learned there."""
+    """Names of cameras that see next to nothing of the box between near and far: nothing can be learned from them."""
     if scene.space == "ndc":  # the box is what the first camera sees
         return []
     blind, side = [], float((scene.bounds[1] - scene.bounds[0]).min())
@@ -94,7 +94,7 @@ def warn_of_blind(scene: Scene) -> None:
 
 
 def _of_places(scene: Scene) -> dict[str, list[str]]:
-    """A remark on where the cameras stand, if any, and its cameras."""
+    """A remark on where the cameras stand, if there is one, with the cameras that it concerns."""
     centres = torch.stack([camera.pose(0)[:3, 3] for camera in scene.cameras]) + scene.origin
     still = len(centres) > 1 and not any(camera.is_moving for camera in scene.cameras)
     if still and float((centres - centres[0]).norm(dim=1).max()) <= ONE_PLACE * float(centres[0].norm()):
@@ -117,7 +117,7 @@ def _said(remark: str, names: list[str], scene: Scene) -> str:
 
 
 def remarks(scene: Scene) -> list[str]:
-    """Lines of what could surprise, each with the cameras that it is true of; empty where nothing could."""
+    """Lines on what may be unexpected, each with the cameras that it concerns; empty if there is nothing."""
     found = _of_places(scene) | _of_lenses(scene)
     for camera in scene.cameras:
         source = scene.frame_cache.sources[camera.name]
@@ -133,7 +133,7 @@ def remarks(scene: Scene) -> list[str]:
 
 
 def _of_lenses(scene: Scene) -> dict[str, list[str]]:
-    """A remark on pictures that are enlarged for their borders to be filled, if any, and their cameras."""
+    """A remark on pictures that undistortion enlarges to fill their borders, if there are any, with their cameras."""
     zooms = {name: scene.frame_cache.lens(name).zoom for name in scene.names}
     enlarged = {name: zoom for name, zoom in zooms.items() if zoom > ENLARGED}
     if not enlarged:
@@ -169,7 +169,7 @@ def _of_times(camera: Camera) -> Iterator[str]:
 
 
 def _of_numbers(camera: Camera, source: ImageSource) -> Iterator[str]:
-    """Remarks on the numbers of a camera's images, where these alone tell their times."""
+    """Remarks on the numbers of a camera's images, if its times follow from these alone."""
     numbers = numbers_of(source)
     step = 1 if numbers is None or camera.given_times is not None else int(np.gcd.reduce(np.diff(numbers)))
     if 1 < step <= LONGEST_STEP:

@@ -14,7 +14,7 @@ from syncnerf.scene.rgb_frames import AreaAverage
 
 @dataclass(frozen=True)
 class ResizedSource:
-    """Frames of one camera averaged down from those that another cache holds (or decodes first).
+    """Frames of one camera, downscaled from another cache's larger ones (which are decoded first if need be).
 
     Attributes:
         cache: of the larger frames.

@@ -1,4 +1,4 @@
-"""Decoded frames as RGB arrays: upright, averaged down, colours where their samples were taken."""
+"""Converts decoded frames to RGB arrays: upright, downscaled by averaging, colours not shifted."""
 
 import itertools
 import re
@@ -13,12 +13,12 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
 SCALING = "area+accurate_rnd+full_chroma_int+full_chroma_inp"
-"""Averaging over areas keeps small images free of aliases. Without the rest swscale takes short cuts, which move the
-colours by a pixel, and averages over wrong areas at some ratios, even of RGB images."""
+"""Options for ffmpeg's scaler. Area averaging avoids aliasing in small images. Without the other three it takes short
+cuts, which shift colours by a pixel and, at some ratios, average over wrong areas, even of RGB images."""
 AREA = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
-"""The same for the other way to reach it."""
+"""The same as flags for PyAV."""
 CENTRED = ("mjpeg", "mpeg1video")
-"""Codecs whose colour samples lie amid the pixels they are for, where nothing says otherwise; else in their left."""
+"""Codecs whose colour samples lie in the middle of the pixels that share them, by default; others' lie at the left."""
 
 
 class Orientation(NamedTuple):
@@ -39,7 +39,7 @@ UPRIGHT = Orientation(False, False, False)
 
 
 class FrameTraits(NamedTuple):
-    """How a file's pictures are turned upright, where their colour samples lie (ffmpeg's names), if they interlace."""
+    """How to turn a file's pictures upright, where colour samples lie (ffmpeg's names), whether it is interlaced."""
 
     orientation: Orientation
     colour_site: str
@@ -47,10 +47,10 @@ class FrameTraits(NamedTuple):
 
 
 def first_traits(path: Path, stream: int) -> FrameTraits:
-    """What a file's first frame says of all; upright and its codec's custom where it says nothing.
+    """The traits of a file's first frame, which stand for all; upright and the codec's default if it states none.
 
     Raises:
-        ValueError: the pictures are to be turned by something else than quarters.
+        ValueError: the pictures are to be turned by an angle that is no multiple of 90 degrees.
         av.error.FFmpegError: the frame cannot be decoded.
     """
     with av.open(str(path)) as container:

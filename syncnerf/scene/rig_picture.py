@@ -13,14 +13,14 @@ from syncnerf.scene.scene import Scene
 
 TRAIN_COLOUR, TEST_COLOUR = "#2563a8", "#c2410c"
 BOX_EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b).bit_count() == 1]
-"""Corners of a box that an edge joins, of the eight in the order of a product of three pairs."""
+"""Pairs of a box's eight corners that an edge joins; corner numbers' binary digits choose lower or upper x, y, z."""
 
 
 def draw_rig(scene: Scene, path: Path) -> None:
     """Draw the cameras, their fields of view and the scene's box from above; write a PNG.
 
-    Above is the direction that is upwards in the images, so the plane is the one the cameras stand in, whatever the
-    world's axes are; the first camera is at the bottom.
+    "Up" is the images' mean upward direction, whatever the world's axes are. The first camera is at the bottom of the
+    drawing.
 
     Raises:
         OSError: the file cannot be written.

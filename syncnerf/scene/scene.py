@@ -21,11 +21,11 @@ Space = Literal["bounded", "contraction", "ndc"]
 
 @dataclass
 class Scene:
-    """Everything that training, synchronisation and evaluation know of an input folder.
+    """Everything that training, synchronisation and evaluation know about an input folder.
 
     Attributes:
         root: the folder it was read from.
-        format: name of the reader (formats.md's first column, hyphenated).
+        format: name of the reader, as in ``--dataset``.
         cameras: all cameras, test ones included; a camera's global index is its place here.
         frame_cache: decoded frames on disk.
         test: global indices of the cameras kept for evaluation.
@@ -38,8 +38,8 @@ class Scene:
         true_rates: how much faster than nominal each clock runs in truth, float64, shape [C], or None.
         true_row_times: true seconds from each camera's first to its last row, float64, shape [C], or None.
         synchronised: the cameras' clocks agree by construction; offsets stay off.
-        origin: where the origin of ``cameras`` and ``bounds`` lies in the files' world, float64, shape [3]; not zero
-            where that world's is far away.
+        origin: where the origin of ``cameras`` and ``bounds`` lies in the files' coordinates, float64, shape [3]; zero
+            unless the scene was moved because those are large (:mod:`syncnerf.scene.origin`).
     """
 
     root: Path
@@ -86,7 +86,7 @@ class Scene:
 
     @property
     def field_bounds(self) -> Float32[Tensor, "2 3"]:
-        """The box a field should span, float32, shape [2, 3]: ``bounds``, or their like in device coordinates.
+        """The box that a field should span, float32, shape [2, 3]: ``bounds``, or the box in device coordinates.
 
         Raises:
             UserError: normalised device coordinates were asked for, and the cameras do not face one way.

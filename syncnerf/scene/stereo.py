@@ -15,16 +15,16 @@ from syncnerf.scene.scene import Scene
 SIDE = 160
 """Longer side in pixels at which pictures are compared."""
 NEIGHBOURS = 4
-"""Cameras that a picture is compared with."""
+"""Number of cameras that each picture is compared with."""
 WITNESSES, AGREEING = 6, 2
-"""Neighbours whose own distances may confirm one, and how many have to."""
+"""A distance is kept if, of the nearest neighbours (the first number), enough (the second) found the same one."""
 TOLERANCE = 1.5
-"""Pixels of the comparison between two distances that agree."""
+"""Largest difference between agreeing distances, in pixels of the compared pictures."""
 LEAST_FACING = 0.3
 """Cosine between two viewing directions below which cameras hardly see the same surfaces."""
 FEWEST_DISTANCES, MOST_DISTANCES = 8, 192
-"""Pixels that something is seen apart by neighbours, from near to far, below which nothing is told, and distances that
-are tried at most."""
+"""Distances are spaced by a pixel of parallax. If fewer than the first number lie between near and far, neighbours are
+too close together to tell depth; at most the second number is tried."""
 
 
 def can_be_compared(scene: Scene) -> bool:
@@ -35,10 +35,10 @@ def can_be_compared(scene: Scene) -> bool:
 
 @torch.no_grad()
 def still_distances(scene: Scene, pictures: dict[int, Float[Tensor, "H W"]]) -> dict[int, Float32[Tensor, "h w"]]:
-    """How far along its rays each training camera sees the still scene; NaN where that is not known.
+    """Distance along its rays at which each training camera sees the still scene; NaN where that is not known.
 
     Each picture is compared with those of the nearest cameras that look the same way
-    (:mod:`syncnerf.scene.plane_sweep`), and a distance is kept where several cameras' own agree with it.
+    (:mod:`syncnerf.scene.plane_sweep`), and a distance is kept if those of several other cameras agree with it.
 
     Args:
         scene: the scene.
@@ -78,7 +78,7 @@ def _neighbours(scene: Scene, index: int) -> list[int]:
 
 
 def _tried_distances(camera: Camera, neighbours: list[Camera], near: float, far: float) -> Float64[Tensor, " D"]:
-    """Distances from near to far, evenly spaced in their inverse: a pixel apart in the farthest neighbour's picture."""
+    """Distances from near to far, evenly spaced in their inverse: a step is a pixel in the farthest neighbour."""
     centre = camera.pose(0)[:3, 3]
     farthest = max([0.0, *(float((other.pose(0)[:3, 3] - centre).norm()) for other in neighbours)])
     pixels = camera.intrinsics.focal_x * farthest * (1.0 / near - 1.0 / far)
@@ -94,7 +94,7 @@ def _confirmed(
     Args:
         scene: the scene.
         small: cameras and pictures as they were compared.
-        found: distances, and the inverse distance that a pixel of the comparison is.
+        found: each camera's distances, and the step of inverse distance that makes a pixel.
         index: of the camera.
     """
     camera, picture = small[index]

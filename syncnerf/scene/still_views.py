@@ -22,9 +22,9 @@ from syncnerf.scene.stereo import still_distances
 logger = logging.getLogger(__name__)
 
 VERSION = 1
-"""Of the way that distances are found: those of another are computed anew."""
+"""Version of the method: cached distances of another version are computed anew."""
 STILL = 0.08
-"""Difference of colours in [0, 1] from the median picture's below which a pixel shows the still scene."""
+"""A pixel shows the still scene if its colour differs from the median picture's by less than this, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class StillView:
 
     Attributes:
         colours: its median picture, uint8, shape [height, width, 3].
-        distances: along each pixel's ray to what is seen there, NaN where that is not known, float32, of the same
-            picture in fewer pixels, shape [h, w].
+        distances: along each pixel's ray to what is seen there, float32, shape [h, w] (fewer pixels than the picture);
+            NaN where that is not known.
     """
 
     colours: UInt8[Tensor, "H W 3"]
@@ -42,7 +42,7 @@ class StillView:
 
 
 def still_views(scene: Scene) -> dict[int, StillView]:
-    """The still scene in the eyes of its training cameras (which do not move), by global index."""
+    """What each training camera sees of the still scene, by global index; the cameras must not move."""
     medians = {index: median_picture(scene.frames(index)) for index in scene.train}
     path = _path(scene)
     distances = _load(path, scene.train)
@@ -53,7 +53,7 @@ def still_views(scene: Scene) -> dict[int, StillView]:
 
 
 class StillDistances:
-    """Distances of pixels of several cameras, looked up.
+    """Looks up distances for pixels of several cameras.
 
     Args:
         views: of the cameras, in their order.
@@ -77,13 +77,13 @@ class StillDistances:
     def where_shown(
         self, cameras: Int64[Tensor, " N"], pixels: Int64[Tensor, " N"], rgb: Float[Tensor, "N 3"]
     ) -> Float32[Tensor, " N"]:
-        """The same; NaN where a pixel's colour in its frame, shape [N, 3], is not that of the still scene."""
+        """As :meth:`of`, but NaN where a pixel's colour in its frame, shape [N, 3], is not the still scene's."""
         apart = (rgb - self.colours[self.first[cameras] + pixels] / 255.0).abs().amax(dim=-1)
         return torch.where(apart < STILL, self.of(cameras, pixels), torch.nan)
 
 
 def _path(scene: Scene) -> Path:
-    """Where the distances are, or will be, cached: a name for all that they depend on."""
+    """Where the distances are cached: the file's name is a digest of all that they depend on."""
     key = hashlib.sha256(f"{VERSION}|{scene.near:g}|{scene.far:g}|{scene.bounds.tolist()}".encode())
     for index in scene.train:
         camera = scene.cameras[index]
@@ -100,7 +100,7 @@ def _load(path: Path, cameras: tuple[int, ...]) -> dict[int, Tensor] | None:
 
 
 def _save(path: Path, distances: dict[int, Tensor]) -> None:
-    """Keep the distances for the next run; where that fails it computes them again."""
+    """Cache the distances for the next run; if that fails, it computes them again."""
     try:
         with atomic_file(path, "it is computed again next time") as partial, partial.open("wb") as file:
             np.savez(file, **{str(index): one.numpy() for index, one in distances.items()})

@@ -1,4 +1,4 @@
-"""Times of day, or of a computer's clock, as seconds near zero: lags and searches expect them there."""
+"""Shifts times of day, or of a computer's clock, to seconds near zero, where searches for offsets expect them."""
 
 import logging
 from dataclasses import replace
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 def with_times_from_zero(scene: Scene) -> Scene:
     """The scene with its cameras' times counted from the earliest frame of all, and nothing else changed.
 
-    What lies between cameras stays. Offsets stay too: they are what one clock shows beside another.
+    All cameras are shifted by the same amount, so differences between them, and offsets, stay the same.
     """
     given = [camera.given_times for camera in scene.cameras if camera.given_times is not None]
     if not given:
@@ -26,7 +26,7 @@ def with_times_from_zero(scene: Scene) -> Scene:
 
 
 def _warn_of_separate_clocks(scene: Scene) -> None:
-    """Say where given times leave two cameras no moment in common: each may count from a zero of its own."""
+    """Warn if two cameras have no moment in common by their given times: each may count from a zero of its own."""
     begun = [float(camera.frame_times[0]) for camera in scene.cameras]
     ended = [float(camera.frame_times[-1]) for camera in scene.cameras]
     last, first = max(range(len(begun)), key=begun.__getitem__), min(range(len(ended)), key=ended.__getitem__)

@@ -25,22 +25,22 @@ BOUNDS = 1.3
 NEAR, FAR = 2.0, 6.0
 WHITE = (1.0, 1.0, 1.0)
 PLACES = 16
-"""About so many places of a lone camera that moves stand for the rig that it makes up."""
+"""A lone moving camera is treated as a rig of about so many cameras, at places along its path."""
 NOMINAL, JITTER = 1e-4, 0.02
-"""Relative difference between two statements of a frame rate that is no contradiction: for a constant rate (29.97 for
-30000 / 1001) and for the median of a varying one."""
+"""Relative difference up to which two statements of a frame rate agree: for a constant rate (29.97 for 30000 / 1001),
+and for the median of a varying one."""
 
 ANOTHER_UNIT = 100.0
-"""Frame times that are so many times farther apart than a video's own may be in milliseconds."""
+"""Frame times so many times farther apart than the video's own are probably milliseconds."""
 WHOLE_INTERVAL = 1.05
-"""A frame is not exposed or read for longer than until the next, in frame intervals, with some for rounding."""
+"""Longest exposure or readout in frame intervals: it must end before the next frame, but for rounding."""
 SPELLED = ("bounds", "near", "far", "row_time", "exposure", "frame_times", "fps", "transform_matrices")
-"""Keys of our own, which no other tool writes: where one is spelled almost so, it is meant."""
+"""Keys that only syncnerf knows. A key that is spelled almost like one of them is probably meant to be it."""
 
 
 @dataclass(frozen=True)
 class CameraEntry:
-    """One entry of ``frames`` over the values shared by all, and how to name it in errors."""
+    """One entry of ``frames``, completed by the values that all entries share, and its name for errors."""
 
     values: dict[str, Any]
     where: str
@@ -56,7 +56,7 @@ def read_entries(path: Path) -> tuple[dict[str, Any], list[CameraEntry]]:
 
 
 def warn_of_misspelled(record: dict[str, Any], path: Path) -> None:
-    """One warning for each key that differs from one of ours by its capitals, its punctuation or a plural alone."""
+    """Warn of each key that differs from one of :data:`SPELLED` only in capitals, punctuation or a plural."""
     plain = {_plain(known): known for known in SPELLED}
     keys = {key for part in (record, *record.get("frames", ())) for key in part}
     for key in sorted(keys - set(SPELLED)):
@@ -65,7 +65,7 @@ def warn_of_misspelled(record: dict[str, Any], path: Path) -> None:
 
 
 def _plain(key: str) -> str:
-    """A key without what is easily mistaken."""
+    """A key without capitals, punctuation and plural."""
     return re.sub(r"[^a-z]", "", key.lower()).removesuffix("s")
 
 
@@ -181,9 +181,9 @@ def is_rendered(record: dict[str, Any]) -> bool:
 
 
 def entries_placement(record: dict[str, Any], path: Path, cameras: tuple[Camera, ...]) -> Placement:
-    """Where a field has to look: what the json says, else +-1.3 and 2 to 6 for a rendered scene, else by the cameras.
+    """Bounds, near and far: what the json says, else +-1.3 and 2 to 6 for a rendered scene, else by the cameras.
 
-    A lone camera that moves counts as the places that it comes by. Raises UserError where the json contradicts itself.
+    A lone moving camera counts as a rig of the places along its path. Raises UserError if the json contradicts itself.
     """
     if is_rendered(record):
         box = torch.tensor([[-BOUNDS] * 3, [BOUNDS] * 3])

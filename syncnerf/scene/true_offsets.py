@@ -1,4 +1,4 @@
-"""The offsets, clock rates and readout times that a scene folder says are true."""
+"""The ground truth in a scene folder: offsets, clock rates and readout times."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 LARGEST_SIDE = 16384
 """Frames larger than this, per side in pixels, are taken for a damaged header."""
 LATE_END = 1.5
-"""Intervals between frames by which a header may state a later end than the last frame's: it counts by rounded ones."""
+"""Frame intervals by which a header may state a later end than the last frame's: it counts in rounded intervals."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class VideoProperties:
         times: each frame's time in seconds from the first one's where it is not k / fps, float64, shape [T].
         start_time: the first frame's time in seconds on the file's clock, which its sound goes by as well.
         stream: index of the video's stream in its file.
-        untimed: why no timestamps decide the frames' times; empty where they do.
+        untimed: why frames' times do not follow from timestamps; empty if they do.
         traits: how the stored pictures are turned upright (``width`` and ``height`` are those of the upright ones), and
             where their colours were sampled.
         discarded: number of packets that the file marks to be decoded and not shown, because it was cut.
@@ -105,7 +105,7 @@ def _probed(path: Path, size: int, changed: int) -> VideoProperties:
 
 
 def _warn_of_end(path: Path, packets: Packets) -> None:
-    """Say that a file ends before its header says so: it was copied in part, and the frames that are there are read."""
+    """Warn if a file ends before its header says so, as one copied in part does; the frames that are there are read."""
     rate = packets.timing.fps
     if not packets.stated_end or not rate:
         return
@@ -123,7 +123,7 @@ def _joined(paths: list[Path], parts: list[VideoProperties]) -> VideoProperties:
     for path, part in zip(paths, parts, strict=True):
         if (part.width, part.height) != (first.width, first.height):
             raise UserError(f"{path}: is of another size than {paths[0].name}; is it the same recording?")
-    # A part of one frame has a time all the same: its beginning.
+    # A part of a single frame needs no timestamps: its time is its beginning.
     untimed = next((part.untimed for part in parts if part.untimed and part.frame_count > 1), "")
     rates = _rates(parts)
     first = replace(first, fps=rates[0], frame_count=sum(part.frame_count for part in parts), untimed=untimed)
@@ -162,7 +162,7 @@ def _begins(parts: Sequence[VideoProperties]) -> list[float]:
 
 
 def _check_size(path: Path, properties: VideoProperties) -> None:
-    """Raise UserError where there is nothing to see."""
+    """Raise UserError if the frames' size is impossible."""
     width, height = properties.width, properties.height
     if properties.frame_count == 0:
         raise UserError(f"{path}: holds no frames; copy or encode it again")
@@ -226,7 +226,7 @@ def _decoded(path: Path, width: int, height: int) -> Iterator[np.ndarray]:
     try:
         with av.open(str(path)) as container:
             stream = container.streams[properties.stream]
-            # Several videos are decoded at once: a decoder of one thread is then the most economical.
+            # Several videos are decoded at once, and single-threaded decoders are then the most efficient.
             stream.codec_context.thread_count = 1
             for number, frame in enumerate(container.decode(stream)):
                 first = first or (frame.width, frame.height)
@@ -240,7 +240,7 @@ def _decoded(path: Path, width: int, height: int) -> Iterator[np.ndarray]:
 
 
 def _check_aspect(path: Path, number: int, first: tuple[int, int], size: tuple[int, int]) -> None:
-    """Raise UserError where a frame is no smaller or larger version of the first: its pixels lie elsewhere."""
+    """Raise UserError if a frame has another shape than the first, so that its pixels show other directions."""
     if abs(first[0] * size[1] - first[1] * size[0]) > max(*first, *size):
         raise UserError(
             f"{path}: changes from {first[0]}x{first[1]} to {size[0]}x{size[1]} pixels at frame {number}; cut it there"

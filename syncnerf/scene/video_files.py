@@ -31,9 +31,9 @@ class VideoFiles:
 def find_videos(folder: Path) -> list[VideoFiles]:
     """The recordings of a folder in natural order of their names.
 
-    Hidden files (also those that macOS leaves beside every file on other disks) are none. A GoPro's chapters make up
-    one recording, named as its first. Where the folder itself holds none, its folders of one recording each do, and
-    give their names; or a single folder holds them all.
+    Hidden files are ignored (macOS leaves one beside every file on other disks). A GoPro's chapters make up one
+    recording, named after the first. If the folder itself holds no videos, its subfolders are searched: either each
+    holds one recording, which is named after it, or a single one holds them all.
 
     Raises:
         UserError: a folder of one camera holds several recordings, or cannot be read.
@@ -55,13 +55,13 @@ def find_videos(folder: Path) -> list[VideoFiles]:
 def videos_of_poses(
     path: Path, count: int, folder: Path, options: ReadOptions, advice: str
 ) -> tuple[list[VideoFiles], ReadOptions]:
-    """The recordings that poses given by order belong to, and the options without cameras that have no pose.
+    """The recordings of poses that are listed without names, and the options without excluded cameras that lack a pose.
 
     Args:
         path: the file with the poses, to name in errors.
         count: how many poses it holds.
         folder: of the videos.
-        options: cameras that are left out may have a pose or none.
+        options: excluded cameras may have a pose or not.
         advice: what to do about names that cannot be put in order.
 
     Raises:
@@ -86,7 +86,7 @@ def videos_of_poses(
 def named_videos(root: Path, names: list[Any], wheres: list[str]) -> list[VideoFiles]:
     """The recordings that ``file_path`` of a json's entries names: a video, or a list of its parts in order.
 
-    They are called by their files, or where these have equal names by their folders.
+    They are named after their files, or, if these have equal names, after their folders.
 
     Args:
         root: the scene's folder.
@@ -115,7 +115,7 @@ def named_videos(root: Path, names: list[Any], wheres: list[str]) -> list[VideoF
 
 
 def _warn_of_unread_parts(found: list[VideoFiles]) -> None:
-    """A warning for each recording that goes on in files beside it which no entry names."""
+    """Warn of each recording that continues in files beside it which no entry names."""
     named = {path for video in found for path in video.paths}
     for video in found:
         folder, first = video.paths[0].parent, video.paths[0]

@@ -1,4 +1,4 @@
-"""Views as tensors: several pictures of one size, each from its own place, whole or in part."""
+"""Views as tensors: several pictures of one size, each from its own place; whole pictures or equally large parts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Views:
         poses: camera-to-world, OpenGL axes (+X right, +Y up, -Z view), float64, shape [B, 4, 4].
         intrinsics: of the whole pictures, as :func:`syncnerf.scene.camera.intrinsics_table` has them: width, height,
             focal_x, focal_y, centre_x, centre_y in pixels, float64, shape [B, 6].
-        corners: column and row of the upper left pixel of what is asked for, int64, shape [B, 2].
-        width: pixels of a row of what is asked for.
-        height: its rows.
+        corners: column and row of the upper left pixel of the part that is wanted, int64, shape [B, 2].
+        width: of that part, in pixels.
+        height: of that part, in pixels.
         near: distance from a camera at which the scene may begin.
         far: distance at which it ends.
         lens: distortion of all pictures; frames on disk have none left.
@@ -64,13 +64,13 @@ class Views:
         return cls(poses, table, corners, size.width, size.height, near, far)
 
     def cropped(self, corners: Int64[Tensor, "B 2"], width: int, height: int) -> Views:
-        """Parts of these views: ``corners`` (column, row; int64, shape [B, 2]) are counted in what is asked for now."""
+        """Parts of these views; ``corners`` (column, row; int64, shape [B, 2]) are relative to the present part."""
         return replace(self, corners=self.corners + corners, width=width, height=height)
 
     def scaled(self, scale: float) -> Views:
         """The same views in smaller (or larger) pictures; sizes are rounded to whole pixels.
 
-        Rows keep their times. Parts of pictures cannot be scaled: scale first, then crop.
+        Rows keep their place in time. Parts of pictures cannot be scaled: scale first, then crop.
         """
         if self.corners.any() or not (self.intrinsics[:, :2] == self.intrinsics.new_tensor(self.size)).all():
             raise ValueError("only whole pictures can be scaled; scale before you crop")
@@ -110,7 +110,7 @@ class Views:
         return (columns - centre[:, :1]) / focal[:, :1], (rows - centre[:, 1:]) / focal[:, 1:]
 
     def ways(self, across: Float64[Tensor, "B W"], down: Float64[Tensor, "B H"]) -> Float64[Tensor, "B H W 3"]:
-        """From each camera to places on the plane one unit before it, in world axes, float64, shape [B, H, W, 3]."""
+        """Vectors from each camera to places on the plane one unit before it, in world axes, float64, [B, H, W, 3]."""
         right, up, back = self.poses[:, None, :3, :3].unbind(-1)
         return (across[..., None] * right)[:, None] - (down[..., None] * up + back)[:, :, None]
 

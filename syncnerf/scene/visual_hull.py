@@ -1,4 +1,7 @@
-"""Which part of space can hold anything at all: carved from plain backgrounds, over all frames at once."""
+"""Which part of space can hold anything at any time: the visual hull, carved from plain backgrounds.
+
+A cell is empty if some camera sees the background there in all of its frames.
+"""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +21,7 @@ TOLERANCE = 10
 def visual_hull(
     scene: Scene, resolution: int = 96, tolerance: int = TOLERANCE, chunk: int = 32
 ) -> Bool[Tensor, "X Y Z"] | None:
-    """Cells of the scene's box that no training camera sees as background in all of its frames.
+    """The cells of the scene's box that no training camera sees as background throughout.
 
     Frames are joined over the whole video, so the cameras' clocks do not matter.
 
@@ -59,9 +62,9 @@ def hull_points(bounds: Float[Tensor, "2 3"], shape: Sequence[int]) -> tuple[Flo
 
 
 def touched_radius(camera: Camera, side: float, depths: Float64[Tensor, " N"]) -> int:
-    """Pixels around that of its middle that a cell of a side may touch, the nearest of those at some depths.
+    """Radius in pixels that a cell with a given side may cover in a picture, for the nearest of some depths.
 
-    A cell is kept when any of them is foreground: masks are grown by the cell's half diagonal.
+    A cell is kept if any pixel that it covers is foreground, so masks are grown by this.
     """
     return math.ceil(0.87 * side * camera.intrinsics.focal_x / float(depths.min())) if len(depths) else 0
 
@@ -71,7 +74,7 @@ def grown(mask: Bool[Tensor, "H W"], radius: int) -> Bool[Tensor, "H W"]:
     for axis, length in enumerate(mask.shape):
         reach, wanted = 0, min(radius, length - 1)
         while reach < wanted:
-            # Thrice as far with each pass: a twentieth of the time of pooling.
+            # Each pass reaches three times as far, which takes a twentieth of the time of pooling.
             step = min(2 * reach + 1, wanted - reach)
             before, rest = mask, length - step
             mask = before.clone()

@@ -1,4 +1,4 @@
-"""Videos whose rows show two moments in turn, whatever their header says."""
+"""Detects interlaced videos, whose odd and even rows show different moments, whatever their headers say."""
 
 import itertools
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from jaxtyping import UInt8
 from syncnerf.errors import UserError, one_line
 
 FRAMES = 12
-"""Frames looked at from the beginning, and again from before the middle."""
+"""Frames that are examined at the beginning, and again at the middle."""
 WOVEN = 0.12
-"""Frames by which odd rows must be later or earlier than even ones. Woven fields are half a frame apart, of which 0.2
-to 0.6 are measured; of whole frames it is at most 0.05."""
+"""Least delay between odd and even rows, in frames. Interlaced fields are half a frame apart, which is measured as 0.2
+to 0.6; in progressive videos at most 0.05 is measured."""
 SURE = 5.0
-"""Standard errors that this must be at least."""
+"""The delay must be at least so many of its standard errors."""
 
 
 def is_woven(path: Path, stream: int) -> bool:
@@ -39,16 +39,16 @@ def is_woven(path: Path, stream: int) -> bool:
 def row_delay(frames: UInt8[np.ndarray, "T height width"]) -> tuple[float, float, float]:
     """By how much the odd rows of grey frames are later than the even ones, as a numerator and a denominator.
 
-    An odd row differs from the mean of its neighbours by what changes until its moment. Over all pixels that is
-    compared with how fast the neighbours change: what things look like, moving or not, averages out, as an edge that
-    comes also goes.
+    If odd rows are later, each differs from the mean of the even rows around it by what changes in that time.
+    Regressing these differences, over all pixels, on how fast the even rows change gives the delay. Differences that
+    come from what things look like average out, because an edge that enters a pixel also leaves it.
 
     Args:
         frames: in order.
 
     Returns:
-        Sums over pixels whose ratio is the delay in frames, and the variance of the first, were each row of each frame
-        a matter of chance; zeros of fewer than three frames or rows.
+        Two sums over pixels whose ratio is the delay in frames, and the first one's variance if rows of frames were
+        independent; zeros for fewer than three frames or rows.
     """
     if min(frames.shape[:2]) < 3:
         return 0.0, 0.0, 0.0
