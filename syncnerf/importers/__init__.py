@@ -1,1 +1,1 @@
-"""Calibrations of other tools: read into one record, matched with videos, written as a scene."""
+"""Imports other tools' calibrations: read into one common record, matched with videos, written as a scene."""

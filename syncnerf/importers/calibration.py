@@ -1,4 +1,4 @@
-"""The one record that every calibration format is read into."""
+"""The common record that every calibration format is read into, and checks of its parts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ LENS_KEYS = {
 }
 """Names of the distortion coefficients in OpenCV's order, by model."""
 FAR_FROM_RIGID = 1e-3
-"""Largest deviation of a rotation matrix from orthogonality; files hold six digits or more."""
+"""Largest deviation of a rotation matrix from orthogonality that counts as rounding; files hold six digits or more."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class CalibratedCamera:
     """One camera of a calibration.
 
     Attributes:
-        name: as the file calls it.
+        name: as in the file.
         matrix: calibration matrix K in pixels, pixel centres at +0.5, float64, shape [3, 3].
         rotation: world to camera, OpenCV axes (+X right, +Y down, +Z view), float64, shape [3, 3], or [T, 3, 3] for a
             camera that moves.
@@ -53,7 +53,7 @@ class CalibratedCamera:
         return self.rotation.ndim == 3
 
     def camera_to_world(self, metres: float) -> Float64[np.ndarray, "*T 4 4"]:
-        """Camera-to-world in OpenGL axes, float64, shape [4, 4] or [T, 4, 4]; ``metres``: length of the unit."""
+        """Camera-to-world in metres and OpenGL axes, float64, [4, 4] or [T, 4, 4]; ``metres``: the file's unit."""
         turned = np.swapaxes(self.rotation, -1, -2)
         pose = np.zeros((*turned.shape[:-2], 4, 4))
         pose[..., :3, :3] = turned * np.array([1.0, -1.0, -1.0])
@@ -71,9 +71,9 @@ class Calibration:
         format: the format's name.
         cameras: in the file's order.
         metres: length of the file's unit in metres; None where it is not known.
-        notes: what a person should know, one line each.
-        points: of what stands still, where the file has them: places in its unit and colours in [0, 1], float32, shape
-            [P, 6].
+        notes: what the user should know, one line each.
+        points: points of the still scene: places in the file's unit and colours in [0, 1], float32, shape [P, 6]; None
+            if the file has none.
     """
 
     path: Path
@@ -84,7 +84,7 @@ class Calibration:
     points: Float32[np.ndarray, "P 6"] | None = None
 
     def with_unit(self, metres: float) -> "Calibration":
-        """The same in another unit."""
+        """The same calibration with another length of its unit, in metres."""
         return replace(self, metres=metres)
 
 
@@ -106,7 +106,7 @@ def calibrated_camera(
     distortion: Any = (),
     model: Literal["OPENCV", "OPENCV_FISHEYE"] = PINHOLE,
 ) -> CalibratedCamera:
-    """Check the parts of a camera in OpenCV's conventions (first pixel's centre at 0) and put them together.
+    """Make a camera of parts in OpenCV's conventions (first pixel's centre at 0), after checking them.
 
     Args:
         where: file and entry, for the error's text.
@@ -165,7 +165,7 @@ def rodrigues(turn: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, "3 3"]:
     angle = float(np.linalg.norm(turn))
     x, y, z = turn
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    # sin(a)/a and (1 - cos(a))/a^2, which np.sinc gives without dividing by zero.
+    # sin(a)/a and (1 - cos(a))/a^2, computed with np.sinc, which does not divide by zero.
     half = np.sinc(0.5 * angle / np.pi)
     return np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * half**2 * cross @ cross
 
@@ -187,7 +187,7 @@ def image_size(values: Any, where: str) -> tuple[int, int]:
 
 
 def coefficients(values: Any, where: str, model: str) -> tuple[float, ...]:
-    """Distortion coefficients without the zeros at their end; raises UserError where OpenCV would not know them."""
+    """Distortion coefficients without trailing zeros; raises UserError if OpenCV has no such coefficients."""
     numbers = matrix_of(plain(values if values is not None else ()), where).numpy().reshape(-1)
     known = len(LENS_KEYS[model])
     used = np.trim_zeros(numbers, "b")

@@ -9,15 +9,15 @@ from syncnerf.importers.text import read_toml
 
 
 def is_caliscope(path: Path) -> bool:
-    """Whether the toml lists cameras with caliscope's identities."""
+    """Whether the toml lists cameras with caliscope's keys."""
     return path.suffix.lower() == ".toml" and path.is_file() and bool(_sections(path))
 
 
 def read_caliscope(path: Path) -> Calibration:
-    """Cameras called ``cam_<id>`` as caliscope's videos are, in metres, world to camera.
+    """Cameras named ``cam_<id>`` like caliscope's videos; metres; poses are world to camera.
 
-    ``rotation_count`` turns the display alone: images and calibration are unturned. Cameras without a pose, or marked
-    as ignored, are left out.
+    ``rotation_count`` only affects caliscope's display: images and calibration are not rotated. Cameras without a pose,
+    or marked as ignored, are left out.
 
     Raises:
         UserError: naming the file and the entry.

@@ -1,6 +1,7 @@
-"""COLMAP's sparse models, binary and text, without COLMAP.
+"""Reads COLMAP's sparse models, binary and text; COLMAP itself is not needed.
 
-Layouts: COLMAP's documentation, "Output format"; its ``models.h`` for the numbers and parameters of camera models.
+The layouts are those of COLMAP's documentation, "Output format", and the camera models' numbers and parameters those of
+its ``models.h``.
 """
 
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ BYTES_OF_POINT = 24
 
 @dataclass(frozen=True)
 class Model:
-    """A camera model: COLMAP's number, OpenCV's model, and where each parameter goes.
+    """A camera model of COLMAP: its number, OpenCV's equivalent, and the meaning of each parameter.
 
     ``f`` is both focal lengths; d0, d1, ... are the distortion's coefficients in OpenCV's order.
     """
@@ -59,7 +60,7 @@ def is_colmap(path: Path) -> bool:
 
 
 def read_colmap(path: Path) -> Calibration:
-    """World to camera, pixel centres at +0.5, in a unit of its own; with the points of the model, if it has them.
+    """Cameras and, if the model has them, points. Poses are world to camera, pixel centres at +0.5, the unit arbitrary.
 
     Raises:
         UserError: the files are damaged, or a camera's model is not supported.

@@ -7,11 +7,11 @@ from syncnerf.errors import UserError, one_line
 from syncnerf.importers.text import read_text
 
 FOLDERS = ("", "sparse/0", "sparse", "colmap/sparse/0", "0")
-"""Where a model lies below the folder that people name."""
+"""Subfolders of the folder that the user names in which a model is looked for."""
 
 
 def model_folder(path: Path) -> tuple[Path, str] | None:
-    """Where the model lies that a person named by a folder, and the suffix of its files; None if there is none."""
+    """Folder of the model in or below the one that the user named, and its files' suffix; None if there is none."""
     for below in FOLDERS:
         for suffix in (".bin", ".txt"):
             if all((path / below / f"{part}{suffix}").is_file() for part in ("cameras", "images")):
@@ -20,7 +20,7 @@ def model_folder(path: Path) -> tuple[Path, str] | None:
 
 
 class BinaryFile:
-    """A binary file's numbers in order, little-endian; every method raises UserError where the file breaks off."""
+    """Reads little-endian numbers of a binary file in order; every method raises UserError if the file ends early."""
 
     def __init__(self, path: Path):
         self.path, self.place = path, 0

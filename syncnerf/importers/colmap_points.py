@@ -9,14 +9,14 @@ from syncnerf.errors import UserError
 from syncnerf.importers.colmap_files import BinaryFile, numbered_lines, numbers
 
 BYTES_OF_SIGHT = 8
-"""Of each picture that shows a point: its number and that of the point in it."""
+"""Each observation of a point takes so many bytes: the image's number and the feature's number in it."""
 
 
 def read_points(model: Path) -> Float32[np.ndarray, "P 6"] | None:
-    """Places in the model's unit, and colours in [0, 1], of its points, float32, shape [P, 6].
+    """A model's points: places in its unit and colours in [0, 1], float32, shape [P, 6].
 
     Args:
-        model: another file of the model; the points lie beside it in a file of the same kind.
+        model: any file of the model; the points lie beside it in a file with the same suffix.
 
     Returns:
         None where there is no such file.

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def show(calibration: Calibration, imported: ImportedScene) -> None:
-    """Print what was made as a table with notes, and draw the rig.
+    """Print a table of what was imported, with notes, and draw the rig.
 
     Raises:
         UserError: the picture cannot be written.
@@ -66,5 +66,5 @@ def show(calibration: Calibration, imported: ImportedScene) -> None:
 
 
 def in_unit(calibration: Calibration, unit: str) -> Calibration:
-    """The calibration in the unit that was asked for."""
+    """The calibration in the unit that the user states; ``auto``: the format's own."""
     return calibration if unit == "auto" else calibration.with_unit(UNITS[unit])

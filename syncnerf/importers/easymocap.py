@@ -18,7 +18,7 @@ def is_easymocap(path: Path) -> bool:
 
 
 def read_easymocap(path: Path) -> Calibration:
-    """Cameras of the list ``names``, in metres, world to camera; sizes are often missing.
+    """The cameras listed under ``names``; metres; poses are world to camera; image sizes are often missing.
 
     Raises:
         UserError: naming the file and the camera.

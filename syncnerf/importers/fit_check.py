@@ -1,4 +1,9 @@
-"""Whether a calibration fits its videos, by what moves in them and by what moving cameras see hold still."""
+"""Checks whether a calibration fits its videos, without synchronising them.
+
+Two calibrated cameras determine pairs of epipolar lines: what one sees on such a line, the other can only see on the
+other line. So if the calibration is right, motion on corresponding lines looks alike, apart from a shift in time.
+Moving cameras are checked by points that should stand still in space (:mod:`syncnerf.importers.moving_check`).
+"""
 
 import math
 from collections.abc import Sequence
@@ -26,29 +31,30 @@ from syncnerf.sync.shortened import excerpts
 from syncnerf.sync.synchronize import WORKING_SIDE
 
 STRETCH = 20.0
-"""Seconds in the middle of each video that are looked at."""
+"""Seconds in the middle of each video that are examined."""
 MOST_CAMERAS = 24
-"""Cameras whose videos are looked at, spread over all; each is compared with each other."""
+"""Most cameras that are examined, spread evenly over all; every pair of them is compared."""
 MOST_READ_ANEW = 6
-"""Cameras among them that other readings are tried with."""
+"""Cameras among them with which misreadings of the calibration are tried."""
 ENOUGH = 0.5
-"""Share of the pairs that must agree for a calibration that fits."""
+"""A calibration fits if more than this share of the pairs agree."""
 ODD = 0.5
 """A camera stands out that agrees with a smaller share of the others than this of the share that agree without it.
 Measured: in nine right rigs each had more than 0.7 of it, and each of ten turned by 10 degrees less than half."""
 TELLING_FRAMES = 100
-"""Frames with motion that cameras must share for their disagreement to count: at 30 frames per second two see the same
-motion in 118 of them in most pairs, and in 82 they often do not. Measured."""
+"""If cameras share fewer frames with motion than this, their disagreement is no proof. Measured at 30 frames per
+second: with 118 frames most pairs see the same motion, with 82 they often do not."""
 
 
 def check_fit(scene: Scene, extrinsics: bool = False) -> str:
-    """What the motion says of a scene's calibration, in a line that begins with ``warning:`` where it does not fit.
+    """One line on whether a scene's calibration fits its videos; it begins with ``warning:`` if not.
 
-    Cameras that move have a line of their own.
+    Moving cameras get a line of their own.
 
     Args:
         scene: as imported, at any size; its videos need not be synchronised.
-        extrinsics: its calibration should hold world-to-camera in OpenCV axes; else camera-to-world in OpenGL axes.
+        extrinsics: whether the calibration's format holds world-to-camera poses in OpenCV axes (else camera-to-world in
+            OpenGL axes), which decides how it may have been misread.
     """
     still = [index for index, camera in enumerate(scene.cameras) if not camera.is_moving]
     if len(still) < len(scene.cameras):
@@ -60,7 +66,7 @@ def check_fit(scene: Scene, extrinsics: bool = False) -> str:
 
 
 def check_still(scene: Scene, extrinsics: bool) -> str:
-    """:func:`check_fit` of cameras that stand still: what moves does so on the same epipolar lines of two cameras."""
+    """:func:`check_fit` for static cameras: whether pairs see the same motion on corresponding epipolar lines."""
     chosen = _spread(len(scene.cameras), MOST_CAMERAS)
     part = only(scene, chosen)
     with excerpts(part, [middle(camera, STRETCH) for camera in part.cameras]) as stretch:
@@ -100,7 +106,7 @@ def check_still(scene: Scene, extrinsics: bool) -> str:
 
 
 def odd_cameras(count: int, agreeing: Sequence[tuple[int, int]]) -> list[int]:
-    """Cameras that agree with far fewer others than these with each other, those with the fewest first.
+    """Cameras that agree with far fewer others than is usual among the others, the worst first.
 
     Args:
         count: number of cameras, of which each was compared with each other.
@@ -130,13 +136,13 @@ def middle(camera: Camera, seconds: float) -> list[int]:
 
 
 def neighbours(scene: Scene, chosen: Sequence[int]) -> list[list[Camera]]:
-    """For some cameras those before them in the scene's order, and those after them."""
+    """The chosen cameras' predecessors in the scene's order, and their successors."""
     count = len(scene.cameras)
     return [[scene.cameras[(index + step) % count] for index in chosen] for step in (-1, 1)]
 
 
 def _shared_frames(comparisons: Sequence[Comparison]) -> int:
-    """Frames with motion that two cameras share at most."""
+    """The largest number of frames with motion that any two cameras share."""
     landscapes = [comparison.landscape for comparison in comparisons if comparison.landscape is not None]
     return max((int(landscape.overlap.max()) for landscape in landscapes), default=0)
 
@@ -144,7 +150,7 @@ def _shared_frames(comparisons: Sequence[Comparison]) -> int:
 def _usual_misreadings(
     scene: Scene, chosen: Sequence[int], cameras: tuple[Camera, ...], extrinsics: bool
 ) -> list[Reading]:
-    """Readings of the whole rig that a right calibration is confused with."""
+    """The usual ways to misread a whole rig's calibration."""
     shifted = shifted_cameras(cameras, neighbours(scene, chosen))
     return [*misread_poses(cameras, extrinsics), *misread_sizes(cameras), *shifted]
 
@@ -158,7 +164,7 @@ def _misreading(
     given: dict[tuple[int, int], float],
     usual: Sequence[Reading],
 ) -> str:
-    """What is wrong with the calibration of a scene by some of its cameras; empty if nothing is found."""
+    """What is wrong with a scene's calibration, judged by some of its cameras; empty if no misreading explains it."""
     others = [camera for index, camera in enumerate(scene.cameras) if index not in chosen]
     tried = (usual, swapped_cameras(cameras, given), replaced_camera(cameras, others, given))
     best = None

@@ -14,7 +14,7 @@ from syncnerf.importers.opencv_yaml import OPENCV_YAML
 from syncnerf.importers.panoptic_studio import PANOPTIC_STUDIO
 from syncnerf.importers.qualisys import QUALISYS
 
-# In the order in which a path is tried: the more particular form first.
+# In the order in which they are tried: more specific formats first.
 IMPORTERS: dict[str, Importer] = {
     "caliscope": CALISCOPE,
     "freemocap": FREEMOCAP,
@@ -29,7 +29,7 @@ IMPORTERS: dict[str, Importer] = {
     "opencv-yaml": OPENCV_YAML,
 }
 LARGEST_FOLDER = 200
-"""Files of a folder that are looked into."""
+"""Most files of a folder that are examined."""
 
 
 def read_calibration(path: Path, name: str = "auto") -> Calibration:
@@ -68,7 +68,7 @@ def _recognised(path: Path, importers: dict[str, Importer]) -> Importer | None:
 
 
 def _lenient(path: Path, importers: dict[str, Importer]) -> Importer | None:
-    """The importer of a file among others, any of which may be something else altogether."""
+    """The importer of one of several files, or None; unlike a file that the user names, it may be anything."""
     try:
         return _recognised(path, importers)
     except UserError:

@@ -1,4 +1,4 @@
-"""A calibration and a folder of videos become a scene."""
+"""Makes a scene of a calibration and a folder of videos."""
 
 import json
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from syncnerf.point_files import write_points
 
 UNKNOWN_UNIT = "the unit is not known (boards are mostly measured in millimetres): the file's numbers stay; see --unit"
 POINTS = "points.ply"
-"""Points of the calibration, in the scene."""
+"""Name of the file of the calibration's points in the scene's folder."""
 PLAUSIBLE_METRES = (0.02, 500.0)
-"""Distances between the cameras of a rig that need no remark."""
+"""Range of a rig's size in metres outside of which the unit is probably wrong."""
 
 
 @dataclass(frozen=True)
 class ImportedScene:
-    """What an import made: the scene's folder, its cameras and what a person should know, one line each."""
+    """The result of an import: the scene's folder, its cameras, and notes for the user, one line each."""
 
     root: Path
     cameras: tuple[FilmedCamera, ...]
@@ -66,7 +66,7 @@ def import_scene(calibration: Calibration, videos: Path, out: Path, fit: Fit = "
 
 
 def _frame_times(path: Path, filmed: list[FilmedCamera]) -> dict[str, np.ndarray]:
-    """Times by camera name, from the file if there is one; raises UserError where a camera's count differs."""
+    """Frame times by camera name, if the file exists; raises UserError if a camera's number of frames differs."""
     if not path.is_file():
         return {}
     times = read_timestamps(path)
@@ -104,7 +104,7 @@ def _entry(camera: FilmedCamera, metres: float, times: np.ndarray | None) -> dic
 
 
 def _remark_on_size(entries: list[dict[str, Any]], metres: float | None) -> list[str]:
-    """A warning where a rig in metres would be as large as a town or as small as a coin."""
+    """A warning if the rig, in metres, would be as large as a town or as small as a coin."""
     if metres is None:
         return []
     places = np.stack(
@@ -117,7 +117,7 @@ def _remark_on_size(entries: list[dict[str, Any]], metres: float | None) -> list
 
 
 def _link_names(camera: FilmedCamera) -> list[str]:
-    """What the camera's files are called in the scene: as the camera, further ones with a number."""
+    """Names of the camera's files in the scene: the camera's name, with a number for the second and further ones."""
     first, *chapters = camera.video.paths
     names = [camera.name + first.suffix]
     return names + [f"{camera.name}_part{k}{path.suffix}" for k, path in enumerate(chapters, start=2)]

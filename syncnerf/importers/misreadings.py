@@ -1,4 +1,8 @@
-"""What is commonly wrong with a calibration: conventions, swapped cameras, another resolution."""
+"""Common mistakes in calibrations: other conventions for poses, swapped cameras, another resolution.
+
+A *reading* is the scene's cameras as they would be if the calibration meant something else. The import tries these if
+what it was told does not fit the videos, and names the one that fits best.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,24 +16,24 @@ from syncnerf.scene import Camera
 from syncnerf.sync.conventions import CONVENTIONS, TURNED, Reading, calibrated_as, in_places, posed
 
 OFF_CENTRE = 0.12
-"""Share of the image's side by which principal points lie off the middle where their image was of another size."""
+"""Principal points this far off the middle, as a share of the image's side, suggest images of another size."""
 SCALES = (0.5, 2 / 3, 1.5, 2.0)
-"""Ratios of usual video sizes, tried where the principal points say nothing."""
+"""Ratios between usual video sizes, tried if the principal points tell nothing."""
 
 
 def misread_poses(cameras: Sequence[Camera], extrinsics: bool) -> list[Reading]:
-    """The cameras in each convention that theirs is confused with.
+    """The cameras as they would be if their poses followed each of the conventions that are commonly confused.
 
     Args:
         cameras: of the scene.
-        extrinsics: the file should hold world-to-camera in OpenCV axes, as all but nerfstudio's do; else
-            camera-to-world in OpenGL axes.
+        extrinsics: whether the format holds world-to-camera poses in OpenCV axes, as all but nerfstudio's do; otherwise
+            it holds camera-to-world poses in OpenGL axes.
     """
     if not extrinsics:
         return [posed(f"the poses are {said}", cameras, turn) for said, turn in CONVENTIONS.items()]
     turns = {
         "the poses are world-to-camera in OpenGL axes (+Y up, -Z view), not OpenCV's": lambda pose: pose @ TURNED,
-        # Up to one turn of the whole world, which changes nothing.
+        # This differs from the right poses by a rotation of the whole world, which does not matter.
         "the poses are camera-to-world in OpenGL axes, not world-to-camera in OpenCV's": torch.linalg.inv,
         "the poses are camera-to-world, not world-to-camera": lambda pose: torch.linalg.inv(pose) @ TURNED,
         "the translations are the cameras' places": _place_from_translation,
@@ -39,14 +43,14 @@ def misread_poses(cameras: Sequence[Camera], extrinsics: bool) -> list[Reading]:
 
 
 def _place_from_translation(pose: Tensor) -> Tensor:
-    """Camera-to-world whose place is what was taken for the translation, [..., 4, 4]."""
+    """Camera-to-world if the file's translation is really the camera's place, [..., 4, 4]."""
     changed = pose.clone()
     changed[..., :3, 3] = _translation(pose)
     return changed
 
 
 def _transposed(pose: Tensor) -> Tensor:
-    """Camera-to-world if the file's rotation is the other way round and its translation right, [..., 4, 4]."""
+    """Camera-to-world if the file's rotation is transposed, but its translation is right, [..., 4, 4]."""
     changed = torch.eye(4, dtype=pose.dtype).repeat(*pose.shape[:-2], 1, 1)
     world_to_camera = pose[..., :3, :3] @ TURNED[:3, :3]
     changed[..., :3, 3] = -(world_to_camera.mT @ _translation(pose)[..., None])[..., 0]
@@ -55,13 +59,13 @@ def _transposed(pose: Tensor) -> Tensor:
 
 
 def _translation(pose: Tensor) -> Tensor:
-    """World to camera in OpenCV axes, [..., 3]."""
+    """The translation of the world-to-camera pose in OpenCV axes, [..., 3]."""
     rotation = (pose[..., :3, :3] @ TURNED[:3, :3]).mT
     return -(rotation @ pose[..., :3, 3:])[..., 0]
 
 
 def misread_sizes(cameras: Sequence[Camera]) -> list[Reading]:
-    """The cameras if their calibration is of images of another size, which the principal points mostly tell."""
+    """The cameras if their calibration was made with images of another size, mostly told by the principal points."""
     sides = [(c.intrinsics.width / c.intrinsics.centre_x, c.intrinsics.height / c.intrinsics.centre_y) for c in cameras]
     told = 0.5 * float(np.median(sides))
     scales = (told,) if abs(told - 1) > OFF_CENTRE else SCALES
@@ -71,7 +75,7 @@ def misread_sizes(cameras: Sequence[Camera]) -> list[Reading]:
         for camera in cameras:
             own = camera.intrinsics
             focal = {"focal_x": own.focal_x * scale, "focal_y": own.focal_y * scale}
-            # Where the principal point is in the middle, it is that of this image.
+            # A principal point in the middle belongs to the image as it is, and is not scaled.
             centre = {"centre_x": own.centre_x * scale, "centre_y": own.centre_y * scale} if scale == told else {}
             others.append(replace(camera, intrinsics=replace(own, **focal, **centre)))
         said = f"the calibration is of images {1 / scale:.2g} times as large"
@@ -80,7 +84,7 @@ def misread_sizes(cameras: Sequence[Camera]) -> list[Reading]:
 
 
 def shifted_cameras(cameras: Sequence[Camera], neighbouring: Sequence[Sequence[Camera]]) -> list[Reading]:
-    """Every camera in the place of the one before or after it, as videos in another order are.
+    """Every camera in the place of its predecessor or successor, as if the videos were in a shifted order.
 
     Args:
         cameras: of the scene.
@@ -99,7 +103,7 @@ def shifted_cameras(cameras: Sequence[Camera], neighbouring: Sequence[Sequence[C
 def replaced_camera(
     cameras: Sequence[Camera], others: Sequence[Camera], agreements: dict[tuple[int, int], float]
 ) -> Iterator[Reading]:
-    """The camera whose motion agrees least, in the place of each of some others that are not among them."""
+    """The camera that agrees least with the others, in the place of each of some cameras that are not examined."""
     weakest = _by_agreement(len(cameras), agreements)[0]
     for other in others:
         changed = list(cameras)
@@ -115,11 +119,11 @@ def _by_agreement(count: int, agreements: dict[tuple[int, int], float]) -> list[
 
 
 def swapped_cameras(cameras: Sequence[Camera], agreements: dict[tuple[int, int], float]) -> Iterator[Reading]:
-    """Two cameras in each other's place, for those whose motion agrees least with the others'.
+    """Pairs of cameras exchanged, among those that agree least with the others.
 
     Args:
         cameras: of the scene.
-        agreements: by pair of indices, as the cameras were read.
+        agreements: how well each pair of cameras agrees as read, by pair of indices.
     """
     weakest = sorted(_by_agreement(len(cameras), agreements)[: len(cameras) // 2 + 1])
     for one, two in combinations(weakest, 2):

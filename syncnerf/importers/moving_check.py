@@ -1,4 +1,4 @@
-"""Whether the poses of moving cameras fit their videos: most of what they see holds still in space."""
+"""Checks whether moving cameras' poses fit their videos: most points that they see should stand still in space."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,24 +12,25 @@ from syncnerf.sync.tracks import Tracks, follow_points
 from syncnerf.sync.workers import in_parallel
 
 FRAMES = 40
-"""Frames in the middle of each video in which points are followed."""
+"""Frames in the middle of each video through which points are tracked."""
 MOST_CAMERAS = 3
 LEAST_POINTS = 20
-"""Points over all cameras, below which nothing can be said."""
+"""With fewer tracked points over all cameras, nothing can be said."""
 ENOUGH = 0.4
-"""Share of the points that must hold still for poses that fit."""
+"""Poses fit if at least this share of the points stands still."""
 BETTER = 1.5
-"""How many times as many points must hold still for another reading to be named."""
+"""Another reading of the poses is named if this many times as many points stand still with it."""
 
 
 def check_moving(scene: Scene, extrinsics: bool) -> str:
-    """What still points say of the moving cameras' poses, in a line that begins with ``warning:`` where they differ.
+    """One line on whether the moving cameras' poses fit; it begins with ``warning:`` if not.
 
-    Focal lengths are not told apart: near ones suit the points of a short path as well.
+    Wrong focal lengths may go unnoticed: along a short path, similar ones explain the points as well.
 
     Args:
-        scene: as imported, at the size that points are followed at.
-        extrinsics: the calibration should hold world-to-camera in OpenCV axes; else camera-to-world in OpenGL axes.
+        scene: as imported, at the size at which points are tracked.
+        extrinsics: whether the calibration's format holds world-to-camera poses in OpenCV axes (else camera-to-world in
+            OpenGL axes), which decides how it may have been misread.
     """
     moving = [camera for camera in scene.cameras if camera.is_moving][:MOST_CAMERAS]
     frames = []
@@ -57,13 +58,13 @@ def check_moving(scene: Scene, extrinsics: bool) -> str:
 
 
 def still_points(tracks: Sequence[Tracks], cameras: Sequence[Camera]) -> int:
-    """How many of the followed points a fixed place in space explains, by the cameras' poses."""
+    """How many of the tracked points can stand still in space, given the cameras' poses."""
     pairs = zip(tracks, cameras, strict=True)
     return sum(int((static_error(all_rays(found, camera)) <= STATIC_ERROR).sum()) for found, camera in pairs)
 
 
 def _best(readings: Sequence[Reading], tracks: Sequence[Tracks]) -> tuple[Reading, int]:
-    """The reading by which most points hold still, and their number."""
+    """The reading with which most points stand still, and their number."""
     counts = [still_points(tracks, reading.cameras) for reading in readings]
     most = max(counts)
     return readings[counts.index(most)], most

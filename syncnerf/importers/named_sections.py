@@ -1,4 +1,4 @@
-"""Toml with a section per camera: Pose2Sim, anipose and FreeMoCap."""
+"""Calibrations in toml files with a section per camera: Pose2Sim, anipose and FreeMoCap."""
 
 from pathlib import Path
 from typing import Any
@@ -32,19 +32,19 @@ def sections(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def is_pose2sim(path: Path) -> bool:
-    """Each section bears its camera's name and says whether the lens is a fisheye."""
+    """Whether each section of a toml is headed by its camera's name, and says whether the lens is a fisheye."""
     found = sections(path)
     return bool(found) and all(values.get("name") == header and "fisheye" in values for header, values in found.items())
 
 
 def is_freemocap(path: Path) -> bool:
-    """Anipose's layout with FreeMoCap's additions."""
+    """Whether a toml has anipose's layout with FreeMoCap's additions."""
     found = sections(path)
     return any("world_position" in values or "world_orientation" in values for values in found.values())
 
 
 def is_anipose(path: Path) -> bool:
-    """Sections of cameras that are neither of the others' nor caliscope's."""
+    """Whether a toml has sections of cameras, and is none of Pose2Sim's, FreeMoCap's or caliscope's."""
     found = sections(path)
     own = bool(found) and not any("cam_id" in values or "port" in values for values in found.values())
     return own and not is_pose2sim(path) and not is_freemocap(path)
@@ -73,7 +73,7 @@ def _cameras(path: Path) -> list[CalibratedCamera]:
 
 
 def section_camera(where: str, values: dict[str, Any], name: str) -> CalibratedCamera:
-    """A section's camera; its own ``name`` goes before ``name``; raises UserError."""
+    """The camera of a section; a ``name`` in the section takes precedence over the argument; raises UserError."""
     name = values.get("name", name)
     if not isinstance(name, str | int) or not str(name).strip():
         raise UserError(f"{where}: 'name' should be the camera's name, not {str(name)[:40]!r}")

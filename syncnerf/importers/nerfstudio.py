@@ -36,7 +36,9 @@ def is_nerfstudio(path: Path) -> bool:
 
 
 def read_nerfstudio(path: Path) -> Calibration:
-    """Camera-to-world in OpenGL axes, pixel centres at +0.5, in a unit of its own.
+    """Cameras, and points if there are any.
+
+    Poses are camera-to-world in OpenGL axes, pixel centres at +0.5, the unit is arbitrary.
 
     Raises:
         UserError: naming the file and the entry.
@@ -54,7 +56,7 @@ def read_nerfstudio(path: Path) -> Calibration:
 
 
 def _points(file: Path) -> Float32[np.ndarray, "P 6"] | None:
-    """Those of ``ply_file_path``, in the poses' world; None where it is not there: exports may leave it behind."""
+    """The points of ``ply_file_path`` in the poses' coordinates; None if the file is missing, as in some exports."""
     name = read_json_object(file).get("ply_file_path")
     place = file.parent / name if isinstance(name, str) and name else None
     return read_ply(place) if place is not None and place.is_file() else None

@@ -1,4 +1,4 @@
-"""OpenCap's pickles, one per camera, read without running anything that they ask for."""
+"""Reads OpenCap's pickles, one per camera, without executing any code that they may contain."""
 
 import io
 import pickle
@@ -19,7 +19,7 @@ from syncnerf.importers.calibration import (
 
 PATTERN = "*.pickle"
 LARGEST_PICKLE = 1 << 20
-"""Bytes; a camera takes a thousand."""
+"""Largest file in bytes that is read; a camera takes a thousand."""
 ADMITTED = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
@@ -28,11 +28,11 @@ ADMITTED = {
     ("numpy.core.multiarray", "scalar"),
     ("numpy._core.multiarray", "scalar"),
 }
-"""What a pickle may name: the parts of numbers and arrays."""
+"""The only functions and classes that a pickle may refer to: those that numbers and arrays are built of."""
 
 
 class NumbersUnpickler(pickle.Unpickler):
-    """Admits numbers, texts, lists, dictionaries and numpy's arrays of numbers; everything else is refused unread."""
+    """Reads numbers, texts, lists, dictionaries and numpy's arrays of numbers; everything else is refused."""
 
     def find_class(self, module: str, name: str) -> Any:
         """The part called ``module.name`` if it belongs to an array; raises UnpicklingError."""
@@ -49,7 +49,7 @@ def is_opencap(path: Path) -> bool:
 
 
 def read_opencap(path: Path) -> Calibration:
-    """Cameras called as the folders of their pickles (or the pickles themselves), in millimetres, world to camera.
+    """Cameras named after the folders of their pickles (or after these); millimetres; poses are world to camera.
 
     Raises:
         UserError: a pickle is damaged, or holds anything but numbers and arrays.

@@ -28,7 +28,7 @@ def is_opencv_yaml(path: Path) -> bool:
 
 
 def read_opencv_cameras(path: Path) -> Calibration:
-    """Cameras called as their files; poses are world to camera, in a unit that the files do not note.
+    """Cameras named after their files; poses are world to camera; the files do not state their unit.
 
     Raises:
         UserError: naming the file.

@@ -22,7 +22,7 @@ def is_panoptic_studio(path: Path) -> bool:
 
 
 def read_panoptic_studio(path: Path) -> Calibration:
-    """Cameras of the studio (hundreds: those with a video are used), in centimetres, world to camera.
+    """The studio's cameras (hundreds, of which those with a video are used); centimetres; poses are world to camera.
 
     Raises:
         UserError: naming the file and the camera.

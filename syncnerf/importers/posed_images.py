@@ -11,7 +11,7 @@ from syncnerf.importers.calibration import CalibratedCamera
 from syncnerf.scene.natural_order import natural_key
 
 STILL_SHARE, STILL_DEGREES = 2e-3, 0.2
-"""Poses of a camera that differ by less, as a share of the rig's span and in degrees, are estimates of the same one."""
+"""A camera stands still if its poses differ by less than this, as a share of the rig's size and in degrees."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PosedImage:
 
 
 def cameras_of(path: Path, images: Sequence[PosedImage]) -> tuple[list[CalibratedCamera], list[str]]:
-    """Cameras, and notes on what was decided.
+    """Group images into cameras; returns these, and notes on what was decided.
 
     Images in several folders: a camera per folder. All in one: a camera per image. A camera whose poses differ moves;
     its poses are in the order of its images' names.

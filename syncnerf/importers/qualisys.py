@@ -17,7 +17,7 @@ from syncnerf.importers.calibration import (
 from syncnerf.importers.text import read_text
 
 SUBPIXELS = 64.0
-"""Pixels are stored this many times larger."""
+"""Pixel coordinates are stored multiplied by this."""
 TO_OPENCV = np.diag([1.0, -1.0, -1.0])
 DISTORTION = (
     "radialDistortion1",
@@ -40,14 +40,15 @@ def is_qualisys(path: Path) -> bool:
 def read_qualisys(path: Path) -> Calibration:
     """Cameras of a ``*.qca.txt``, lengths in millimetres.
 
-    The transposed matrix of r11 .. r33 is camera-to-world in OpenGL axes, and x y z the camera's place. Principal
-    points count from the sensor's corner, so the video's own corner is taken off.
+    The transpose of the matrix r11 .. r33 is the camera-to-world rotation in OpenGL axes, and x y z the camera's place.
+    Principal points are relative to the sensor's corner, so the place of the video's corner on the sensor is
+    subtracted.
 
     Raises:
         UserError: naming the file and the camera.
     """
     text = read_text(path)
-    if "<!ENTITY" in text:  # the format has none, and nested ones would grow without end
+    if "<!ENTITY" in text:  # the format has none, and nested ones can expand without end
         raise UserError(f"{path}: defines entities of its own; export the calibration again")
     try:
         root = ElementTree.fromstring(text.encode("utf-8") if "encoding=" not in text[:80] else _without_header(text))
@@ -63,7 +64,7 @@ def read_qualisys(path: Path) -> Calibration:
 
 
 def _without_header(text: str) -> str:
-    """The text after its xml declaration, whose encoding has done its work."""
+    """The text without its xml declaration, since it is decoded already."""
     return text.lstrip().partition("?>")[2]
 
 

@@ -12,14 +12,14 @@ from syncnerf.scene.video import VideoSource, probe_video
 
 
 def write_stills(video: VideoSource, folder: Path, moments: int, frames: int) -> None:
-    """Write pictures of a video, ``<frame>.png`` of its moments spread evenly, called after the frame in their middle.
+    """Write pictures of evenly spread moments of a video as ``<frame>.png``, named by the frame in their middle.
 
     Args:
         video: the recording.
         folder: to be made.
         moments: number of pictures (at most one per frame).
-        frames: frames that a picture is the median of, spread over its share of the video, so that what moves is gone;
-            1 for the frame itself, as a moving camera needs it.
+        frames: number of frames whose median makes a picture, spread over its share of the video, so that moving things
+            vanish; 1 for single frames, as a moving camera needs.
 
     Raises:
         UserError: the video cannot be read.

@@ -1,4 +1,4 @@
-"""Cameras of videos without a calibration, from structure from motion (COLMAP's)."""
+"""Finds the cameras of videos without a calibration by structure from motion, with COLMAP."""
 
 import tempfile
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from syncnerf.scene.video import VideoSource, probe_video
 
 LEAST_VIDEOS = 3
 STILL_MOMENTS, STILL_FRAMES = 3, 9
-"""Pictures of a camera that stands still, and frames that each is the median of."""
+"""Number of pictures of a static camera, and of frames whose median makes each."""
 MOVING_PICTURES = 40
-"""Pictures of a camera that moves; its other poses lie between theirs."""
+"""Number of pictures of a moving camera; poses of the frames between are interpolated."""
 LARGEST_GAP = 3
-"""Pictures in a row of a moving camera that may fail; poses between farther ones would be guesses."""
+"""Most consecutive pictures of a moving camera that may fail; interpolating across more would be guessing."""
 
 
 def calibrate(videos: Path, moving: Sequence[str], shared: bool, drop: bool, seed: int) -> Calibration:
@@ -86,7 +86,7 @@ def _reconstruct(images: Path, work: Path, videos: Path, shared: bool, seed: int
     work.mkdir()
     database, cpu = work / "database.db", pycolmap.Device.cpu
     reader = pycolmap.ImageReaderOptions()
-    # Of a few pictures each, tangential distortion cannot be told from the focal length.
+    # From a few pictures per camera, tangential distortion cannot be distinguished from the focal length.
     reader.camera_model = "OPENCV" if shared else "RADIAL"
     mode = pycolmap.CameraMode.SINGLE if shared else pycolmap.CameraMode.PER_FOLDER
     pycolmap.logging.minloglevel = pycolmap.logging.ERROR
@@ -104,7 +104,7 @@ def _reconstruct(images: Path, work: Path, videos: Path, shared: bool, seed: int
 
 
 def _every_frame(video: VideoSource, group: Sequence[PosedImage]) -> list[PosedImage]:
-    """A moving camera's poses at all frames: places on lines, turns at constant speed, between the pictures' own."""
+    """A moving camera's poses at all frames, interpolated between its pictures: linear, rotations at constant speed."""
     frames = np.array([int(Path(image.file).stem) for image in group])
     order = np.argsort(frames)
     frames, cameras = frames[order], [group[index].camera for index in order]
@@ -128,7 +128,7 @@ def _every_frame(video: VideoSource, group: Sequence[PosedImage]) -> list[PosedI
 
 
 def _turned(one: np.ndarray, two: np.ndarray, share: float) -> np.ndarray:
-    """The rotation on the way from ``one`` to ``two`` at constant speed (less than half a turn apart), [3, 3]."""
+    """The rotation a ``share`` of the way from ``one`` to ``two``, less than half a turn apart, shape [3, 3]."""
     step = two @ one.T
     axis = np.array([step[2, 1] - step[1, 2], step[0, 2] - step[2, 0], step[1, 0] - step[0, 1]])
     sine = 0.5 * float(np.linalg.norm(axis))

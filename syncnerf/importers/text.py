@@ -7,7 +7,7 @@ from typing import Any
 from syncnerf.errors import UserError, one_line
 
 LARGEST_TEXT = 64 << 20
-"""Bytes; a larger file is no calibration."""
+"""Largest file in bytes that is read; a larger one is no calibration."""
 
 
 def read_text(path: Path) -> str:
@@ -34,8 +34,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def read_opencv_yaml(path: Path) -> dict[str, Any]:
     """A file of OpenCV's FileStorage: numbers, texts, lists, and matrices as nested lists; raises UserError.
 
-    OpenCV's first line (``%YAML:1.0``) is no directive of yaml, and its matrices carry a tag of their own; nothing else
-    than plain data and that tag is admitted.
+    OpenCV's first line (``%YAML:1.0``) is not valid yaml, and its matrices have a tag of their own. Only plain data and
+    that tag are accepted.
     """
     try:
         import yaml

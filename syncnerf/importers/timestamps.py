@@ -14,10 +14,10 @@ TIMESTAMPS = "timestamps.csv"
 
 
 def read_timestamps(path: Path) -> dict[str, Float64[np.ndarray, " _"]]:
-    """Times of each camera's frames in order, seconds from the first of all, by camera; float64, shape [T].
+    """Each camera's frame times, ascending, in seconds from the first frame of all cameras; float64, shape [T].
 
     One row per frame: ``cam_id`` (``port`` in older files) and ``frame_time`` in seconds on one clock, in any order.
-    Videos are called ``cam_<cam_id>``, and so are the cameras here.
+    Videos are named ``cam_<cam_id>``, and so are the cameras here.
 
     Raises:
         UserError: a column is missing, a row holds no number, or two frames of a camera have one time.

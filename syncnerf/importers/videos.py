@@ -14,21 +14,21 @@ from syncnerf.scene.video import VideoProperties, probe_video
 from syncnerf.scene.video_files import VideoFiles, find_videos
 
 MACROBLOCK = 16
-"""Encoders round sides up to whole blocks, or cut what is beyond the last: fewer pixels than this at the far edge."""
+"""Encoders may pad or crop a picture to whole blocks, by fewer pixels than this at its right and lower edges."""
 
 Fit = Literal["scale", "crop"]
 
 
 @dataclass(frozen=True)
 class FilmedCamera:
-    """A camera of the calibration with its video, its calibration matrix in the video's pixels.
+    """A camera of the calibration together with its video; its calibration matrix is in the video's pixels.
 
     Attributes:
-        name: of the camera in the scene, which is the video's.
-        calibrated: intrinsics for images of the video's size, poses as calibrated.
+        name: the camera's name in the scene, which is that of the video.
+        calibrated: the camera, with intrinsics for the video's size.
         video: the file, or several where the camera began a new one while it filmed.
         properties: of the video.
-        note: what was done to the calibration; empty if nothing.
+        note: how the calibration was adapted; empty if it was not.
     """
 
     name: str
@@ -57,7 +57,9 @@ def videos_by_name(folder: Path) -> dict[str, VideoFiles]:
 
 
 def match(calibration: Calibration, names: Sequence[str]) -> tuple[list[tuple[int, str]], list[str]]:
-    """Pairs of a camera's index and a video's name, and notes: by name, then by the number in the name, then by order.
+    """Match cameras and videos: by name, else by the number in the name, else by order.
+
+    Returns pairs of a camera's index and a video's name, and notes for the user.
 
     Args:
         calibration: the cameras.
@@ -94,7 +96,7 @@ def match(calibration: Calibration, names: Sequence[str]) -> tuple[list[tuple[in
 
 
 def _pairs(cameras: Sequence[str], names: Sequence[str], alike: Callable[[str], str]) -> list[tuple[int, str]]:
-    """Cameras and videos whose names have the same non-empty key, where no two have the same one."""
+    """Cameras and videos whose names have the same non-empty key; none at all if such a key occurs twice."""
     own, others = [alike(name) for name in cameras], [alike(name) for name in names]
     shared = {key for key in own if key and key in others}
     if any(own.count(key) > 1 or others.count(key) > 1 for key in shared):
@@ -103,7 +105,7 @@ def _pairs(cameras: Sequence[str], names: Sequence[str], alike: Callable[[str], 
 
 
 def _contained(cameras: Sequence[str], names: Sequence[str]) -> list[tuple[int, str]]:
-    """Cameras whose name stands as a whole word in one video's name only."""
+    """Cameras whose name occurs as a whole word in the name of exactly one video."""
     pairs = []
     for index, camera in enumerate(cameras):
         word = re.compile(rf"(?<![a-z0-9]){re.escape(camera.lower())}(?![a-z0-9])")
@@ -129,14 +131,14 @@ def _some(names: Sequence[str]) -> str:
 
 
 def film(calibration: Calibration, camera: CalibratedCamera, name: str, files: VideoFiles, fit: Fit) -> FilmedCamera:
-    """Bring a camera's intrinsics to its video's size.
+    """Join a camera with its video, adapting its intrinsics to the video's size.
 
     Args:
         calibration: to name in errors.
         camera: one of its cameras.
         name: the camera's name in the scene.
         files: the video.
-        fit: ``scale``: the video shows the whole calibrated image; ``crop``: its largest centred part.
+        fit: what the video shows: ``scale``: the whole calibrated image; ``crop``: its largest centred part.
 
     Raises:
         UserError: the sizes do not fit, or the video is no video, or a moving camera has another number of poses.
@@ -162,7 +164,7 @@ def film(calibration: Calibration, camera: CalibratedCamera, name: str, files: V
 def _placement(
     calibration: Calibration, camera: CalibratedCamera, video: Path, size: tuple[int, int], fit: Fit
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Scale (x, y) of the calibrated image, the video's corner in it after that, in pixels, and a note."""
+    """How the video lies in the calibrated image: scale (x, y), the video's corner in scaled pixels, and a note."""
     (width, height), (own_width, own_height) = size, camera.size
     none, exact = np.zeros(2), np.ones(2)
     if (width, height) == (own_width, own_height):
