@@ -30,7 +30,7 @@ SAME_POSE = 1e-6
 HELD_OUT = 8
 """One camera that moves: every eighth image is for evaluation, as is usual for such scenes (NeRF, LLFF)."""
 WHOLE = 0.9
-"""Times that start at 0 and end between this and 1 are suspected to be shares of a recording, not seconds."""
+"""Times that are not negative and end between this and 1 are suspected to be shares of a recording, not seconds."""
 
 
 def is_posed_images(root: Path) -> bool:
