@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import av
 import numpy as np
@@ -44,6 +45,55 @@ def flicker(frames: np.ndarray, generator: np.random.Generator) -> None:
     phase = generator.uniform(0, 2 * np.pi)
     for index in range(len(frames)):
         frames[index] = (frames[index] * (1 + 0.06 * np.sin(phase + 2.1 * index))).clip(0, 255)
+
+
+SEGMENTS = ("abcdef", "bc", "abged", "abgcd", "fgbc", "afgcd", "afgedc", "abc", "abcdefg", "abcdfg")
+"""The strokes of the digits 0 to 9 in a display of seven."""
+
+
+def clock(frames: np.ndarray, generator: np.random.Generator) -> None:
+    """A running clock in a corner, hours to milliseconds, white on black, by the file's own frames at 30 a second."""
+    corner = _corner(frames, generator)
+    thick = max(1, round(0.01 * min(frames.shape[1:3])))
+    begin = int(generator.integers(0, 24 * 3600 * 1000))
+    for index in range(len(frames)):
+        milliseconds = (begin + round(index * 1000 / 30)) % (24 * 3600 * 1000)
+        seconds = milliseconds // 1000
+        shown = f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}{milliseconds % 1000:03d}"
+        picture = np.kron(np.hstack([_digit(int(each)) for each in shown]), np.ones((thick, thick), dtype=np.uint8))
+        into = corner(frames[index])[: picture.shape[0], : picture.shape[1]]
+        into[:] = picture[: into.shape[0], : into.shape[1], None]
+
+
+def blink(frames: np.ndarray, generator: np.random.Generator) -> None:
+    """A red disc in a corner, shown for half of each second at 30 frames a second."""
+    corner, radius = _corner(frames, generator), 0.04 * min(frames.shape[1:3])
+    phase = int(generator.integers(30))
+    row, column = (np.indices(corner(frames[0]).shape[:2]) - radius) / radius
+    disc = row**2 + column**2 < 1
+    for index in range(len(frames)):
+        if (index + phase) % 30 < 15:
+            corner(frames[index])[disc] = 255, 0, 0
+
+
+def _corner(frames: np.ndarray, generator: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
+    """What shows the right or left, lower or upper part of a picture, for something to be drawn from its begin on."""
+    height, width = frames.shape[1:3]
+    down = slice(int(0.88 * height), None) if generator.random() < 0.5 else slice(2, None)
+    across = slice(int(0.55 * width), None) if generator.random() < 0.5 else slice(2, None)
+    return lambda picture: picture[down, across]
+
+
+def _digit(number: int) -> np.ndarray:
+    """A digit's strokes with a gap behind, 0 or 255, uint8, shape [7, 5]."""
+    places = {
+        "a": np.s_[0, 0:4], "b": np.s_[0:4, 3], "c": np.s_[3:7, 3], "d": np.s_[6, 0:4],
+        "e": np.s_[3:7, 0], "f": np.s_[0:4, 0], "g": np.s_[3, 0:4],
+    }  # fmt: skip
+    picture = np.zeros((7, 5), dtype=np.uint8)
+    for stroke in SEGMENTS[number]:
+        picture[places[stroke]] = 255
+    return picture
 
 
 def key_frames(frames: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import odd_clocks
@@ -60,6 +61,24 @@ def _changed(change: Callable[[np.ndarray, np.random.Generator], None], most: in
     return damage
 
 
+def _burned_in(draw: Callable[[np.ndarray, np.random.Generator], None]) -> Callable:
+    """Draw something into all cameras' pictures, by the frames of each file."""
+
+    def damage(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+        def drawn(frames: np.ndarray, seed: int) -> np.ndarray:
+            frames = np.array(frames)
+            draw(frames, np.random.default_rng(seed))
+            return frames
+
+        seeds = generator.integers(1 << 30, size=len(scene.cameras)).tolist()
+        return {
+            camera.name: Odd(np.arange(camera.frame_count), pixels=partial(drawn, seed=seed))
+            for camera, seed in zip(scene.cameras, seeds, strict=True)
+        }
+
+    return damage
+
+
 DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
     "untouched": lambda scene, generator: {c.name: Odd(np.arange(c.frame_count), told=True) for c in scene.cameras},
     "one hangs": odd_clocks.hang,
@@ -93,4 +112,6 @@ DAMAGES: dict[str, Callable[[Scene, np.random.Generator], dict[str, Odd]]] = {
     "lens cap": _changed(odd_pictures.cap),
     "flash": _changed(odd_pictures.flash),
     "flicker": _changed(odd_pictures.flicker, most=99),
+    "burned-in clock": _burned_in(odd_pictures.clock),
+    "burned-in mark": _burned_in(odd_pictures.blink),
 }

@@ -10,6 +10,7 @@ from torch.nn.functional import avg_pool2d
 
 from syncnerf.scene.frame_cache import release_pages
 from syncnerf.sync.blending import Film, find_blending
+from syncnerf.sync.burned_in import Patch, burned_in, inside_any
 from syncnerf.sync.cadence import LIKELY, PERIODS, find_cadence
 from syncnerf.sync.division import divided
 from syncnerf.sync.flicker import CLIPPED, frame_gains
@@ -58,6 +59,7 @@ class MotionEnergy:
         late: seconds from the frames' own times to those at which what moves in them was read.
         gains: the frames' global brightness factors, which were divided out, float32, shape [T]; None where there are
             none, or ``pace`` is not 1.
+        burned: patches of the averaged-down map in which something burned in changes by itself; left out of the values.
     """
 
     values: Float[Tensor, "P I"]
@@ -73,6 +75,12 @@ class MotionEnergy:
     lacking: int = 0
     late: float = 0.0
     gains: Float32[Tensor, " T"] | None = None
+    burned: tuple[Patch, ...] = ()
+
+    @property
+    def burned_share(self) -> float:
+        """Share of the picture in which something burned in changes by itself; patches that overlap count twice."""
+        return sum(patch.area for patch in self.burned) / (self.width * self.height)
 
     @property
     def pixel_centres(self) -> Float64[Tensor, "P 2"]:
@@ -111,16 +119,13 @@ def motion_energy(
         nothing = torch.zeros(0, dtype=torch.int64)
         return MotionEnergy(torch.zeros(0, 0).half(), nothing, pool, shape[1], shape[0], torch.zeros(0).bool())
     steady, gains = steady_frames(frames), frame_gains(frames)
-    pieces = _pieces(frames, steady, gains, pool, CODED_FLOOR if coded else LEAST_FLOOR)
-    moving = torch.zeros(shape, dtype=torch.bool)
-    for piece in pieces:
-        moving |= (piece > 0).any(0)
-    pixels = moving.flatten().nonzero()[:, 0]
-    values = torch.cat([piece.flatten(1)[:, pixels].T for piece in pieces], dim=1)
+    values, pixels, burned = _moving(_pieces(frames, steady, gains, pool, CODED_FLOOR if coded else LEAST_FLOOR))
     totals = values.sum(0, dtype=torch.float32)
     refreshed = refreshed_intervals(frames)
     informative, renewed = informative_intervals(totals, steady) & ~refreshed, float(refreshed.float().mean())
-    seen = MotionEnergy(values, pixels, pool, *shape[::-1], informative, refreshed=renewed, gains=gains)
+    seen = MotionEnergy(
+        values, pixels, pool, *shape[::-1], informative, refreshed=renewed, gains=gains, burned=burned
+    )  # fmt: skip
     film = find_pulldown(totals, lost) if even else None
     if film is not None:
         return _of_film(seen, film, steady)
@@ -175,6 +180,21 @@ def _pieces(frames: Frames, steady: Tensor, gains: Tensor | None, pool: int, lea
             energy = avg_pool2d(energy[:, None], pool)[:, 0]
         pieces.append(energy.half())
     return pieces
+
+
+def _moving(pieces: list[Tensor]) -> tuple[Tensor, Tensor, tuple[Patch, ...]]:
+    """Energy of pixels where something ever moves, shape [P, T - 1], their places, and patches of what is burned in."""
+    rows, columns = pieces[0].shape[1:]
+    moving = torch.zeros(rows, columns, dtype=torch.bool)
+    for piece in pieces:
+        moving |= (piece > 0).any(0)
+    pixels = moving.flatten().nonzero()[:, 0]
+    values = torch.cat([piece.flatten(1)[:, pixels].T for piece in pieces], dim=1)
+    burned = burned_in(values, pixels, (rows, columns))
+    if burned:
+        kept = ~inside_any(burned, pixels, columns)
+        values, pixels = values[kept], pixels[kept]
+    return values, pixels, burned
 
 
 def _without_repeats(values: Tensor, totals: Tensor, informative: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from syncnerf.scene import Camera, Scene
 from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.points import median_picture
+from syncnerf.sync.burned_in import Patch
 from syncnerf.sync.flicker import CLIPPED
 from syncnerf.sync.frame_samples import PIECE_BYTES
 from syncnerf.sync.pencils import PencilView, view_through
@@ -45,7 +47,11 @@ class Outlines:
 
 
 def outlines(
-    scene: Scene, index: int, told: Bool[Tensor, " T"], gains: Float32[Tensor, " T"] | None = None
+    scene: Scene,
+    index: int,
+    told: Bool[Tensor, " T"],
+    gains: Float32[Tensor, " T"] | None = None,
+    burned: Sequence[Patch] = (),
 ) -> Outlines:
     """The outlines in a static camera's frames, of everything before a known background, else of what moves.
 
@@ -57,6 +63,7 @@ def outlines(
         index: global index of the camera.
         told: frames that say something, bool, shape [T]; the others have no outlines.
         gains: each frame's brightness factor, which is divided out, shape [T]; None where the brightness is even.
+        burned: patches of the image in which something burned in changes: nothing there is an outline.
     """
     camera, frames = scene.cameras[index], scene.frame_cache.open(scene.cameras[index])
     known = scene.background is not None
@@ -70,7 +77,11 @@ def outlines(
         part = frames[first : first + step]
         if gains is not None:
             part = _evened(part, gains[first : first + step].numpy())
-        place, cut = ends(*covered(part, background, floor))
+        share, inside = covered(part, background, floor)
+        for patch in burned:
+            share[:, patch.top : patch.bottom, patch.left : patch.right] = 0
+            inside[:, patch.top : patch.bottom, patch.left : patch.right] = False
+        place, cut = ends(share, inside)
         places.append(place)
         cuts.append(cut)
         release_pages(frames)

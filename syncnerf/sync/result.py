@@ -101,6 +101,7 @@ class SyncResult:
         warnings: by name, what speaks against a camera's offset although it is determined; its error is wide then.
         locking: samples by which the pairs' lags were found to be drawn to whole samples at most; the offsets are rid
             of it (see :func:`~syncnerf.sync.locking.locking_pull`).
+        remarks: by name, what of a camera's pictures was left out; casts no doubt.
         checks: by name, what speaks for and against each camera's offset; empty where that was not looked at.
         correlations: of the offsets' errors, float64, shape [C, C], ones on the diagonal; None for independent ones.
         clock_correlations: of the errors of offsets and rates together, float64, shape [C, 2, C, 2]; None without
@@ -119,6 +120,7 @@ class SyncResult:
     reasons: dict[str, str] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
     locking: float = 0.0
+    remarks: dict[str, str] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
     correlations: Float64[Tensor, "C C"] | None = None
     clock_correlations: Float64[Tensor, "C 2 C 2"] | None = None

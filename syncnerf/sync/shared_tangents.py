@@ -54,7 +54,9 @@ def shared_tangents(scene: Scene, cameras: EpipolarCameras) -> list[SharedTangen
         informative = cameras.informative(camera)
         edge = informative.new_zeros(1)
         told = torch.cat([informative, edge]) | torch.cat([edge, informative])
-        return outlines(scene, camera, told, cameras.energies[camera].gains)
+        energy = cameras.energies[camera]
+        burned = [patch.in_image(energy.pool) for patch in energy.burned]
+        return outlines(scene, camera, told, energy.gains, burned)
 
     seen = dict(zip(chosen, in_parallel(outline, chosen, "outlines", "camera"), strict=True))
 

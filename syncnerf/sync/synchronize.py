@@ -89,6 +89,8 @@ def synchronize(
     if result.reference != scene.reference:
         names = scene.names[result.reference], scene.names[scene.reference]
         logger.warning("%s: offsets are against %s; %s shares no motion with most cameras", scene.root, *names)
+    for name, said in result.remarks.items():
+        logger.warning("camera %s: %s", name, said)
     return reviewed(with_interlacing(scene, with_sound(scene, result, sounds)))
 
 
@@ -142,7 +144,12 @@ def _from_lines(scene: Scene, max_offset: float | None, drift: bool, priors: Seq
     fit = partial(pose_fit, prepared, result)
     checked = with_checks(result, comparisons, windows, scene.frame_interval, hint, cadences, fit)
     checked = checked if hint else with_exchanges(scene.cameras, prepared, checked)
-    return with_trails(scene, checked)
+    remarks = {
+        name: f"something burned in ({energy.burned_share:.1%} of its picture) changes by itself; left out"
+        for name, energy in zip(scene.names, prepared.energies, strict=True)
+        if energy.burned
+    }
+    return replace(with_trails(scene, checked), remarks=remarks)
 
 
 def _compared(scene: Scene, compare: Callable[[int, int], Comparison]) -> list[Comparison]:
