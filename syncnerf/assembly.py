@@ -89,7 +89,8 @@ def make_clock(config: Config, scene: Scene, start: ClockStart | None = None) ->
     first, last = torch.stack([part[0] for part in times]), torch.stack([part[-1] for part in times])
     span = ClockSpan(first, last, scene.frame_interval)
     row_times = torch.tensor([camera.row_time for camera in scene.cameras], dtype=torch.float64)
-    return Clock(settings, span, scene.reference, config.training.steps, start, scene.test, row_times)
+    places = torch.stack([camera.pose(camera.frame_count // 2)[:3, 3].double() for camera in scene.cameras])
+    return Clock(settings, span, scene.reference, config.training.steps, start, scene.test, row_times, places)
 
 
 def scene_geometry(scene: Scene, frame_count: int, steps: int, hull: Bool[Tensor, "X Y Z"] | None) -> SceneGeometry:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from syncnerf.camera_times import CameraTimes, ClockSpan
+from syncnerf.clock_modes import place_modes
 from syncnerf.clock_prior import ClockPrior, ClockStart
 from syncnerf.config import OffsetsConfig
 
@@ -18,6 +19,9 @@ UNKNOWN_MARGIN = 0.125
 READOUT_STEP = 0.02
 """Frames by which a readout time changes in a step at most. Of readout times nothing is known at the start, and what
 moves in a picture shows an eighth of them: steps as small as those of offsets that are refined do not get there."""
+HASTE = 5.0
+"""How many times a gradient is added once more along the directions in which a field follows the cameras' clocks
+(:mod:`syncnerf.clock_modes`)."""
 KNOWN_MARGIN, KNOWN_ERRORS = 2.0, 5.0
 """The same for offsets that are known: frames at least, and standard errors."""
 
@@ -45,6 +49,7 @@ class Clock(CameraTimes):
         start: what is known beforehand and only needs refining; None for nothing.
         untrained: global indices of the test cameras.
         row_times: seconds from each camera's first to its last row, float64, shape [C]; None for global shutters.
+        places: where the cameras stand, in any unit, float64, shape [C, 3]; None where that is not known.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Clock(CameraTimes):
         start: ClockStart | None = None,
         untrained: tuple[int, ...] = (),
         row_times: Float64[Tensor, " C"] | None = None,
+        places: Float64[Tensor, "C 3"] | None = None,
     ):
         learned = {"shifts": config.offset_mode == "learn", "row_times": config.rolling_shutter == "learn"}
         learned["skews"] = learned["shifts"] and config.offset_rates == "learn"
@@ -82,6 +88,8 @@ class Clock(CameraTimes):
         self.register_buffer("is_learned", torch.tensor(self.learned))
         self.register_buffer("gradient_mean", zeros.clone())
         self.register_buffer("gradient_square", zeros.clone())
+        modes = zeros[:, None][:, :0] if places is None else place_modes(places, self.is_trained)
+        self.register_buffer("modes", modes, persistent=False)
         self._note_what_is_known(start)
         self.range.copy_(self._range_of(span, start))
         # Of these buffers, read once, for reading them waits for the GPU: when each unknown starts to move, whether
@@ -213,12 +221,14 @@ class Clock(CameraTimes):
             parameter.requires_grad_(self._released and self._first_steps[name] <= step < self.freeze_step)
 
     def after_backward(self, decay: float = 0.98) -> None:
-        """Take each camera's gradient into running means (of it and of its square), for the logs."""
+        """Take each camera's gradient into running means, of it and of its square; hasten what is slow to learn."""
         if self.learned and self.shifts.grad is not None:
             # In 16-bit training now and then a step overflows; it is left out.
             gradient = self.shifts.grad.detach().nan_to_num(0.0, 0.0, 0.0)
             self.gradient_mean.lerp_(gradient, 1 - decay)
             self.gradient_square.lerp_(gradient.square(), 1 - decay)
+            # The running mean has a tenth of a single gradient's noise: what is learned beside it is not slowed.
+            self.shifts.grad += HASTE * self.modes @ (self.modes.T @ self.gradient_mean)
         if "row_times" in self.moving and self.row_times.grad is not None:
             self._hasten_common_readout()
 
