@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from calibration_files import FORMATS, NAMES, write_videos
 from damages import cut, edit, put
 
 from syncnerf.cli import main
-from syncnerf.importers.formats import IMPORTERS
+from syncnerf.importers.formats import IMPORTERS, read_calibration
 
 
 def replace(file: str, old: str, new: str) -> Callable[[Path], None]:
@@ -216,3 +217,21 @@ def test_the_command_shows_table_notes_and_picture(videos, tmp_path, capsys):
         for entry in json.loads((tmp_path / "scene" / "transforms.json").read_text())["frames"]
     ]
     assert max(map(abs, places)) < 0.05
+
+
+def test_a_folder_with_two_calibrations_says_which_is_taken(videos, tmp_path, capsys):
+    folder = FORMATS["nerfstudio"][0](tmp_path / "calibration").parent
+    shutil.copy(FORMATS["anipose"][0](tmp_path / "other"), folder / "rig.toml")
+    assert main(["import", str(folder), f"--videos={videos}", f"--out={tmp_path / 'scene'}"]) == 0
+    said = "transforms.json (nerfstudio) is taken, and not rig.toml beside it"
+    assert said in capsys.readouterr().out
+    assert said not in "".join(read_calibration(folder, "nerfstudio").notes)
+    (folder / "rig.toml").unlink()
+    assert said not in "".join(read_calibration(folder).notes)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_of_one_calibration_are_no_others(tmp_path, name):
+    written = FORMATS[name][0](tmp_path / "calibration")
+    folder = written if written.is_dir() else written.parent
+    assert not any("is taken" in note for note in read_calibration(folder).notes)
