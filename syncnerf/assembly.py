@@ -30,6 +30,7 @@ from syncnerf.scene.geometry import NormalizedDeviceCoordinates, SceneGeometry
 from syncnerf.scene.moment_hulls import moment_hulls
 from syncnerf.scene.moving_hulls import moving_hulls
 from syncnerf.scene.overlooked_cells import overlooked_cells
+from syncnerf.scene.readers import told_already
 from syncnerf.scene.stereo import can_be_compared
 from syncnerf.scene.still_views import still_views
 from syncnerf.scene.visual_hull import can_be_carved, visual_hull
@@ -177,7 +178,8 @@ def scene_to_synchronize(config: SceneConfig, scene: Scene) -> Scene:
 
     if not config.datadir or largest(scene) >= WORKING_SIDE:
         return scene
-    larger = open_scene(replace(config, downsample=1.0), WORKING_SIDE)
+    with told_already():
+        larger = open_scene(replace(config, downsample=1.0), WORKING_SIDE)
     return larger if largest(larger) > largest(scene) else scene
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_scene import write_scene
+from tiny_scene import edit_json, write_scene
 
 from syncnerf.assembly import assemble, make_batches, scene_to_synchronize
 from syncnerf.cli import main
@@ -92,3 +92,15 @@ def test_synchronisation_before_training_sees_larger_images_than_training(tmp_pa
     assert larger.names == scene.names
     assert larger.test == scene.test
     assert scene_to_synchronize(SceneConfig(datadir=str(folder)), larger) is larger
+
+
+def test_what_is_said_of_the_files_is_said_once(tmp_path, caplog):
+    folder = write_scene(tmp_path / "scene", frames=4, side=96)
+    edit_json(folder / "transforms.json", lambda record: record.update(fps=25))
+    settings = SceneConfig(datadir=str(folder), downsample=4)
+    scene = open_scene(settings)
+    assert caplog.text.count("cam01.mp4: its timestamps say 10 frames per second") == 1
+    assert scene_to_synchronize(settings, scene) is not scene
+    assert caplog.text.count("cam01.mp4: its timestamps say 10 frames per second") == 1
+    open_scene(settings)  # another command's reading tells again
+    assert caplog.text.count("cam01.mp4: its timestamps say 10 frames per second") == 2

@@ -97,7 +97,8 @@ def test_damaged_frames_are_told(tmp_path, caplog):
     data[len(data) // 2 : len(data) // 2 + 60] = bytes(60)
     path.write_bytes(data)
     assert len(decoded(path, 64, 48)) == 12
-    assert "a.mp4: 1 of its frames are damaged" in caplog.text
+    assert len(decoded(path, 32, 24)) == 12
+    assert caplog.text.count("a.mp4: 1 of its frames are damaged") == 1
 
 
 MATRICES = {

@@ -10,7 +10,7 @@ from syncnerf.importers.formats import IMPORTERS, read_calibration
 from syncnerf.importers.import_scene import ImportedScene, import_scene
 from syncnerf.scene.info_command import table
 from syncnerf.scene.read_options import ReadOptions
-from syncnerf.scene.readers import load_scene
+from syncnerf.scene.readers import load_scene, told_already
 from syncnerf.sync.synchronize import WORKING_SIDE
 
 UNITS = {"m": METRE, "cm": CENTIMETRE, "mm": MILLIMETRE, "inch": 0.0254}
@@ -55,7 +55,9 @@ def show(calibration: Calibration, imported: ImportedScene) -> None:
     print(table(scene))
     for note in imported.notes:
         print(note)
-    print(check_fit(load_scene(imported.root, ReadOptions(max_side=WORKING_SIDE)), calibration.format != "nerfstudio"))
+    with told_already():
+        larger = load_scene(imported.root, ReadOptions(max_side=WORKING_SIDE))
+    print(check_fit(larger, calibration.format != "nerfstudio"))
     from syncnerf.scene.rig_picture import draw_rig  # here: matplotlib is slow to load
 
     try:

@@ -1,7 +1,8 @@
 """Which reader opens a folder: by its content, or by name."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,3 +75,15 @@ def load_scene(root: Path | str, options: ReadOptions | None = None, dataset: st
     warn_of_untimed(scene)
     warn_of_copies(scene)
     return placed(scene, options or ReadOptions())
+
+
+@contextmanager
+def told_already() -> Iterator[None]:
+    """While a folder is read again, at another size: its files are as they were, and what they give to say was said."""
+    readers = logging.getLogger(__package__)
+    level = readers.level
+    readers.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        readers.setLevel(level)

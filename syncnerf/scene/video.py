@@ -236,7 +236,14 @@ def _decoded(path: Path, width: int, height: int) -> Iterator[np.ndarray]:
     except (av.error.FFmpegError, ValueError) as error:
         raise UserError(f"{path}: decoding failed ({one_line(error)}); copy or encode it again") from error
     if damaged:
-        logger.warning("%s: %d of its frames are damaged; copy it again", path, damaged)
+        status = path.stat()
+        _warn_of_damage(path, status.st_size, status.st_mtime_ns, damaged)
+
+
+@functools.lru_cache(maxsize=1024)
+def _warn_of_damage(path: Path, size: int, changed: int, damaged: int) -> None:
+    """Warn of damaged frames, once per state of the file, at however many sizes it is decoded."""
+    logger.warning("%s: %d of its frames are damaged; copy it again", path, damaged)
 
 
 def _check_aspect(path: Path, number: int, first: tuple[int, int], size: tuple[int, int]) -> None:
