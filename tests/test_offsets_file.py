@@ -22,6 +22,16 @@ def test_true_offsets_in_another_unit_are_refused(tmp_path):
     assert read_offsets(path, ["a", "b"]).tolist() == [1.0, 2.0]
 
 
+def test_offsets_in_a_scene_that_neither_are_true_nor_say_their_source_are_refused(tmp_path):
+    path, cameras = tmp_path / "offsets.json", {"a": {"offset": 1.0}, "b": {"offset": 2.0}}
+    path.write_text(json.dumps({"cameras": cameras}))
+    with pytest.raises(UserError, match=r"holds 'cameras' without 'source'.* as \"seconds\": .*one number per camera"):
+        read_true_clocks(tmp_path, ["a", "b"], [0, 1])
+    path.write_text(json.dumps({"cameras": cameras, "source": "sync"}))
+    assert read_true_clocks(tmp_path, ["a", "b"], [0, 1])["true_offsets"] is None
+    assert read_offsets(path, ["a", "b"]).tolist() == [1.0, 2.0]
+
+
 def test_offsets_file_keeps_what_is_written(tmp_path):
     path = tmp_path / "offsets.json"
     names, offsets = ["a", "b", "c"], torch.tensor([0.0, -0.25, math.nan], dtype=torch.float64)

@@ -48,6 +48,11 @@ def _read(root: Path, key: str, names: list[str]) -> Tensor | None:
         return None
     if record.get("unit", "seconds") != "seconds":
         raise UserError(f"{path}: its unit is {record['unit']!r}; convert the offsets to seconds")
+    if "cameras" in record and "seconds" not in record:
+        raise UserError(
+            f"{path}: holds 'cameras' without 'source': add what computed them (\"source\": \"sync\"), or, if they are "
+            f"the truth, give them as \"seconds\": [...], one number per camera ({len(names)})"
+        )
     values = record.get(key)
     if isinstance(values, dict):
         missing = [name for name in names if name not in values]
