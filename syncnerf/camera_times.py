@@ -85,6 +85,7 @@ class CameraTimes(nn.Module):
         trained = torch.ones(self.camera_count, dtype=torch.bool)
         trained[list(untrained)] = False
         self.register_buffer("is_trained", trained, persistent=False)
+        self.register_buffer("ends", torch.stack([span.first, span.last]), persistent=False)
         self.register_buffer("middles", (span.first + span.last) / 2, persistent=False)
         self.register_buffer("halves", ((span.last - span.first) / 2).clamp_min(span.interval / 2), persistent=False)
         self.register_buffer("held_offsets", offsets.clone())
@@ -189,7 +190,8 @@ class CameraTimes(nn.Module):
 
         Frames that lie there are asked for at coordinates outside [-1, 1], where a field knows nothing of its own.
         """
-        ends = torch.stack([self._field_seconds(None, self.middles + sign * self.halves) for sign in (-1, 1)])
+        # Not the middles and halves: a single frame ends where it begins, and its half is only one to divide by.
+        ends = torch.stack([self._field_seconds(None, times) for times in self.ends])
         beyond = torch.maximum(self.range[0] - ends, ends - self.range[1]).amax(dim=0).clamp_min(0.0)
         return torch.where(self.is_trained, beyond, 0.0)
 

@@ -227,6 +227,15 @@ def test_what_leaves_the_fields_time_is_told():
     assert clock.overrun().tolist() == pytest.approx([0.0, 0.3, 0.0])
 
 
+def test_single_frames_lie_in_the_fields_time():
+    """The field's time then reaches an eighth of a frame (0.0125 s) from each side of the frames' one moment."""
+    clock = make_clock(lengths=(0.0, 0.0, 0.0))
+    assert clock.overrun().tolist() == [0.0, 0.0, 0.0]
+    with torch.no_grad():
+        clock.shifts[1] += 0.05
+    assert clock.overrun().tolist() == pytest.approx([0.0, 0.0375, 0.0])
+
+
 def test_the_fields_time_is_in_the_checkpoint():
     first = make_clock(start=ClockStart(double([0.0, 3.0, -2.0]), covariance=torch.eye(3, dtype=torch.float64)))
     second = make_clock()
