@@ -54,7 +54,13 @@ def test_the_common_time_follows_the_true_offsets(tmp_path):
     # Five frames at 10 fps; offsets 0, 0.1, 0.2 and 0.3 s.
     assert overlap_line(scene).startswith("0.100 s of 0.400 s, 0.300 to 0.400 (by the true offsets)")
     scene.true_offsets = scene.true_offsets * 2
+    # Now 0.6 s from first to last: no video is that long, until one is that spans all the others.
     assert overlap_line(scene).startswith("none")
+    assert "0.6 s apart, longer than any video: are they in seconds?" in overlap_line(scene)
+    cameras = scene.cameras
+    scene.cameras = (cameras[0], replace(cameras[1], frame_count=20), *cameras[2:])
+    assert overlap_line(scene).endswith("never ran at the same time (by the true offsets)")
+    scene.cameras = cameras
     scene.true_offsets = None
     assert overlap_line(scene).startswith("0.400 s of 0.400 s")
     assert len(table(scene).splitlines()) == 1 + len(scene.cameras)

@@ -159,5 +159,8 @@ def overlap_line(scene: Scene) -> str:
     if scene.synchronised:
         basis = "synchronised by construction"
     if end < begin:
-        return f"none: some cameras never ran at the same time ({basis})"
+        apart = max(offsets) - min(offsets)
+        doubt = f"; they are up to {apart:g} s apart, longer than any video: are they in seconds?"
+        doubt = doubt if apart > scene.duration else ""
+        return f"none: some cameras never ran at the same time ({basis}{doubt})"
     return f"{end - begin:.3f} s of {scene.duration:.3f} s, {begin:.3f} to {end:.3f} ({basis})"
