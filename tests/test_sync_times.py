@@ -196,6 +196,18 @@ def test_clocks_begin_when_they_like(scene):
     assert float((difference - difference.median()).abs().max()) * FPS < 0.005
 
 
+def test_a_camera_whose_frames_lie_farther_apart_than_videos_are_long_is_set_aside(scene):
+    """One picture of it in three seconds, where the others film for two."""
+    slow = replace(scene.cameras[2], fps=1 / 3, given_times=3.0 * torch.arange(FRAMES, dtype=torch.float64))
+    odd = replace(scene, cameras=(*scene.cameras[:2], slow, *scene.cameras[3:]))
+    found, plain, others = synchronize(odd), synchronize(scene), [0, 1, 3, 4]
+    assert bool(found.offsets[2].isnan())
+    reason = "one video is shorter than the time between two frames of the other"
+    assert any(pair.reason == reason for pair in found.pairs if 2 in (pair.first, pair.second))
+    difference = (found.offsets - plain.offsets)[others]
+    assert float((difference - difference.median()).abs().max()) * FPS < 0.05
+
+
 @pytest.mark.slow
 def test_uneven_frames_are_as_good_as_even_ones(scene, tmp_path):
     generator = np.random.default_rng(2)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from syncnerf.sync.correlation import condition, correlate
-from syncnerf.sync.epipolar_cameras import EpipolarCameras
+from syncnerf.sync.epipolar_cameras import EpipolarCameras, unfit_pair
 from syncnerf.sync.landscape import find_peak
 
 MOST_PAIRS = 10
@@ -51,10 +51,7 @@ def _is_whole(informative: Tensor) -> bool:
 
 def _line_shift(cameras: EpipolarCameras, first: int, second: int) -> float | None:
     """Lines by which one pencil must be moved for a pair to agree best; None where it shows no distinct peak."""
-    views = cameras.views
-    if float((views[first].centre - views[second].centre).norm()) <= cameras.least_baseline:
-        return None
-    if min(len(cameras.energies[camera].pixels) for camera in (first, second)) == 0:
+    if unfit_pair(cameras, first, second):
         return None
     lines, informative, step = cameras.signals(first, second)
     if len(lines[0]) == 0:

@@ -119,4 +119,8 @@ def unfit_pair(cameras: EpipolarCameras, first: int, second: int) -> str:
         return "no baseline (both cameras stand in the same place)"
     if min(len(cameras.energies[camera].pixels) for camera in (first, second)) == 0:
         return "nothing moves in one of the videos"
+    lasts = (float(cameras.times[camera][-1]) for camera in (first, second))
+    lengths = [last - begin for last, begin in zip(lasts, cameras.begins(first, second), strict=True)]
+    if min(lengths) < (1 - 1e-6) * cameras.step(first, second):  # not one sample; rounding takes none away
+        return "one video is shorter than the time between two frames of the other"
     return ""
