@@ -201,7 +201,7 @@ class FrameCache:
         needed = sum(math.prod(_shape(camera)) for camera in cameras)
         if needed > free:
             raise UserError(
-                f"{self.directory}: the decoded frames need {needed / 1e9:.3g} GB and {free / 1e9:.3g} GB are free; "
+                f"{self.directory}: the decoded frames need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
                 "free some space, name another folder with --cache-dir, or use --downsample"
             )
 
