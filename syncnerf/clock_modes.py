@@ -24,6 +24,9 @@ def place_modes(places: Float64[Tensor, "C 3"], trained: Bool[Tensor, " C"]) -> 
         places: where the cameras stand, in any unit, float64, shape [C, 3].
         trained: which of them are trained, bool, shape [C].
     """
-    centred = torch.where(trained[:, None], places - places[trained].mean(dim=0), 0.0)
-    modes, extents, _ = torch.linalg.svd(centred, full_matrices=False)
-    return modes[:, (extents > FLAT * extents[0]) & (extents > 0.0)]
+    own = places[trained]
+    columns, extents, _ = torch.linalg.svd(own - own.mean(dim=0), full_matrices=False)
+    columns = columns[:, (extents > FLAT * extents[0]) & (extents > 0.0)]
+    modes = places.new_zeros(len(places), columns.shape[1])
+    modes[trained] = columns
+    return modes

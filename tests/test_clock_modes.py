@@ -1,12 +1,20 @@
 """What cameras' clocks share along their places: the directions, and that they are learned as fast as the others."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from moving_spheres import sphere_scene
+
+from syncnerf.assembly import make_clock
 from syncnerf.camera_times import ClockSpan
 from syncnerf.clock import Clock
 from syncnerf.clock_modes import place_modes
 from syncnerf.config import OffsetsConfig
+from syncnerf.options import parse
 
 CAMERAS, TEST = 17, 16
 """Cameras, and the one that is not trained."""
@@ -77,3 +85,13 @@ def test_what_does_not_is_found_as_before():
     other = 0.2 * other / other.norm()
     plain, hastened = (float(other @ learned(known, other, 150)) for known in (False, True))
     assert hastened == pytest.approx(plain, rel=0.15)
+
+
+def test_a_training_knows_where_its_cameras_stand(tmp_path):
+    scene = sphere_scene(tmp_path, [0.0, 0.1, -0.1, 0.2, 0.05, 0.0], frames=2, size=(16, 16))
+    modes, train = make_clock(parse(["--backend=kplanes"]), scene).modes, list(scene.train)
+    eastward = torch.stack([camera.pose(0)[0, 3].double() for camera in scene.cameras])[train]
+    eastward = eastward - eastward.mean()
+    torch.testing.assert_close(modes[train] @ (modes[train].T @ eastward), eastward)
+    assert 0 < modes.shape[1] < len(train) - 1
+    assert (modes[list(scene.test)] == 0.0).all()

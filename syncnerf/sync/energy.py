@@ -53,7 +53,7 @@ class MotionEnergy:
             below 1 where frames were repeated or blended to reach a higher rate, which is undone.
         delay: intervals by which frames lie later here, on the average, than at their index times ``pace``.
         divided: share of the informative intervals that are parts of a longer one, divided by what is around it.
-        refreshed: share of the file's intervals in which the whole picture was coded renewed.
+        refreshed: share of the file's intervals in which the whole picture was coded anew.
         lacking: intervals of the file after which a frame lacks each time; where ``pace`` is 1, that is only likely,
             and none were put back. 0 where there is no such pattern.
         late: seconds from the frames' own times to those at which what moves in them was read.
@@ -122,9 +122,10 @@ def motion_energy(
     values, pixels, burned = _moving(_pieces(frames, steady, gains, pool, CODED_FLOOR if coded else LEAST_FLOOR))
     totals = values.sum(0, dtype=torch.float32)
     refreshed = refreshed_intervals(frames)
-    informative, renewed = informative_intervals(totals, steady) & ~refreshed, float(refreshed.float().mean())
+    informative = informative_intervals(totals, steady) & ~refreshed
+    refreshed_share = float(refreshed.float().mean())
     seen = MotionEnergy(
-        values, pixels, pool, *shape[::-1], informative, refreshed=renewed, gains=gains, burned=burned
+        values, pixels, pool, *shape[::-1], informative, refreshed=refreshed_share, gains=gains, burned=burned
     )  # fmt: skip
     film = find_pulldown(totals, lost) if even else None
     if film is not None:
