@@ -19,7 +19,7 @@ from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.far_jumps import far_jumps, rest_landscape
 from syncnerf.sync.frame_products import frame_products
-from syncnerf.sync.jumps import clock_wander
+from syncnerf.sync.jumps import clock_wander, offsets_in_windows
 from syncnerf.sync.landscape import Landscape, Peak
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]
@@ -137,6 +137,7 @@ def test_where_a_fifth_of_the_clocks_jump_none_is_steady(jumping, doubted):
         lags = torch.stack([torch.zeros(2), (late[i] - late[j]).expand(2)]).flatten().double()
         deviations = torch.full((4,), 1e-3, dtype=torch.float64)
         pairs.append((i, j, WindowLags(torch.arange(4.0).double(), lags, deviations, 0.0, 60)))
-    wander = clock_wander(pairs, torch.zeros(15).double(), torch.zeros(15).double(), 1 / 30)
+    zeros = torch.zeros(15, dtype=torch.float64)
+    wander = clock_wander(offsets_in_windows(pairs, zeros, zeros, 1 / 30), zeros, 1 / 30)
     assert int((wander > 0).sum()) == doubted
     torch.testing.assert_close(wander[wander > 0], torch.full((doubted,), 1 / 30, dtype=torch.float64))

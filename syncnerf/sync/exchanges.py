@@ -73,13 +73,13 @@ def exchanged_videos(
         found = []
         for other in others:
             found.append((sum(given(own, other) for own in pair), sum(agreement(changed, own, other) for own in pair)))
-            if not _ratio(found) > 1:
+            if not gain_ratio(found) > 1:
                 break
         return found
 
     said = {}
     every = in_parallel(gains_of, candidates, "exchanged videos", "pair")
-    for gains, pair in sorted(zip(every, candidates, strict=True), key=lambda each: -_ratio(each[0])):
+    for gains, pair in sorted(zip(every, candidates, strict=True), key=lambda each: -gain_ratio(each[0])):
         names = [cameras[camera].name for camera in pair]
         if _is_better(gains) and not said.keys() & set(names):
             said |= dict.fromkeys(names, f"the videos of {names[0]} and {names[1]} fit better exchanged")
@@ -102,7 +102,7 @@ def shifted_videos(
     for step, side in ((-1, "before"), (1, "after")):
         changed = seen_by(prepared, in_places(cameras, {own: (own + step) % count for own in asked}), asked)
         gains = list(zip(given, _agreements(changed, pairs[:SHIFTED_PAIRS]), strict=True))
-        if _ratio(gains) > 1:
+        if gain_ratio(gains) > 1:
             more = (_agreements(each, pairs[SHIFTED_PAIRS:]) for each in (prepared, changed))
             gains += zip(*more, strict=True)
         if len(gains) > SHIFTED_PAIRS and _is_better(gains):
@@ -116,7 +116,7 @@ def _agreements(prepared: EpipolarCameras, pairs: Sequence[tuple[int, int]]) -> 
     return in_parallel(lambda pair: agreement(prepared, *pair), pairs, "order of videos", "pair")
 
 
-def _ratio(gains: Gains) -> float:
+def gain_ratio(gains: Gains) -> float:
     """Sum of the agreements after the exchange over the sum of those before it."""
     return sum(after for _, after in gains) / max(sum(before for before, _ in gains), 1e-9)
 
@@ -125,4 +125,4 @@ def _is_better(gains: Gains) -> bool:
     """Whether the exchange raises agreement by a clear factor, and by more than chance varies from pair to pair."""
     change = torch.tensor([after - before for before, after in gains])
     usual = change.mean() > SURE * change.std() / len(change) ** 0.5 if len(change) > FEW_OTHERS else False
-    return _ratio(gains) > BETTER and bool(usual or change.min() > SURE)
+    return gain_ratio(gains) > BETTER and bool(usual or change.min() > SURE)

@@ -1,8 +1,7 @@
 """Clocks that jump: frames lost without a trace, found by offsets that differ from window to window of time."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float64
@@ -14,6 +13,7 @@ from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.far_jumps import far_jumps
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.solve import Lags, connected, offset_design, robust_fit
+from syncnerf.sync.window_clocks import LEAST_WINDOWS, fit_line, gaining
 
 LEAST_JUMP = 0.6
 """Samples by which an offset must differ in a window; frames are lost whole."""
@@ -38,15 +38,15 @@ def with_jumps(
         comparisons: of all pairs, where they know what their lags leave unexplained.
     """
     rates = torch.zeros_like(result.offsets) if result.rates is None else result.rates
-    wander = clock_wander(windows, result.offsets, rates, scene.frame_interval)
+    found = offsets_in_windows(windows, result.offsets, rates, scene.frame_interval)
+    wander = clock_wander(found, result.offsets, scene.frame_interval)
     wander = torch.maximum(wander, far_jumps(result, comparisons).abs())
     if not wander.any():
         return result
     warnings = {
-        name: f"its clock jumps, or another's that it is compared with, by {own:.3f} s (frames lost, "
-        "or its file joined of pieces?)"
-        for name, own, offset in zip(scene.names, wander.tolist(), result.offsets.tolist(), strict=True)
-        if own > 0 and not math.isnan(offset)
+        name: _remark(found, camera, float(wander[camera]))
+        for camera, name in enumerate(scene.names)
+        if wander[camera] > 0 and not result.offsets[camera].isnan()
     }
     stderr = torch.hypot(result.stderr, wander)
     rates_stderr = result.rates_stderr
@@ -55,41 +55,104 @@ def with_jumps(
     return replace(result, stderr=stderr, rates_stderr=rates_stderr, warnings=warnings)
 
 
-def clock_wander(
+@dataclass(frozen=True)
+class WindowOffsets:
+    """What cameras' offsets are in windows of time, more than in the whole.
+
+    Attributes:
+        times: of the windows' middles, on the cameras' own clocks on the average, seconds, float64, shape [W].
+        found: seconds, float64, shape [W, C]; 0 where not determined, and in windows where no camera stands out.
+        errors: their standard errors, likewise.
+    """
+
+    times: Float64[Tensor, " W"]
+    found: Float64[Tensor, "W C"]
+    errors: Float64[Tensor, "W C"]
+
+
+def offsets_in_windows(
     pairs: list[tuple[int, int, WindowLags]],
     offsets: Float64[Tensor, " C"],
     rates: Float64[Tensor, " C"],
     interval: float,
-) -> Float64[Tensor, " C"]:
-    """How far apart each camera's offset is in different windows of time, where that is sure.
+) -> WindowOffsets:
+    """Cameras' offsets in windows of time, fitted to all pairs' lags anew in each.
 
-    A clock that lost frames has no one offset. In each window the offsets are fitted to all pairs' lags anew, robustly,
-    so that it is the camera that stands out, not those it is compared with.
+    Robustly, so that it is the camera that stands out, not those it is compared with.
 
     Args:
         pairs: camera indices and window lags.
         offsets: of the cameras, seconds, float64, shape [C]; NaN cameras stay out.
         rates: of their clocks, no unit, float64, shape [C].
         interval: seconds per sample.
+    """
+    count = max((len(windows.times) for *_, windows in pairs), default=0)
+    found, errors = torch.zeros(2, count, len(offsets), dtype=torch.float64)
+    times = torch.zeros(count, dtype=torch.float64)
+    for index in range(count):
+        own = [windows.times[index] for *_, windows in pairs if index < len(windows.times)]
+        times[index] = torch.stack(own).mean()
+        lags = window_lags_between(pairs, index, offsets, rates)
+        if _suspicious(lags, len(offsets), 0.5 * LEAST_JUMP * interval):
+            found[index], errors[index] = window_offsets(lags, len(offsets))
+    return WindowOffsets(times, found, errors)
+
+
+def clock_wander(
+    windows: WindowOffsets, offsets: Float64[Tensor, " C"], interval: float
+) -> Float64[Tensor, " C"]:
+    """How far apart each camera's offset is in different windows of time, where that is sure.
+
+    A clock that lost frames has no one offset.
+
+    Args:
+        windows: see :func:`offsets_in_windows`.
+        offsets: of the cameras in the whole, seconds, float64, shape [C]; NaN cameras stay out.
+        interval: seconds per sample.
 
     Returns:
         Seconds, float64, shape [C]; 0 for a clock that does not jump. Where many jump, the others get what is usual
         among those.
     """
-    low, high = torch.zeros(2, len(offsets), dtype=torch.float64)
-    for index in range(max((len(windows.times) for *_, windows in pairs), default=0)):
-        lags = window_lags_between(pairs, index, offsets, rates)
-        if not _suspicious(lags, len(offsets), 0.5 * LEAST_JUMP * interval):
-            continue
-        found, sure = window_offsets(lags, len(offsets))
-        jumped = (found.abs() > LEAST_JUMP * interval) & (found.abs() > SURE * sure)
-        low = torch.where(jumped, torch.minimum(low, found), low)
-        high = torch.where(jumped, torch.maximum(high, found), high)
-    wander = high - low
+    jumped = (windows.found.abs() > LEAST_JUMP * interval) & (windows.found.abs() > SURE * windows.errors)
+    none = torch.zeros(1, len(offsets), dtype=torch.float64)
+    apart = torch.cat([none, torch.where(jumped, windows.found, 0.0)])
+    wander = apart.amax(dim=0) - apart.amin(dim=0)
     jumping = wander > 0
     if jumping.sum() >= MANY * (~offsets.isnan()).sum():
         wander = torch.where(jumping, wander, wander[jumping].square().mean().sqrt())
     return wander
+
+
+def _remark(windows: WindowOffsets, camera: int, wander: float) -> str:
+    """What a clock does that has no one offset: it jumps, or runs at another rate than the others'."""
+    told = windows.errors[:, camera] > 0
+    if int(told.sum()) >= LEAST_WINDOWS:
+        rate = steady_rate(windows.times[told], windows.found[told, camera], windows.errors[told, camera])
+        if rate:
+            return gaining(rate, "the others'")
+    return (
+        f"its clock jumps, or another's that it is compared with, by {wander:.3f} s (frames lost, or its file joined "
+        "of pieces?)"
+    )
+
+
+def steady_rate(times: Float64[Tensor, " W"], values: Float64[Tensor, " W"], errors: Float64[Tensor, " W"]) -> float:
+    """The slope of a line through a clock's offsets in windows; 0 if a step explains them as well, or nothing does."""
+    line, covariance, _ = fit_line(times, values, errors, True)
+    weights = errors**-2
+
+    def rest(part: Tensor, fitted: Tensor) -> Tensor:
+        return (weights[part] * (values[part] - fitted).square()).sum()
+
+    def level(part: Tensor) -> Tensor:
+        return rest(part, (weights[part] * values[part]).sum() / weights[part].sum())
+
+    after = [times >= begin for begin in times.sort().values[1:]]
+    step = min(float(level(part) + level(~part)) for part in after)
+    straight = float(rest(torch.ones_like(times).bool(), line[0] + line[1] * times))
+    sure = abs(float(line[1])) > SURE * float(covariance[1, 1].sqrt())
+    return float(line[1]) if sure and straight < step else 0.0
 
 
 def window_lags_between(

@@ -135,12 +135,13 @@ def _doubts(
         doubts.append((f"only {check.agreeing:.0%} of its pairs agree", f"{LOOK}, or leave it out (--exclude-cameras)"))
     if sum(pair.used for pair in own) == 1 and cameras > 2:
         doubts.append(("it rests on a single pair", LOOK))
-    if error > LARGEST_ERROR * interval:
-        doubts.append((f"its error is {error / interval:.1f} frames", "longer videos with more motion help"))
     if abs(check.left_out) > max(LARGEST_CHANGE * interval, SURE * error):
         doubts.append((f"without one of the other cameras it would be {check.left_out:+.3f} s off", LOOK))
     if abs(check.halves) > max(LARGEST_CHANGE * interval, halves_sure):
         doubts.append((f"the second half of the time says {check.halves:+.3f} s more than the first", "try --drift"))
+    # After the others, whose advice is to the point where they have made it large.
+    if error > LARGEST_ERROR * interval:
+        doubts.append((f"its error is {error / interval:.1f} frames", "longer videos with more motion help"))
     return doubts
 
 

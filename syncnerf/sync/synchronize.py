@@ -33,6 +33,7 @@ from syncnerf.sync.self_check import reviewed, with_checks
 from syncnerf.sync.shared_tangents import SharedTangent, shared_tangents
 from syncnerf.sync.sound import sound_lags
 from syncnerf.sync.sound_prior import with_sound
+from syncnerf.sync.speeds import blurring_speeds, filmed_speeds, rates_with_speeds, scene_at_speeds, with_speeds
 from syncnerf.sync.tangent_clocks import with_tangent_clocks
 from syncnerf.sync.tangent_offsets import by_tangents
 from syncnerf.sync.timecode import timecode_lags
@@ -121,8 +122,14 @@ def from_motion(
     return with_checks(resolve(scene, method, comparisons), comparisons, [], scene.frame_interval)
 
 
-def _from_lines(scene: Scene, max_offset: float | None, drift: bool, priors: Sequence[PriorLag]) -> SyncResult:
-    """The offsets of cameras that stand still, from motion along epipolar lines and from outlines' tangents."""
+def _from_lines(
+    scene: Scene, max_offset: float | None, drift: bool, priors: Sequence[PriorLag], again: int = 2
+) -> SyncResult:
+    """The offsets of cameras that stand still, from motion along epipolar lines and from outlines' tangents.
+
+    With ``drift``, where clocks run so differently that whole videos do not agree at any lag, it is done ``again`` by
+    the times that their rates make, so many times at most.
+    """
     prepared = prepare_cameras(scene)
     prepared = replace(prepared, exact=are_exact(prepared), whole=are_whole(prepared))
     expected = {(prior.first, prior.second): prior for prior in priors}
@@ -143,7 +150,12 @@ def _from_lines(scene: Scene, max_offset: float | None, drift: bool, priors: Seq
     cadences = {name: fault.remark for name, fault in zip(scene.names, found, strict=True) if fault.remark}
     fit = partial(pose_fit, prepared, result)
     checked = with_checks(result, comparisons, windows, scene.frame_interval, hint, cadences, fit)
-    checked = checked if hint else with_exchanges(scene.cameras, prepared, checked)
+    if not hint:
+        speeds = filmed_speeds(scene.cameras, prepared, checked)
+        if drift and again and (speeds := speeds or blurring_speeds(scene.cameras, checked)):
+            found = _from_lines(scene_at_speeds(scene, speeds), max_offset, drift, priors, again - 1)
+            return rates_with_speeds(found, scene.cameras, speeds)
+        checked = with_speeds(scene.cameras, with_exchanges(scene.cameras, prepared, checked), speeds)
     remarks = {
         name: f"something burned in ({energy.burned_share:.1%} of its picture) changes by itself; left out"
         for name, energy in zip(scene.names, prepared.energies, strict=True)

@@ -102,8 +102,13 @@ def _remark(times: Tensor, values: Tensor, deviations: Tensor, kept: Tensor, dri
     line, covariance, _ = fit_line(times, values, deviations, True)
     gained, error = abs(float(line[1])), float(covariance[1, 1].sqrt())
     if gained > OUTLYING * error and gained * float(times.max() - times.min()) > TELLING_DRIFT * interval:
-        return f"its clock gains {float(line[1]) * 1e6:+.0f} parts per million on the reference's; use --drift"
+        return gaining(float(line[1]), "the reference's")
     return ""
+
+
+def gaining(rate: float, whose: str) -> str:
+    """Says that a clock runs faster than others by a rate (1e-6: one part per million)."""
+    return f"its clock gains {rate * 1e6:+.0f} parts per million on {whose}; use --drift"
 
 
 def fit_line(
