@@ -243,6 +243,25 @@ def test_a_camera_that_most_pairs_contradict_is_not_determined():
     assert "reference" in removed[3]
 
 
+@pytest.mark.parametrize(("said", "known"), [(1, False), (2, True), (3, True)])
+def test_cameras_that_relieve_each_other_are_placed_by_two_that_agree(said, known):
+    """Eight videos of 3 s, each 0.45 s later than the one before: the last, 3.15 s after the first, never met it."""
+    truth = -0.45 * torch.arange(8, dtype=torch.float64)
+    first, second = torch.triu_indices(8, 8, 1)
+    told = ((second != 7) | (first >= 7 - said)) & (second - first < 6)
+    first, second = first[told], second[told]
+    deviations = torch.full((len(first),), 1e-3, dtype=torch.float64)
+    spans = torch.tensor([0.0, 3.0], dtype=torch.float64).expand(8, 2)
+    lags = Lags(first, second, truth[first] - truth[second], deviations)
+    solution, removed = fit_consistent(lags, spans, 0, STEP)
+    assert list(removed) == ([] if known else [7])
+    if known:
+        torch.testing.assert_close(solution.offsets, truth, atol=1e-6, rtol=0)
+    # One that says something else is enough to leave it out.
+    values = lags.values + 0.5 * ((first == 6) & (second == 7)).double()
+    assert list(fit_consistent(Lags(first, second, values, deviations), spans, 0, STEP)[1]) == [7]
+
+
 def test_the_reference_is_of_the_largest_group():
     """Lags connect 0-2-4 and 1-3; 5 has none."""
     pairs = torch.tensor([[0, 2], [2, 4], [1, 3]])

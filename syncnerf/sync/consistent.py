@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from syncnerf.sync.offsets import Offsets, fit_offsets
@@ -14,8 +14,9 @@ MOST_CONTRADICTED = 0.5
 """Share of a camera's lags that may differ from the solution."""
 CONTRADICTION = 1.0
 """Samples by which a lag must differ from the solution to contradict it."""
-LEAST_SHARED = 12
-"""Samples that a camera must have filmed while the reference did."""
+LEAST_SHARED, CONFIRMED = 12, 2
+"""Samples that a camera must have filmed while the reference did, or while each of so many cameras did that agree on
+where it is, if none differs."""
 
 
 def connected_reference(lags: Lags, count: int, preferred: Sequence[int]) -> int:
@@ -32,7 +33,7 @@ def connected_reference(lags: Lags, count: int, preferred: Sequence[int]) -> int
 def fit_consistent(
     lags: Lags, spans: Float64[Tensor, "C 2"], reference: int, interval: float
 ) -> tuple[Offsets, dict[int, str]]:
-    """The solution without cameras that most of their pairs contradict, or that the reference never met.
+    """The solution without cameras that most of their pairs contradict, or that hardly met the others.
 
     A robust solution lets a few lags outvote many where these disagree among themselves; then nothing says that the few
     are right. The worst camera goes first, as its lags may be what the others' are judged by. The reference stays.
@@ -55,23 +56,32 @@ def fit_consistent(
         offsets = solution.offsets
         used = torch.zeros_like(usable)
         used[usable] = solution.used
-        wrong = ~used & ((lags.values - (offsets[lags.first] - offsets[lags.second])).abs() > CONTRADICTION * interval)
-        ones = torch.ones(len(lags.values), dtype=torch.float64)
-        counts = [
-            torch.zeros(len(spans), dtype=torch.float64)
-            .index_add_(0, lags.first, rows * ones)
-            .index_add_(0, lags.second, rows * ones)
-            for rows in (wrong, used)
-        ]
-        share = counts[0] / (counts[0] + counts[1]).clamp_min(1)
+        off = (lags.values - (offsets[lags.first] - offsets[lags.second])).abs() > CONTRADICTION * interval
         filmed = offsets[:, None] + spans
-        shared = torch.minimum(filmed, filmed[reference])[:, 1] - torch.maximum(filmed, filmed[reference])[:, 0]
+        shared = _shared(filmed, filmed[reference])
+        met = used & ~off & (_shared(filmed[lags.first], filmed[lags.second]) >= LEAST_SHARED * interval)
+        contradicting, agreeing, meeting, differing = (
+            _pairs_of_each(chosen, lags, len(spans)) for chosen in (off & ~used, used, met, off)
+        )
+        share = contradicting / (contradicting + agreeing).clamp_min(1)
         share[reference], shared[reference] = 0, torch.inf
+        shared[(meeting >= CONFIRMED) & (differing == 0)] = torch.inf
         worst, apart = int(share.argmax()), int(shared.nan_to_num(nan=torch.inf).argmin())
         if float(share[worst]) > MOST_CONTRADICTED:
-            count, all_of_them = int(counts[0][worst]), int(counts[0][worst] + counts[1][worst])
+            count, all_of_them = int(contradicting[worst]), int(contradicting[worst] + agreeing[worst])
             removed[worst] = f"{count} of {all_of_them} of its pairs contradict each other"
         elif float(shared[apart]) < LEAST_SHARED * interval:
             removed[apart] = "did not film while the reference did, as far as its pairs say"
         else:
             return replace(solution, used=used), removed
+
+
+def _shared(one: Float64[Tensor, "*N 2"], other: Float64[Tensor, "*#N 2"]) -> Float64[Tensor, "*N"]:
+    """Seconds that two stretches of time, each a first and last moment, have in common; negative if they are apart."""
+    return torch.minimum(one[..., 1], other[..., 1]) - torch.maximum(one[..., 0], other[..., 0])
+
+
+def _pairs_of_each(chosen: Bool[Tensor, " M"], lags: Lags, count: int) -> Float64[Tensor, " {count}"]:
+    """How many of the chosen lags each camera has a part in."""
+    ones, none = chosen.double(), torch.zeros(count, dtype=torch.float64)
+    return none.index_add(0, lags.first, ones).index_add(0, lags.second, ones)
