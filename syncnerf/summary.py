@@ -1,12 +1,15 @@
 """The table that a run ends with."""
 
+import math
+
 import torch
 
 from syncnerf.clock import Clock
 from syncnerf.evaluation.evaluate import Evaluation
-from syncnerf.evaluation.offset_errors import aligned_errors
+from syncnerf.evaluation.offset_errors import aligned_errors, relative_rates
 from syncnerf.offset_fit import OffsetFit
 from syncnerf.scene.scene import Scene
+from syncnerf.scene.true_offsets import PARTS_PER_MILLION
 
 
 def result_table(
@@ -47,6 +50,8 @@ def result_table(
             note = f"test camera, fitted, standard error {fitted[index].stderr / interval:.3f}"
         elif not known[index] and known.any():
             note = "undetermined: neither its motion nor the field tells"
+        if index in scene.train:
+            note = "; ".join(filter(None, [note, *_learned_beside(scene, clock, index)]))
         lines.append(f"{name:<12} {value / interval:>10.3f} {true:>10} {error:>8}   {note}".rstrip())
     if clock.learned and len(scene.train) > 1 and not known[list(scene.train)].any():
         lines.append("no standard errors: neither motion nor the field tells these offsets yet; train longer")
@@ -59,6 +64,27 @@ def result_table(
         if scores is not None:
             lines.append(_scores(label, scores))
     return "\n".join(lines)
+
+
+def _learned_beside(scene: Scene, clock: Clock, camera: int) -> list[str]:
+    """What a trained camera's clock has learned beside its offset: a rate, but for the reference, and a readout."""
+    said = []
+    if "skews" in clock.unknowns and camera != scene.reference:
+        rate, error = clock.rates()[camera].item(), clock.rates_stderr()[camera].item()
+        true = None if scene.true_rates is None else relative_rates(scene.true_rates, scene.reference)[camera].item()
+        said.append(_measured("rate", rate, error, true, PARTS_PER_MILLION, "ppm"))
+    if "row_times" in clock.unknowns:
+        true = None if scene.true_row_times is None else scene.true_row_times[camera].item()
+        found, error = clock.row_times[camera].item(), clock.readout_stderr[camera].item()
+        said.append(_measured("readout", found, error, true, 1e-3, "ms"))
+    return said
+
+
+def _measured(what: str, value: float, error: float, true: float | None, unit: float, sign: str) -> str:
+    """A value with its standard error, where it is known, and the true one, where that is; in a unit."""
+    spread = f" +- {error / unit:.1f}" if math.isfinite(error) else ""
+    known = "" if true is None else f" (true {true / unit:+.1f})"
+    return f"{what} {value / unit:+.1f}{spread} {sign}{known}"
 
 
 def _scores(label: str, evaluation: Evaluation) -> str:

@@ -83,6 +83,26 @@ def test_a_training_camera_without_an_error_among_others_is_called_undetermined(
     assert [line.split()[0] for line in table if "undetermined" in line] == [scene.names[lost]]
 
 
+def test_what_else_was_learned_of_clocks_is_shown(scene):
+    """300 parts per million against a reference that has -100: 400.04 more than it; 12 of 15 ms found."""
+    count, camera = len(scene.cameras), next(camera for camera in scene.train if camera != scene.reference)
+    truth = torch.zeros(2, count, dtype=torch.float64)
+    truth[:, camera], truth[0, scene.reference] = torch.tensor([300e-6, 15e-3]), -100e-6
+    planted = replace(scene, true_rates=truth[0], true_row_times=truth[1])
+    clock = synced_pattern(planted, TRUE_OFFSETS, rates="learn", readouts="learn").clock
+    with torch.no_grad():
+        clock.skews[camera], clock.row_times[camera] = 350e-6 * clock.halves[camera], 0.012
+    squares = torch.full((2 * count,), 1e-8, dtype=torch.float64).diag().reshape(2, count, 2, count)
+    clock.settle(squares.permute(1, 0, 3, 2), torch.full((count,), 2e-3, dtype=torch.float64))
+    nothing = evaluate(synced_pattern(planted), planted, Scoring(FULL, test_frames=1))
+    lines = {line.split()[0]: line for line in result_table(planted, clock, [], nothing, None).splitlines()}
+    error = clock.rates_stderr()[camera].item() * 1e6
+    said = f"rate +350.0 +- {error:.1f} ppm (true +400.0); readout +12.0 +- 2.0 ms (true +15.0)"
+    assert said in lines[planted.names[camera]]
+    assert "rate" not in lines[planted.names[planted.reference]]
+    assert "readout +0.0 +- 2.0 ms (true +0.0)" in lines[planted.names[planted.reference]]
+
+
 def test_offsets_that_nothing_confirms_are_not_shown_as_results(scene):
     synced, count = synced_pattern(scene, TRUE_OFFSETS), len(scene.cameras)
     nothing = evaluate(synced, scene, Scoring(FULL, test_frames=1))

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -16,6 +18,7 @@ from syncnerf.evaluation import report_images
 from syncnerf.evaluation.evaluate import Scoring, evaluate, write_metrics
 from syncnerf.evaluation.protocols import FULL
 from syncnerf.evaluation.report import write_report
+from syncnerf.evaluation.report_clocks import clock_table
 from syncnerf.evaluation.report_offsets import recovered_cameras
 from syncnerf.evaluation.run_record import read_history, read_run
 
@@ -118,6 +121,24 @@ def test_true_offsets_are_moved_to_the_gauge_of_the_run(tmp_path, scene):
     text = "".join(Page(write_report(tmp_path / "run", scene).read_text()).text)
     assert "cannot be observed" in text
     assert f"\N{MINUS SIGN}{0.02 * FPS:.3f}" in text
+
+
+def test_rates_and_readouts_are_shown_beside_the_true_ones(tmp_path, scene):
+    truth = torch.tensor([0.0, -100e-6, 300e-6, 0.0], dtype=torch.float64), torch.tensor([0.0, 0, 0.015, 0]).double()
+    planted = replace(scene, true_rates=truth[0], true_row_times=truth[1])
+    run = write_run(tmp_path / "run", scene, False)
+    assert "Rates and rolling shutters" not in write_report(run, planted).read_text()
+    record = json.loads((run / "offsets.json").read_text())
+    found = {"rate_ppm": 350.0, "rate_ppm_stderr": 20.0, "row_time": 0.012, "row_time_stderr": 0.002}
+    record["cameras"][NAMES[2]] |= found
+    (run / "offsets.json").write_text(json.dumps(record))
+    source = write_report(run, planted).read_text()
+    section = source[source.index("Rates and rolling shutters") :]
+    row = next(row for row in section.split("<tr>") if NAMES[2] in row)
+    cells = re.sub("<[^>]+>", "", row.split("</tr>")[0].replace("</td>", "|"))
+    plus = "\N{PLUS-MINUS SIGN}"
+    assert cells == f"{NAMES[2]}|+350.0 {plus} 20.0|+400.0|+12.00 {plus} 2.00|+15.00|"
+    assert "true" not in clock_table(read_run(run), None)
 
 
 def test_without_the_scene_the_page_shows_seconds(tmp_path, scene):

@@ -71,6 +71,12 @@ def offset_errors(offsets: Float[Tensor, " C"], scene: Scene) -> dict[str, Any] 
     }
 
 
+def relative_rates(rates: Float64[Tensor, " C"], reference: int) -> Float64[Tensor, " C"]:
+    """How much faster than the reference's (global index) clocks run of which it is known against true time."""
+    pace = 1.0 + rates
+    return pace / pace[reference] - 1.0
+
+
 def further_errors(times: CameraTimes, scene: Scene) -> dict[str, dict[str, float]]:
     """Mean and largest absolute error of the training cameras' rates and readout times, each where its truth is known.
 
@@ -79,8 +85,7 @@ def further_errors(times: CameraTimes, scene: Scene) -> dict[str, dict[str, floa
     """
     training, errors = list(scene.train), {}
     if scene.true_rates is not None:
-        pace = 1.0 + scene.true_rates
-        wrong = times.rates().detach().cpu() - (pace / pace[scene.reference] - 1.0)
+        wrong = times.rates().detach().cpu() - relative_rates(scene.true_rates, scene.reference)
         errors["rates_ppm"] = wrong / PARTS_PER_MILLION
     if scene.true_row_times is not None:
         errors["row_times_seconds"] = times.row_times.detach().cpu() - scene.true_row_times

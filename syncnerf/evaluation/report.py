@@ -11,6 +11,7 @@ from typing import Any
 from syncnerf.atomic import write_text
 from syncnerf.evaluation.charts import ACCENT, FULL_WIDTH, REFERENCE, Series, line_chart
 from syncnerf.evaluation.protocols import PROTOCOLS
+from syncnerf.evaluation.report_clocks import clock_table
 from syncnerf.evaluation.report_images import picture_rows, video_gallery
 from syncnerf.evaluation.report_offsets import (
     RecoveredCamera,
@@ -50,6 +51,7 @@ def write_report(run_folder: Path, scene: Scene | None) -> Path:
     parts = {
         "numbers": lambda: _headline(record, cameras, interval),
         "offsets": lambda: offset_table(cameras, interval),
+        "rates and rolling shutters": lambda: clock_table(record, scene),
         "timeline": lambda: offset_timeline(cameras, scene),
         "offsets over training": lambda: offset_curves(record, cameras, scene),
         "PSNR": lambda: _psnr_chart(record),

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-_WHOLE_RATES = (24, 25, 30, 48, 50, 60, 90, 100, 120, 240)
-NOMINAL_RATES = tuple(rate * factor for rate in _WHOLE_RATES for factor in (1.0, 1000 / 1001))
+WHOLE_RATES = (24, 25, 30, 48, 50, 60, 90, 100, 120, 240)
+"""Frames per second that cameras are made for in whole numbers; many keep 1000/1001 of it."""
+NOMINAL_RATES = tuple(rate * factor for rate in WHOLE_RATES for factor in (1.0, 1000 / 1001))
 """Frames per second that cameras are made for."""
 FINE_TICKS = 8
 """A constant rate that no header states is only looked for if a frame lasts this many ticks of the timestamps."""

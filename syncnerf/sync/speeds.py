@@ -7,14 +7,15 @@ from functools import cache
 import torch
 
 from syncnerf.scene import Camera, Scene
+from syncnerf.scene.frame_times import WHOLE_RATES
 from syncnerf.sync.conventions import agreement
 from syncnerf.sync.epipolar_cameras import EpipolarCameras
 from syncnerf.sync.exchanges import MOST_OTHERS, MOST_SUSPICIOUS, SUSPICIOUS, UPPER, Gains, gain_ratio
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.workers import in_parallel
 
-RATES = (10.0, 12.0, 15.0, 20.0, 24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 90.0, 100.0, 120.0, 240.0)
-"""Frames per second that cameras film at."""
+RATES = (10, 12, 15, 20, *WHOLE_RATES)
+"""Frames per second that cameras film at, the slow ones where it is dark."""
 SAME = 0.02
 """Part by which two rates may differ and still be one (1000/1001 of a rate is the clock's own matter)."""
 BETTER = 2.0
@@ -60,7 +61,7 @@ def filmed_speeds(cameras: Sequence[Camera], prepared: EpipolarCameras, result: 
                 break
         return found
 
-    stated = {camera: cameras[camera].fps for camera in doubted}
+    stated = {camera: cameras[camera].fps for camera in doubted} if len(others) > 1 else {}
     candidates = [(own, rate / fps) for own, fps in stated.items() for rate in RATES if abs(rate / fps - 1) > SAME]
     every = in_parallel(gains_of, candidates, "frame rates", "rate")
     best = {}
