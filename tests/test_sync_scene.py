@@ -1,5 +1,6 @@
 """From frames to offsets: ray-cast scenes with planted offsets, and what can go wrong with a scene."""
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +153,15 @@ def test_different_rates_and_lengths(tmp_path):
 def test_a_limit_on_the_offset_is_kept(scene):
     result = synchronize(scene, max_offset=0.05)
     assert all(float(landscape.lags.abs().max()) < 0.1 for landscape in result.landscapes)
+
+
+def test_a_camera_beyond_the_limit_is_said_to_be(tmp_path):
+    late = sphere_scene(tmp_path, [*OFFSETS[:4], 0.9], frames=60, spheres=Spheres(6, 3))
+    result = synchronize(late, max_offset=0.5)
+    assert list(result.reasons) == ["cam04"]
+    pattern = r"with (cam0\d) it agrees better at ([+-]\d\.\d\d) s, beyond --max-offset"
+    said = re.fullmatch(pattern, result.reasons["cam04"])
+    assert float(said[2]) == pytest.approx(OFFSETS[late.index_of(said[1])] - 0.9, abs=0.02)
 
 
 @pytest.mark.parametrize(

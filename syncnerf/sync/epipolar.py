@@ -120,7 +120,7 @@ def _search(
     landscape = Landscape(*pair, considered.shifts.double() * step + lead, values, considered.overlap)
     at_lines = everything.values[peak.line_shift + len(everything.values) // 2]
     all_lags = Landscape(*pair, everything.shifts.double() * step + lead, at_lines, everything.overlap)
-    reason = peak.reason_to_reject or better_beyond(all_lags, max_offset)
+    reason = better_beyond(all_lags, max_offset) or peak.reason_to_reject
     return Comparison(*pair, landscape, replace(peak, lag=peak.lag + lead), reason, whole=all_lags), peak
 
 

@@ -17,6 +17,8 @@ LEAST_SIGNIFICANCE = 6.0
 """Smallest height of an accepted peak, in robust deviations of the landscape elsewhere."""
 LEAST_LEAD = 1.5
 """Smallest lead of an accepted peak over the next separate one, in the same unit."""
+BEYOND = "beyond --max-offset"
+"""How the reason ends of a pair that agrees better at a larger lag than is considered."""
 EXPECTED_REACH = 3.0
 """Standard errors from the expected lag within which a peak is the expected one."""
 
@@ -137,7 +139,7 @@ def better_beyond(whole: Landscape, limit: float | None) -> str:
     if limit is None or abs(float(lags[best])) <= limit:
         return ""
     _, lead = stand_out(score, best, lags.abs() <= limit)
-    return f"agrees better at {float(lags[best]):+.2f} s, beyond --max-offset" if lead >= LEAST_LEAD else ""
+    return f"agrees better at {float(lags[best]):+.2f} s, {BEYOND}" if lead >= LEAST_LEAD else ""
 
 
 def _expected_peak(score: Tensor, near: Tensor, share: float) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.consistent import connected_reference, fit_consistent
+from syncnerf.sync.landscape import BEYOND
 from syncnerf.sync.offsets import Offsets
 from syncnerf.sync.result import CONTRADICTION, UNCONNECTED, PairLag, SyncResult
 from syncnerf.sync.scales import between_scales, moved_by_scale, trend_over_directions
@@ -57,7 +58,7 @@ def resolve(
     outliers = {(c.first, c.second) for c in accepted} - {(c.first, c.second) for c in kept}
     pairs = [_pair_lag(comparison, offsets, outliers, known) for comparison in comparisons]
     reasons = {
-        scene.names[camera]: removed.get(camera) or _why_undetermined(camera, pairs, scene.names[reference])
+        scene.names[camera]: removed.get(camera) or _why_undetermined(camera, pairs, scene.names, reference)
         for camera in (~known).nonzero()[:, 0].tolist()
     }
     landscapes = [comparison.landscape for comparison in comparisons if comparison.landscape is not None]
@@ -124,10 +125,15 @@ def _pair_lag(comparison: Comparison, offsets: Tensor, outliers: set[tuple[int, 
     return PairLag(first, second, peak.lag, peak.deviation, peak.significance, residual, reason)
 
 
-def _why_undetermined(camera: int, pairs: list[PairLag], reference: str) -> str:
+def _why_undetermined(camera: int, pairs: list[PairLag], names: list[str], reference: int) -> str:
     """One line: which of the camera's pairs failed and why."""
     own = [pair for pair in pairs if camera in (pair.first, pair.second)]
+    beyond = [pair for pair in own if pair.reason.endswith(BEYOND)]
+    if beyond:
+        surest = max(beyond, key=lambda pair: pair.significance)
+        other = surest.second if surest.first == camera else surest.first
+        return f"with {names[other]} it {surest.reason}"
     if any(pair.reason == UNCONNECTED for pair in own):
-        return f"shares motion with some cameras, but nothing connects them with the reference {reference}"
+        return f"shares motion with some cameras, but nothing connects them with the reference {names[reference]}"
     reasons = [pair.reason for pair in own]
     return max(set(reasons), key=reasons.count) if reasons else "no pair to compare"

@@ -1,8 +1,9 @@
 """Videos that play faster or slower than they were filmed: frame rates stated wrongly, slow motion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import torch
 
@@ -18,9 +19,11 @@ RATES = (10, 12, 15, 20, *WHOLE_RATES)
 """Frames per second that cameras film at, the slow ones where it is dark."""
 SAME = 0.02
 """Part by which two rates may differ and still be one (1000/1001 of a rate is the clock's own matter)."""
-BETTER = 2.0
-"""How many times as well motion must agree at another rate. Measured, in videos of two to five seconds: at the right
-one 3 to 6 times; at wrong ones up to 1.6 times, because slower videos have fewer shifts that agree by chance."""
+BETTER, AS_GOOD = 1.5, 0.5
+"""How many times as well motion must agree at the best rate as at the stated one and at any other, and the share of the
+other cameras' own agreement that it must reach then. Measured, in videos of 1.5 to 5 seconds: 1.9 to 5.4 times. Slower
+videos have fewer shifts that agree by chance: at a wrong rate motion seems to agree up to 2.6 times as well as at the
+stated one, but hardly better than at the next."""
 BLURRING = 0.25
 """Frames by which a clock's rate moves either end of its video against the middle from which on lags of whole videos
 are blurred, and videos are compared once more by the times that the rate makes."""
@@ -64,11 +67,21 @@ def filmed_speeds(cameras: Sequence[Camera], prepared: EpipolarCameras, result: 
     stated = {camera: cameras[camera].fps for camera in doubted} if len(others) > 1 else {}
     candidates = [(own, rate / fps) for own, fps in stated.items() for rate in RATES if abs(rate / fps - 1) > SAME]
     every = in_parallel(gains_of, candidates, "frame rates", "rate")
-    best = {}
-    for gains, (camera, speed) in sorted(zip(every, candidates, strict=True), key=lambda each: gain_ratio(each[0])):
-        if gain_ratio(gains) > BETTER:
-            best[camera] = speed
-    return best
+    found = {}
+    for camera in stated:
+        own = [(gains, speed) for gains, (tried, speed) in zip(every, candidates, strict=True) if tried == camera]
+        (best, speed), (second, _) = sorted(own, key=lambda each: -gain_ratio(each[0]))[:2]
+        reached = sum(after for _, after in best) / len(best)
+        clearly = gain_ratio(best) > BETTER * max(gain_ratio(second), 1.0)
+        if clearly and reached > AS_GOOD * usual_agreement(given, others):
+            found[camera] = speed
+    return found
+
+
+def usual_agreement(given: Callable[[int, int], float], others: Sequence[int]) -> float:
+    """How well the motion of some cameras agrees, each with the next, on the average."""
+    pairs = list(pairwise(others))
+    return sum(given(*pair) for pair in pairs) / len(pairs)
 
 
 def blurring_speeds(cameras: Sequence[Camera], result: SyncResult) -> Speeds:
