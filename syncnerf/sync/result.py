@@ -101,7 +101,7 @@ class SyncResult:
         warnings: by name, what speaks against a camera's offset although it is determined; its error is wide then.
         locking: samples by which the pairs' lags were found to be drawn to whole samples at most; the offsets are rid
             of it (see :func:`~syncnerf.sync.locking.locking_pull`).
-        remarks: by name, what of a camera's pictures was left out; casts no doubt.
+        remarks: by name, what was left out of a camera's pictures, or made up for; casts no doubt.
         checks: by name, what speaks for and against each camera's offset; empty where that was not looked at.
         correlations: of the offsets' errors, float64, shape [C, C], ones on the diagonal; None for independent ones.
         clock_correlations: of the errors of offsets and rates together, float64, shape [C, 2, C, 2]; None without
