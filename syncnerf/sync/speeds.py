@@ -28,7 +28,7 @@ BLURRING = 0.25
 """Frames by which a clock's rate moves either end of its video against the middle from which on lags of whole videos
 are blurred, and videos are compared once more by the times that the rate makes."""
 CORRECT = "correct its frame rate ('fps', or 'frame_times', in transforms.json)"
-ADVICE = f"{CORRECT}, or let --drift take it as its rate"
+ADVICE = f"{CORRECT}, or give each clock a rate (sync --drift, train --offset-rates learn)"
 
 Speeds = Mapping[int, float]
 """How many times as fast as its own clock says a camera filmed its frames, by its index."""
