@@ -1,5 +1,7 @@
 """Copies of a part of a video look and sound like the original, whatever it is coded in."""
 
+import os
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from run_damages import largest_file
 
 from syncnerf.errors import UserError
 from syncnerf.export.copies import copy_streams
+from syncnerf.export.scheduling import usual_scheduling
 from syncnerf.export.trim import ENCODERS, trim_video
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.video import VideoSource, probe_video
@@ -52,7 +55,9 @@ def write_coloured(path: Path, encoder: str, pixels: str, tags: tuple[int, ...],
             image = (127.5 + 120 * np.stack(waves, axis=-1)).astype(np.uint8)
             frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pixels)
             frame.pts, frame.time_base, frame.color_range, frame.colorspace = k, Fraction(1, 30), tags[0], tags[3]
-            container.mux(stream.encode(frame))
+            with usual_scheduling():
+                packets = stream.encode(frame)
+            container.mux(packets)
         container.mux(stream.encode(None))
 
 
@@ -190,6 +195,29 @@ def test_a_cut_video_is_copied_from_its_shown_beginning(tmp_path):
     assert probe_video(source).discarded > 0
     trim_video(VideoSource(source), tmp_path / "copy.mp4", [0, 1, 5], 30.0)
     np.testing.assert_allclose(decoded(tmp_path / "copy.mp4").mean((1, 2, 3)) / 10, [4, 5, 9], atol=0.3)
+
+
+def test_an_encoder_leaves_all_threads_their_turns(tmp_path):
+    """SVT-AV1 makes them real-time ones where it may, as root; anybody may ask for the turns of a batch job."""
+    source, began, ended = tmp_path / "a.mp4", threading.Event(), threading.Event()
+    write_coloured(source, "libsvtav1", "yuv420p", (FULL, BT709, SRGB, BT709), None)
+    trim_video(VideoSource(source), tmp_path / "copy.mp4", [0, 1, 2], 30.0)
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+    def wait() -> None:
+        began.set()
+        ended.wait()
+
+    thread = threading.Thread(target=wait)
+    with usual_scheduling():
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        thread.start()
+        began.wait()
+        assert os.sched_getscheduler(thread.native_id) == os.SCHED_BATCH
+    policies = os.sched_getscheduler(0), os.sched_getscheduler(thread.native_id)
+    ended.set()
+    thread.join()
+    assert policies == (os.SCHED_OTHER, os.SCHED_OTHER)
 
 
 def test_a_lost_aspect_is_told(tmp_path, monkeypatch, caplog):

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from syncnerf.atomic import raise_of_disk
 from syncnerf.errors import UserError, one_line
+from syncnerf.export.scheduling import usual_scheduling
 from syncnerf.scene.rgb_frames import display_matrix
 from syncnerf.scene.video import VideoSource, probe_video
 
@@ -93,7 +94,7 @@ class _Copy:
                 wanted = [index - first for index in frames[self.shown :]]
                 self._file(reader, properties.stream, wanted, (begin - zero, end - zero))
             first += properties.frame_count
-        self.writer.mux(self.video.encode(None))
+        self._encode(None)
 
     def _begin(self, reader: av.container.InputContainer, given: av.VideoStream, path: Path) -> None:
         """Make the copy's streams, once, after the first file's."""
@@ -145,10 +146,17 @@ class _Copy:
             self.video.set_display_matrix(display_matrix(frame))
         frame.pict_type = av.video.frame.PictureType.NONE
         frame.time_base, frame.pts = 1 / self.rate, self.shown
-        self.writer.mux(self.video.encode(frame))
+        self._encode(frame)
         self.shown += 1
         if self.progress is not None:
             self.progress.update()
+
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        """Encode a frame, or at the end what is left, and write what comes of it."""
+        # The first frame opens the encoder.
+        with usual_scheduling():
+            packets = self.video.encode(frame)
+        self.writer.mux(packets)
 
     def _copy_sound(self, packet: av.Packet, begin: float, end: float) -> None:
         """Pass a sound packet on, as it is, if it falls into the interval; times then count from the beginning."""
