@@ -27,6 +27,7 @@ from syncnerf.rendering.starting import (
     scale_gradient,
     starting_density,
 )
+from syncnerf.rendering.thinning import Thinned, thinning
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.rays import Rays, clip_to_box
 from syncnerf_kplanes.construction import make_field, make_proposals
@@ -78,12 +79,14 @@ class KPlanesBackend(Backend):
         """Render N rays at one time each; see :meth:`syncnerf.backend.Backend.render_rays`."""
         rays, native = question.rays, question.times.float()
         warped = self.space.warp(rays)
+        thinned = thinning(self.config.shading.gradient_thinning, generator)
         with record_function("sampling"):
-            samples, levels = self._sample(warped, native, generator)
+            samples, levels = self._sample(warped, native, generator, thinned)
         with record_function("field"):
             background = self.backdrop(rays.directions)
             asked = (rays, warped, native, samples, self._select(samples), background)
-            shader = Shader(self.field, self.space, self.config.shading.colour_threshold, self.near_radius)
+            threshold = self.config.shading.colour_threshold
+            shader = Shader(self.field, self.space, threshold, self.near_radius, thinned)
             rgb, depth, weights = shader.shade(*asked)
         extras: dict[str, Any] = {"samples": samples, "weights": weights, "levels": levels}
         if question.wanted.parts:
@@ -91,7 +94,7 @@ class KPlanesBackend(Backend):
             extras["dynamic_rgb"] = (background + rgb - extras["static_rgb"]).clamp(0.0, 1.0)
         return Rendering(rgb, self.space.unit * depth, weights.sum(dim=-1), extras)
 
-    def _sample(self, rays: Rays, native: Tensor, generator: torch.Generator | None):
+    def _sample(self, rays: Rays, native: Tensor, generator: torch.Generator | None, thinned: Thinned):
         if self.config.sampler == "occupancy":
             count = self.march_count if self._fixed else None
             return self.occupancy.march(rays, native, self.march_step, generator, count), []
@@ -104,7 +107,7 @@ class KPlanesBackend(Backend):
         def densities(field: DensityField):
             def of(samples: RaySamples) -> Tensor:
                 every = Selection(*samples.middles.shape)
-                density = field(*sample_points(self.space, rays, native, samples, every))
+                density = field(*sample_points(self.space, rays, native, samples, every), thinned)
                 factors = near_factors(every.take(samples.middles), self.near_radius)
                 return every.spread(scale_gradient(density, factors))
 

@@ -12,6 +12,7 @@ from syncnerf.encodings.mlp import mlp
 from syncnerf.encodings.spherical_harmonics import WIDTH, SphericalHarmonics
 from syncnerf.rendering.compositing import truncated_exponential
 from syncnerf.rendering.selection import Selection
+from syncnerf.rendering.thinning import Thinned, unthinned
 
 GEOMETRY_FEATURES = 15
 
@@ -33,18 +34,22 @@ class HybridDecoder(nn.Module):
         self.harmonics = SphericalHarmonics(engine)
         self.colour_network = FusedMLP(GEOMETRY_FEATURES + WIDTH, 3, width, 2, engine)
 
-    def density(self, features: Float[Tensor, "N F"]) -> tuple[Float[Tensor, " N"], Float[Tensor, "N G"]]:
+    def density(
+        self, features: Float[Tensor, "N F"], thinned: Thinned = unthinned
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N G"]]:
         """Densities [N] and what the colour needs, [N, 15]."""
-        output = self.density_network(features)
+        output = thinned(self.density_network(features))
         return self.start * truncated_exponential(output[:, 0]), output[:, 1:]
 
     def view(self, directions: Float[Tensor, "R 3"]) -> Float[Tensor, "R V"]:
         """What a ray's colours need of its unit direction [R, 3]: spherical harmonics, [R, 16]."""
         return self.harmonics(directions)
 
-    def colour(self, geometry: Float[Tensor, "N G"], view: Float[Tensor, "N V"]) -> Float[Tensor, "N 3"]:
+    def colour(
+        self, geometry: Float[Tensor, "N G"], view: Float[Tensor, "N V"], thinned: Thinned = unthinned
+    ) -> Float[Tensor, "N 3"]:
         """Colours in [0, 1], shape [N, 3], from geometry features [N, 15] and each sample's :meth:`view` [N, 16]."""
-        return torch.sigmoid(self.colour_network(torch.cat([geometry, view], dim=-1)).float())
+        return torch.sigmoid(thinned(self.colour_network(torch.cat([geometry, view], dim=-1))).float())
 
 
 class ExplicitDecoder(nn.Module):
@@ -62,17 +67,22 @@ class ExplicitDecoder(nn.Module):
         self.density_weights = nn.Linear(features, 1, bias=False)
         self.basis_network = mlp(3, 3 * features, width, hidden_layers=2, bias=True)
 
-    def density(self, features: Float[Tensor, "N F"]) -> tuple[Float[Tensor, " N"], Float[Tensor, "N G"]]:
+    def density(
+        self, features: Float[Tensor, "N F"], thinned: Thinned = unthinned
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N G"]]:
         """Densities [N] and what the colour needs, the features themselves."""
+        features = thinned(features)
         return self.start * truncated_exponential(self.density_weights(features)[:, 0]), features
 
     def view(self, directions: Float[Tensor, "R 3"]) -> Float[Tensor, "R V"]:
         """What a ray's colours need of its unit direction [R, 3]: the colour basis, [R, 3 * features]."""
         return self.basis_network(directions)
 
-    def colour(self, geometry: Float[Tensor, "N G"], view: Float[Tensor, "N V"]) -> Float[Tensor, "N 3"]:
+    def colour(
+        self, geometry: Float[Tensor, "N G"], view: Float[Tensor, "N V"], thinned: Thinned = unthinned
+    ) -> Float[Tensor, "N 3"]:
         """Colours in [0, 1], shape [N, 3], from features [N, F] and each sample's :meth:`view` [N, 3 F]."""
-        return torch.sigmoid((view.reshape(len(view), 3, -1) * geometry[:, None]).sum(dim=-1))
+        return torch.sigmoid(thinned((view.reshape(len(view), 3, -1) * geometry[:, None]).sum(dim=-1)))
 
 
 @runtime_checkable
@@ -103,13 +113,21 @@ class Field(nn.Module):
         self.decoder = decoder
 
     def density(
-        self, points: Float[Tensor, "N 3"], times: Float[Tensor, " N"], static: bool = False
+        self,
+        points: Float[Tensor, "N 3"],
+        times: Float[Tensor, " N"],
+        static: bool = False,
+        thinned: Thinned = unthinned,
     ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N G"]]:
         """Densities [N] and what the colour needs, at points in [-1, 1]^3 [N, 3] and times in [-1, 1] [N]."""
-        return self.decoder.density(self.features(points, times, static))
+        return self.decoder.density(self.features(points, times, static), thinned)
 
     def colour(
-        self, geometry: Float[Tensor, "M G"], directions: Float[Tensor, "N 3"], selection: Selection
+        self,
+        geometry: Float[Tensor, "M G"],
+        directions: Float[Tensor, "N 3"],
+        selection: Selection,
+        thinned: Thinned = unthinned,
     ) -> Float[Tensor, "M 3"]:
         """Colours in [0, 1], shape [M, 3].
 
@@ -117,8 +135,9 @@ class Field(nn.Module):
             geometry: of the samples, shape [M, ...].
             directions: unit directions of the rays, shape [N, 3]; what depends on them alone is computed once a ray.
             selection: which samples of those rays they are.
+            thinned: thins the samples' gradients out (:mod:`syncnerf.rendering.thinning`).
         """
-        return self.decoder.colour(geometry, selection.of_rays(self.decoder.view(directions)))
+        return self.decoder.colour(geometry, selection.of_rays(self.decoder.view(directions)), thinned)
 
 
 class DensityField(nn.Module):
@@ -129,6 +148,8 @@ class DensityField(nn.Module):
         self.features, self.start = features, start
         self.network = FusedMLP(features.width, 1, 64, 1, engine)
 
-    def forward(self, points: Float[Tensor, "N 3"], times: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    def forward(
+        self, points: Float[Tensor, "N 3"], times: Float[Tensor, " N"], thinned: Thinned = unthinned
+    ) -> Float[Tensor, " N"]:
         """Densities, shape [N], at points in [-1, 1]^3 [N, 3] and times in [-1, 1] [N]."""
-        return self.start * truncated_exponential(self.network(self.features(points, times))[:, 0])
+        return self.start * truncated_exponential(thinned(self.network(self.features(points, times)))[:, 0])

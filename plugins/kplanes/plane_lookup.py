@@ -13,6 +13,7 @@ from torch import Tensor
 
 from syncnerf.encodings.engines import missing
 from syncnerf.encodings.plane_samples import plane_samples
+from syncnerf.encodings.told_rows import put_back, told_rows
 from syncnerf.native import addresses, compile_native
 
 PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -114,7 +115,9 @@ class _FusedLookup(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, upstream: Tensor):
-        coordinates, *planes = ctx.saved_tensors
+        (coordinates, *planes), every = ctx.saved_tensors, len(upstream)
+        if (rows := told_rows(upstream)) is not None:
+            upstream, coordinates = upstream.index_select(0, rows), coordinates.index_select(0, rows)
         upstream = upstream.contiguous()
         channels, scales = planes[0].shape[-1], len(planes) // len(PAIRS)
         threads = _threads(len(coordinates), sum(plane.numel() for plane in planes))
@@ -129,7 +132,7 @@ class _FusedLookup(torch.autograd.Function):
         )  # fmt: skip
         for part in of_planes[1:]:
             torch._foreach_add_(of_planes[0], part)
-        return (None, of_coordinates, *(of_planes[0] if of_planes else [None] * len(planes)))
+        return (None, put_back(of_coordinates, rows, every), *(of_planes[0] if of_planes else [None] * len(planes)))
 
 
 @cache

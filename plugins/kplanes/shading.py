@@ -11,6 +11,7 @@ from syncnerf.rendering.ray_samples import RaySamples
 from syncnerf.rendering.selection import Selection
 from syncnerf.rendering.space import FieldSpace
 from syncnerf.rendering.starting import near_factors, scale_gradient
+from syncnerf.rendering.thinning import Thinned, unthinned
 from syncnerf.scene.rays import Rays
 from syncnerf_kplanes.field import Field
 
@@ -36,11 +37,19 @@ class Shader:
         space: the field's coordinates.
         colour_threshold: samples of less weight have no colour.
         near_radius: distance below which samples' gradients are scaled down; 0 for none.
+        thinned: thins the samples' gradients out.
     """
 
-    def __init__(self, field: Field, space: FieldSpace, colour_threshold: float, near_radius: float = 0.0):
+    def __init__(
+        self,
+        field: Field,
+        space: FieldSpace,
+        colour_threshold: float,
+        near_radius: float = 0.0,
+        thinned: Thinned = unthinned,
+    ):
         self.field, self.space, self.colour_threshold = field, space, colour_threshold
-        self.near_radius = near_radius
+        self.near_radius, self.thinned = near_radius, thinned
 
     def shade(
         self, rays: Rays, warped: Rays, native: Float[Tensor, " N"], samples: RaySamples, selection: Selection | None,
@@ -71,7 +80,7 @@ class Shader:
         else:
             selection, places = selection.among(bright)
             geometry, taken = geometry.index_select(0, places), taken.index_select(0, places)
-        colours = self.field.colour(geometry, rays.directions, selection)
+        colours = self.field.colour(geometry, rays.directions, selection, self.thinned)
         opacity = weights.sum(dim=-1)
         rgb = selection.sum_rays(taken[:, None] * colours) + (1.0 - opacity)[:, None] * background
         depth = composite(weights, samples.middles) + (1.0 - opacity) * warped.far
@@ -81,7 +90,8 @@ class Shader:
         self, rays: Rays, native: Tensor, samples: RaySamples, selection: Selection, static: bool
     ) -> tuple[Tensor, Tensor]:
         """Densities [N, S], and what the colours of the selected samples need, [M, ...]."""
-        density, geometry = self.field.density(*sample_points(self.space, rays, native, samples, selection), static)
+        asked = sample_points(self.space, rays, native, samples, selection)
+        density, geometry = self.field.density(*asked, static, self.thinned)
         factors = near_factors(selection.take(samples.middles), self.near_radius)
         return selection.spread(scale_gradient(density, factors)), scale_gradient(geometry, factors)
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.encodings.hash_grid_layout import GridLayout
+from syncnerf.encodings.told_rows import put_back, told_rows
 from syncnerf.native import compile_native
 
 
@@ -40,6 +41,9 @@ class _NativeLookup(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream: Tensor):
         (coordinates, table), layout, threads = ctx.saved_tensors, ctx.layout, _threads(ctx.layout)
+        every = len(upstream)
+        if (rows := told_rows(upstream)) is not None:
+            upstream, coordinates = upstream.index_select(0, rows), coordinates.index_select(0, rows)
         upstream = upstream.contiguous()
         of_coordinates = coordinates.new_zeros(threads, *coordinates.shape) if ctx.needs_input_grad[0] else None
         of_table = torch.zeros_like(table) if ctx.needs_input_grad[1] else None
@@ -48,7 +52,8 @@ class _NativeLookup(torch.autograd.Function):
             None if of_table is None else of_table.data_ptr(),
             None if of_coordinates is None else of_coordinates.data_ptr(), threads,
         )  # fmt: skip
-        return None if of_coordinates is None else of_coordinates.sum(dim=0), of_table, None
+        summed = None if of_coordinates is None else of_coordinates.sum(dim=0)
+        return put_back(summed, rows, every), of_table, None
 
 
 def _arguments(coordinates: Tensor, table: Tensor, layout: GridLayout) -> tuple:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from syncnerf.encodings.told_rows import put_back, told_rows
 from syncnerf.native import compile_native
 
 WIDEST, MOST_LAYERS = 128, 8
@@ -66,8 +67,12 @@ class _Network(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, upstream: Tensor):
-        (values, weights, hidden), (points, outputs) = ctx.saved_tensors, upstream.shape
-        upstream, threads = upstream.contiguous(), _threads(points)
+        (values, weights, hidden), every = ctx.saved_tensors, len(upstream)
+        if (rows := told_rows(upstream)) is not None:
+            upstream, values = upstream.index_select(0, rows), values.index_select(0, rows)
+            hidden = hidden.index_select(1, rows)
+        upstream, (points, outputs) = upstream.contiguous(), upstream.shape
+        threads = _threads(points)
         of_weights = weights.new_zeros(threads, len(weights))
         of_values = torch.empty_like(values) if ctx.needs_input_grad[0] else None
         _library().network_backward(
@@ -75,7 +80,7 @@ class _Network(torch.autograd.Function):
             outputs, hidden.data_ptr(), upstream.data_ptr(), of_weights.data_ptr(),
             None if of_values is None else of_values.data_ptr(), threads,
         )  # fmt: skip
-        return of_values, of_weights.sum(dim=0), None, None
+        return put_back(of_values, rows, every), of_weights.sum(dim=0), None, None
 
 
 def _integers(values: tuple[int, ...]) -> ctypes.Array:
