@@ -18,9 +18,9 @@ def test_rays_that_end_early_give_the_same_picture_from_fewer_samples(tiny_argum
     field, asked = synced.backend.field, []
     original = field.density
 
-    def density(points, times, static=False):
+    def density(points, times, static, thinned):
         asked.append(len(points))
-        values, geometry = original(points, times, static)
+        values, geometry = original(points, times, static, thinned)
         return values * 0.0 + 60.0 * (points[:, 0] > 0.1) + 1.5 * (points[:, 2] > 0.0), geometry * 20.0
 
     monkeypatch.setattr(field, "density", density)

@@ -172,8 +172,8 @@ class ShadingConfig:
     gradient_radius: float = gradient_radius_option(-1.0)
     gradient_thinning: float = option(
         0.0,
-        "samples whose gradients are shorter than so many times the mean are thinned out at random, those that are left "
-        "counting as much more: a step on a CPU takes two thirds of the time; 0 for none",
+        "samples whose gradients are shorter than so many times the mean are thinned out at random, and those left "
+        "count as much more: a step on a CPU takes two thirds of the time; 0 for none",
         Range(0, 1e6, "a multiple of the mean"),
     )
 
