@@ -11,6 +11,9 @@ from syncnerf.rendering.occupied_steps import cells_hold, occupied_steps, time_b
 from syncnerf.rendering.ray_samples import RaySamples
 from syncnerf.scene.rays import Rays, clip_to_box
 
+DROPPED = 0.25
+"""Share of the cells that were dropped of which a look asks whether they have filled again."""
+
 
 class TimedCells(nn.Module):
     """Cells of a box over time that may hold something, of which a hull tells.
@@ -103,10 +106,11 @@ class OccupancyGrid(TimedCells):
         decay: float,
         generator: torch.Generator,
     ) -> None:
-        """Look at the field's density once in every possible cell, at a random place and time in it.
+        """Look at the field's density once in every occupied cell, at a random place and time in it.
 
         The largest density seen decays, so that a cell is dropped only after several looks (instant-ngp, section E.2);
         neighbours of dense cells, in space and time, stay occupied: they may hold the rest of a surface that moves.
+        Nothing is trained in cells that were dropped: they are looked at in turns, a :data:`DROPPED` of them at a time.
 
         Args:
             density: densities [M] at points [M, 3] in the units of the bounds and times [M] in [-1, 1].
@@ -114,8 +118,10 @@ class OccupancyGrid(TimedCells):
             decay: factor on the remembered density.
             generator: places and times within cells.
         """
-        for time_bin, possible in enumerate(self.possible):
+        for time_bin, (possible, occupied) in enumerate(zip(self.possible, self.occupied, strict=True)):
             cells = possible.nonzero()
+            asked = torch.rand(len(cells), generator=generator, device=cells.device) < DROPPED
+            cells = cells[occupied[possible] | asked]
             draws = torch.rand(len(cells), 4, generator=generator, device=cells.device)
             points = self.bounds[0] + (cells + draws[:, :3]) / self.resolution * (self.bounds[1] - self.bounds[0])
             times = (time_bin + draws[:, 3]) / self.time_bins * 2 - 1
