@@ -214,6 +214,26 @@ def test_update_never_resurrects_impossible_cells_and_forgets_by_decay():
     assert (grid.occupied <= possible).all()
 
 
+def test_cells_that_were_dropped_are_asked_in_turns_and_return_when_they_fill_again():
+    grid, generator, asked = OccupancyGrid(BOUNDS, 12), torch.Generator().manual_seed(0), []
+
+    def ball(points: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        asked.append(len(points))
+        return 8.0 * ((points - torch.tensor([0.0, -0.5, 1.0])).norm(dim=-1) < 0.3)
+
+    for _ in range(6):
+        grid.update(ball, 1.0, 0.5, generator)
+    occupied = int(grid.occupied.sum())
+    assert occupied < 0.2 * 12**3
+    asked.clear()
+    grid.update(ball, 1.0, 0.5, generator)
+    # A quarter of the others, give or take five deviations.
+    assert abs(asked[0] - occupied - 0.25 * (12**3 - occupied)) < 5 * (12**3 * 0.25 * 0.75) ** 0.5
+    for _ in range(25):
+        grid.update(lambda points, times: torch.full((len(points),), 8.0), 1.0, 0.5, generator)
+    assert grid.occupied.all()
+
+
 def test_an_all_empty_field_leaves_the_grid_as_it_was():
     grid = OccupancyGrid(BOUNDS, 6)
     grid.update(lambda points, times: torch.zeros(len(points)), 1.0, 0.5, torch.Generator().manual_seed(0))

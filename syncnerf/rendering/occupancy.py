@@ -118,6 +118,7 @@ class OccupancyGrid(TimedCells):
             decay: factor on the remembered density.
             generator: places and times within cells.
         """
+        self.density *= decay
         for time_bin, (possible, occupied) in enumerate(zip(self.possible, self.occupied, strict=True)):
             cells = possible.nonzero()
             asked = torch.rand(len(cells), generator=generator, device=cells.device) < DROPPED
@@ -126,7 +127,7 @@ class OccupancyGrid(TimedCells):
             points = self.bounds[0] + (cells + draws[:, :3]) / self.resolution * (self.bounds[1] - self.bounds[0])
             times = (time_bin + draws[:, 3]) / self.time_bins * 2 - 1
             index = (time_bin, *cells.T)
-            self.density[index] = torch.maximum(self.density[index] * decay, density(points, times).bfloat16())
+            self.density[index] = torch.maximum(self.density[index], density(points, times).bfloat16())
         dense = self.density > threshold
         if dense.any():
             self.occupied.copy_(with_neighbours(dense) & self.possible)
