@@ -68,6 +68,16 @@ def test_rows_of_zeros_stay_zeros_and_what_is_not_finite_stays_so():
     assert not thinned_rows(spoilt, 1.0, draw).isfinite().all(), "16-bit training has to see an overflow"
 
 
+def test_short_rows_of_16_bits_are_lengthened_without_an_overflow():
+    rows = torch.full((4000, 2), 6e-8, dtype=torch.float16)
+    rows[0] = 1e4
+    kept = [thinned_rows(rows, 1.0, torch.tensor(d / 50, dtype=torch.float64)).double() for d in range(50)]
+    short = torch.stack(kept)[:, 1:]
+    assert short.isfinite().all()
+    lengths = short.norm(dim=2)
+    torch.testing.assert_close(lengths[lengths > 0], torch.full_like(lengths[lengths > 0], 3.54), rtol=0.01, atol=0)
+
+
 def test_nothing_is_thinned_without_a_threshold_or_a_generator():
     assert thinning(0.0, torch.Generator()) is unthinned
     assert thinning(1.0, None) is unthinned

@@ -59,7 +59,10 @@ def thinned_rows(
     shares = (lengths / (threshold * lengths.mean()).clamp_min(1e-300)).clamp(max=1.0)
     sums = shares.cumsum(dim=0) + draw
     kept = sums.floor() > (sums - shares).floor()
-    return gradient * torch.where(kept | (shares == 1.0), 1.0 / shares, 0.0).to(gradient.dtype)[:, None]
+    factors = torch.where(kept | (shares == 1.0), 1.0 / shares, 0.0)
+    # Factors may be beyond 16 bits where the rows that they lengthen are not.
+    kind = torch.promote_types(gradient.dtype, torch.float32)
+    return (gradient.to(kind) * factors.to(kind)[:, None]).to(gradient.dtype)
 
 
 class _ThinnedGradient(torch.autograd.Function):
