@@ -1,6 +1,6 @@
 """One offset per camera from the pairs' lags: connect, fit robustly, and undo the lags' attraction to whole samples."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float64
@@ -23,6 +23,7 @@ class Offsets:
         design: of the final least squares over the K known cameras (and, last, the locking): one row per used lag and
             one for what is known of the locking beforehand, float64, shape [rows, unknowns].
         deviations: of these rows, up to a common factor, seconds, float64, shape [rows].
+        residuals: of these rows, measured minus modelled, seconds, float64, shape [rows].
         locking: samples by which lags are drawn to whole samples at most; 0 where none may be.
     """
 
@@ -32,6 +33,7 @@ class Offsets:
     used: Bool[Tensor, " M"]
     design: Float64[Tensor, "rows unknowns"]
     deviations: Float64[Tensor, " rows"]
+    residuals: Float64[Tensor, " rows"]
     locking: float
 
 
@@ -45,7 +47,7 @@ def fit_offsets(lags: Lags, count: int, reference: int) -> Offsets:
             nothing = torch.full((count,), torch.nan, dtype=torch.float64)
             nothing[reference] = 0.0
             empty = torch.zeros(0, dtype=torch.float64)
-            return Offsets(known, nothing, torch.zeros(1, 1).double(), inside, empty.reshape(0, 1), empty, 0.0)
+            return Offsets(known, nothing, torch.zeros(1, 1).double(), inside, empty.reshape(0, 1), empty, empty, 0.0)
         solution = _fit_component(lags.keep(inside), known, reference)
         if solution.used.all():
             break
@@ -55,7 +57,7 @@ def fit_offsets(lags: Lags, count: int, reference: int) -> Offsets:
     offsets = torch.full((count,), torch.nan, dtype=torch.float64)
     offsets[known] = solution.offsets
     offsets -= offsets[reference].clone()
-    return Offsets(known, offsets, solution.covariance, inside, solution.design, solution.deviations, solution.locking)
+    return replace(solution, offsets=offsets, used=inside)
 
 
 def _fit_component(lags: Lags, known: Tensor, reference: int) -> Offsets:
@@ -68,8 +70,8 @@ def _fit_component(lags: Lags, known: Tensor, reference: int) -> Offsets:
     gauge = torch.ones(1, count, dtype=torch.float64)
     fit = robust_fit(design, lags.values, deviations, gauge, start)
     if lags.samples is None or not lags.samples.any():
-        return Offsets(known, fit.unknowns, fit.covariance, fit.used, design[fit.used], deviations[fit.used], 0.0)
+        kept = (each[fit.used] for each in (design, deviations, fit.residuals))
+        return Offsets(known, fit.unknowns, fit.covariance, fit.used, *kept, 0.0)
     unlocked = fit_without_locking(lags.keep(fit.used), fit, design[fit.used], gauge)
-    return Offsets(
-        known, unlocked.unknowns, unlocked.covariance, fit.used, unlocked.design, unlocked.deviations, unlocked.locking
-    )
+    rows = (unlocked.design, unlocked.deviations, unlocked.residuals)
+    return Offsets(known, unlocked.unknowns, unlocked.covariance, fit.used, *rows, unlocked.locking)

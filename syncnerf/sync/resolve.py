@@ -14,7 +14,7 @@ from syncnerf.sync.offsets import Offsets
 from syncnerf.sync.result import CONTRADICTION, UNCONNECTED, PairLag, SyncResult
 from syncnerf.sync.scales import between_scales, moved_by_scale, trend_over_directions
 from syncnerf.sync.solve import Lags
-from syncnerf.sync.uncertainty import jackknife
+from syncnerf.sync.uncertainty import jackknife, not_below, variances_by_rows
 
 Refine = Callable[[Float64[Tensor, " C"], Float64[Tensor, "K K"]], tuple[Tensor, Tensor]]
 """From all offsets, NaN where undetermined, and the covariance of the determined ones to better ones of these."""
@@ -105,6 +105,9 @@ def _refined_by_scale(
     starts = (solution.offsets + began)[first]
     pulls = [c.sensitivity for c in kept]
     covariance = jackknife(solution.design, solution.deviations, pulls, starts, solution.covariance)
+    # Where few weak pairs hold a camera, how far they contradict each other says more than what is usual for all.
+    by_rows = variances_by_rows(solution.design, solution.deviations, solution.residuals)
+    covariance = not_below(covariance, by_rows[: len(covariance)])
     rescaled = torch.tensor([c.rescaled for c in kept], dtype=torch.float64)
     moved = moved_by_scale(solution.design, solution.deviations, rescaled, len(covariance))
     trend = torch.zeros_like(moved)

@@ -13,6 +13,8 @@ LEAST_BLOCKS = 3
 """Fewer stretches tell nothing."""
 LEAST_BLOCK = 6
 """Frames that a stretch holds at least."""
+LEAST_SPARE = 1e-6
+"""Share of a row's weight that others must check; less is rounding."""
 SYSTEMATIC = 0.01
 """Frames by which interpolation between frames may err without any stretch of time showing it; added in quadrature."""
 
@@ -85,6 +87,37 @@ def jackknife(
     return blended(solved[:cameras], covariance) + systematic**2 * torch.eye(cameras, dtype=torch.float64)
 
 
+def variances_by_rows(
+    design: Float64[Tensor, "rows U"], deviations: Float64[Tensor, " rows"], residuals: Float64[Tensor, " rows"]
+) -> Float64[Tensor, " U"]:
+    """Variances of a least-squares solution's unknowns in which each row errs as its own residual says.
+
+    What is usual for all rows says little of an unknown that a few bad ones determine. Each residual is enlarged by the
+    part of it that the row itself takes away, so that rows of equal errors give the usual variances on the average
+    (MacKinnon & White, Journal of Econometrics 1985, HC2).
+
+    Args:
+        design: derivatives by the unknowns, shape [rows, U].
+        deviations: of the rows, up to a common factor.
+        residuals: measured minus modelled.
+
+    Returns:
+        In the unknowns' unit squared, float64, shape [U]. A row that alone determines something adds nothing.
+    """
+    rows = design / deviations[:, None]
+    inverse = torch.linalg.pinv(rows)
+    spare = 1 - (rows * inverse.T).sum(1)
+    squares = torch.where(spare > LEAST_SPARE, (residuals / deviations).square() / spare.clamp_min(LEAST_SPARE), 0.0)
+    return inverse.square() @ squares
+
+
+def not_below(covariance: Float64[Tensor, "C C"], variances: Float64[Tensor, " C"]) -> Float64[Tensor, "C C"]:
+    """A covariance, its correlations as they are, widened to these variances where it is smaller."""
+    found = covariance.diagonal()
+    grown = (torch.maximum(found, variances) / found.clamp_min(1e-30)).sqrt()
+    return covariance * grown[:, None] * grown
+
+
 def scene_blocks(pulls: list[Sensitivity], starts: Float64[Tensor, " M"]) -> tuple[list[Int64[Tensor, " _"]], int]:
     """Which stretch of scene time each frame of each pair belongs to.
 
@@ -121,6 +154,4 @@ def blended(solved: Float64[Tensor, "C stretches"], covariance: Float64[Tensor, 
     own = (count - 1) / count * moved @ moved.T
     plain = covariance.diagonal()
     mixed = 0.5 * own + 0.5 * covariance * own.diagonal().mean() / plain.mean().clamp_min(1e-30)
-    found = mixed.diagonal()
-    grown = (torch.maximum(found, plain) / found.clamp_min(1e-30)).sqrt()
-    return mixed * grown[:, None] * grown
+    return not_below(mixed, plain)
