@@ -21,6 +21,7 @@ from syncnerf.sync.far_jumps import far_jumps, rest_landscape
 from syncnerf.sync.frame_products import frame_products
 from syncnerf.sync.jumps import clock_wander, offsets_in_windows
 from syncnerf.sync.landscape import Landscape, Peak
+from syncnerf.sync.pieces import pieces_of
 
 OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]
 
@@ -58,6 +59,23 @@ def test_half_a_second_lost_or_held_is_never_sure(scene, kind, at):
     if result.verdicts["cam02"] == "check":
         assert "by 0.500 s" in result.warnings["cam02"]
         assert float(error[2]) < 3 * float(result.stderr[2]) * 30
+
+
+JUMPS = [(3, "cam02", 25), (7, "cam02", 20)]
+
+
+@pytest.mark.parametrize(("seed", "name", "at"), JUMPS)
+def test_a_jump_in_the_middle_is_told_by_four_cameras(tmp_path, seed, name, at):
+    """Half of the camera's video says one thing and half another, so that few of its three pairs are distinct."""
+    spheres = Spheres(6, seed)
+    scene = sphere_scene(tmp_path, OFFSETS[:4], frames=75, spheres=spheres, size=(84, 72))
+    scene.frame_cache.prepare(scene.cameras)
+    assert set(synchronize(scene, audio="off").verdicts.values()) == {"sure"}
+    odd = shown(scene, name, np.delete(np.arange(75), np.arange(at, at + 15)))
+    result = synchronize(odd, audio="off")
+    assert "by 0.500 s" in result.warnings[name]
+    error = align_gauge(result.offsets, odd.true_offsets).abs()
+    assert float(error[scene.index_of(name)]) < 3 * float(result.stderr[scene.index_of(name)])
 
 
 @pytest.mark.parametrize(("order", "name"), [((1, 0), "cam04"), ((1, 2, 0), "cam02"), ((2, 0, 1), "cam04")])
@@ -125,6 +143,56 @@ def test_a_jump_shows_in_all_that_a_camera_is_compared_with(alike, told):
             comparison.rest.values[45] = 0.3 / 4 * (16.0 / alike if place < alike else 0.0)
         agreeing.append(bool(far_jumps(solved(5), found)[0] == 15.0))
     assert sum(agreeing) >= 16 if told else sum(agreeing) == 0
+
+
+def filmed(jump: int, lost: int, share: float, seed: int) -> list[Comparison]:
+    """Of camera 0 with three others: signals alike at no lag up to ``jump``, and from there on ``lost`` samples later.
+
+    Args:
+        jump: sample of camera 0 at which it jumps.
+        lost: samples that it lacks there.
+        share: of each signal that all see alike.
+        seed: of the signals.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    seen = torch.randn(20, 80, generator=generator)
+    known, found = (torch.ones(80 - lost, dtype=torch.bool), torch.ones(80, dtype=torch.bool)), []
+
+    def view() -> torch.Tensor:
+        return share * seen + (1 - share**2) ** 0.5 * torch.randn(seen.shape, generator=generator)
+
+    for other in range(1, 4):
+        one = torch.cat([view()[:, :jump], view()[:, jump + lost :]], dim=1)
+        two = view()
+        sides = pieces_of((0, other), one, two, known, 0.5, 0.0), pieces_of((other, 0), two, one, known[::-1], 0.5, 0.0)
+        found.append(Comparison(0, other, None, None, "", pieces=sides))
+    return found
+
+
+@pytest.mark.parametrize(("jump", "lost", "change"), [(50, 15, 7.5), (45, 15, 7.5), (50, 0, 0.0), (30, 0, 0.0)])
+def test_a_piece_of_a_video_with_an_offset_of_its_own_is_a_jump(jump, lost, change):
+    """The found offset is right for the first part: the last piece agrees ``lost`` samples later."""
+    jumps = torch.stack([far_jumps(solved(4), filmed(jump, lost, 0.5, seed)) for seed in range(20)])
+    assert int((jumps[:, 0] == change).sum()) >= 19
+    assert int((jumps[:, 1:] == 0).all(1).sum()) >= 19
+
+
+def test_pieces_are_correlated_as_whole_signals_are():
+    """Against correlations of the pieces one by one, at some shifts."""
+    generator = torch.Generator().manual_seed(0)
+    one, two = torch.randn(9, 60, generator=generator), torch.randn(9, 70, generator=generator)
+    known = torch.rand(60, generator=generator) > 0.1, torch.rand(70, generator=generator) > 0.1
+    one, two = one * known[0], two * known[1]
+    found = pieces_of((2, 5), one, two, known, 0.5, 0.25)
+    for index, piece in enumerate([range(12), range(15), range(20), range(25), range(30)]):
+        for shift in (-3, 0, 11):
+            column = int((found.lags - (0.5 * shift + 0.25)).abs().argmin())
+            places = [t for t in piece if 0 <= t + shift < 70 and known[0][t] and known[1][t + shift]]
+            first, second = one[:, places], two[:, [t + shift for t in places]]
+            expected = float((first * second).sum() / (first.square().sum() * second.square().sum()).sqrt())
+            enough = len(places) >= 10
+            assert int(found.overlap[index, column]) == (len(places) if enough else 0)
+            assert float(found.values[index, column]) == pytest.approx(expected if enough else 0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize(("jumping", "doubted"), [(1, 1), (2, 2), (3, 15)])

@@ -6,6 +6,7 @@ from itertools import combinations
 
 from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.landscape import Landscape, Peak
+from syncnerf.sync.pieces import Pieces
 from syncnerf.sync.uncertainty import Sensitivity
 from syncnerf.sync.workers import in_parallel
 
@@ -26,6 +27,7 @@ class Comparison:
         meeting: a lag at which these samples of both come together, seconds, and how nearly all do, from 0 to 1.
         whole: agreement at every shift that the videos allow; None likewise.
         rescaled: seconds by which finer lines or faster changes move the peak; 0 where these were not looked at.
+        pieces: how the beginning and the end of either video agree with the other; empty where that was not looked at.
         rest: agreement at every shift in the parts of the time that the lag does not explain; None without.
     """
 
@@ -41,6 +43,7 @@ class Comparison:
     whole: Landscape | None = None
     rescaled: float = 0.0
     rest: Landscape | None = None
+    pieces: tuple[Pieces, ...] = ()
 
 
 def compare_all(count: int, compare: Callable[[int, int], Comparison]) -> list[Comparison]:

@@ -26,6 +26,7 @@ from syncnerf.sync.far_jumps import rest_landscape
 from syncnerf.sync.frame_products import FrameProducts, frame_products, told_by_both
 from syncnerf.sync.landscape import Landscape, Peak, better_beyond, find_peak
 from syncnerf.sync.pencils import FINE_LINE_WIDTH, LINE_WIDTH
+from syncnerf.sync.pieces import Pieces, pieces_of
 from syncnerf.sync.prior import PriorLag
 
 Expected = Mapping[tuple[int, int], PriorLag]
@@ -96,6 +97,7 @@ def compare_pair(
         found, peak = _search((first, second), signals, max_offset, (expected or {}).get((first, second)))
         if peak is None:
             return found
+        found = replace(found, pieces=_pieces((first, second), signals, peak.line_shift))
         if not found.reason:
             return _measured(cameras, signals, found, peak)
         tried.append(found)
@@ -158,6 +160,18 @@ def _measured(cameras: EpipolarCameras, signals: _Signals, found: Comparison, pe
         meeting=meeting,
         rest=rest and replace(rest, lags=rest.lags + lead),
     )
+
+
+def _pieces(pair: tuple[int, int], signals: _Signals, line_shift: int) -> tuple[Pieces, ...]:
+    """How pieces of either camera's video agree with the other's, the second pencil moved by so many lines."""
+    lines = line_slices(len(signals.conditioned[0]), line_shift)
+    one, two = (signal[slices] for signal, slices in zip(signals.conditioned, lines, strict=True))
+    known, step, lead = signals.informative, signals.step, signals.lead
+    found = (
+        pieces_of(pair, one, two, known, step, lead),
+        pieces_of(pair[::-1], two, one, known[::-1], step, -lead),
+    )
+    return tuple(each for each in found if each is not None)
 
 
 def _products_at(

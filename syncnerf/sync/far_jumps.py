@@ -18,6 +18,7 @@ from syncnerf.sync.landscape import (
     heights,
     stand_out,
 )
+from syncnerf.sync.pieces import other_offset
 from syncnerf.sync.result import SyncResult
 
 PART = 8
@@ -35,6 +36,11 @@ LEAST_PAIRS = 0.5
 AGREEING, CLEARLY = 0.75, 2.0
 """Of the pairs that compare anything at a change, this share must each agree there by so many of their own robust
 deviations. A clock that jumps does so in all pairs; a step that looks like another one fools a single pair."""
+PIECE_PAIRS, PIECE_GAIN, PIECE_LEAD, PIECE_AGREEING = 2, 3.5, 2.0, 2 / 3
+"""A piece of a video has an offset of its own if it gains so many robust deviations there over the found one, and leads
+any third by so many, and if of so many pairs at least this share (the last) agrees. Measured on rigs of three to nine
+cameras: 111 of 123 that lose a quarter of their video, hold a frame or are joined wrongly are told so (by what is left
+alone, 38), and of 340 others, spoilt in other ways, none."""
 
 
 def rest_landscape(
@@ -70,7 +76,11 @@ def rest_landscape(
 
 
 def far_jumps(result: SyncResult, comparisons: Sequence[Comparison]) -> Float64[Tensor, " C"]:
-    """By how much each camera's clock jumps, where its pairs agree on another offset for what the found one leaves.
+    """By how much each camera's clock jumps, where its pairs agree on another offset for some of the time.
+
+    First by what the found offset leaves unexplained in the pairs that are used, anywhere. A camera that jumps in the
+    middle has few of these, as half of its video tells each pair something else; so then by all its pairs, for the
+    beginning and the end of its video.
 
     Returns:
         Seconds, float64, shape [C]; 0 for a clock that does not jump.
@@ -82,10 +92,23 @@ def far_jumps(result: SyncResult, comparisons: Sequence[Comparison]) -> Float64[
         found = {camera: _own_jump(result.offsets, left, camera) for camera in range(len(jumps)) if not jumps[camera]}
         surest = max(found, key=lambda camera: found[camera][1], default=None)
         if surest is None or not found[surest][0]:
-            return jumps
+            break
         # What its pairs leave unexplained is no other camera's doing.
         jumps[surest] = found[surest][0]
         left = [c for c in left if surest not in (c.first, c.second)]
+    for camera in (~result.offsets.isnan() & (jumps == 0)).nonzero()[:, 0].tolist():
+        jumps[camera] = _piece_jump(result.offsets, comparisons, camera)
+    return jumps
+
+
+def _piece_jump(offsets: Tensor, comparisons: Sequence[Comparison], camera: int) -> float:
+    """The change of a camera's offset that a piece of its video agrees with instead, seconds; 0 where none does."""
+    known = (~offsets.isnan()).tolist()
+    pieces = [each for c in comparisons for each in c.pieces if each.camera == camera and known[each.other]]
+    other = other_offset(offsets, pieces, camera) if len(pieces) >= PIECE_PAIRS else None
+    if other is None or other.gain < PIECE_GAIN or other.lead < PIECE_LEAD or other.agreeing < PIECE_AGREEING:
+        return 0.0
+    return other.change
 
 
 def _own_jump(offsets: Tensor, comparisons: Sequence[Comparison], camera: int) -> tuple[float, float]:

@@ -126,7 +126,7 @@ def lag_deviation(height: float, curvature: float, overlap: float) -> float:
     return math.sqrt((1 - height**2) / (height * max(curvature, 1e-9)) / max(overlap, 1.0))
 
 
-def heights(values: Float64[Tensor, "... S"], overlap: Shaped[Tensor, " S"]) -> Float64[Tensor, "... S"]:
+def heights(values: Float64[Tensor, "... S"], overlap: Shaped[Tensor, "... S"]) -> Float64[Tensor, "... S"]:
     """Correlations in units of what they vary by chance, up to a factor: ``atanh(c) * sqrt(overlap - 3)``."""
     return torch.atanh(values.clamp(-0.999, 0.999)) * (overlap - 3).clamp_min(0).sqrt()
 
