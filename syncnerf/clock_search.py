@@ -16,7 +16,7 @@ from syncnerf.camera_colours import fit_colours
 from syncnerf.camera_pixels import CameraPixels, choose_pixels
 from syncnerf.config import HeldOutConfig
 from syncnerf.known_clocks import known_clock_error
-from syncnerf.offset_fit import CONTRADICTION
+from syncnerf.offset_fit import CONTRADICTION, OffsetFit
 from syncnerf.photometry import ClockFit, explains, gauss_newton
 from syncnerf.photometry import residuals as photometric_residuals
 from syncnerf.pixels import render_pixels
@@ -80,11 +80,26 @@ class ClockSearch:
         self.first_seen, self.last_seen = seen_span(synced.clock, scene, self.knowing)
 
     def pixels_of(self, camera: int, mask: Bool[Tensor, "height width"], changing_only: bool = True) -> CameraPixels:
-        """The pixels of a camera (global index) that are looked at, of those in a mask; on the device."""
+        """The pixels of a camera (global index) that are looked at, of those in a mask; on the device.
+
+        Their times are those of a clock that runs at the rate known of it beforehand: fits tell what it runs besides.
+        """
         row_time = self.synced.clock.row_times[camera].item()
         count, unknowns = self.config.test_pixels * FINE_FACTOR, ("shift", "rate")[: 1 + self.fits_rate]
         pixels = choose_pixels(self.scene, camera, row_time, mask, count, self.seed, unknowns, changing_only)
-        return pixels.to(self.device)
+        times = self.scene.cameras[camera].frame_times
+        along = (pixels.times - (times[0] + times[-1]) / 2) / ((times[-1] - times[0]) / 2).clamp_min(1e-9)
+        return replace(pixels, times=pixels.times + self.known_skew(camera) * along).to(self.device)
+
+    def known_skew(self, camera: int) -> float:
+        """What a camera's known rate adds to its shift at its video's end, seconds; 0 if none is known."""
+        return float(self.synced.clock.prior.values[camera, 1])
+
+    def fit_of(self, camera: int, fit: ClockFit, grid: Tensor, errors: Tensor) -> OffsetFit:
+        """A camera's offset and rate by what was found of its :meth:`pixels_of`; ``grid``, ``errors``: the search."""
+        return OffsetFit.of(
+            camera, fit, self.scene.cameras[camera].frame_times, grid, errors, self.known_skew(camera)
+        )
 
     def look(self, pixels: CameraPixels, middle: float, first: float, last: float) -> Valley:
         """Look for the deepest valley, and go to its bottom.
@@ -116,7 +131,7 @@ class ClockSearch:
         return Valley(grid, errors, fit, reason)
 
     def unknowns(self, offset: float) -> Float64[Tensor, " P"]:
-        """The unknowns of a clock with an offset in seconds and the reference's rate, float64, shape [1] or [2]."""
+        """The unknowns of a clock with a shift in seconds and the rate that is known, float64, shape [1] or [2]."""
         unknowns = torch.zeros(1 + self.fits_rate, dtype=torch.float64, device=self.device)
         unknowns[0] = offset
         return unknowns

@@ -70,7 +70,8 @@ class HeldOutOptimizer:
             self.synced.clock.set_camera(camera, fit.seconds, fit.rate)
             if self.synced.colours.learned:
                 alike = self.search.pixels_of(camera, mask, changing_only=False)
-                self.search.fit_colours(alike, (1.0 + fit.rate) * alike.times + fit.seconds)
+                own_times = self.scene.cameras[camera].frame_times.to(alike.times)[alike.frames]
+                self.search.fit_colours(alike, (1.0 + fit.rate) * own_times + fit.seconds)
         if not fit.reason:
             logger.info(
                 "%s: offset %.5f s +- %.5f after %d steps", self.scene.names[camera], fit.seconds, fit.stderr, fit.steps
@@ -84,7 +85,7 @@ class HeldOutOptimizer:
         if found.reason:
             return self._undetermined(index, known, found.grid, found.errors, found.reason)
         fit = found.fit if known is None else combined(found.fit, *known, camera.name)
-        return OffsetFit.of(index, fit, camera.frame_times, found.grid, found.errors)
+        return self.search.fit_of(index, fit, found.grid, found.errors)
 
     def _searched(self, index: int, known: tuple[float, float] | None) -> tuple[float, float, float]:
         """Where to search for a camera's offset: a first guess, the least and the largest offset, in seconds."""
@@ -109,7 +110,8 @@ class HeldOutOptimizer:
             logger.warning("%s: its offset is undetermined: %s", name, reason)
             return OffsetFit(index, 0.0, math.inf, 0.0, 0.0, grid, errors, 0, reason)
         logger.warning("%s: its colours tell nothing of its offset (%s); that of its motion is kept", name, reason)
-        return OffsetFit(index, *known, 0.0, 0.0, grid, errors, 0)
+        shift, error = torch.tensor(known, dtype=torch.float64)
+        return self.search.fit_of(index, ClockFit(shift[None], error.square()[None, None], 0), grid, errors)
 
     def _adam(self, index: int, pixels: CameraPixels) -> OffsetFit:
         """Adam on the mean squared error from offset 0, as the paper does it."""
@@ -130,4 +132,4 @@ class HeldOutOptimizer:
         fit = self.search.widened(ClockFit(unknowns, covariance, self.config.test_adam_steps))
         if reason := self.search.unexplained(fit, pixels):
             return self._undetermined(index, None, nothing, nothing, reason)
-        return OffsetFit.of(index, fit, self.scene.cameras[index].frame_times, nothing, nothing)
+        return self.search.fit_of(index, fit, nothing, nothing)

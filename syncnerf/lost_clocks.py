@@ -78,4 +78,4 @@ def _sought(synced: SyncedBackend, scene: Scene, camera: int, search: ClockSearc
         found = search.look(pixels, 0.0, -reach, reach)
     if found.reason:
         return OffsetFit(camera, 0.0, torch.inf, 0.0, 0.0, found.grid, found.errors, 0, found.reason)
-    return OffsetFit.of(camera, found.fit, own.frame_times, found.grid, found.errors)
+    return search.fit_of(camera, found.fit, found.grid, found.errors)

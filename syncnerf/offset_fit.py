@@ -52,6 +52,7 @@ class OffsetFit:
         times: Float64[Tensor, " T"],
         grid: Float64[Tensor, " G"],
         errors: Float64[Tensor, " G"],
+        skew: float = 0.0,
     ) -> OffsetFit:
         """Offset and rate of a fit, whose unknowns are the shift at the video's middle and the rate's share of it.
 
@@ -61,13 +62,19 @@ class OffsetFit:
             times: the camera's frames on its own clock, seconds, float64, shape [T].
             grid: see above.
             errors: likewise.
+            skew: the rate's share that the fit went by, and tells no more of, seconds.
         """
         unknowns, covariance = fit.unknowns.cpu(), fit.covariance.cpu()
-        if len(unknowns) == 1:
+        if len(unknowns) == 1 and not skew:
             return cls(camera, *_number(unknowns, covariance, torch.ones(1)), 0.0, 0.0, grid, errors, fit.steps)
         middle, half = (times[0] + times[-1]).item() / 2, (times[-1] - times[0]).item() / 2
-        offset = _number(unknowns, covariance, torch.tensor([1.0, -middle / half]))
-        rate = _number(unknowns, covariance, torch.tensor([0.0, 1.0 / half]))
+        if len(unknowns) == 1:
+            # The rate is taken as it is known, and its error is none of this fit's.
+            unknowns, covariance = torch.cat([unknowns, unknowns.new_zeros(1)]), covariance.new_zeros(2, 2)
+            covariance[0, 0] = fit.covariance[0, 0]
+        unknowns = unknowns + unknowns.new_tensor([0.0, skew])
+        offset = _number(unknowns, covariance, unknowns.new_tensor([1.0, -middle / half]))
+        rate = _number(unknowns, covariance, unknowns.new_tensor([0.0, 1.0 / half]))
         return cls(camera, *offset, *rate, grid, errors, fit.steps)
 
 
