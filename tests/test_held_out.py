@@ -13,9 +13,6 @@ from wave_backend import WaveBackend, clock_of, synced_waves, wave_colours, wave
 from syncnerf import clock_search
 from syncnerf.camera_colours import CameraColours
 from syncnerf.camera_pixels import choose_pixels
-from syncnerf.camera_times import ClockSpan
-from syncnerf.clock import Clock
-from syncnerf.clock_prior import ClockStart
 from syncnerf.config import ColoursConfig, HeldOutConfig, OffsetsConfig
 from syncnerf.evaluation.evaluate import Scoring, evaluate
 from syncnerf.evaluation.protocols import FULL, HOLDOUT, NONE
@@ -296,39 +293,6 @@ def test_an_offset_that_was_known_is_sought_around_that_alone_and_both_count(sce
     both = fit(scene, known_clock(scene, known, alone.stderr / 2**0.5))
     assert both.seconds == pytest.approx((alone.seconds + known) / 2, abs=0.3 * alone.stderr)
     assert both.stderr == pytest.approx(alone.stderr / 2**0.5, rel=0.2)
-
-
-def clock_with_rate(scene, rate: float, learned: str, error: float) -> SyncedBackend:
-    """The waves, and a test camera whose rate is known, and its offset too if that has an error."""
-    times = torch.stack([camera.frame_times[[0, -1]] for camera in scene.cameras])
-    rates = torch.tensor([rate, 0.0, 0.0, 0.0], dtype=torch.float64)
-    covariance = error**2 * torch.eye(4, dtype=torch.float64) if error else None
-    start = ClockStart(torch.tensor(PLANTED, dtype=torch.float64), rates, covariance, torch.full((4,), 0.02).double())
-    span = ClockSpan(times[:, 0], times[:, 1], scene.frame_interval)
-    clock = Clock(OffsetsConfig(offset_rates=learned), span, scene.reference, 100, start, scene.test)
-    return SyncedBackend(clock, WaveBackend(clock.range))
-
-
-@pytest.mark.parametrize(
-    ("known", "learned", "error"), [(-0.2, "off", 0.01), (-0.2, "off", 0.0), (-0.2, "learn", 0.01), (-0.19, "learn", 0)]
-)
-def test_a_test_camera_is_sought_at_the_rate_that_is_known_of_it(scene, known, learned, error):
-    """Filmed at 10 frames per second, said to be at 8: a fifth less time passes than it says."""
-    said = replace(scene, cameras=(replace(scene.cameras[0], fps=8.0), *scene.cameras[1:]), _frames={})
-    synced = clock_with_rate(said, known, learned, error)
-    found = fit(said, synced)
-    assert not found.reason
-    assert found.seconds == pytest.approx(PLANTED[0], abs=2e-3)
-    assert found.rate == pytest.approx(-0.2, abs=2e-3)
-    assert synced.clock.rates()[0].item() == pytest.approx(found.rate, abs=1e-12)
-
-
-def test_a_known_rate_is_kept_where_colours_tell_nothing(scene):
-    said = replace(scene, cameras=(replace(scene.cameras[0], fps=8.0), *scene.cameras[1:]), _frames={})
-    synced = clock_with_rate(said, -0.2, "off", 0.01)
-    synced.backend.gain.data.zero_()
-    found = fit(said, synced)
-    assert (found.seconds, found.rate) == pytest.approx((PLANTED[0], -0.2), abs=1e-9)
 
 
 def test_a_contradiction_with_what_was_known_is_told(scene, caplog):
