@@ -95,11 +95,19 @@ class ClockSearch:
         """What a camera's known rate adds to its shift at its video's end, seconds; 0 if none is known."""
         return float(self.synced.clock.prior.values[camera, 1])
 
-    def fit_of(self, camera: int, fit: ClockFit, grid: Tensor, errors: Tensor) -> OffsetFit:
-        """A camera's offset and rate by what was found of its :meth:`pixels_of`; ``grid``, ``errors``: the search."""
-        return OffsetFit.of(
-            camera, fit, self.scene.cameras[camera].frame_times, grid, errors, self.known_skew(camera)
-        )
+    def fit_of(
+        self, camera: int, fit: ClockFit, grid: Float64[Tensor, " G"], errors: Float64[Tensor, " G"]
+    ) -> OffsetFit:
+        """A camera's offset and rate.
+
+        Args:
+            camera: global index.
+            fit: what was found of its :meth:`pixels_of`.
+            grid: candidates of the search in seconds, float64, shape [G].
+            errors: their mean squared errors, float64, shape [G].
+        """
+        times = self.scene.cameras[camera].frame_times
+        return OffsetFit.of(camera, fit, times, grid, errors, self.known_skew(camera))
 
     def look(self, pixels: CameraPixels, middle: float, first: float, last: float) -> Valley:
         """Look for the deepest valley, and go to its bottom.
