@@ -195,6 +195,15 @@ def test_pieces_are_correlated_as_whole_signals_are():
             assert float(found.values[index, column]) == pytest.approx(expected if enough else 0.0, abs=1e-6)
 
 
+def test_pieces_of_long_videos_are_left_to_windows_of_time():
+    """What would be as large as the square of an hour's frames is never made."""
+    long, short = torch.randn(1, 3001), torch.randn(1, 60)
+    known = torch.ones(3001, dtype=torch.bool), torch.ones(60, dtype=torch.bool)
+    assert pieces_of((0, 1), long, short, known, 0.1, 0.0) is None
+    assert pieces_of((1, 0), short, long, known[::-1], 0.1, 0.0) is None
+    assert pieces_of((0, 1), long[:, 1:], short, (known[0][1:], known[1]), 0.1, 0.0) is not None
+
+
 @pytest.mark.parametrize(("jumping", "doubted"), [(1, 1), (2, 2), (3, 15)])
 def test_where_a_fifth_of_the_clocks_jump_none_is_steady(jumping, doubted):
     """Fifteen clocks, of which some lose a frame after half of the time: so may the others have, which they judge."""

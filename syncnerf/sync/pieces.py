@@ -14,6 +14,9 @@ SHARES = (1 / 5, 1 / 4, 1 / 3, 5 / 12, 1 / 2)
 """Of a video, that its first and its last piece are in turn."""
 LEAST_PIECE, LEAST_SHARED = 12, 10
 """Samples of a piece, and those that it must share with the other video at a lag, at least."""
+LONGEST = 3000
+"""Samples of a video whose pieces are looked at, at most: time and memory grow as their square. Longer ones have enough
+windows of time to tell a jump."""
 LEAST_PAIRS = 0.5
 """Share of a camera's pairs that must compare something."""
 CLEARLY = 2.0
@@ -62,24 +65,38 @@ def pieces_of(
     """
     length, other = one.shape[1], two.shape[1]
     counts = [round(share * length) for share in SHARES]
-    if counts[-1] < LEAST_PIECE or other < LEAST_SHARED:
+    if counts[-1] < LEAST_PIECE or other < LEAST_SHARED or max(length, other) > LONGEST:
         return None
-    shifts = torch.arange(LEAST_SHARED - length, other - LEAST_SHARED + 1)
-    later = torch.arange(length)[:, None] + shifts
-    shared = informative[0][:, None] & (later >= 0) & (later < other)
-    later = later.clamp(0, other - 1)
-    shared &= informative[1][later]
-    products = (one.T @ two).gather(1, later)
-    powers = [signal.square().sum(0) for signal in (one, two)]
-    parts = torch.stack([products, powers[0][:, None].expand_as(products), powers[1][later], torch.ones_like(products)])
     piece = torch.arange(length) < torch.tensor(counts)[:, None]
-    product, first, second, overlap = (torch.cat([piece, piece.flip(1)]).to(parts.dtype) @ (parts * shared)).double()
+    piece, known = torch.cat([piece, piece.flip(1)]).double(), [each.double() for each in informative]
+    power = [signal.square().sum(0).double() * told for signal, told in zip((one, two), known, strict=True)]
+    product = piece @ _skewed((one * known[0].to(one.dtype)).T @ (two * known[1].to(two.dtype))).double()
+    first, second = _correlated(piece * power[0], known[1]), _correlated(piece * known[0], power[1])
+    overlap = _correlated(piece * known[0], known[1]).round()
     usable = (overlap >= LEAST_SHARED) & (torch.tensor(2 * counts) >= LEAST_PIECE)[:, None]
     for power in (first, second):
         usable = usable & (power > (LEAST_POWER * power.amax(1, keepdim=True)).clamp_min(1e-9))
     values = torch.where(usable, product / (first * second).clamp_min(1e-30).sqrt(), 0.0).clamp(-1, 1)
-    overlap = torch.where(usable, overlap, 0.0).round().long()
-    return Pieces(*pair, shifts.double() * step + lead, values, overlap)
+    overlap = torch.where(usable, overlap, 0.0).long()
+    shifts = torch.arange(1 - length, other)
+    enough = (shifts >= LEAST_SHARED - length) & (shifts <= other - LEAST_SHARED)
+    return Pieces(*pair, shifts[enough].double() * step + lead, values[:, enough], overlap[:, enough])
+
+
+def _skewed(products: Float[Tensor, "T1 T2"]) -> Float[Tensor, "T1 S"]:
+    """Products of samples t1 and t2 by their shift t2 - t1 from 1 - T1 on, zero where there is none."""
+    length, other = products.shape
+    width = length + other - 1
+    skewed = products.new_zeros(length * width)
+    skewed.as_strided((length, other), (width - 1, 1), length - 1).copy_(products)
+    return skewed.view(length, width)
+
+
+def _correlated(rows: Float64[Tensor, "E T1"], one: Float64[Tensor, " T2"]) -> Float64[Tensor, "E S"]:
+    """Sums of products of each row with the samples of another, by their shift from 1 - T1 on."""
+    length, width = rows.shape[1], rows.shape[1] + len(one) - 1
+    spectra = torch.fft.rfft(rows, width).conj() * torch.fft.rfft(one, width)
+    return torch.fft.irfft(spectra, width).roll(length - 1, dims=1)
 
 
 @dataclass(frozen=True)
