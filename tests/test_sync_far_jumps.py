@@ -177,6 +177,21 @@ def test_a_piece_of_a_video_with_an_offset_of_its_own_is_a_jump(jump, lost, chan
     assert int((jumps[:, 1:] == 0).all(1).sum()) >= 19
 
 
+def test_a_motion_that_is_done_again_where_no_other_camera_moves_is_no_jump():
+    """Camera 0 alone shows the last fifth, which looks like something before; the other three stand still by then."""
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        seen = torch.randn(20, 80, generator=generator)
+        ended = torch.arange(80) < 64
+        found = []
+        for other in range(1, 4):
+            one, two = (0.8 * seen + 0.6 * torch.randn(seen.shape, generator=generator) for _ in range(2))
+            one[:, 64:] = 0.8 * seen[:, 25:41] + 0.6 * torch.randn(20, 16, generator=generator)
+            side = pieces_of((0, other), one, two * ended, (torch.ones(80, dtype=torch.bool), ended), 0.5, 0.0)
+            found.append(Comparison(0, other, None, None, "", pieces=(side,)))
+        assert not far_jumps(solved(4), found).any()
+
+
 def test_pieces_are_correlated_as_whole_signals_are():
     """Against correlations of the pieces one by one, at some shifts."""
     generator = torch.Generator().manual_seed(0)

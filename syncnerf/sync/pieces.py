@@ -129,14 +129,13 @@ def other_offset(offsets: Float64[Tensor, " C"], pieces: Sequence[Pieces], camer
     for index, known in enumerate(telling):
         places, score = changes[known], scores[index][known]
         near, far = places.abs() <= 1, places.abs() > NEIGHBOURHOOD
-        if int(far.sum()) < 4 * NEIGHBOURHOOD:
+        # Where others show nothing of the piece by the found offset, as when all stood still, none contradicts it.
+        if int(far.sum()) < 4 * NEIGHBOURHOOD or not near.any():
             continue
         best = int(score.masked_fill(~far, -torch.inf).argmax())
         spread = 1.4826 * float((score - score.median()).abs().median()) + 1e-9
-        lead = stand_out(score, best)[1]
-        # Where no other camera filmed what the piece shows by the found offset, that is as good as the next best.
-        gain = float(score[best] - score[near].max()) / spread if near.any() else lead
-        found.append((gain, lead, int(places[best]) * step, index))
+        gain = float(score[best] - score[near].max()) / spread
+        found.append((gain, stand_out(score, best)[1], int(places[best]) * step, index))
     if not found:
         return None
     gain, lead, change, index = max(found)
