@@ -11,17 +11,21 @@ from torch import Tensor
 from syncnerf.scene import Camera
 from syncnerf.sync.conventions import agreement, in_places, seen_by
 from syncnerf.sync.epipolar_cameras import EpipolarCameras
+from syncnerf.sync.gains import (
+    MOST_OTHERS,
+    MOST_SUSPICIOUS,
+    SUSPICIOUS,
+    UPPER,
+    Gains,
+    explained_shares,
+    gain_ratio,
+    gains_over,
+)
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.workers import in_parallel
 
-SUSPICIOUS, UPPER = 0.7, 0.75
-"""Two cameras may have been exchanged if the mean explained share of their motion is less than the first number times
-the upper quartile over all cameras. Measured: exchanged neighbours reach 0.1 to 0.6 of it."""
-MOST_SUSPICIOUS = 6
-"""Cameras with the smallest explained shares whose pairs are tried."""
-MOST_OTHERS, FEW_OTHERS = 6, 2
-"""Cameras with the largest explained shares that a pair is compared with; comparing ends as soon as the exchange is no
-gain over all so far, so that wrong guesses cost little. From two of them no spread is estimated."""
+FEW_OTHERS = 2
+"""From so many gains no spread is estimated."""
 BETTER, SURE = 1.2, 3.0
 """Factor by which an exchange must raise agreement, and the standard errors by which the mean gain, or the chance
 deviations by which each single gain, must exceed 0. Measured: putting exchanged neighbours right raises agreement 1.6
@@ -29,9 +33,6 @@ to 4 times; exchanging cameras that are right lowers it to less than 0.8."""
 SHIFTED_PAIRS, MORE_PAIRS = 2, 10
 """Pairs that are tried first for whether all videos belong to the next camera, and further ones where they say so."""
 ADVICE = "are the files or the poses named the wrong way round?"
-
-Gains = list[tuple[float, float]]
-"""Agreement of each pair as the cameras are named, and with their videos exchanged."""
 
 
 def with_exchanges(cameras: Sequence[Camera], prepared: EpipolarCameras, result: SyncResult) -> SyncResult:
@@ -42,8 +43,7 @@ def with_exchanges(cameras: Sequence[Camera], prepared: EpipolarCameras, result:
         prepared: their motion.
         result: with checks, which know how much of each camera's motion is explained.
     """
-    explained = [result.checks[name].explained for name in result.names]
-    shares = torch.tensor(explained, dtype=torch.float64).nan_to_num(0.0)
+    shares = explained_shares(result)
     said = shifted_videos(cameras, prepared, shares) or exchanged_videos(cameras, prepared, shares)
     return result.doubted(said, ADVICE)
 
@@ -70,12 +70,12 @@ def exchanged_videos(
     def gains_of(pair: tuple[int, int]) -> Gains:
         others = [other for other in reversed(order) if other not in pair][:MOST_OTHERS]
         changed = seen_by(prepared, in_places(cameras, {pair[0]: pair[1], pair[1]: pair[0]}), pair)
-        found = []
-        for other in others:
-            found.append((sum(given(own, other) for own in pair), sum(agreement(changed, own, other) for own in pair)))
-            if not gain_ratio(found) > 1:
-                break
-        return found
+
+
+        def compared(other: int) -> tuple[float, float]:
+            return sum(given(own, other) for own in pair), sum(agreement(changed, own, other) for own in pair)
+
+        return gains_over(others, compared)
 
     said = {}
     every = in_parallel(gains_of, candidates, "exchanged videos", "pair")
@@ -114,11 +114,6 @@ def shifted_videos(
 
 def _agreements(prepared: EpipolarCameras, pairs: Sequence[tuple[int, int]]) -> list[float]:
     return in_parallel(lambda pair: agreement(prepared, *pair), pairs, "order of videos", "pair")
-
-
-def gain_ratio(gains: Gains) -> float:
-    """Sum of the agreements after the exchange over the sum of those before it."""
-    return sum(after for _, after in gains) / max(sum(before for before, _ in gains), 1e-9)
 
 
 def _is_better(gains: Gains) -> bool:

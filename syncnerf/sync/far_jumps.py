@@ -15,6 +15,7 @@ from syncnerf.sync.landscape import (
     NEIGHBOURHOOD,
     Landscape,
     Peak,
+    agrees_at,
     heights,
     stand_out,
 )
@@ -33,14 +34,13 @@ FEW, SURER = 60, 1.5
 """Where all pairs together compare fewer samples than the first number, a change must stand out by this factor more."""
 LEAST_PAIRS = 0.5
 """Share of a camera's pairs that must leave something unexplained."""
-AGREEING, CLEARLY = 0.75, 2.0
-"""Of the pairs that compare anything at a change, this share must each agree there by so many of their own robust
-deviations. A clock that jumps does so in all pairs; a step that looks like another one fools a single pair."""
+AGREEING = 0.75
+"""Of the pairs that compare anything at a change, this share must each agree there. A clock that jumps does so in all
+pairs; a step that looks like another one fools a single pair."""
 PIECE_PAIRS, PIECE_GAIN, PIECE_LEAD, PIECE_AGREEING = 2, 3.5, 2.0, 2 / 3
 """A piece of a video has an offset of its own if it gains so many robust deviations there over the found one, and leads
-any third by so many, and if of so many pairs at least this share (the last) agrees. Measured on rigs of three to nine
-cameras: 111 of 123 that lose a quarter of their video, hold a frame or are joined wrongly are told so (by what is left
-alone, 38), and of 340 others, spoilt in other ways, none."""
+any third by so many, and if of so many pairs at least this share (the last) agrees. Measured on five rendered scenes of
+4 to 14 cameras: 33 of 36 that lose a quarter of their video, hold a frame or are joined wrongly are told so."""
 
 
 def rest_landscape(
@@ -157,10 +157,6 @@ def _agreeing(offsets: Tensor, rests: Sequence[Comparison], camera: int, change:
     for comparison in rests:
         land, sign = comparison.rest, 1.0 if camera == comparison.first else -1.0
         wanted = float(offsets[comparison.first] - offsets[comparison.second]) + sign * change
-        place = int((land.lags - wanted).abs().argmin())
-        if land.overlap[place] > 0 and abs(float(land.lags[place]) - wanted) < float(land.lags.diff()[0]):
-            score = heights(land.values, land.overlap)
-            rest = score[land.overlap > 0]
-            usual = 1.4826 * (rest - rest.median()).abs().median()
-            said.append(bool(score[place] - rest.median() > CLEARLY * usual))
-    return sum(said) / max(1, len(said))
+        said.append(agrees_at(land.lags, land.values, land.overlap, wanted))
+    told = [each for each in said if each is not None]
+    return sum(told) / max(1, len(told))

@@ -17,6 +17,8 @@ LEAST_SIGNIFICANCE = 6.0
 """Smallest height of an accepted peak, in robust deviations of the landscape elsewhere."""
 LEAST_LEAD = 1.5
 """Smallest lead of an accepted peak over the next separate one, in the same unit."""
+CLEARLY = 2.0
+"""Robust deviations by which a landscape rises where it agrees."""
 BEYOND = "beyond --max-offset"
 """How the reason ends of a pair that agrees better at a larger lag than is considered."""
 EXPECTED_REACH = 3.0
@@ -129,6 +131,26 @@ def lag_deviation(height: float, curvature: float, overlap: float) -> float:
 def heights(values: Float64[Tensor, "... S"], overlap: Shaped[Tensor, "... S"]) -> Float64[Tensor, "... S"]:
     """Correlations in units of what they vary by chance, up to a factor: ``atanh(c) * sqrt(overlap - 3)``."""
     return torch.atanh(values.clamp(-0.999, 0.999)) * (overlap - 3).clamp_min(0).sqrt()
+
+
+def agrees_at(
+    lags: Float64[Tensor, " S"], values: Float64[Tensor, " S"], overlap: Shaped[Tensor, " S"], wanted: float
+) -> bool | None:
+    """Whether a landscape rises at a lag clearly above what is usual in it; None where nothing is compared there.
+
+    Args:
+        lags: seconds, ascending in equal steps.
+        values: correlations.
+        overlap: samples that are compared; 0 where none are.
+        wanted: the lag, seconds.
+    """
+    place, known = int((lags - wanted).abs().argmin()), overlap > 0
+    if not known[place] or abs(float(lags[place]) - wanted) >= float(lags.diff()[0]):
+        return None
+    score = heights(values, overlap)
+    rest = score[known]
+    usual = 1.4826 * (rest - rest.median()).abs().median()
+    return bool(score[place] - rest.median() > CLEARLY * usual)
 
 
 def better_beyond(whole: Landscape, limit: float | None) -> str:

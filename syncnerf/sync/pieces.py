@@ -8,7 +8,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from syncnerf.sync.correlation import LEAST_POWER, Informative
-from syncnerf.sync.landscape import NEIGHBOURHOOD, heights, stand_out
+from syncnerf.sync.landscape import NEIGHBOURHOOD, agrees_at, heights, stand_out
 
 SHARES = (1 / 5, 1 / 4, 1 / 3, 5 / 12, 1 / 2)
 """Of a video, that its first and its last piece are in turn."""
@@ -19,8 +19,6 @@ LONGEST = 3000
 windows of time to tell a jump."""
 LEAST_PAIRS = 0.5
 """Share of a camera's pairs that must compare something."""
-CLEARLY = 2.0
-"""A pair agrees at a change where it rises so many of its own robust deviations there."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +67,9 @@ def pieces_of(
         return None
     piece = torch.arange(length) < torch.tensor(counts)[:, None]
     piece, known = torch.cat([piece, piece.flip(1)]).double(), [each.double() for each in informative]
-    power = [signal.square().sum(0).double() * told for signal, told in zip((one, two), known, strict=True)]
+    powers = [signal.square().sum(0).double() * told for signal, told in zip((one, two), known, strict=True)]
     product = piece @ _skewed((one * known[0].to(one.dtype)).T @ (two * known[1].to(two.dtype))).double()
-    first, second = _correlated(piece * power[0], known[1]), _correlated(piece * known[0], power[1])
+    first, second = _correlated(piece * powers[0], known[1]), _correlated(piece * known[0], powers[1])
     overlap = _correlated(piece * known[0], known[1]).round()
     usable = (overlap >= LEAST_SHARED) & (torch.tensor(2 * counts) >= LEAST_PIECE)[:, None]
     for power in (first, second):
@@ -156,14 +154,9 @@ def _profiles(offsets: Tensor, pieces: Sequence[Pieces], camera: int) -> tuple[T
     for each in pieces:
         lag = float(offsets[camera] - offsets[each.other])
         places = ((each.lags - lag) / step).round().long() + half
-        total.index_add_(1, places, heights_of(each))
+        total.index_add_(1, places, heights(each.values, each.overlap))
         seen.index_add_(1, places, (each.overlap > 0).double())
     return torch.arange(-half, half + 1), total / seen.clamp_min(1).sqrt(), seen >= LEAST_PAIRS * len(pieces)
-
-
-def heights_of(pieces: Pieces) -> Float64[Tensor, "E S"]:
-    """Heights of all pieces' landscapes, see :func:`~syncnerf.sync.landscape.heights`."""
-    return heights(pieces.values, pieces.overlap)
 
 
 def _agreeing(offsets: Tensor, pieces: Sequence[Pieces], index: int, change: float) -> float:
@@ -171,10 +164,6 @@ def _agreeing(offsets: Tensor, pieces: Sequence[Pieces], index: int, change: flo
     said = []
     for each in pieces:
         wanted = float(offsets[each.camera] - offsets[each.other]) + change
-        place, known = int((each.lags - wanted).abs().argmin()), each.overlap[index] > 0
-        if known[place] and abs(float(each.lags[place]) - wanted) < float(each.lags.diff()[0]):
-            score = heights_of(each)[index]
-            rest = score[known]
-            usual = 1.4826 * (rest - rest.median()).abs().median()
-            said.append(bool(score[place] - rest.median() > CLEARLY * usual))
-    return sum(said) / max(1, len(said))
+        said.append(agrees_at(each.lags, each.values[index], each.overlap[index], wanted))
+    told = [agrees for agrees in said if agrees is not None]
+    return sum(told) / max(1, len(told))

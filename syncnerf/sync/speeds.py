@@ -11,7 +11,16 @@ from syncnerf.scene import Camera, Scene
 from syncnerf.scene.frame_times import WHOLE_RATES
 from syncnerf.sync.conventions import agreement
 from syncnerf.sync.epipolar_cameras import EpipolarCameras
-from syncnerf.sync.exchanges import MOST_OTHERS, MOST_SUSPICIOUS, SUSPICIOUS, UPPER, Gains, gain_ratio
+from syncnerf.sync.gains import (
+    MOST_OTHERS,
+    MOST_SUSPICIOUS,
+    SUSPICIOUS,
+    UPPER,
+    Gains,
+    explained_shares,
+    gain_ratio,
+    gains_over,
+)
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.workers import in_parallel
 
@@ -42,8 +51,7 @@ def filmed_speeds(cameras: Sequence[Camera], prepared: EpipolarCameras, result: 
         prepared: their motion.
         result: with checks, which know how much of each camera's motion is explained.
     """
-    explained = [result.checks[name].explained for name in result.names]
-    shares = torch.tensor(explained, dtype=torch.float64).nan_to_num(0.0)
+    shares = explained_shares(result)
     order, verdicts = shares.argsort().tolist(), result.verdicts
     least = SUSPICIOUS * float(shares.quantile(UPPER))
     moving = [camera for camera in order if len(prepared.energies[camera].pixels)]
@@ -56,13 +64,9 @@ def filmed_speeds(cameras: Sequence[Camera], prepared: EpipolarCameras, result: 
         return agreement(prepared, camera, other)
 
     def gains_of(tried: tuple[int, float]) -> Gains:
-        camera, found = tried[0], []
-        changed = at_speeds(prepared, {camera: tried[1]})
-        for other in others:
-            found.append((given(camera, other), agreement(changed, camera, other)))
-            if not gain_ratio(found) > 1:
-                break
-        return found
+        camera, speed = tried
+        changed = at_speeds(prepared, {camera: speed})
+        return gains_over(others, lambda other: (given(camera, other), agreement(changed, camera, other)))
 
     stated = {camera: cameras[camera].fps for camera in doubted} if len(others) > 1 else {}
     candidates = [(own, rate / fps) for own, fps in stated.items() for rate in RATES if abs(rate / fps - 1) > SAME]
