@@ -8,7 +8,8 @@ from pathlib import Path
 import checked_shapes  # before what it checks
 import pytest
 import torch
-from tiny_scene import FIELD_OPTIONS, write_scene
+from small_fields import KPLANES_OPTIONS
+from tiny_scene import write_scene
 
 from syncnerf.config import Config
 from syncnerf.options import parse
@@ -67,7 +68,7 @@ def own_scene(tiny_scene, tmp_path) -> Path:
 @pytest.fixture
 def tiny_arguments(tiny_scene, tmp_path) -> list[str]:
     """Command line of a training on the tiny scene, offsets from zero, runs in the test's own folder."""
-    return [f"--datadir={tiny_scene}", f"--logdir={tmp_path / 'runs'}", "--offset-init=zero", *FIELD_OPTIONS]
+    return [f"--datadir={tiny_scene}", f"--logdir={tmp_path / 'runs'}", "--offset-init=zero", *KPLANES_OPTIONS]
 
 
 @pytest.fixture

@@ -25,7 +25,6 @@ def standing(offsets: torch.Tensor) -> OwnTimes:
     return OwnTimes(offsets, torch.zeros_like(offsets))
 
 
-
 def camera(index: int) -> Camera:
     """One of six around the origin, at a distance of 4."""
     angle = torch.tensor(index * torch.pi / 3 + 0.1)

@@ -3,6 +3,7 @@
 python rank_recorder.py FOLDER STEPS [options of syncnerf train ...]
 """
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import torch
 from training_runs import make_trainer
 
 from syncnerf.training.ranks import Ranks, join_ranks
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+"""Starts what follows in two processes."""
 
 
 def record_steps(folder: Path, steps: int, arguments: list[str], ranks: Ranks) -> dict:
@@ -29,6 +33,14 @@ def record_steps(folder: Path, steps: int, arguments: list[str], ranks: Ranks) -
         losses.append(ranks.mean({name: value.item() for name, value in terms.items()}, rays))
     state = {name: value.clone() for name, value in trainer.synced.state_dict().items()}
     return {"gradients": gradients, "losses": losses, "state": state, "rays": rays}
+
+
+def record_two_processes(folder: Path, steps: int, arguments: list[str]) -> list[dict]:
+    """What :func:`record_steps` finds in each of two processes that train together."""
+    command = [*TORCHRUN, str(Path(__file__)), str(folder), str(steps), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [torch.load(folder / f"rank_{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
 if __name__ == "__main__":

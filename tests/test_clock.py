@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
-from wave_backend import WaveBackend, synced_waves, wave_colours, wave_scene
+from wave_backend import WaveBackend, synced_waves, trainer_of, wave_colours, wave_scene
 
 from syncnerf.camera_times import ClockSpan
 from syncnerf.clock import Clock
@@ -18,24 +18,10 @@ from syncnerf.questions import RayQuestion
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.scene.scene import Scene
-from syncnerf.synced import SyncedBackend
-from syncnerf.training.options import TrainingConfig
-from syncnerf.training.plan import Plan
-from syncnerf.training.trainer import Trainer
 
 PLANTED = [0.31, 0.0, -0.17, 0.42, 0.08]
 """Seconds; camera 1 is the reference."""
 LEARN = OffsetsConfig(offset_lr=0.01)
-
-
-def make_trainer(scene: Scene, synced: SyncedBackend, folder, steps: int, **options) -> Trainer:
-    folder.mkdir(parents=True, exist_ok=True)
-    config = TrainingConfig(
-        **{"steps": steps, "lr": 1e-3, "warmup_steps": 1, "log_every": 1000, "save_every": 0, "image_every": 0}
-        | options
-    )
-    batches = RayBatches(scene, SamplingConfig(batch_size=256))
-    return Trainer(synced, batches, Plan(config, folder, "waves", scene.names, scene.frame_interval))
 
 
 def scipy_offset(scene: Scene, camera: int, start: float) -> float:
@@ -59,7 +45,7 @@ def test_planted_offsets_are_learned_and_are_scipys(tmp_path):
     """
     scene = wave_scene(tmp_path, PLANTED, noise=0.05)
     synced = synced_waves(scene, LEARN, steps=400)
-    make_trainer(scene, synced, tmp_path / "run", 400).fit()
+    trainer_of(scene, synced, tmp_path / "run", 400).fit()
     found = synced.clock.offsets().detach()
     assert found.dtype == torch.float64
     assert found[1].item() == 0.0
@@ -75,7 +61,7 @@ def test_planted_readout_times_are_learned_beside_offsets(tmp_path):
     planted = [0.0, 0.05, -0.04, 0.02, 0.06]
     scene = wave_scene(tmp_path, PLANTED, row_times=planted)
     synced = synced_waves(scene, replace(LEARN, rolling_shutter="learn"), steps=400)
-    make_trainer(scene, synced, tmp_path / "run", 400).fit()
+    trainer_of(scene, synced, tmp_path / "run", 400).fit()
     found = synced.clock.row_times.detach()
     assert (found - torch.tensor(planted))[1:].abs().max() < 2e-3
     assert (synced.clock.offsets().detach() - torch.tensor(PLANTED))[1:].abs().max() < 3e-3
@@ -108,7 +94,7 @@ def test_a_common_shift_cannot_be_observed(tmp_path):
     for shift in (0.0, 0.25):
         scene = wave_scene(tmp_path / str(shift), [value + shift for value in PLANTED])
         synced = synced_waves(scene, LEARN, steps=400, learn_clock=True)
-        trainer = make_trainer(scene, synced, tmp_path / f"run{shift}", 400, lr=1e-2)
+        trainer = trainer_of(scene, synced, tmp_path / f"run{shift}", 400, lr=1e-2)
         trainer.fit()
         losses, _ = trainer.train_step()
         results.append((synced.clock.offsets().detach(), losses["photometric"].item()))
@@ -298,7 +284,7 @@ def test_offsets_rest_before_their_start_and_after_the_freeze(tmp_path):
     """Bit for bit: not even Adam's momentum may carry them on."""
     scene = wave_scene(tmp_path, PLANTED)
     synced = synced_waves(scene, OffsetsConfig(offset_lr=0.01, offset_start=0.25, offset_freeze=0.75), steps=40)
-    trainer = make_trainer(scene, synced, tmp_path / "run", 40)
+    trainer = trainer_of(scene, synced, tmp_path / "run", 40)
     seen = []
     for _ in range(40):
         trainer.train_step()
@@ -313,7 +299,7 @@ def test_mode_off_is_bit_identical_to_training_without_offsets(tmp_path):
     """Against a training loop that has never heard of offsets."""
     scene = wave_scene(tmp_path, PLANTED)
     synced = synced_waves(scene, OffsetsConfig(offset_mode="off"))
-    make_trainer(scene, synced, tmp_path / "run", 30, lr_schedule="constant").fit()
+    trainer_of(scene, synced, tmp_path / "run", 30, lr_schedule="constant").fit()
     assert list(synced.clock.parameters()) == []
     plain, batches = WaveBackend(synced.clock.range), RayBatches(scene, SamplingConfig(batch_size=256))
     optimizer = torch.optim.Adam([plain.gain, plain.clock], lr=1e-3, eps=1e-15)
@@ -337,7 +323,7 @@ def test_cameras_that_are_not_trained_stay_where_they_were_put(tmp_path):
     scene = wave_scene(tmp_path, PLANTED)
     synced = synced_waves(scene, LEARN, steps=30, learn_clock=True)
     synced.clock.set_camera(0, 0.125)
-    make_trainer(scene, synced, tmp_path / "run", 30, lr=1e-2).fit()
+    trainer_of(scene, synced, tmp_path / "run", 30, lr=1e-2).fit()
     assert synced.clock.shifts[synced.clock.reference].item() != 0.0
     assert (synced.clock.offsets()[2:] != 0.0).all()
     assert synced.clock.offsets()[0].item() == pytest.approx(0.125, abs=1e-15)

@@ -4,39 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from gaussian_fields import flying_gaussians, through_lens
 
 from syncnerf.batch import ViewBatch
-from syncnerf.questions import SLOPES, ViewQuestion
+from syncnerf.questions import SLOPES
 from syncnerf.scene.lens import Lens
-from syncnerf.testing.samples import scene_geometry, some_views
+from syncnerf.testing.samples import scene_geometry
 from syncnerf_gaussians.options import CloudConfig, DensityConfig, ScaffoldConfig
 from syncnerf_gaussians.spec import SPEC, GaussiansConfig
 
 HARDLY_ANY = Lens(k1=1e-9)
 """A lens that bends nothing, but whose views go the way of bent ones."""
-
-
-def backend(background, motion: str = "scaffold"):
-    """Large Gaussians whose nodes fly, or that fly themselves."""
-    torch.manual_seed(0)
-    config = GaussiansConfig(motion, CloudConfig(60, start_size=0.6), ScaffoldConfig(nodes=8, moments=3, knot_levels=2))
-    built = SPEC.build(config, scene_geometry(background=background))
-    with torch.no_grad():
-        built.cloud.colours.normal_()
-        if motion == "free":
-            built.cloud.lives.velocities.normal_()
-        else:
-            built.scaffold.places[0].add_(0.2 * torch.randn_like(built.scaffold.places[0]))
-        if background is None:
-            built.backdrop.coefficients.normal_()
-    return built
-
-
-def asked(lens: Lens) -> ViewQuestion:
-    """Three cameras, two of them at one time; one has a rolling shutter."""
-    times = torch.tensor([-0.3, 0.2, 0.2], dtype=torch.float64).requires_grad_()
-    readouts = torch.tensor([0.0, 0.0, 0.2], dtype=torch.float64)
-    return ViewQuestion(replace(some_views(), lens=lens), times, readouts)
 
 
 @pytest.mark.parametrize("motion", ["scaffold", "free"])
@@ -45,7 +23,7 @@ def test_views_through_a_lens_that_bends_nothing_are_views(background, motion):
     """Pictures, clocks' gradients, derivatives by time, and what each Gaussian has to do with the errors."""
     found = []
     for lens in (Lens(), HARDLY_ANY):
-        field, question = backend(background, motion), asked(lens)
+        field, question = flying_gaussians(background, motion), through_lens(lens)
         answer = field(question)
         rgb = torch.rand(answer.rgb.shape, generator=torch.Generator().manual_seed(1))
         batch = ViewBatch(question.views, torch.arange(3), question.times.detach(), rgb)
@@ -65,7 +43,7 @@ def test_views_are_the_same_however_many_are_drawn_together(motion, monkeypatch)
     found = []
     for count in (1, 2, 8):
         monkeypatch.setattr("syncnerf_gaussians.drawing.AT_ONCE", count)
-        field, question = backend(None, motion), asked(Lens())
+        field, question = flying_gaussians(None, motion), through_lens(Lens())
         answer = field(replace(question, wanted=replace(question.wanted, depth=True)))
         weights = torch.rand(answer.rgb.shape, generator=torch.Generator().manual_seed(1))
         (answer.rgb * weights).sum().backward()
@@ -81,7 +59,7 @@ def test_views_are_the_same_however_many_are_drawn_together(motion, monkeypatch)
 @pytest.mark.parametrize("bands", [3, 9])
 def test_where_a_clock_is_learned_bands_are_parts_of_pictures_at_the_moments_of_their_middles(bands, monkeypatch):
     monkeypatch.setattr("syncnerf_gaussians.pictures.BANDS", bands)
-    field, question = backend((1.0, 1.0, 1.0)), asked(Lens())
+    field, question = flying_gaussians((1.0, 1.0, 1.0)), through_lens(Lens())
     height = question.views.height
     rows = ((torch.arange(height, dtype=torch.float64) + 0.5) / height - 0.5).split(height // bands)
 
@@ -105,9 +83,9 @@ def test_where_a_clock_is_learned_bands_are_parts_of_pictures_at_the_moments_of_
 
 def test_training_through_a_lens_finds_those_that_show_nothing():
     """The weights in bent pictures are their opacity."""
-    field, question = backend((1.0, 1.0, 1.0)), asked(Lens(k1=-0.3, k2=0.1, p1=0.02))
+    field, question = flying_gaussians((1.0, 1.0, 1.0)), through_lens(Lens(k1=-0.3, k2=0.1, p1=0.02))
     answer = field(question)
-    assert not torch.allclose(answer.rgb, field(asked(Lens())).rgb, atol=1e-2)
+    assert not torch.allclose(answer.rgb, field(through_lens(Lens())).rgb, atol=1e-2)
     torch.testing.assert_close(field.render_slopes(question).rgb, answer.rgb.detach())
     batch = ViewBatch(question.views, torch.arange(3), question.times.detach(), torch.zeros_like(answer.rgb))
     (sums,) = field.after_backward(answer, batch, 0)
@@ -119,7 +97,7 @@ def test_training_through_a_lens_finds_those_that_show_nothing():
 @pytest.mark.parametrize("idle", ["faint", "unseen"])
 def test_those_that_show_nothing_join_one_where_pictures_are_wrong(idle):
     """Their moments of the optimizer, and those of the one that they join, start afresh; all others keep theirs."""
-    field, config = backend((1.0, 1.0, 1.0)), DensityConfig(relocate_every=10, relocate_start=20)
+    field, config = flying_gaussians((1.0, 1.0, 1.0)), DensityConfig(relocate_every=10, relocate_start=20)
     field.config = replace(field.config, density=config)
     idlers = torch.tensor([3, 20, 41])
     with torch.no_grad():

@@ -1,14 +1,12 @@
 """Gaussians as the command line trains them: stopped and resumed, looked at and rendered from a checkpoint."""
 
 import json
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from rank_recorder import record_steps
-from test_training_ranks import TORCHRUN
+from rank_recorder import record_steps, record_two_processes
+from small_fields import GAUSSIANS_OPTIONS
 from tiny_scene import BLOBS, FPS, FRAMES, SIDE, TRUE_OFFSETS, camera_poses, picture, write_video
 from torch.nn.functional import normalize
 from training_runs import STEPS, assert_same, load, make_trainer
@@ -20,15 +18,10 @@ from syncnerf.options import parse
 from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint
 from syncnerf.training.ranks import Ranks
 
-SMALL = [
-    "--backend=gaussians", "--gaussians=400", "--nodes=20", "--moments=3", "--batch-size=256", "--offset-init=zero",
-    "--relocate-every=4", "--relocate-start=3", "--look-every=2", "--idle-share=0.5",
-]  # fmt: skip
-
 
 @pytest.mark.parametrize("motion", ["scaffold", "free"])
 def test_a_resumed_run_is_the_one_that_never_stopped(tiny_scene, tmp_path, motion):
-    arguments = [f"--datadir={tiny_scene}", *SMALL, f"--motion={motion}"]
+    arguments = [f"--datadir={tiny_scene}", *GAUSSIANS_OPTIONS, f"--motion={motion}"]
     whole = make_trainer(arguments, tmp_path / "whole")
     whole.fit()
     part = make_trainer(arguments, tmp_path / "part")
@@ -49,12 +42,9 @@ def test_two_processes_take_the_steps_of_one(tiny_scene, tmp_path):
     """Three views, so that the parts are unequal; some Gaussians are relocated on the way."""
     # Short steps: Adam makes whole ones of mere rounding, as of the turns of balls, or of rigid motion's rigidity.
     short = ["--lr=1e-5", "--turn-rate=0", "--rigidity-weight=0", f"--batch-size={3 * SIDE * SIDE}"]
-    arguments = [f"--datadir={tiny_scene}", f"--logdir={tmp_path}", *SMALL, *short]
+    arguments = [f"--datadir={tiny_scene}", f"--logdir={tmp_path}", *GAUSSIANS_OPTIONS, *short]
     alone = record_steps(tmp_path / "alone", 6, arguments, Ranks())
-    script = str(Path(__file__).with_name("rank_recorder.py"))
-    done = subprocess.run([*TORCHRUN, script, str(tmp_path), "6", *arguments], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    first, second = (torch.load(tmp_path / f"rank_{rank}.pt", weights_only=True) for rank in (0, 1))
+    first, second = record_two_processes(tmp_path, 6, arguments)
     assert (alone["rays"], first["rays"], second["rays"]) == (3 * SIDE**2, 2 * SIDE**2, SIDE**2)
     assert_same(first, second | {"rays": first["rays"]})
     for found, expected in zip(first["gradients"], alone["gradients"], strict=True):
@@ -71,7 +61,7 @@ def test_two_processes_take_the_steps_of_one(tiny_scene, tmp_path):
 
 
 def test_it_trains_fits_and_renders_at_the_command_line(tiny_scene, tmp_path):
-    arguments = ["train", f"--datadir={tiny_scene}", f"--logdir={tmp_path}", "--expname=run", *SMALL]
+    arguments = ["train", f"--datadir={tiny_scene}", f"--logdir={tmp_path}", "--expname=run", *GAUSSIANS_OPTIONS]
     short = ["--steps=40", "--render-frames=2", "--test-optim", "--image-every=0", "--test-frames=3"]
     assert main([*arguments, *short]) == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -92,8 +82,8 @@ def test_of_a_scene_without_motion_or_points_one_line_says_so(own_scene, tmp_pat
     for number, pose in enumerate(camera_poses()):
         still = picture(pose.numpy(), 0.4)
         write_video(own_scene / f"cam{number:02d}.mp4", [still if seen else np.full_like(still, 255)] * FRAMES)
-    arguments = ["train", f"--datadir={own_scene}", f"--logdir={tmp_path}", *SMALL, "--steps=8", "--render-frames=2"]
-    assert main([*arguments, "--image-every=0", "--test-frames=1"]) == 0
+    arguments = ["train", f"--datadir={own_scene}", f"--logdir={tmp_path}", *GAUSSIANS_OPTIONS, "--steps=8"]
+    assert main([*arguments, "--render-frames=2", "--image-every=0", "--test-frames=1"]) == 0
     (said,) = [record.getMessage() for record in caplog.records if record.name == "syncnerf.starting.start"]
     words = "nothing is found to move in it" if seen else "no points to start from"
     assert said.startswith(f"{own_scene}: {words}; the field starts")
@@ -113,7 +103,7 @@ def test_nodes_follow_tracks_in_space_that_are_given(tiny_scene, tmp_path):
     known = {f"{name}/points": places.numpy(), f"{name}/visibility": np.ones(places.shape[:2])}
     np.savez(tmp_path / "tracks.npz", **known)
     start = ["--nodes=100", f"--offset-init={tiny_scene / 'offsets.json'}", f"--tracks={tmp_path / 'tracks.npz'}"]
-    job = Job.of(parse([f"--datadir={tiny_scene}", f"--logdir={tmp_path}", *SMALL, *start]))
+    job = Job.of(parse([f"--datadir={tiny_scene}", f"--logdir={tmp_path}", *GAUSSIANS_OPTIONS, *start]))
     job.scene.frame_cache.prepare(job.scene.cameras)
     field = assemble(job)
     times = torch.linspace(0.2, 0.8, 6, dtype=torch.float64)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from gaussian_fields import flying_gaussians, through_lens
 from gaussian_scenes import MOMENTS, assert_alike, leaves, single, some_gaussians, some_motion, view
-from test_gaussians_backend import asked, backend
-from test_gaussians_training import SMALL
+from small_fields import GAUSSIANS_OPTIONS
 from training_runs import make_trainer
 from triton_compiler import compiled_kernels
 
@@ -72,7 +72,7 @@ def test_influence_is_that_of_the_twin():
 
 
 def test_a_backend_answers_alike_with_either_engine():
-    field, question = backend((1.0, 0.5, 0.0)).to(DEVICE), asked(Lens())
+    field, question = flying_gaussians((1.0, 0.5, 0.0)).to(DEVICE), through_lens(Lens())
     wanted, times = replace(question.wanted, depth=True), question.times.to(DEVICE).detach()
     question = replace(question, views=question.views.to(DEVICE), times=times, wanted=wanted)[:2]
     answers = []
@@ -91,7 +91,7 @@ def test_a_training_step_is_the_same_on_either_engine(tiny_scene, tmp_path):
     """From the option to the kernels, and through the relocation."""
     losses = {}
     for engine in ("torch", "triton"):
-        arguments = [f"--datadir={tiny_scene}", *SMALL, "--gaussians=40", "--lr=1e-3", f"--engine={engine}"]
+        arguments = [f"--datadir={tiny_scene}", *GAUSSIANS_OPTIONS, "--gaussians=40", "--lr=1e-3", f"--engine={engine}"]
         trainer = make_trainer([*arguments, f"--device={DEVICE}", "--batch-size=1024"], tmp_path / engine)
         assert trainer.synced.backend.execution.engine == engine
         losses[engine] = [trainer.train_step()[0]["photometric"].item() for _ in range(6)]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_scene import FIELD_OPTIONS
+from small_fields import KPLANES_OPTIONS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Arc, Spheres, sphere_scene
@@ -33,7 +33,7 @@ def views(tmp_path_factory) -> Scene:
 @pytest.fixture
 def config(views) -> Config:
     finer = ("--plane-resolution=16", "--field-samples=16", "--batch-size=192", "--lr=2e-2", "--warmup-steps=30")
-    return parse([f"--datadir={views.root}", *FIELD_OPTIONS, *finer, "--steps=220"])
+    return parse([f"--datadir={views.root}", *KPLANES_OPTIONS, *finer, "--steps=220"])
 
 
 def test_true_views_score_above_views_that_do_not_belong_together(views, config):

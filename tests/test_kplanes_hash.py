@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
-from test_kplanes_times import build
+from kplanes_fields import build
 
 from syncnerf.encodings.hash_grid import hash_grid_features
 from syncnerf.errors import UserError

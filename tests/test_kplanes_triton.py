@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_rendering_planes import SIZES, random_planes, random_points
+from random_planes import SIZES, random_planes, random_points
 from triton_compiler import compiled_kernels
 
 from syncnerf.assembly import assemble

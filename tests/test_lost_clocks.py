@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-from test_clock import make_trainer
-from wave_backend import WaveBackend, clock_of, synced_waves, wave_scene
+from wave_backend import WaveBackend, clock_of, synced_waves, trainer_of, wave_scene
 
 from syncnerf.clock_search import ClockSearch
 from syncnerf.config import HeldOutConfig, OffsetsConfig
@@ -105,7 +104,7 @@ def test_the_field_that_a_lost_camera_has_made_of_its_own_is_not_asked(scene):
 def test_training_finds_a_lost_camera_and_states_its_error(scene, tmp_path):
     steps = 300
     synced = waves(scene, (3,), steps, offset_refine_lr=0.06)
-    trainer = make_trainer(scene, synced, tmp_path / "run", steps, lr=1e-12)
+    trainer = trainer_of(scene, synced, tmp_path / "run", steps, lr=1e-12)
     reckoner = Reckoner(synced, scene, RayBatches(scene, SamplingConfig(batch_size=256)), steps)
     trainer.callbacks = Callbacks(reckoner)
     assert synced.clock.stderr()[3].isnan()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_fields import MIXVOXELS_OPTIONS
 from training_runs import assert_same, load, make_trainer, stop_after
 
 from syncnerf.assembly import assemble
@@ -16,20 +17,13 @@ from syncnerf.options import parse
 from syncnerf.training.checkpoints import list_checkpoints, load_checkpoint
 from syncnerf.training.trainer import restore_model
 
-OPTIONS = (
-    "--backend=mixvoxels", "--grid-resolution=8", "--final-resolution=14", "--upsample-steps=5,8",
-    "--density-ranks=4,4,4", "--appearance-ranks=8,4,4", "--variation-ranks=4,4,4", "--hidden-width=16",
-    "--query-width=16", "--ray-steps=24", "--mask-resolution=16",
-    "--mask-start=3", "--mask-every=2", "--mask-threshold=0.01", "--shrink-step=7", "--variation-steps=2",
-    "--dynamic-reach=1", "--dynamic-share=0.5", "--batch-size=48", "--time-frames=5", "--device=cpu",
-)  # fmt: skip
 STEPS = 14
 
 
 @pytest.fixture
 def arguments(tiny_scene, tmp_path) -> list[str]:
     """Command line of a MixVoxels training on the tiny scene, offsets from zero."""
-    return [f"--datadir={tiny_scene}", f"--logdir={tmp_path / 'runs'}", "--offset-init=zero", *OPTIONS]
+    return [f"--datadir={tiny_scene}", f"--logdir={tmp_path / 'runs'}", "--offset-init=zero", *MIXVOXELS_OPTIONS]
 
 
 @pytest.mark.parametrize("field", ["mixvoxels", "mixvoxels_latents"])
@@ -81,8 +75,8 @@ def test_offsets_are_learned_through_the_time_query(arguments, tmp_path):
 def finished(tiny_scene, tmp_path_factory):
     """The folder of a short finished run, with the test-time fit."""
     logs = tmp_path_factory.mktemp("runs")
-    arguments = [f"--datadir={tiny_scene}", f"--logdir={logs}", "--expname=mix", "--offset-init=zero", *OPTIONS]
-    arguments += ["--render-frames=2", "--test-pixels=64", "--test-steps=2"]
+    arguments = [f"--datadir={tiny_scene}", f"--logdir={logs}", "--expname=mix", "--offset-init=zero"]
+    arguments += [*MIXVOXELS_OPTIONS, "--render-frames=2", "--test-pixels=64", "--test-steps=2"]
     assert main(["train", *arguments, "--steps=60", "--test-optim", "--image-every=50"]) == 0
     return logs / "mix", arguments
 

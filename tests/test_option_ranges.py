@@ -6,10 +6,7 @@ import math
 
 import pytest
 import torch
-from test_backend_contract import SMALL
-from test_gaussians_training import SMALL as GAUSSIANS_OPTIONS
-from test_mixvoxels_training import OPTIONS as MIXVOXELS_OPTIONS
-from tiny_scene import FIELD_OPTIONS
+from small_fields import GAUSSIANS_OPTIONS, KPLANES_OPTIONS, MIXVOXELS_OPTIONS, SMALL
 
 from syncnerf.cli import _parser, main
 from syncnerf.combinations import OF_SOME_BATCHES
@@ -188,7 +185,7 @@ def one_step(spec, backend) -> None:
 
 
 SHORT = ("--steps=2", "--render-frames=1", "--test-frames=1", "--image-every=0", "--test-optim")
-FIELDS = {"kplanes": FIELD_OPTIONS, "mixvoxels": MIXVOXELS_OPTIONS, "gaussians": GAUSSIANS_OPTIONS}
+FIELDS = {"kplanes": KPLANES_OPTIONS, "mixvoxels": MIXVOXELS_OPTIONS, "gaussians": GAUSSIANS_OPTIONS}
 HELD = {"steps", "lr", "test_frames", "test_steps", "batch_size", "downsample", "render_chunk"}
 """Kept at a test's own size: at their least these take long, or nothing is left to see."""
 HELD |= {"time_frames", "view_side", "offset_start", "offset_refine_start", "near", "far"}

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_clock import make_trainer
-from wave_backend import FREQUENCIES, WaveBackend, WaveViews, clock_of, wave_scene
+from wave_backend import FREQUENCIES, WaveBackend, WaveViews, clock_of, trainer_of, wave_scene
 
 from syncnerf.clock import Clock, ClockSpan
 from syncnerf.clock_evidence import FRAMES, trained_clock
@@ -260,7 +259,7 @@ def trained(tmp_path, wrong: list[float], errors: float, gain: float = 1.0, nois
     synced = SyncedBackend(clock, WaveBackend(clock.range))
     with torch.no_grad():
         synced.backend.gain.fill_(gain)
-    trainer = make_trainer(scene, synced, tmp_path / "run", STEPS, lr=1e-12)
+    trainer = trainer_of(scene, synced, tmp_path / "run", STEPS, lr=1e-12)
     reckoner = Reckoner(synced, scene, RayBatches(scene, SamplingConfig(batch_size=256)), STEPS)
     trainer.callbacks = Callbacks(reckoner)
     return synced, trainer

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_backend_contract import SMALL
+from small_fields import SMALL
 
 from syncnerf.installed import find_backend
 from syncnerf.option import configured

@@ -4,26 +4,13 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
+from random_planes import SIZES, random_planes, random_points
 
 from syncnerf_kplanes import plane_lookup
 from syncnerf_kplanes.plane_lookup import PAIRS, plane_features, plane_features_torch
 from syncnerf_kplanes.planes import PlaneGrid, blur_along_time
 
 needs_kernel = pytest.mark.skipif(plane_lookup._library() is None, reason="no C compiler: the fused kernel is not used")
-
-
-def random_planes(sizes: list[tuple[int, int, int, int]], channels: int, dtype=torch.float32) -> list[torch.Tensor]:
-    """Planes of several scales; ``sizes`` are the cells along x y z t of each."""
-    generator = torch.Generator().manual_seed(channels + len(sizes))
-    return [
-        torch.rand(size[second], size[first], channels, generator=generator, dtype=dtype) + 0.2
-        for size in sizes
-        for first, second in PAIRS
-    ]
-
-
-def random_points(count: int, reach: float, dtype=torch.float32) -> torch.Tensor:
-    return reach * (2 * torch.rand(count, 4, generator=torch.Generator().manual_seed(count), dtype=dtype) - 1)
 
 
 def scipy_features(coordinates: np.ndarray, planes: list[torch.Tensor]) -> np.ndarray:
@@ -41,9 +28,6 @@ def scipy_features(coordinates: np.ndarray, planes: list[torch.Tensor]) -> np.nd
                 )
         scales.append(product)
     return np.concatenate(scales, axis=-1)
-
-
-SIZES = [[(5, 5, 5, 4)], [(7, 4, 6, 9), (2, 13, 3, 2)], [(8, 8, 8, 5), (16, 16, 16, 5), (32, 32, 32, 5)]]
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=["one", "odd", "three"])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_backend_contract import SMALL
+from small_fields import SMALL
 
 from syncnerf.assembly import assemble, make_batches
 from syncnerf.encodings import hash_grid_native, small_network

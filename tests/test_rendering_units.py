@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_backend_contract import SMALL, VARIANTS
+from small_fields import SMALL, VARIANTS
 
 from syncnerf.installed import discover_backends
 from syncnerf.option import configured, options_of

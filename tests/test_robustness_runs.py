@@ -7,8 +7,7 @@ import signal
 
 import pytest
 from run_damages import DAMAGES, GAUSSIANS_DAMAGES, STEPS, Damage
-from test_gaussians_training import SMALL as GAUSSIANS_OPTIONS
-from tiny_scene import FIELD_OPTIONS
+from small_fields import GAUSSIANS_OPTIONS, KPLANES_OPTIONS
 
 from syncnerf.cli import main
 
@@ -25,7 +24,7 @@ ENDS = (
 ENDS += ("--test-steps=1",)
 
 
-def command(scene, logs, *more: str, field=FIELD_OPTIONS) -> list[str]:
+def command(scene, logs, *more: str, field=KPLANES_OPTIONS) -> list[str]:
     """`syncnerf train` on the tiny scene; later arguments win."""
     options = [f"--datadir={scene}", f"--logdir={logs}", "--offset-init=zero", *field, *ENDS]
     return ["train", *options, f"--steps={STEPS}", "--warmup-steps=0", *more]
@@ -55,7 +54,7 @@ def files(folder) -> dict:
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage(finished, tiny_scene, tmp_path, capsys, name):
-    meet(DAMAGES[name], finished, tiny_scene, tmp_path, capsys, FIELD_OPTIONS)
+    meet(DAMAGES[name], finished, tiny_scene, tmp_path, capsys, KPLANES_OPTIONS)
 
 
 @pytest.mark.parametrize("name", GAUSSIANS_DAMAGES)

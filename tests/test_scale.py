@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_scene import ANGLE, FIELD_OPTIONS, TRUE_OFFSETS, edit_json, write_scene
+from small_fields import KPLANES_OPTIONS
+from tiny_scene import ANGLE, TRUE_OFFSETS, edit_json, write_scene
 
 from syncnerf.cli import main
 
@@ -57,7 +58,7 @@ def quality(folder: Path, steps: int, *more: str) -> float:
     options = [
         f"--datadir={folder}", f"--cache-dir={folder / 'cache'}", f"--logdir={folder / 'runs'}", "--offset-mode=off",
         "--expname=run", f"--steps={steps}", "--warmup-steps=5", "--lr=5e-3", "--proposal-warmup=100",
-        "--anneal-steps=50", "--render-frames=2", "--image-every=0", "--test-frames=3", *FIELD_OPTIONS, *more,
+        "--anneal-steps=50", "--render-frames=2", "--image-every=0", "--test-frames=3", *KPLANES_OPTIONS, *more,
     ]  # fmt: skip
     assert main(["train", *options]) == 0
     return json.loads((folder / "runs" / "run" / "metrics.json").read_text())["mean"]["psnr"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from filmed_balls import FPS, OFFSETS, SIDE, filmed
 from scipy import ndimage
-from test_starting_flying import HULL, MIDDLE, RADIUS, VELOCITY, picture
+from spinning_ball import HULL, MIDDLE, RADIUS, VELOCITY, picture
 
 from syncnerf.assembly import hulls_of_moments
 from syncnerf.camera_times import ClockSpan

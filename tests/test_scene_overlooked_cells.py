@@ -6,9 +6,9 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from camera_rigs import camera, wall
 from evaluation_fixtures import look_from
 from scipy.optimize import linprog
-from test_scene_placement import camera, wall
 
 from syncnerf.scene import Scene
 from syncnerf.scene.camera import Camera

@@ -5,34 +5,18 @@ import math
 
 import pytest
 import torch
+from camera_rigs import camera, dome, wall
 from evaluation_fixtures import look_from
 from format_scenes import HEIGHT, WIDTH, blender_video
 from tiny_scene import edit_json
 
 from syncnerf.errors import UserError
 from syncnerf.scene import load_scene
-from syncnerf.scene.camera import Camera, Intrinsics
+from syncnerf.scene.camera import Camera
 from syncnerf.scene.placement import camera_counts, rig_placement, seen_shares, shared_distance
 from syncnerf.scene.read_options import ReadOptions, box_numbers
 from syncnerf.scene.remarks import remarks
 from syncnerf.scene.visual_hull import visual_hull
-
-
-def camera(pose: torch.Tensor, focal: float = 40.0) -> Camera:
-    return Camera("c", Intrinsics(64, 48, focal, focal, 32.0, 24.0), pose, 10.0, 3)
-
-
-def dome(count: int = 12, radius: float = 3.0) -> tuple[Camera, ...]:
-    angles = [2 * math.pi * k / count for k in range(count)]
-    return tuple(camera(look_from([radius * math.cos(a), radius * math.sin(a), 0.4 + 0.3 * (k % 3)]))
-                 for k, a in enumerate(angles))  # fmt: skip
-
-
-def wall() -> tuple[Camera, ...]:
-    """Cameras 0.2 apart that all look along -Z."""
-    poses = torch.eye(4, dtype=torch.float64).repeat(9, 1, 1)
-    poses[:, :2, 3] = 0.2 * torch.cartesian_prod(torch.arange(3.0), torch.arange(3.0)).double()
-    return tuple(camera(pose) for pose in poses)
 
 
 def moved(cameras: tuple[Camera, ...], scale: float, shift: torch.Tensor) -> tuple[Camera, ...]:

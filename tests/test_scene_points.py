@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from camera_rigs import dome
 from kornia.geometry.epipolar import fundamental_from_projections
-from test_scene_placement import dome
 
 from syncnerf.scene.info_command import points_report
 from syncnerf.scene.points import (

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_scene import FIELD_OPTIONS
+from small_fields import KPLANES_OPTIONS
 
 TOOLS = Path(__file__).parent.parent / "tools"
 
@@ -31,7 +31,7 @@ def test_a_row_counts_what_was_told_and_what_was_kept_back(tool):
 
 def test_cameras_are_left_out_and_fitted_after_each_number_of_steps(tool, tiny_scene, tmp_path, monkeypatch, capsys):
     (tmp_path / "small.txt").write_text("steps = 9\nlr = 0.02\nwarmup_steps = 0\n")
-    few = ["--test-pixels=64", "--test-steps=1", *FIELD_OPTIONS]
+    few = ["--test-pixels=64", "--test-steps=1", *KPLANES_OPTIONS]
     command = ["measure_fits.py", str(tiny_scene), f"--configs={tmp_path / 'small.txt'}", "--steps", "3", "1"]
     monkeypatch.setattr(sys, "argv", [*command, "--cameras=2", "--every", "--", *few])
     assert tool.main() == 0

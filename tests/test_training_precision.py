@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from test_mixvoxels_training import OPTIONS as MIXVOXELS_OPTIONS
-from tiny_scene import FIELD_OPTIONS
+from small_fields import KPLANES_OPTIONS, MIXVOXELS_OPTIONS
 from training_runs import assert_same, load, make_trainer
 
 from syncnerf.training.checkpoints import list_checkpoints
@@ -14,8 +13,8 @@ def losses_of(trainer, steps: int) -> list[float]:
 
 
 FIELDS = {
-    "kplanes": FIELD_OPTIONS,
-    "hash": (*FIELD_OPTIONS, "--field=hash", "--hash-levels=4", "--hash-finest=32", "--hash-table=8"),
+    "kplanes": KPLANES_OPTIONS,
+    "hash": (*KPLANES_OPTIONS, "--field=hash", "--hash-levels=4", "--hash-finest=32", "--hash-table=8"),
     "mixvoxels": (*MIXVOXELS_OPTIONS, "--upsample-steps=5,20", "--shrink-step=0"),
 }
 

@@ -3,13 +3,11 @@
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
-from rank_recorder import record_steps
+from rank_recorder import TORCHRUN, record_steps, record_two_processes
 from training_runs import assert_same
 
 from syncnerf.batch import RayBatch
@@ -19,7 +17,6 @@ from syncnerf.scene.rays import Rays
 from syncnerf.training.checkpoints import list_checkpoints
 from syncnerf.training.ranks import Ranks
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 STEPS = 6
 
 
@@ -28,12 +25,8 @@ def test_two_processes_take_the_steps_of_one(tiny_arguments, tmp_path, sampler):
     """An odd batch, so that the parts are unequal; the occupied cells are looked at in the third step."""
     arguments = [*tiny_arguments, f"--sampler={sampler}", "--batch-size=65", "--offset-l1=0.01", "--prefetch=0"]
     alone = record_steps(tmp_path / "alone", STEPS, arguments, Ranks())
-    script = str(Path(__file__).with_name("rank_recorder.py"))
     # The other process draws ahead, which must not matter.
-    command = [*TORCHRUN, script, str(tmp_path), str(STEPS), *arguments[:-1], "--prefetch=2"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    first, second = (torch.load(tmp_path / f"rank_{rank}.pt", weights_only=True) for rank in (0, 1))
+    first, second = record_two_processes(tmp_path, STEPS, [*arguments[:-1], "--prefetch=2"])
     assert (alone["rays"], first["rays"], second["rays"]) == (65, 33, 32)
     for name in ("gradients", "losses", "state"):
         assert_same(first[name], second[name], name)

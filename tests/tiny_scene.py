@@ -21,13 +21,6 @@ BLOBS = (
     ((0.1, 0.35, 0.9), 0.35, 0.75, 3.1, 2.1, -0.25),
     ((0.1, 0.7, 0.2), 0.30, 0.0, 0.0, 0.0, 0.65),
 )
-FIELD_OPTIONS = (
-    "--plane-resolution=8", "--plane-scales=1,2", "--plane-channels=8", "--time-resolution=6", "--hidden-width=16",
-    "--basis-width=16", "--proposal-samples=16", "--proposal-resolutions=8", "--field-samples=8",
-    "--occupancy-resolution=16", "--occupancy-steps=24", "--occupancy-start=3", "--occupancy-every=3",
-    "--batch-size=64", "--device=cpu",
-)  # fmt: skip
-"""Sizes at which a step on the CPU takes milliseconds."""
 
 
 def camera_poses(count: int = len(TRUE_OFFSETS)) -> list[torch.Tensor]:

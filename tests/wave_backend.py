@@ -15,9 +15,14 @@ from syncnerf.clock import Clock
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
 from syncnerf.questions import RayQuestion, Rendering, ViewQuestion
+from syncnerf.sampling.options import SamplingConfig
+from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.scene.frame_cache import FrameCache
 from syncnerf.scene.scene import Scene
 from syncnerf.synced import SyncedBackend
+from syncnerf.training.options import TrainingConfig
+from syncnerf.training.plan import Plan
+from syncnerf.training.trainer import Trainer
 
 FREQUENCIES = (2.1, 3.3, 1.4)
 """Radians per second of the colour channels: unequal, so that no two moments look alike."""
@@ -147,3 +152,14 @@ def clock_of(
     times = [camera.frame_times for camera in scene.cameras]
     span = ClockSpan(torch.stack([t[0] for t in times]), torch.stack([t[-1] for t in times]), scene.frame_interval)
     return Clock(config, span, scene.reference, steps, start, scene.test)
+
+
+def trainer_of(scene: Scene, synced: SyncedBackend, folder: Path, steps: int, **options) -> Trainer:
+    """A trainer of the waves on rays of the scene, with options of the training other than the usual ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = TrainingConfig(
+        **{"steps": steps, "lr": 1e-3, "warmup_steps": 1, "log_every": 1000, "save_every": 0, "image_every": 0}
+        | options
+    )
+    batches = RayBatches(scene, SamplingConfig(batch_size=256))
+    return Trainer(synced, batches, Plan(config, folder, "waves", scene.names, scene.frame_interval))
