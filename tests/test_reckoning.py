@@ -1,4 +1,4 @@
-"""Reckoning the clock: training finds the best of what was known and of what the field says, and errors that hold."""
+"""Reckoning the clock: training finds the best of what was known and of what the field says."""
 
 from dataclasses import replace
 
@@ -7,23 +7,11 @@ import pytest
 import torch
 from wave_backend import FREQUENCIES, WaveBackend, WaveViews, clock_of, trainer_of, wave_scene
 
-from syncnerf.clock import Clock, ClockSpan
 from syncnerf.clock_evidence import FRAMES, trained_clock
-from syncnerf.clock_prior import ClockStart
+from syncnerf.clock_weighing import Evidence, joint_covariance
 from syncnerf.config import OffsetsConfig
 from syncnerf.modes import frozen
-from syncnerf.reckoning import (
-    ADAPTED,
-    IMPROVEMENT,
-    PIXELS,
-    PIXELS_OF_VIEWS,
-    SHARES,
-    Evidence,
-    Reckoner,
-    contradiction,
-    joint_covariance,
-    loss_curvatures,
-)
+from syncnerf.reckoning import ADAPTED, IMPROVEMENT, PIXELS, PIXELS_OF_VIEWS, SHARES, Reckoner
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.sampling.view_batches import ViewBatches
@@ -32,95 +20,7 @@ from syncnerf.training.plan import Callbacks
 
 PLANTED = [0.31, 0.0, -0.17, 0.42, 0.08]
 """Seconds; camera 0 is the test view, camera 1 the reference."""
-CPU = torch.device("cpu")
-
-
-def clock_with(offsets: list[float], covariance: torch.Tensor, rates: bool = False, reference: int = 0) -> Clock:
-    last = torch.full((len(offsets),), 2.0, dtype=torch.float64)
-    start = ClockStart(torch.tensor(offsets, dtype=torch.float64), covariance=covariance.double())
-    config = OffsetsConfig(offset_rates="learn" if rates else "off")
-    return Clock(config, ClockSpan(torch.zeros_like(last), last, 0.1), reference, 100, start)
-
-
-def random_covariance(count: int, generator: np.random.Generator, scale: float) -> np.ndarray:
-    root = generator.normal(size=(count, count))
-    return scale**2 * (root @ root.T / count + 0.2 * np.eye(count))
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_joint_covariance_is_that_of_generalised_least_squares(seed):
-    """Against numpy: the prior's common shift is an unknown of its own with no information."""
-    generator = np.random.default_rng(seed)
-    count = 6
-    prior, own = random_covariance(count, generator, 0.02), 0.01 * generator.uniform(0.5, 2.0, count)
-    known = generator.normal(0, 0.3, count)
-    known -= known[0]
-    clock = clock_with(known.tolist(), torch.from_numpy(prior))
-    # So consistent with the prior that nothing is widened.
-    told = known + 0.37 + 0.1 * own * generator.normal(size=count)
-    evidence = Evidence(torch.from_numpy(told)[:, None], torch.from_numpy(own**2)[:, None, None])
-    assert contradiction(clock, evidence) == 1.0
-    # Unknowns: the shifts and the prior's zero. Rows: the field's shifts, and the prior's, each whitened.
-    design = np.block([[np.eye(count), np.zeros((count, 1))], [np.eye(count), np.ones((count, 1))]])
-    inverse = np.linalg.inv(np.block([[np.diag(own**2), np.zeros((count, count))], [np.zeros((count, count)), prior]]))
-    expected = np.linalg.inv(design.T @ inverse @ design)[:count, :count]
-    found = joint_covariance(clock, evidence)[:, 0, :, 0].numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-9)
-
-
-def test_clocks_that_nothing_tells_have_no_error_at_all():
-    """Nor does such a one change the others' errors, in offsets and rates alike."""
-    clock = clock_with([0.0] * 4, torch.full((4, 4), torch.nan), rates=True)
-    told = torch.full((4, 2, 2), torch.inf, dtype=torch.float64)
-    told[:3] = torch.diag(torch.tensor([0.01, 0.04], dtype=torch.float64) ** 2)
-    clock.settle(joint_covariance(clock, Evidence(torch.zeros(4, 2, dtype=torch.float64), told)))
-    # Offsets are those of the videos' beginnings, and both they and the rates are against the first camera's.
-    ends = (2 * (0.01**2 + 0.04**2)) ** 0.5
-    torch.testing.assert_close(clock.stderr(), torch.tensor([0.0, ends, ends, torch.nan]).double(), equal_nan=True)
-    paces = 0.04 * 2**0.5
-    torch.testing.assert_close(
-        clock.rates_stderr(), torch.tensor([0.0, paces, paces, torch.nan]).double(), equal_nan=True
-    )
-
-
-def test_where_field_and_beforehand_contradict_each_other_both_are_widened():
-    """Monte Carlo: both claim 0.01 s, and one of them is 0.05 s off."""
-    generator, count, claimed = np.random.default_rng(0), 20, 1e-4
-    found = []
-    for _ in range(100):
-        known, told = generator.normal(0, 0.01, count), generator.normal(0, 0.05, count)
-        clock = clock_with(known.tolist(), claimed * torch.eye(count))
-        evidence = Evidence(torch.from_numpy(told)[:, None], torch.full((count, 1, 1), claimed, dtype=torch.float64))
-        found.append(contradiction(clock, evidence))
-    assert np.mean(found) == pytest.approx((0.01**2 + 0.05**2) / (2 * claimed), rel=0.1)
-
-
-@pytest.mark.parametrize(("field", "supply"), [(WaveBackend, RayBatches), (WaveViews, ViewBatches)])
-@pytest.mark.parametrize("power", [2, 4])
-def test_curvatures_of_the_loss_are_second_differences(tmp_path, field, supply, power):
-    """Of whatever loss there is, beside the truth, where it is not one that Gauss-Newton's curvature tells."""
-    scene = wave_scene(tmp_path, PLANTED, frame_count=30, side=16)
-    clock = clock_of(scene, OffsetsConfig(), 100, PLANTED, 0.01)
-    synced = SyncedBackend(clock, field(clock.range))
-    with torch.no_grad():
-        clock.shifts.add_(0.1)
-    synced.backend.losses = lambda shown, batch, step: {"photometric": (shown.rgb - batch.rgb).abs().pow(power).mean()}
-    batch = supply(scene, SamplingConfig(batch_size=4000)).draw(torch.Generator().manual_seed(0), 0)
-    curvatures = loss_curvatures(synced, [batch], 0, 0.02)
-
-    def loss(camera: int, shift: float) -> float:
-        with torch.no_grad():
-            clock.shifts[camera] += shift
-            value = synced.losses(synced.render_batch(batch), batch, 0)["photometric"].double().item()
-            clock.shifts[camera] -= shift
-        return value
-
-    step, shown = 0.02, set(batch.cameras.tolist())
-    for camera in scene.train:
-        second = (loss(camera, step) - 2 * loss(camera, 0.0) + loss(camera, -step)) / step**2
-        assert curvatures[camera].isnan() if camera not in shown else curvatures[camera].item() == pytest.approx(
-            second, rel=0.05
-        )
+STEPS = 300
 
 
 def test_batches_of_few_pictures_weigh_the_same_as_rays_of_all_cameras(tmp_path):
@@ -135,9 +35,6 @@ def test_batches_of_few_pictures_weigh_the_same_as_rays_of_all_cameras(tmp_path)
         pulls.append(reckoner._pull(evidence, 10))
     assert pulls[0] > 0.0
     assert pulls[1] == pytest.approx(pulls[0], rel=0.4)
-
-
-STEPS = 300
 
 
 def test_the_field_is_weighed_as_it_will_be_at_the_end_and_by_all_its_frames(tmp_path, monkeypatch):
@@ -331,11 +228,3 @@ def test_what_was_learned_from_zero_gets_its_errors_and_stays(tmp_path):
     assert reckoner(100)
     assert torch.equal(clock.offsets().detach(), before)
     assert ((clock.stderr()[2:] > 0) & (clock.stderr()[2:] < 0.02)).all()
-
-
-def test_errors_of_offsets_and_rates_are_those_of_the_unknowns():
-    clock = clock_with([0.0, 0.2, 0.4], 1e-4 * torch.eye(3), rates=True, reference=1)
-    clock.settle(1e-4 * torch.eye(6).double().reshape(3, 2, 3, 2))
-    # At own time 0: the middle's error, and the rate's over one second.
-    torch.testing.assert_close(clock.stderr()[[0, 2]], torch.full((2,), (2e-4 + 2e-4) ** 0.5).double())
-    torch.testing.assert_close(clock.rates_stderr()[[0, 2]], torch.full((2,), 2e-4**0.5).double())

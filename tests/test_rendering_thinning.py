@@ -12,10 +12,10 @@ from syncnerf.encodings.mlp_weights import mlp_values
 from syncnerf.encodings.told_rows import told_rows
 from syncnerf.installed import discover_backends
 from syncnerf.job import Job
+from syncnerf.loss_curvature import loss_curvatures
 from syncnerf.option import configured
 from syncnerf.options import parse
 from syncnerf.questions import RayQuestion
-from syncnerf.reckoning import loss_curvatures
 from syncnerf.rendering.thinning import thinned_rows, thinning, unthinned
 from syncnerf.testing.samples import scene_geometry, some_batch
 from syncnerf_kplanes import adapter, plane_lookup
