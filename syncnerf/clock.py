@@ -10,20 +10,17 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from syncnerf.camera_times import CameraTimes, ClockSpan
-from syncnerf.clock_modes import place_modes
+from syncnerf.clock_modes import common_readout, hastened, place_modes
 from syncnerf.clock_prior import ClockPrior, ClockStart
 from syncnerf.config import OffsetsConfig
 
 UNKNOWN_MARGIN = 0.125
 """Room for offsets that nothing is known of, as a share of the longest video, on either side."""
+KNOWN_MARGIN, KNOWN_ERRORS = 2.0, 5.0
+"""The same for offsets that are known: frames at least, and standard errors."""
 READOUT_STEP = 0.02
 """Frames by which a readout time changes in a step at most. Of readout times nothing is known at the start, and what
 moves in a picture shows an eighth of them: steps as small as those of offsets that are refined do not get there."""
-HASTE = 5.0
-"""How often a shift's gradient is added again along the directions in which a field follows the cameras' clocks
-(:mod:`syncnerf.clock_modes`). In a garden, whose errors lie nearly all along them, 5 and 10 do alike."""
-KNOWN_MARGIN, KNOWN_ERRORS = 2.0, 5.0
-"""The same for offsets that are known: frames at least, and standard errors."""
 
 
 class Clock(CameraTimes):
@@ -228,20 +225,9 @@ class Clock(CameraTimes):
             self.gradient_mean.lerp_(gradient, 1 - decay)
             self.gradient_square.lerp_(gradient.square(), 1 - decay)
             # The running mean has a tenth of a single gradient's noise: what is learned beside it is not slowed.
-            self.shifts.grad += HASTE * self.modes @ (self.modes.T @ self.gradient_mean)
+            self.shifts.grad += hastened(self.gradient_mean, self.modes)
         if "row_times" in self.moving and self.row_times.grad is not None:
-            self._hasten_common_readout()
-
-    def _hasten_common_readout(self) -> None:
-        """Add to each camera's gradient of its readout time what all of them have in common.
-
-        A readout time that all cameras share is nearly a field whose upper parts are early, so that the loss hardly
-        bends by it. In the noise of a single camera's gradient it is lost; in their sum, which is brought to the noise
-        of a single one, it is not.
-        """
-        trained = self.is_trained.sum()
-        common = self.row_times.grad.nan_to_num(0.0, 0.0, 0.0).sum() / trained.to(self.row_times.dtype).sqrt()
-        self.row_times.grad += torch.where(self.is_trained, common, 0.0)
+            self.row_times.grad += common_readout(self.row_times.grad, self.is_trained)
 
     @property
     def moving(self) -> tuple[str, ...]:
