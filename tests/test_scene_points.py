@@ -5,14 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 from camera_rigs import dome
-from kornia.geometry.epipolar import fundamental_from_projections
 
 from syncnerf.scene.info_command import points_report
 from syncnerf.scene.points import (
     ScenePoints,
-    match,
     median_picture,
-    picture_features,
     point_placement,
     scene_points,
     triangulate,
@@ -64,22 +61,6 @@ def test_wrong_matches_make_no_points():
     wrong = links.clone()
     wrong[:, 1] = wrong[:, 1] // len(places) * len(places) + (wrong[:, 1] + 17) % len(places)
     assert len(triangulated(wrong, owner, where, PROJECTIONS).places) < 0.1 * len(places)
-
-
-def test_matches_are_mutual_distinct_and_near_their_epipolar_lines():
-    places, _, _, where = planted(noise=0.0)
-    count = len(places)
-    left, right = where[:count], where[count : 2 * count].clone()
-    words = torch.nn.functional.normalize(torch.randn(count, 32, generator=torch.Generator().manual_seed(1)), dim=-1)
-    fundamental = fundamental_from_projections(PROJECTIONS[0][None], PROJECTIONS[1][None])[0]
-    moved = 20.0 * torch.randn(10, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    right[:10] += moved
-    lines = torch.nn.functional.pad(left, (0, 1), value=1.0) @ fundamental.T
-    aside = (lines * torch.nn.functional.pad(right, (0, 1), value=1.0)).sum(-1).abs() / lines[:, :2].norm(dim=-1)
-    pairs = match(left, words, right, words, fundamental)
-    assert torch.equal(pairs[:, 0], pairs[:, 1])
-    assert set(pairs[:, 0].tolist()) == set((aside < 3.0).nonzero()[:, 0].tolist())
-    assert len(match(left[:1], words[:1], right, words, fundamental)) == 0
 
 
 def test_the_median_picture_has_nothing_that_moves():
@@ -135,11 +116,3 @@ def test_tracks_of_two_cameras_check_no_calibration(tiny_scene):
     unknown = torch.full((2,), torch.nan, dtype=torch.float64)
     points = ScenePoints(torch.zeros(1, 3).double(), torch.zeros(2).long(), two, torch.zeros(2, 2).double(), unknown)
     assert points_report(scene, points).count("not known") == len(scene.train)
-
-
-@pytest.mark.parametrize(("height", "width", "some"), [(1, 1, False), (31, 64, False), (64, 20, False), (32, 40, True)])
-def test_small_pictures_have_no_features(height, width, some):
-    """As of a video read with a large --downsample."""
-    places, words = picture_features(torch.rand(height, width, generator=torch.Generator().manual_seed(0)))
-    assert (len(places) > 0) == some
-    assert words.shape == (len(places), 128)
