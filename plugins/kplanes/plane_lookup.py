@@ -13,7 +13,7 @@ from torch import Tensor
 
 from syncnerf.encodings.engines import missing
 from syncnerf.encodings.plane_samples import plane_samples
-from syncnerf.encodings.told_rows import put_back, told_rows
+from syncnerf.encodings.told_rows import put_back, told_alone
 from syncnerf.native import addresses, compile_native
 
 PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -116,9 +116,7 @@ class _FusedLookup(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream: Tensor):
         (coordinates, *planes), every = ctx.saved_tensors, len(upstream)
-        if (rows := told_rows(upstream)) is not None:
-            upstream, coordinates = upstream.index_select(0, rows), coordinates.index_select(0, rows)
-        upstream = upstream.contiguous()
+        rows, upstream, coordinates = told_alone(upstream, coordinates)
         channels, scales = planes[0].shape[-1], len(planes) // len(PAIRS)
         threads = _threads(len(coordinates), sum(plane.numel() for plane in planes))
         of_coordinates = torch.zeros_like(coordinates) if ctx.needs_input_grad[1] else None

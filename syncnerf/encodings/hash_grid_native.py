@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.encodings.hash_grid_layout import GridLayout
-from syncnerf.encodings.told_rows import put_back, told_rows
+from syncnerf.encodings.told_rows import put_back, told_alone
 from syncnerf.native import compile_native
 
 
@@ -42,9 +42,7 @@ class _NativeLookup(torch.autograd.Function):
     def backward(ctx, upstream: Tensor):
         (coordinates, table), layout, threads = ctx.saved_tensors, ctx.layout, _threads(ctx.layout)
         every = len(upstream)
-        if (rows := told_rows(upstream)) is not None:
-            upstream, coordinates = upstream.index_select(0, rows), coordinates.index_select(0, rows)
-        upstream = upstream.contiguous()
+        rows, upstream, coordinates = told_alone(upstream, coordinates)
         of_coordinates = coordinates.new_zeros(threads, *coordinates.shape) if ctx.needs_input_grad[0] else None
         of_table = torch.zeros_like(table) if ctx.needs_input_grad[1] else None
         _library().hash_grid_backward(

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from syncnerf.encodings.told_rows import put_back, told_rows
+from syncnerf.encodings.told_rows import put_back, told_alone
 from syncnerf.native import compile_native
 
 WIDEST, MOST_LAYERS = 128, 8
@@ -68,10 +68,10 @@ class _Network(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream: Tensor):
         (values, weights, hidden), every = ctx.saved_tensors, len(upstream)
-        if (rows := told_rows(upstream)) is not None:
-            upstream, values = upstream.index_select(0, rows), values.index_select(0, rows)
+        rows, upstream, values = told_alone(upstream, values)
+        if rows is not None:
             hidden = hidden.index_select(1, rows)
-        upstream, (points, outputs) = upstream.contiguous(), upstream.shape
+        points, outputs = upstream.shape
         threads = _threads(points)
         of_weights = weights.new_zeros(threads, len(weights))
         of_values = torch.empty_like(values) if ctx.needs_input_grad[0] else None

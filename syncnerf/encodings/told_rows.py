@@ -16,6 +16,20 @@ def told_rows(upstream: Float[Tensor, "M width"]) -> Int64[Tensor, " K"] | None:
     return rows if len(rows) <= FEW * len(upstream) else None
 
 
+def told_alone(
+    upstream: Float[Tensor, "M width"], points: Float[Tensor, "M inputs"]
+) -> tuple[Int64[Tensor, " K"] | None, Float[Tensor, "K width"], Float[Tensor, "K inputs"]]:
+    """The told rows, None for all of them, and what the backward pass is to look at: their gradient and their points.
+
+    Args:
+        upstream: the gradient that arrives at each of M points' answers.
+        points: what each point's answer is computed from.
+    """
+    if (rows := told_rows(upstream)) is not None:
+        upstream, points = upstream.index_select(0, rows), points.index_select(0, rows)
+    return rows, upstream.contiguous(), points
+
+
 def put_back(
     gradient: Float[Tensor, "K width"] | None, rows: Int64[Tensor, " K"] | None, count: int
 ) -> Float[Tensor, "M width"] | None:

@@ -1,19 +1,13 @@
 """Mean and standard deviation over time of every pixel, computed in chunks and cached beside the frames."""
 
-import logging
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
-from syncnerf.atomic import atomic_file
-from syncnerf.errors import UserError
+from syncnerf.scene.cached_arrays import load_arrays, save_arrays
 from syncnerf.scene.frame_cache import release_pages
 from syncnerf.scene.scene import Scene
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,9 +27,9 @@ def pixel_statistics(scene: Scene, camera: int, chunk: int = 16) -> PixelStatist
     """Statistics of one camera, from the cache or computed; memory does not grow with the video's length."""
     frames = scene.frames(camera)
     path = scene.frame_cache.path_of(scene.cameras[camera]).with_suffix(".statistics.npz")
-    cached = _load(path)
+    cached = load_arrays(path, ("mean", "deviation"))
     if cached is not None:
-        return cached
+        return PixelStatistics(*cached)
     total = np.zeros(frames.shape[1:], dtype=np.float64)
     square = np.zeros_like(total)
     for start in range(0, len(frames), chunk):
@@ -46,22 +40,5 @@ def pixel_statistics(scene: Scene, camera: int, chunk: int = 16) -> PixelStatist
     mean = total / len(frames)
     deviation = np.sqrt(np.maximum(square / len(frames) - mean**2, 0.0)).max(axis=-1)
     result = PixelStatistics(mean.astype(np.float32), deviation.astype(np.float32))
-    _save(path, result)
+    save_arrays(path, {"mean": result.mean, "deviation": result.deviation})
     return result
-
-
-def _load(path: Path) -> PixelStatistics | None:
-    try:
-        with np.load(path, allow_pickle=False) as record:
-            return PixelStatistics(record["mean"], record["deviation"])
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return None
-
-
-def _save(path: Path, statistics: PixelStatistics) -> None:
-    """Keep the statistics for the next run; where that fails it computes them again."""
-    try:
-        with atomic_file(path, "it is computed again next time") as partial, partial.open("wb") as file:
-            np.savez(file, mean=statistics.mean, deviation=statistics.deviation)
-    except UserError as error:
-        logger.warning("%s", error)

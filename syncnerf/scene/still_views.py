@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from syncnerf.atomic import atomic_file
-from syncnerf.errors import UserError
+from syncnerf.scene.cached_arrays import load_arrays, save_arrays
 from syncnerf.scene.points import median_picture
 from syncnerf.scene.scene import Scene
 from syncnerf.scene.stereo import still_distances
-
-logger = logging.getLogger(__name__)
 
 VERSION = 1
 """Version of the method: cached distances of another version are computed anew."""
@@ -45,10 +39,12 @@ def still_views(scene: Scene) -> dict[int, StillView]:
     """What each training camera sees of the still scene, by global index; the cameras must not move."""
     medians = {index: median_picture(scene.frames(index)) for index in scene.train}
     path = _path(scene)
-    distances = _load(path, scene.train)
-    if distances is None:
+    cached = load_arrays(path, [str(index) for index in scene.train])
+    if cached is not None:
+        distances = dict(zip(scene.train, map(torch.from_numpy, cached), strict=True))
+    else:
         distances = still_distances(scene, {index: median.mean(dim=-1) for index, median in medians.items()})
-        _save(path, distances)
+        save_arrays(path, {str(index): one.numpy() for index, one in distances.items()})
     return {index: StillView((255.0 * medians[index]).round().byte(), distances[index]) for index in scene.train}
 
 
@@ -89,20 +85,3 @@ def _path(scene: Scene) -> Path:
         camera = scene.cameras[index]
         key.update(f"{scene.frame_cache.path_of(camera).name}|{camera.intrinsics}|{camera.pose(0).tolist()}".encode())
     return scene.frame_cache.directory / f"stereo-{key.hexdigest()[:16]}.npz"
-
-
-def _load(path: Path, cameras: tuple[int, ...]) -> dict[int, Tensor] | None:
-    try:
-        with np.load(path, allow_pickle=False) as record:
-            return {index: torch.from_numpy(record[str(index)]) for index in cameras}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return None
-
-
-def _save(path: Path, distances: dict[int, Tensor]) -> None:
-    """Cache the distances for the next run; if that fails, it computes them again."""
-    try:
-        with atomic_file(path, "it is computed again next time") as partial, partial.open("wb") as file:
-            np.savez(file, **{str(index): one.numpy() for index, one in distances.items()})
-    except UserError as error:
-        logger.warning("%s", error)
