@@ -127,14 +127,18 @@ def pattern_scene(
     )
 
 
+def span_of(scene: Scene) -> ClockSpan:
+    """From when to when a scene's cameras filmed."""
+    times = [camera.frame_times for camera in scene.cameras]
+    return ClockSpan(torch.stack([t[0] for t in times]), torch.stack([t[-1] for t in times]), scene.frame_interval)
+
+
 def synced_pattern(
     scene: Scene, offsets: list[float] | None = None, mode: str = "learn", rates: str = "off", readouts: str = "given"
 ) -> SyncedBackend:
     """The field behind learned offsets in seconds (relative to the reference camera's; zero if None)."""
     start = None if offsets is None else ClockStart(torch.tensor(offsets, dtype=torch.float64))
-    times = [camera.frame_times for camera in scene.cameras]
-    span = ClockSpan(torch.stack([t[0] for t in times]), torch.stack([t[-1] for t in times]), scene.frame_interval)
     row_times = torch.tensor([camera.row_time for camera in scene.cameras], dtype=torch.float64)
     config = OffsetsConfig(offset_mode=mode, offset_rates=rates, rolling_shutter=readouts)
-    clock = Clock(config, span, scene.reference, 100, start, scene.test, row_times)
+    clock = Clock(config, span_of(scene), scene.reference, 100, start, scene.test, row_times)
     return SyncedBackend(clock, PatternBackend(clock.range))

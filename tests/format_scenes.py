@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from syncnerf.scene import Scene, load_scene
+
 CAMERAS, FRAMES, FPS = 4, 5, 10
 WIDTH, HEIGHT, FOCAL = 48, 32, 40.0
 BALL = torch.tensor([0.2, -0.1, 0.15, 1.0], dtype=torch.float64)
@@ -183,3 +185,20 @@ FORMATS: dict[str, Callable[[Path], None]] = {
     "dnerf": dnerf,
 }
 """Writers by name; ``per-camera-json`` is read by the reader ``blender-video``."""
+
+
+def noisy_scene(folder: Path, change: Callable[[np.ndarray], None]) -> Scene:
+    """A scene of the rig's videos with noise in its cached frames, so that every pixel is told from any other.
+
+    Args:
+        folder: where to write it.
+        change: what is to be done to each camera's noise, uint8 [frames, height, width, 3], in place.
+    """
+    blender_video(folder)
+    scene, generator = load_scene(folder), np.random.default_rng(0)
+    for index in range(CAMERAS):
+        scene.frames(index)
+        noise = generator.integers(0, 256, (FRAMES, HEIGHT, WIDTH, 3), dtype=np.uint8)
+        change(noise)
+        np.save(scene.frame_cache.path_of(scene.cameras[index]), noise)
+    return load_scene(folder)

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from fractions import Fraction
@@ -13,6 +11,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from exported import decoded, run_script
 from odd_videos import write_timed
 from PIL import Image
 from tiny_scene import ANGLE, FPS, FRAMES, SIDE, TRUE_OFFSETS, camera_poses, edit_json, write_video
@@ -55,11 +54,6 @@ def export(own_scene, offsets, tmp_path):
         return out
 
     return run
-
-
-def decoded(path: Path) -> np.ndarray:
-    with av.open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int)
 
 
 def test_caliscope_reads_every_frames_time(export, own_scene):
@@ -222,10 +216,8 @@ def test_final_cut_xml_places_the_clips(own_scene, offsets, tmp_path):
 
 
 def test_script_of_ffmpeg_makes_the_same_cut(export, own_scene):
-    program = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
     folder = export("ffmpeg")
-    environment = {**os.environ, "FFMPEG": program}
-    subprocess.run(["/bin/sh", "align.sh"], cwd=folder, env=environment, check=True, capture_output=True, timeout=60)
+    run_script(folder)
     counts = set()
     for index, name in enumerate(NAMES):
         copy, source = decoded(folder / "aligned" / f"{name}.mp4"), decoded(own_scene / f"{name}.mp4")

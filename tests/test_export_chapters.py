@@ -1,13 +1,12 @@
 """Recordings that go on in a second file, or lie on their side, in every export and in sound: as if they did not."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from exported import decoded, run_script
 from odd_videos import turn
 from sounds import RATE, scene_sound, write_video_with_sound
 from tiny_scene import FPS, FRAMES, TRUE_OFFSETS, camera_poses, picture, write_video
@@ -44,11 +43,6 @@ def export(scene: Path, form: str) -> Path:
     arguments = [f"--datadir={scene}", f"--offsets={scene / 'found.json'}", f"--to={form}", f"--out={scene / 'out'}"]
     assert main(["export", *arguments]) == 0
     return scene / "out"
-
-
-def decoded(path: Path) -> np.ndarray:
-    with av.open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int)
 
 
 def shown(copy: np.ndarray, frames: np.ndarray) -> list[int]:
@@ -93,10 +87,8 @@ def test_a_timeline_holds_both_clips(scene):
 
 
 def test_the_script_joins_the_files(scene):
-    program = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
     folder = export(scene, "ffmpeg")
-    environment = {**os.environ, "FFMPEG": program}
-    subprocess.run(["/bin/sh", "align.sh"], cwd=folder, env=environment, check=True, capture_output=True, timeout=60)
+    run_script(folder)
     frames = np.array(list(load_scene(scene).frames(CAMERA))).astype(int)
     assert shown(decoded(folder / "aligned" / f"{NAME}.mp4"), frames) == expected_frames()
     assert sorted(path.suffix for path in (folder / "aligned").iterdir()) == [".mp4"] * 4
@@ -143,7 +135,6 @@ def test_aligned_copies_keep_the_sound_of_both_files(tmp_path):
 
 def test_turned_recordings_are_shown_upright(own_scene):
     """A quarter turn is in the file's display matrix: copies keep it, and ffmpeg's own are turned."""
-    program = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
     turn(own_scene / f"{NAME}.mp4", 0, 1, -1, 0)
     cameras = {f"cam{k:02d}": {"offset": offset, "stderr": 0.001} for k, offset in enumerate(TRUE_OFFSETS)}
     (own_scene / "found.json").write_text(json.dumps({"unit": "seconds", "reference": "cam01", "cameras": cameras}))
@@ -151,8 +142,7 @@ def test_turned_recordings_are_shown_upright(own_scene):
     assert np.abs(frames[0] - decoded(own_scene / f"{NAME}.mp4")[0]).mean() > 5  # stored, it lies on its side
     folder = export(own_scene, "aligned,ffmpeg")
     (folder / "aligned").rename(folder / "copies")
-    environment = {**os.environ, "FFMPEG": program}
-    subprocess.run(["/bin/sh", "align.sh"], cwd=folder, env=environment, check=True, capture_output=True, timeout=60)
+    run_script(folder)
     size = Intrinsics(frames.shape[2], frames.shape[1], 1.0, 1.0, 0.0, 0.0)
     for copy in (folder / "copies" / f"{NAME}.mp4", folder / "aligned" / f"{NAME}.mp4"):
         upright = np.stack(list(VideoSource(copy).decode(size))).astype(int)

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from evaluation_fixtures import span_of
+from held_out_fits import fit
 from wave_backend import WaveBackend, wave_scene
 
-from syncnerf.camera_times import ClockSpan
 from syncnerf.clock import Clock
 from syncnerf.clock_prior import ClockStart
-from syncnerf.config import HeldOutConfig, OffsetsConfig
-from syncnerf.held_out import HeldOutOptimizer
-from syncnerf.offset_fit import OffsetFit
+from syncnerf.config import OffsetsConfig
 from syncnerf.scene import Scene
 from syncnerf.synced import SyncedBackend
 
@@ -21,12 +20,10 @@ PLANTED = [0.63, 0.0, -0.2, 0.35]
 
 def clock_with_rate(scene: Scene, rate: float, learned: str, error: float) -> SyncedBackend:
     """The waves, and a test camera whose rate is known, and its offset too if that has an error."""
-    times = torch.stack([camera.frame_times[[0, -1]] for camera in scene.cameras])
     rates = torch.tensor([rate, 0.0, 0.0, 0.0], dtype=torch.float64)
     covariance = error**2 * torch.eye(4, dtype=torch.float64) if error else None
     start = ClockStart(torch.tensor(PLANTED, dtype=torch.float64), rates, covariance, torch.full((4,), 0.02).double())
-    span = ClockSpan(times[:, 0], times[:, 1], scene.frame_interval)
-    clock = Clock(OffsetsConfig(offset_rates=learned), span, scene.reference, 100, start, scene.test)
+    clock = Clock(OffsetsConfig(offset_rates=learned), span_of(scene), scene.reference, 100, start, scene.test)
     return SyncedBackend(clock, WaveBackend(clock.range))
 
 
@@ -35,11 +32,6 @@ def slow(tmp_path) -> Scene:
     """Filmed at 10 frames per second, the test camera said to be at 8: a fifth less time passes than it says."""
     scene = wave_scene(tmp_path, PLANTED)
     return replace(scene, cameras=(replace(scene.cameras[0], fps=8.0), *scene.cameras[1:]), _frames={})
-
-
-def fit(scene: Scene, synced: SyncedBackend) -> OffsetFit:
-    size = scene.cameras[0].intrinsics
-    return HeldOutOptimizer(synced, scene, HeldOutConfig()).fit(0, torch.ones(size.height, size.width).bool())
 
 
 @pytest.mark.parametrize(

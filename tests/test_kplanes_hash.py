@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
-from kplanes_fields import build
+from kplanes_fields import assert_time_slopes, build
 
 from syncnerf.encodings.hash_grid import hash_grid_features
 from syncnerf.errors import UserError
@@ -123,16 +123,8 @@ def test_time_gradient_is_that_of_finite_differences(sampler, blur):
     stirred(backend.field.features)
     times = 1.6 * torch.rand(30, generator=torch.Generator().manual_seed(5), dtype=torch.float64) - 0.8
     times.requires_grad_()
-    rays = some_rays(30)
     upstream = torch.rand(30, 3, generator=torch.Generator().manual_seed(6))
-    (backend(RayQuestion(rays, times)).rgb * upstream).sum().backward()
-    step = 0.0002
-    with torch.no_grad():
-        ahead, behind = (backend(RayQuestion(rays, times + sign * step)).rgb.double() for sign in (1, -1))
-    slopes = ((ahead - behind) * upstream).sum(dim=-1) / (2 * step)
-    assert slopes.abs().max() > 1e-2
-    error = (times.grad - slopes).norm() / slopes.norm()
-    assert error < 0.03, error
+    assert_time_slopes(backend, some_rays(30), times, upstream, step=0.0002)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")

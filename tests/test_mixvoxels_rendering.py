@@ -1,47 +1,25 @@
-"""MixVoxels' rendering against a slow loop, its time queries, its choice of field, its schedule."""
+"""MixVoxels' rendering against a slow loop, its choice of field, its losses and options."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from mixvoxels_fields import SMALL, make, moments
 
-from syncnerf.backend import Execution
 from syncnerf.batch import RayBatch
 from syncnerf.errors import UserError
 from syncnerf.option import configured
 from syncnerf.questions import RayQuestion
 from syncnerf.rendering.compositing import render_weights
-from syncnerf.testing.samples import scene_geometry, some_rays
-from syncnerf_mixvoxels.adapter import MixVoxelsBackend, look_moments
+from syncnerf.testing.samples import some_rays
+from syncnerf_mixvoxels.adapter import MixVoxelsBackend
 from syncnerf_mixvoxels.losses import variation_loss
 from syncnerf_mixvoxels.moment_cells import MOVING, NOTHING, STILL
 from syncnerf_mixvoxels.pair_products import Pairs
 from syncnerf_mixvoxels.series import PackedSamples
 from syncnerf_mixvoxels.spec import MixVoxelsConfig
-from syncnerf_mixvoxels.time_query import TimeLatents, TimeSeries, TimeWaves
-
-SMALL = {
-    "grid_resolution": 10, "final_resolution": 20, "upsample_steps": "4,8", "hidden_width": 16, "query_width": 12,
-    "time_waves": 8, "ray_steps": 20, "mask_resolution": 8, "mask_start": 2,
-    "mask_every": 2, "shrink_step": 6, "ray_threshold": 0.5, "point_threshold": 0.5, "colour_threshold": 0.0,
-}  # fmt: skip
-
-
-def make(changes: dict | None = None, seed: int = 0, **geometry) -> MixVoxelsBackend:
-    """A small backend whose weights are stirred, so that about half of its points change."""
-    torch.manual_seed(seed)
-    config = configured(MixVoxelsConfig, SMALL | (changes or {}))
-    backend = MixVoxelsBackend(config, scene_geometry(**geometry), Execution())
-    with torch.no_grad():
-        for parameter in backend.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-        backend.variation.bias.fill_(0.0)
-    return backend
-
-
-def moments(count: int = 40, length: int = 3) -> torch.Tensor:
-    return torch.linspace(0.1, 0.9, length, dtype=torch.float64).expand(count, -1).clone()
+from syncnerf_mixvoxels.time_query import TimeSeries
 
 
 def slow_rendering(
@@ -129,53 +107,6 @@ def test_the_gradient_of_an_offset_sums_over_shared_moments():
         rendering = backend(RayQuestion(rays, moments()[:, number] + offset))  # single times are never shared
         alone += torch.autograd.grad(rendering.rgb.square().sum(), offset)[0]
     assert together.item() == pytest.approx(alone.item(), rel=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["waves", "latents"])
-def test_queries_are_of_unit_length_and_finite_everywhere(kind):
-    torch.manual_seed(0)
-    query = TimeWaves(10, 32) if kind == "waves" else TimeLatents(20, 32)
-    times = torch.tensor([-5.0, -1e-9, 0.0, 0.31, 1.0, 1.0 + 1e-9, 40.0], dtype=torch.float64, requires_grad=True)
-    queries = query(times)
-    torch.testing.assert_close(queries.norm(dim=-1), torch.ones(7))
-    (gradient,) = torch.autograd.grad(queries[:, 0].sum(), times)
-    assert torch.isfinite(gradient).all()
-    assert (gradient[2:4] != 0).all()
-
-
-def test_latents_are_the_frames_own_and_mixed_between():
-    torch.manual_seed(0)
-    query = TimeLatents(5, 8)
-    unit = torch.nn.functional.normalize(query.latents, dim=-1)
-    torch.testing.assert_close(query(torch.linspace(0, 1, 5, dtype=torch.float64)), unit)
-    mixed = torch.nn.functional.normalize(0.75 * query.latents[1] + 0.25 * query.latents[2], dim=-1)
-    torch.testing.assert_close(query(torch.tensor([1.25 / 4], dtype=torch.float64))[0], mixed)
-    torch.testing.assert_close(query(torch.tensor([-3.0, 9.0], dtype=torch.float64)), unit[[0, 4]])
-
-
-def test_waves_open_one_after_the_other():
-    torch.manual_seed(0)
-    query = TimeWaves(8, 8)
-    # A period of the fifth wave apart, of which neither the third nor the fourth has a whole number.
-    late = torch.tensor([0.2, 0.2 + 2 / 5], dtype=torch.float64)
-    query.set_sharpness(0.0)
-    torch.testing.assert_close(*query(late))
-    with torch.no_grad():  # the fifth alone: its sine and its cosine
-        query.linear.weight[:, [1, 2, 3, 4, 9, 10, 11, 12]] = 0.0
-    query.set_sharpness(4.0)
-    torch.testing.assert_close(*query(late + torch.tensor([0.0, 0.1], dtype=torch.float64)))
-    query.set_sharpness(5.0)
-    torch.testing.assert_close(*query(late))
-    assert (query(late[:1]) - query(late[:1] + 0.1)).abs().max() > 1e-3
-
-
-def test_at_first_moments_four_frames_apart_have_little_in_common():
-    torch.manual_seed(0)
-    queries = TimeWaves(32, 64)(torch.linspace(0, 1, 65, dtype=torch.float64))
-    alike = (queries @ queries.T).abs()
-    assert torch.linalg.matrix_rank(queries, rtol=0.02) > 32
-    apart = (torch.arange(65)[:, None] - torch.arange(65)).abs()
-    assert alike[apart >= 4].mean() < 0.2 < alike[apart == 1].mean()
 
 
 @torch.no_grad()
@@ -286,53 +217,6 @@ def test_where_nothing_moves_at_a_moment_the_static_field_is_seen_then():
     np.testing.assert_allclose(rendering.accumulation.detach().numpy(), opacity, atol=2e-5)
 
 
-def test_while_the_variation_field_learns_the_dynamic_one_waits():
-    backend = make({"variation_steps": 3})
-    backend.before_step(2)
-    assert backend(RayQuestion(some_rays(), moments())).extras["dynamic_samples"] == 0
-    backend.before_step(3)
-    assert backend(RayQuestion(some_rays(), moments())).extras["dynamic_samples"] > 0
-
-
-def test_the_schedule_refines_and_shrinks_when_it_says(monkeypatch):
-    backend = make()
-    remade = []
-    for step in range(10):
-        backend.before_step(step)
-        before = backend.static_field.density_grid.lines[0]
-        if backend.after_step(step):
-            remade.append(step)
-            assert backend.static_field.density_grid.lines[0] is not before
-        if step == 5:
-            # As if the mask had left one corner; the looks at steps 6 and 8 see the same.
-            backend.mask.occupied[:] = False
-            backend.mask.occupied[:, :4, :4, :2] = True
-            backend.mask._fit_box()
-            monkeypatch.setattr(backend.mask, "update", lambda *_: None)
-    assert remade == [4, 6, 8]
-    assert [backend.config.grids.resolution(step) for step in (0, 4, 8)] == [10, 14, 20]
-    torch.testing.assert_close(backend.box, torch.tensor([[-1.0, -1.0, -1.0], [0.0, 0.0, -0.5]]))
-    # Equal sides, and about as many cells as a cube of 20 has; the lines' order is z y x.
-    assert [len(line) for line in backend.static_field.density_grid.lines] == [13, 25, 25]
-
-
-def test_the_box_that_shrinks_leaves_what_is_in_it_as_it_was():
-    backend = make({"upsample_steps": "0", "final_resolution": 10})
-    rays = some_rays()
-    backend.mask.occupied[:] = False
-    backend.mask.occupied[:, 2:6, 2:6, 2:6] = True
-    backend.mask._fit_box()
-    inside = 0.4 * (2 * torch.rand(200, 3, generator=torch.Generator().manual_seed(0)) - 1)
-    with torch.no_grad():
-        before = backend.static_field.density(backend._in_box(inside))
-        backend._shrink(40)
-        after = backend.static_field.density(backend._in_box(inside))
-        rendering = backend(RayQuestion(rays, moments()))
-    # Finer cells of other places sample the same function; products of linear pieces differ a little between them.
-    assert (after - before).abs().mean() < 0.05 * before.std()
-    assert torch.isfinite(rendering.rgb).all()
-
-
 @pytest.mark.parametrize("space", ["contraction", "ndc"])
 def test_unbounded_and_forward_facing_space_render(space):
     from syncnerf.scene.geometry import NormalizedDeviceCoordinates
@@ -364,33 +248,3 @@ def test_unbounded_and_forward_facing_space_render(space):
 def test_bad_options_are_refused(option, value, words):
     with pytest.raises(UserError, match=words):
         configured(MixVoxelsConfig, SMALL | {option: value})
-
-
-def test_looks_for_empty_space_miss_no_moment_for_long():
-    """Over a few dozen looks every hundredth of the clock is looked at; each look sees each sixteenth once."""
-    seen = torch.zeros(100, dtype=torch.bool)
-    for step in range(40):
-        moments = look_moments(16, torch.Generator().manual_seed(step))
-        assert torch.equal((moments * 16).long(), torch.arange(16))
-        seen[(moments * 100).long()] = True
-    assert seen.all()
-
-
-def test_what_is_there_for_a_moment_only_is_found_though_it_was_culled():
-    backend = make()
-    spike = torch.tensor([0.53], dtype=torch.float64)
-    whole = backend.mask.possible.sum()
-
-    def look(step: int, present: bool) -> int:
-        def density(points, moments):
-            there = present and bool(((moments - spike).abs() < 0.015).any())
-            return torch.full((len(points),), 1e3 if there else 0.0)
-
-        backend._largest_density = density
-        backend._look(step)
-        return int(backend.mask.occupied.sum())
-
-    backend.mask.occupied[:] = False
-    assert look(1, present=False) == 0
-    counts = [look(step, present=True) for step in range(2, 40)]
-    assert counts[-1] == whole

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from format_scenes import CAMERAS, FORMATS, FRAMES, HEIGHT, WIDTH
+from format_scenes import FRAMES, HEIGHT, WIDTH, noisy_scene
 
 from syncnerf.errors import UserError
 from syncnerf.sampling import importance, pixel_reader, ray_batches
@@ -16,21 +16,16 @@ from syncnerf.sampling.importance_weights import isg_weights, ist_weights, lower
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.permutation import EpochOrder
 from syncnerf.sampling.ray_batches import RayBatches
-from syncnerf.scene import load_scene
 
 
 @pytest.fixture
 def scene(tmp_path):
     """A scene with noise in its cached frames, so that every pixel is told from any other."""
-    FORMATS["blender-video"](tmp_path)
-    scene = load_scene(tmp_path)
-    generator = np.random.default_rng(0)
-    for index in range(CAMERAS):
-        scene.frames(index)
-        noise = generator.integers(0, 256, (FRAMES, HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+    def spared(noise: np.ndarray) -> None:
         noise[:, :4] = 77
-        np.save(scene.frame_cache.path_of(scene.cameras[index]), noise)
-    return load_scene(tmp_path)
+
+    return noisy_scene(tmp_path, spared)
 
 
 @pytest.fixture(params=["kernels", "twins"])

@@ -4,28 +4,23 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from format_scenes import CAMERAS, FORMATS, FRAMES, HEIGHT, WIDTH
+from format_scenes import FRAMES, HEIGHT, WIDTH, noisy_scene
 
 from syncnerf.errors import UserError
 from syncnerf.sampling import time_series_batches
 from syncnerf.sampling.options import SamplingConfig
 from syncnerf.sampling.time_series_batches import TimeSeriesBatches, frame_changes, nearby_maximum
-from syncnerf.scene import load_scene
 from syncnerf.scene.camera import Camera
 
 
 @pytest.fixture
 def scene(tmp_path):
     """A scene with noise in its cached frames, except for a still left third: every pixel is told from any other."""
-    FORMATS["blender-video"](tmp_path)
-    scene = load_scene(tmp_path)
-    generator = np.random.default_rng(0)
-    for index in range(CAMERAS):
-        scene.frames(index)
-        noise = generator.integers(0, 256, (FRAMES, HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+    def still(noise: np.ndarray) -> None:
         noise[:, :, : WIDTH // 3] = noise[0, :, : WIDTH // 3]
-        np.save(scene.frame_cache.path_of(scene.cameras[index]), noise)
-    return load_scene(tmp_path)
+
+    return noisy_scene(tmp_path, still)
 
 
 def draw(scene, step: int = 0, seed: int = 0, **options):

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from evaluation_fixtures import ArraySource, ring_of_cameras
+from evaluation_fixtures import ArraySource, ring_of_cameras, span_of
 from torch import Tensor, nn
 
 from syncnerf.backend import Backend
 from syncnerf.batch import RayBatch
-from syncnerf.camera_times import ClockSpan
 from syncnerf.clock import Clock
 from syncnerf.clock_prior import ClockStart
 from syncnerf.config import OffsetsConfig
@@ -149,9 +148,7 @@ def clock_of(
         covariance = errors**2 * torch.eye(len(initial), dtype=torch.float64)
         covariance[offsets.isnan()] = covariance[:, offsets.isnan()] = torch.nan
         start = ClockStart(offsets, covariance=covariance if errors else None)
-    times = [camera.frame_times for camera in scene.cameras]
-    span = ClockSpan(torch.stack([t[0] for t in times]), torch.stack([t[-1] for t in times]), scene.frame_interval)
-    return Clock(config, span, scene.reference, steps, start, scene.test)
+    return Clock(config, span_of(scene), scene.reference, steps, start, scene.test)
 
 
 def trainer_of(scene: Scene, synced: SyncedBackend, folder: Path, steps: int, **options) -> Trainer:
