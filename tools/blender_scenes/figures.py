@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scenes.motion import Pose, rotation, translation, wander
-from blender_scenes.scenes import Paint, Part, hanging_limb
+from blender_scenes.motion import Pose, hanging_limb, rotation, translation, wander
+from blender_scenes.parts import Paint, Part
 from blender_scenes.shapes import rounded_solid
 
 HIP = 0.92

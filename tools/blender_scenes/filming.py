@@ -10,8 +10,8 @@ import numpy as np
 
 from blender_scenes.clocks import CameraClock
 from blender_scenes.lighting import Light
+from blender_scenes.parts import Part
 from blender_scenes.places import Place
-from blender_scenes.scenes import Part
 from blender_scenes.sensors import IdealView, Sensor, over_white
 from blender_scenes.sounds import heard
 

@@ -93,3 +93,17 @@ def wandering_pose(
 def still(matrix: np.ndarray) -> Pose:
     """The pose that never changes."""
     return lambda time: matrix
+
+
+def hanging_limb(
+    root: Pose, socket: np.ndarray, rest: np.ndarray, length: float, swing: list[Callable[[float], float]]
+) -> tuple[Pose, Pose]:
+    """Poses of a limb that hangs from ``socket`` of ``root``: of its middle, and of its far joint."""
+
+    def joint(time: float) -> np.ndarray:
+        return root(time) @ socket @ rest @ rotation(*(angle(time) for angle in swing))
+
+    return (
+        lambda time: joint(time) @ translation(0.0, 0.0, -length / 2),
+        lambda time: joint(time) @ translation(0.0, 0.0, -length),
+    )

@@ -12,7 +12,7 @@ import numpy as np
 from blender_scenes.figures import THROW, figure, random_walk, throw_time, thrown_ball
 from blender_scenes.lighting import Light, Lighting
 from blender_scenes.motion import rotation, still, translation
-from blender_scenes.scenes import (
+from blender_scenes.parts import (
     BLUE,
     BROWN,
     CREAM,

@@ -7,48 +7,28 @@ with a horizontal field of view of 0.69 rad sees all of it, and inside the box +
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from blender_scenes.flight import flown_poses
-from blender_scenes.motion import Pose, rotation, still, translation, wander, wandering_pose
+from blender_scenes.motion import hanging_limb, rotation, still, translation, wander, wandering_pose
+from blender_scenes.parts import (
+    BLUE,
+    BROWN,
+    CREAM,
+    DARK,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    PURPLE,
+    RED,
+    TEAL,
+    YELLOW,
+    Paint,
+    Part,
+)
 from blender_scenes.shapes import Mesh, rounded_solid, torus
-
-
-@dataclass(frozen=True)
-class Paint:
-    """A procedural texture: patches of the ``colours`` (linear RGB), with darker spots inside them.
-
-    ``patches`` and ``spots`` are spatial frequencies per scene unit, in the rest shape, so the paint sticks.
-    """
-
-    colours: tuple[tuple[float, float, float], ...]
-    patches: float = 3.5
-    spots: float = 7.0
-
-
-@dataclass(frozen=True)
-class Part:
-    """One moving thing. ``deform``, where given, maps a time in seconds to the vertices [V, 3] before the pose."""
-
-    name: str
-    mesh: Mesh
-    paint: Paint
-    pose: Pose
-    deform: Callable[[float], np.ndarray] | None = None
-
-    def vertices(self, time: float) -> np.ndarray:
-        """World positions [V, 3] of the vertices at ``time`` seconds."""
-        local = self.mesh.vertices if self.deform is None else self.deform(time)
-        pose = self.pose(time)
-        return local @ pose[:3, :3].T + pose[:3, 3]
-
-
-RED, ORANGE, YELLOW = (0.55, 0.03, 0.03), (0.75, 0.22, 0.03), (0.80, 0.58, 0.08)
-GREEN, TEAL, BLUE = (0.05, 0.32, 0.06), (0.03, 0.35, 0.40), (0.04, 0.09, 0.50)
-PURPLE, PINK, CREAM = (0.25, 0.05, 0.38), (0.75, 0.20, 0.35), (0.72, 0.66, 0.52)
-DARK, GREY, BROWN = (0.03, 0.03, 0.04), (0.25, 0.26, 0.28), (0.20, 0.09, 0.04)
 
 
 def _plinth(radius: float, top: float) -> Part:
@@ -111,20 +91,6 @@ def gyroscope(generator: np.random.Generator) -> list[Part]:
         )
         parts.append(Part(f"hoop_{index}", torus(major, 0.10), paint, pose))
     return parts
-
-
-def hanging_limb(
-    root: Pose, socket: np.ndarray, rest: np.ndarray, length: float, swing: list[Callable[[float], float]]
-) -> tuple[Pose, Pose]:
-    """Poses of a limb that hangs from ``socket`` of ``root``: of its middle, and of its far joint."""
-
-    def joint(time: float) -> np.ndarray:
-        return root(time) @ socket @ rest @ rotation(*(angle(time) for angle in swing))
-
-    return (
-        lambda time: joint(time) @ translation(0.0, 0.0, -length / 2),
-        lambda time: joint(time) @ translation(0.0, 0.0, -length),
-    )
 
 
 def dancer(generator: np.random.Generator) -> list[Part]:
