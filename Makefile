@@ -19,7 +19,7 @@ demo: install
 	rm -rf runs/demo
 	$(BIN)/syncnerf train --config configs/kplanes/demo.txt --datadir $(DEMO)
 
-# The same scene with the other backend.
+# The same scene with MixVoxels.
 demo-mixvoxels: install
 	rm -rf runs/demo_mixvoxels
 	$(BIN)/syncnerf train --config configs/mixvoxels/demo.txt --datadir $(DEMO)

@@ -61,7 +61,9 @@ class StepCost:
     Attributes:
         seconds: as it is trained; on a GPU replayed from a recording, where it can be.
         one_by_one: the same with every operation launched from Python; equal on a CPU.
-        phases: of the latter, with waits between them.
+        phases: of the latter, seconds by name, with waits between them.
+        memory: most bytes in use at once.
+        state_bytes: that a step reads and writes at least: parameters, their gradients and the optimizer's moments.
     """
 
     seconds: float

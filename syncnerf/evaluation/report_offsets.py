@@ -36,7 +36,15 @@ TRUTH_LEGEND = f'<span><i style="border-top:3px solid {TRUTH}"></i>true start an
 
 @dataclass(frozen=True)
 class RecoveredCamera:
-    """A camera's offset in seconds; ``true`` is in the run's gauge, None where it is not known."""
+    """What was found of a camera's clock.
+
+    Attributes:
+        name: the camera's.
+        role: reference, train or test.
+        offset: seconds.
+        stderr: its standard error, seconds; None where it is not known.
+        true: the true offset in the run's gauge, seconds; None where it is not known.
+    """
 
     name: str
     role: str

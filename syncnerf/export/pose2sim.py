@@ -23,7 +23,14 @@ KEYPOINTS = ("pose_keypoints_2d", "face_keypoints_2d", "hand_left_keypoints_2d",
 
 @dataclass(frozen=True)
 class PoseFiles:
-    """A camera's files by number of the frame, and how their names are made."""
+    """A camera's files by number of the frame, and how their names are made.
+
+    Attributes:
+        files: by number.
+        before: what names begin with.
+        after: what they end with, behind the number.
+        digits: of the number at least, zeros first.
+    """
 
     files: dict[int, Path]
     before: str
