@@ -22,7 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from compare_engines import compare, peak_memory, waiting
+from compare_engines import compare
+from device_rates import peak_memory, waiting
 
 from syncnerf.assembly import assemble, make_batches
 from syncnerf.cli import report_user_errors

@@ -10,17 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from syncnerf.errors import UserError
-from syncnerf.importers.calibration import (
-    FISHEYE,
-    PINHOLE,
-    CalibratedCamera,
-    Calibration,
-    Importer,
-    checked,
-    coefficients,
-    image_size,
-    vector,
-)
+from syncnerf.importers.calibration import CalibratedCamera, Calibration, Importer, checked
+from syncnerf.importers.calibration_parts import FISHEYE, PINHOLE, coefficients, image_size, vector
 from syncnerf.importers.colmap_files import BinaryFile, model_folder, numbered_lines, numbers
 from syncnerf.importers.colmap_points import read_points
 from syncnerf.importers.posed_images import PosedImage, cameras_of

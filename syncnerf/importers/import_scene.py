@@ -10,7 +10,8 @@ from jaxtyping import Float32
 
 from syncnerf.atomic import atomic_folder, link
 from syncnerf.errors import UserError
-from syncnerf.importers.calibration import LENS_KEYS, Calibration
+from syncnerf.importers.calibration import Calibration
+from syncnerf.importers.calibration_parts import LENS_KEYS
 from syncnerf.importers.timestamps import TIMESTAMPS, read_timestamps
 from syncnerf.importers.videos import FilmedCamera, Fit, film, match, videos_by_name
 from syncnerf.point_files import write_points

@@ -5,16 +5,15 @@ from typing import Any
 
 from syncnerf.errors import UserError
 from syncnerf.importers.calibration import (
-    FISHEYE,
     METRE,
     MILLIMETRE,
-    PINHOLE,
     CalibratedCamera,
     Calibration,
     Importer,
     calibrated_camera,
     checked,
 )
+from syncnerf.importers.calibration_parts import FISHEYE, PINHOLE
 from syncnerf.importers.text import read_toml
 
 UNADJUSTED = "the file calls itself unadjusted: an initial guess, before bundle adjustment"

@@ -9,16 +9,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from syncnerf.errors import UserError
-from syncnerf.importers.calibration import (
-    FISHEYE,
-    LENS_KEYS,
-    PINHOLE,
-    CalibratedCamera,
-    Calibration,
-    Importer,
-    checked,
-    coefficients,
-)
+from syncnerf.importers.calibration import CalibratedCamera, Calibration, Importer, checked
+from syncnerf.importers.calibration_parts import FISHEYE, LENS_KEYS, PINHOLE, coefficients
 from syncnerf.importers.posed_images import PosedImage, cameras_of
 from syncnerf.importers.text import read_text
 from syncnerf.point_files import read_ply

@@ -4,15 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from syncnerf.errors import UserError
-from syncnerf.importers.calibration import (
-    FISHEYE,
-    PINHOLE,
-    CalibratedCamera,
-    Calibration,
-    Importer,
-    calibrated_camera,
-    checked,
-)
+from syncnerf.importers.calibration import CalibratedCamera, Calibration, Importer, calibrated_camera, checked
+from syncnerf.importers.calibration_parts import FISHEYE, PINHOLE
 from syncnerf.importers.text import read_opencv_yaml, read_text
 
 MATRIX = ("camera_matrix", "Camera_Matrix", "cameraMatrix", "intrinsicMat", "K", "M")

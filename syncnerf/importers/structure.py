@@ -9,7 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from syncnerf.errors import UserError
-from syncnerf.importers.calibration import Calibration, checked, rodrigues
+from syncnerf.importers.calibration import Calibration, checked
+from syncnerf.importers.calibration_parts import rodrigues
 from syncnerf.importers.colmap import read_images
 from syncnerf.importers.colmap_points import read_points
 from syncnerf.importers.posed_images import PosedImage, cameras_of

@@ -5,19 +5,16 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import numpy as np
 import torch
 
-from syncnerf.errors import UserError
 from syncnerf.scene.camera import Camera
 from syncnerf.scene.frame_numbers import LONGEST_STEP, numbers_of
 from syncnerf.scene.images import ImageSource, image_remarks
 from syncnerf.scene.rays import clip_to_box
-from syncnerf.scene.rgb_frames import UPRIGHT
 from syncnerf.scene.scene import Scene
-from syncnerf.scene.video import VideoProperties, VideoSource, probe_video
-from syncnerf.scene.woven import is_woven
+from syncnerf.scene.video import VideoSource, probe_video
+from syncnerf.scene.video_remarks import APART, video_remarks
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +22,6 @@ GAP = 1.5
 """An interval between frames that is so many times longer than the median is a gap."""
 UNEVEN = 0.02
 """The rate varies if other intervals differ from the median by more than this share of it."""
-APART = 0.01
-"""Seconds between two beginnings from which on they are remarked on."""
 RAYS = 24
 """Rays per side of an image with which it is estimated how much of the box the camera sees."""
 SEEN = 0.02
@@ -36,8 +31,6 @@ ENLARGED = 1.02
 """Enlargement by undistortion from which on it is remarked on."""
 ONE_PLACE = 1e-8
 """Cameras no farther apart, as a share of the first one's distance from the origin, stand in one place."""
-TRANSFERS = {16: "PQ", 18: "HLG"}
-"""Transfer functions of high dynamic range, by ITU-T H.273's numbers."""
 
 
 def warn_of_untimed(scene: Scene) -> None:
@@ -124,7 +117,7 @@ def remarks(scene: Scene) -> list[str]:
         for remark in _of_times(camera):
             found.setdefault(remark, []).append(camera.name)
         if isinstance(source, VideoSource):
-            for remark in _of_video(source):
+            for remark in video_remarks(source):
                 found.setdefault(remark, []).append(camera.name)
         elif isinstance(source, ImageSource):
             for remark in (*image_remarks(source.paths[0]), *_of_numbers(camera, source)):
@@ -174,54 +167,3 @@ def _of_numbers(camera: Camera, source: ImageSource) -> Iterator[str]:
     step = 1 if numbers is None or camera.given_times is not None else int(np.gcd.reduce(np.diff(numbers)))
     if 1 < step <= LONGEST_STEP:
         yield f"images are numbered by {step}, and taken for {camera.fps:g} a second; 'fps' is theirs, not a video's"
-
-
-def _of_video(source: VideoSource) -> Iterator[str]:
-    """Remarks on a video file."""
-    properties = probe_video(source.path, source.chapters)
-    if source.chapters:
-        yield f"recorded in {1 + len(source.chapters)} files"
-    if properties.untimed and properties.frame_count > 1:
-        yield f"the file {properties.untimed}: a constant rate is taken for granted"
-    if properties.discarded:
-        yield f"cut without being encoded again: {properties.discarded} frames before its beginning are skipped"
-    traits = properties.traits
-    if traits is not None and traits.orientation != UPRIGHT:
-        yield f"stored turned or mirrored, read upright: {properties.width}x{properties.height}"
-    if traits is not None and traits.interlaced:
-        yield "interlaced: each frame shows two moments; deinterlace it first"
-    try:
-        with av.open(str(source.path)) as container:
-            yield from _of_streams(container, properties)
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise UserError(f"{source.path}: cannot be read again ({error}); copy it again") from error
-    if (traits is None or not traits.interlaced) and is_woven(source.path, properties.stream):
-        yield "its rows show two moments in turn (interlaced, and not marked so); deinterlace it first"
-
-
-def _of_streams(container: av.container.InputContainer, properties: VideoProperties) -> Iterator[str]:
-    """Remarks on what a file holds beside its pictures, and how these are coded."""
-    stream = container.streams[properties.stream]
-    if len(container.streams.video) > 1:
-        yield f"holds {len(container.streams.video)} streams of pictures; the longest is read"
-    start = properties.start_time
-    sound = next(iter(container.streams.audio), None)
-    if sound is not None:
-        yield f"has sound: {sound.codec_context.name}, {sound.codec_context.sample_rate} Hz"
-        apart = start - float((sound.start_time or 0) * sound.time_base)
-        if abs(apart) > APART:
-            yield f"its picture begins {abs(apart):.3f} s {'after' if apart > 0 else 'before'} its sound"
-    elif start > APART:
-        yield f"its picture begins at {start:.3f} s of the file's clock"
-    codec = stream.codec_context
-    pixels = codec.format
-    depth = max((component.bits for component in pixels.components), default=8) if pixels is not None else 8
-    if depth > 8:
-        yield f"{depth} bits a colour, read as 8"
-    if codec.color_trc in TRANSFERS:
-        yield f"high dynamic range ({TRANSFERS[codec.color_trc]}): read as it is stored, without tone mapping"
-    if codec.color_range == 2 and pixels is not None and not pixels.is_rgb:
-        yield "full-range colours (a tag of the file, which is followed)"
-    ratio = stream.sample_aspect_ratio
-    if ratio and ratio != 1:
-        yield f"pixels are {ratio.numerator}:{ratio.denominator}, not square; focal lengths should be of stored pixels"
