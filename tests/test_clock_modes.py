@@ -1,12 +1,8 @@
 """What cameras' clocks share along their places: the directions, and that they are learned as fast as the others."""
 
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import sphere_scene
 
 from syncnerf.assembly import make_clock

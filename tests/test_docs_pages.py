@@ -2,12 +2,9 @@
 
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from odd_recordings import DAMAGES
 
 from syncnerf.cli import _parser

@@ -1,14 +1,10 @@
 """4D consistency: what a field has to show of a view that it never saw, against floor and ceiling."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from small_fields import KPLANES_OPTIONS
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Arc, Spheres, sphere_scene
+from small_fields import KPLANES_OPTIONS
 
 from syncnerf.cli import main
 from syncnerf.config import Config

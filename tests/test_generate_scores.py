@@ -1,15 +1,12 @@
 """Scores of views: what is rendered scores at the ceiling, noise and strangers at the floor, a delay is found."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from evaluation_fixtures import ArraySource
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Arc, Spheres, sphere_scene
 
 from syncnerf.cli import main

@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import normalize
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from filmed_balls import standing
 from moving_spheres import sphere_scene
+from torch.nn.functional import normalize
 
 from syncnerf.cli import main
 from syncnerf.errors import UserError

@@ -1,9 +1,9 @@
 """tools/compare_backends.py: scenes, configurations and seeds in one table, of planted figures in place of training."""
 
-import importlib
 import sys
 from pathlib import Path
 
+import compare_backends as compare
 import pytest
 
 from syncnerf.errors import UserError
@@ -12,14 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DEMOS = ROOT / "configs"
 
 
-@pytest.fixture
-def compare(monkeypatch):
-    """The tool."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    return importlib.import_module("compare_backends")
-
-
-def table(compare, monkeypatch, capsys, measured, *arguments: str) -> list[list[str]]:
+def table(monkeypatch, capsys, measured, *arguments: str) -> list[list[str]]:
     """The printed rows, with ``measured(scene, config, seed)`` in place of training."""
 
     def measure(options):
@@ -33,7 +26,7 @@ def table(compare, monkeypatch, capsys, measured, *arguments: str) -> list[list[
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
 
 
-def test_means_and_worst_of_scenes_and_seeds(compare, monkeypatch, capsys, tmp_path):
+def test_means_and_worst_of_scenes_and_seeds(monkeypatch, capsys, tmp_path):
     for name in ("still", "fast"):
         (tmp_path / name).mkdir()
     psnr = {"still": 30.0, "fast": 26.0}
@@ -46,7 +39,7 @@ def test_means_and_worst_of_scenes_and_seeds(compare, monkeypatch, capsys, tmp_p
 
     configs = [str(ROOT / "configs" / "kplanes" / f"{name}.txt") for name in ("demo", "demo_hash")]
     scenes = [f"--datadir={tmp_path / name}" for name in ("still", "fast")]
-    head, rule, *rows = table(compare, monkeypatch, capsys, measured, *scenes, "--seeds=2", *configs)
+    head, rule, *rows = table(monkeypatch, capsys, measured, *scenes, "--seeds=2", *configs)
     assert head[:5] == ["scene", "configuration", "PSNR", "with fitted colours", "SSIM"]
     assert len(rule) == len(head)
     assert [row[:3] for row in rows] == [
@@ -62,13 +55,13 @@ def test_means_and_worst_of_scenes_and_seeds(compare, monkeypatch, capsys, tmp_p
     assert rows[5][offset : offset + 3] == ["-", "-", "-"]
 
 
-def test_one_run_has_neither_brackets_nor_a_last_row(compare, monkeypatch, capsys, tmp_path):
+def test_one_run_has_neither_brackets_nor_a_last_row(monkeypatch, capsys, tmp_path):
     config = str(ROOT / "configs" / "mixvoxels" / "demo.txt")
-    rows = table(compare, monkeypatch, capsys, lambda *run: {"psnr": 29.0}, f"--datadir={tmp_path}", config)
+    rows = table(monkeypatch, capsys, lambda *run: {"psnr": 29.0}, f"--datadir={tmp_path}", config)
     assert rows[2:] == [[tmp_path.name, "mixvoxels / demo", "29.00", *["-"] * 8]]
 
 
-def test_rigs_take_the_configuration_beside_and_quick_runs_are_short(compare, monkeypatch, capsys, tmp_path):
+def test_rigs_take_the_configuration_beside_and_quick_runs_are_short(monkeypatch, capsys, tmp_path):
     asked = {}
 
     def measure(options):
@@ -90,10 +83,10 @@ def test_rigs_take_the_configuration_beside_and_quick_runs_are_short(compare, mo
     quick = asked[str(DEMOS / "gaussians" / "rig.txt")]
     assert (quick.training.steps, quick.training.seed, quick.evaluation.test_frames) == (whole // 10, 0, 4)
     with pytest.raises(UserError, match=r"rig_llff[.]txt: no such file"):
-        table(compare, monkeypatch, capsys, pytest.fail, f"--rig={tmp_path}", str(DEMOS / "kplanes" / "demo_llff.txt"))
+        table(monkeypatch, capsys, pytest.fail, f"--rig={tmp_path}", str(DEMOS / "kplanes" / "demo_llff.txt"))
 
 
-def test_a_wrong_option_is_told_before_anything_runs(compare, monkeypatch, capsys, tmp_path):
+def test_a_wrong_option_is_told_before_anything_runs(monkeypatch, capsys, tmp_path):
     config = str(ROOT / "configs" / "kplanes" / "demo.txt")
     with pytest.raises(UserError, match="stepps"):
-        table(compare, monkeypatch, capsys, pytest.fail, f"--datadir={tmp_path}", "--option=--stepps=9", config)
+        table(monkeypatch, capsys, pytest.fail, f"--datadir={tmp_path}", "--option=--stepps=9", config)

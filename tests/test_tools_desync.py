@@ -1,10 +1,10 @@
 """tools/desync.py: which frames it keeps, and the offsets it writes down."""
 
-import importlib
 import json
 import sys
 from pathlib import Path
 
+import desync
 import numpy as np
 import pytest
 from evaluation_fixtures import look_from
@@ -23,18 +23,12 @@ SOURCE_FPS = 30.0
 LENGTHS = (40, 44, 42)
 
 
-@pytest.fixture
-def desync(monkeypatch):
-    monkeypatch.syspath_prepend(str(TOOLS))
-    return importlib.import_module("desync")
-
-
 def grey_of(frame: int) -> int:
     return 20 + 4 * frame
 
 
 @pytest.fixture
-def source(tmp_path, desync):
+def source(tmp_path):
     """Three cameras whose frames carry their number as brightness."""
     folder = tmp_path / "source"
     folder.mkdir()
@@ -60,7 +54,7 @@ def read(folder: Path) -> tuple[dict, dict]:
     return tuple(json.loads((folder / name).read_text()) for name in ("transforms.json", "offsets.json"))
 
 
-def test_random_crops_are_what_the_offsets_say(desync, source, tmp_path):
+def test_random_crops_are_what_the_offsets_say(source, tmp_path):
     output = tmp_path / "out"
     assert desync.main([str(source), str(output), "--crop", "12", "--seed", "3"]) == 0
     transforms, offsets = read(output)
@@ -77,7 +71,7 @@ def test_random_crops_are_what_the_offsets_say(desync, source, tmp_path):
     assert transforms["frames"][2]["fl_x"] == 32.0
 
 
-def test_every_third_frame_divides_the_frame_rate(desync, source, tmp_path):
+def test_every_third_frame_divides_the_frame_rate(source, tmp_path):
     output = tmp_path / "out"
     assert desync.main([str(source), str(output), "--every", "3", "--crops", "0,4,1", "--seed", "1"]) == 0
     transforms, offsets = read(output)
@@ -93,7 +87,7 @@ def test_every_third_frame_divides_the_frame_rate(desync, source, tmp_path):
             assert float(container.streams.video[0].average_rate) == pytest.approx(SOURCE_FPS / 3)
 
 
-def test_frame_rates_stay_with_their_cameras_when_they_differ(desync, source, tmp_path):
+def test_frame_rates_stay_with_their_cameras_when_they_differ(source, tmp_path):
     transforms = json.loads((source / "transforms.json").read_text())
     del transforms["fps"]
     desync.write_json(source / "transforms.json", transforms)
@@ -108,7 +102,7 @@ def test_frame_rates_stay_with_their_cameras_when_they_differ(desync, source, tm
     np.testing.assert_allclose(offsets["seconds"], first / np.array([30.0, 60.0, 30.0]))
 
 
-def test_true_offsets_of_the_source_are_added(desync, source, tmp_path):
+def test_true_offsets_of_the_source_are_added(source, tmp_path):
     by_name = {"cam00": 0.25, "cam01": -0.5, "cam02": 0.0}
     desync.write_json(source / "offsets.json", {"seconds": by_name})
     output, again = tmp_path / "out", tmp_path / "again"
@@ -119,14 +113,14 @@ def test_true_offsets_of_the_source_are_added(desync, source, tmp_path):
     assert frame_numbers(again / "cam01.mp4")[0] == 3
 
 
-def test_keep_length(desync, source, tmp_path):
+def test_keep_length(source, tmp_path):
     output = tmp_path / "out"
     assert desync.main([str(source), str(output), "--crops", "10,0,2", "--keep-length"]) == 0
     lengths = [len(frame_numbers(output / f"cam{camera:02d}.mp4")) for camera in range(3)]
     assert lengths == [30, 44, 40]
 
 
-def test_poses_of_a_moving_camera_follow_its_frames(desync, source, tmp_path):
+def test_poses_of_a_moving_camera_follow_its_frames(source, tmp_path):
     transforms = json.loads((source / "transforms.json").read_text())
     for entry, length in zip(transforms["frames"], LENGTHS, strict=True):
         poses = np.tile(np.eye(4), (length, 1, 1))
@@ -141,7 +135,7 @@ def test_poses_of_a_moving_camera_follow_its_frames(desync, source, tmp_path):
         assert entry["transform_matrix"] == entry["transform_matrices"][0]
 
 
-def test_the_same_seed_gives_the_same_files(desync, source, tmp_path):
+def test_the_same_seed_gives_the_same_files(source, tmp_path):
     for name in ("one", "two"):
         assert desync.main([str(source), str(tmp_path / name), "--crop", "9", "--every", "2", "--seed", "7"]) == 0
     for path in sorted((tmp_path / "one").iterdir()):
@@ -152,7 +146,7 @@ def test_the_same_seed_gives_the_same_files(desync, source, tmp_path):
     ("arguments", "part"),
     [(["--crops", "1,2"], "2 numbers for 3 cameras"), (["--crops", "0,0,99"], "nothing is left")],
 )
-def test_bad_requests_end_with_one_line(desync, source, tmp_path, capsys, arguments, part):
+def test_bad_requests_end_with_one_line(source, tmp_path, capsys, arguments, part):
     assert desync.main([str(source), str(tmp_path / "out"), *arguments]) == 2
     message = capsys.readouterr().err.strip()
     assert part in message
@@ -160,7 +154,7 @@ def test_bad_requests_end_with_one_line(desync, source, tmp_path, capsys, argume
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
-def test_bad_sources_end_with_one_line(desync, source, tmp_path, capsys):
+def test_bad_sources_end_with_one_line(source, tmp_path, capsys):
     assert desync.main([str(tmp_path), str(tmp_path / "out")]) == 2
     assert "no known format" in capsys.readouterr().err
     (source / "cam01.mp4").write_bytes(b"not a video")
@@ -171,7 +165,7 @@ def test_bad_sources_end_with_one_line(desync, source, tmp_path, capsys):
     assert "cam01.mp4" in capsys.readouterr().err
 
 
-def test_an_interrupted_copy_leaves_nothing(desync, source, tmp_path, monkeypatch):
+def test_an_interrupted_copy_leaves_nothing(source, tmp_path, monkeypatch):
     def interrupt(writer, frame, seconds):
         raise KeyboardInterrupt
 
@@ -181,7 +175,7 @@ def test_an_interrupted_copy_leaves_nothing(desync, source, tmp_path, monkeypatc
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
-def test_existing_output_needs_force(desync, source, tmp_path, capsys):
+def test_existing_output_needs_force(source, tmp_path, capsys):
     output = tmp_path / "out"
     assert desync.main([str(source), str(output)]) == 0
     assert desync.main([str(source), str(output), "--crops", "1,1,1"]) == 2
@@ -192,7 +186,7 @@ def test_existing_output_needs_force(desync, source, tmp_path, capsys):
     assert desync.main([str(source), str(source), "--force"]) == 2
 
 
-def test_force_does_not_delete_other_folders(desync, source, tmp_path):
+def test_force_does_not_delete_other_folders(source, tmp_path):
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.tex").write_text("...")
@@ -200,7 +194,7 @@ def test_force_does_not_delete_other_folders(desync, source, tmp_path):
     assert (precious / "thesis.tex").exists()
 
 
-def test_uneven_times_stay_and_decide_the_offsets(desync, source, tmp_path):
+def test_uneven_times_stay_and_decide_the_offsets(source, tmp_path):
     """Two frames lost and the rest a little early or late, in one camera."""
     times = np.delete(np.arange(44), [8, 20]) / SOURCE_FPS + 0.004 * np.sin(np.arange(42))
     write_timed(source / "cam01.mp4", [np.full((24, 32, 3), grey_of(k), np.uint8) for k in range(42)], times)
@@ -218,7 +212,7 @@ def test_uneven_times_stay_and_decide_the_offsets(desync, source, tmp_path):
     assert [camera.fps for camera in scene.cameras][::2] == [15.0, 15.0]
 
 
-def test_turned_videos_are_copied_upright(desync, source, tmp_path):
+def test_turned_videos_are_copied_upright(source, tmp_path):
     image = np.zeros((32, 24, 3), dtype=np.uint8)
     image[:16] = 200
     path = write_timed(source / "cam01.mp4", [image] * LENGTHS[1], np.arange(LENGTHS[1]) / SOURCE_FPS)
@@ -232,7 +226,7 @@ def test_turned_videos_are_copied_upright(desync, source, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["n3v", "panoptic", "syncam", "technicolor", "blender-frames"])
-def test_every_format_of_several_cameras_can_be_put_out_of_step(desync, tmp_path, name):
+def test_every_format_of_several_cameras_can_be_put_out_of_step(tmp_path, name):
     (tmp_path / "scene").mkdir()
     FORMATS[name](tmp_path / "scene")
     (tmp_path / "scene" / "offsets.json").unlink(missing_ok=True)
@@ -249,14 +243,14 @@ def test_every_format_of_several_cameras_can_be_put_out_of_step(desync, tmp_path
         assert np.abs(change).max() <= 6
 
 
-def test_what_one_camera_filmed_cannot_be(desync, tmp_path, capsys):
+def test_what_one_camera_filmed_cannot_be(tmp_path, capsys):
     (tmp_path / "scene").mkdir()
     FORMATS["dnerf"](tmp_path / "scene")
     assert desync.main([str(tmp_path / "scene"), str(tmp_path / "out")]) == 2
     assert "from one place only" in capsys.readouterr().err
 
 
-def test_a_grid_put_out_of_step_is_synchronised_again(desync, tmp_path):
+def test_a_grid_put_out_of_step_is_synchronised_again(tmp_path):
     """Technicolor's layout, five seconds of moving blobs: what desync writes as the truth is what sync finds."""
     fps, side, crops = 30, 32, (0, 9, 21, 4)
     focal = 0.5 * side / np.tan(0.5 * ANGLE)

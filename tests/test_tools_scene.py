@@ -1,29 +1,24 @@
 """tools/make_blender_scene.py: rigs, motion and offsets without Blender; a tiny render where Blender is installed."""
 
-import importlib
 import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import make_blender_scene
 import numpy as np
 import pytest
+import scene_output
+from blender_scenes import clocks, rig, scenes, shapes
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 SCENES = ("toys", "gyroscope", "dancer", "jelly")
 
 
-@pytest.fixture
-def tool(monkeypatch):
-    """Imports a module of the tools folder by name."""
-    monkeypatch.syspath_prepend(str(TOOLS))
-    return importlib.import_module
-
-
 @pytest.mark.parametrize("rig_name", ["cap", "ring", "arc"])
-def test_cameras_are_upright_and_look_at_the_origin(tool, rig_name):
-    poses = tool("blender_scenes.rig").rig_poses(rig_name, cameras=14, frames=5, radius=4.0)
+def test_cameras_are_upright_and_look_at_the_origin(rig_name):
+    poses = rig.rig_poses(rig_name, cameras=14, frames=5, radius=4.0)
     assert poses.shape == (14, 5, 4, 4)
     rotations, positions = poses[..., :3, :3], poses[..., :3, 3]
     identity = np.broadcast_to(np.eye(3), rotations.shape)
@@ -35,8 +30,8 @@ def test_cameras_are_upright_and_look_at_the_origin(tool, rig_name):
     np.testing.assert_allclose(rotations[..., 2, 0], 0.0, atol=1e-12)
 
 
-def test_the_test_view_is_surrounded_by_the_others(tool):
-    pose = tool("blender_scenes.rig").rig_poses("cap", cameras=14, frames=1)[:, 0]
+def test_the_test_view_is_surrounded_by_the_others():
+    pose = rig.rig_poses("cap", cameras=14, frames=1)[:, 0]
     seen = pose[1:, :3, 3] @ pose[0, :3, :2]
     directions = np.sort(np.arctan2(seen[:, 1], seen[:, 0]))
     gaps = np.diff(np.append(directions, directions[0] + 2 * np.pi))
@@ -47,8 +42,7 @@ def test_the_test_view_is_surrounded_by_the_others(tool):
     assert nearest.max() < 30
 
 
-def test_arc_cameras_move_slowly_and_the_others_do_not(tool):
-    rig = tool("blender_scenes.rig")
+def test_arc_cameras_move_slowly_and_the_others_do_not():
     moving = rig.rig_poses("arc", cameras=6, frames=61, sweep=30.0)[..., :3, 3]
     steps = np.linalg.norm(np.diff(moving, axis=1), axis=-1)
     assert steps.min() > 0.005
@@ -56,8 +50,7 @@ def test_arc_cameras_move_slowly_and_the_others_do_not(tool):
     assert np.ptp(rig.rig_poses("cap", cameras=6, frames=9), axis=1).max() == 0.0
 
 
-def test_forward_rig_in_llff_axes(tool):
-    rig = tool("blender_scenes.rig")
+def test_forward_rig_in_llff_axes():
     poses = rig.rig_poses("forward", cameras=9, frames=3)
     assert np.ptp(poses, axis=1).max() == 0.0
     poses = poses[:, 0]
@@ -78,8 +71,8 @@ def test_forward_rig_in_llff_axes(tool):
 
 
 @pytest.mark.parametrize("name", [*SCENES, "flight"])
-def test_scenes_stay_inside_the_view_at_all_times(tool, name):
-    build = tool("blender_scenes.scenes").build_scene
+def test_scenes_stay_inside_the_view_at_all_times(name):
+    build = scenes.build_scene
     for seed in range(3):
         for part in build(name, seed):
             reach = max(np.linalg.norm(part.vertices(time), axis=1).max() for time in np.linspace(-2.0, 8.0, 81))
@@ -93,8 +86,8 @@ def tracks(parts, times: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_motion_is_smooth_and_does_not_repeat(tool, name):
-    parts = tool("blender_scenes.scenes").build_scene(name, 0)
+def test_motion_is_smooth_and_does_not_repeat(name):
+    parts = scenes.build_scene(name, 0)
     moving = [part for part in parts if part.name != "plinth"]
     fine = tracks(moving, np.arange(-0.5, 2.5, 1 / 240))
     speed = np.linalg.norm(np.diff(fine, axis=0), axis=-1) * 240
@@ -107,15 +100,14 @@ def test_motion_is_smooth_and_does_not_repeat(tool, name):
 
 
 @pytest.mark.parametrize("name", [*SCENES, "flight"])
-def test_the_seed_decides_the_motion(tool, name):
-    build = tool("blender_scenes.scenes").build_scene
+def test_the_seed_decides_the_motion(name):
+    build = scenes.build_scene
     first, again, other = (tracks(build(name, seed), np.array([0.7])) for seed in (4, 4, 5))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.05
 
 
-def test_meshes_are_closed_and_face_outward(tool):
-    shapes = tool("blender_scenes.shapes")
+def test_meshes_are_closed_and_face_outward():
     for mesh in (
         shapes.rounded_solid((0.3, 0.2, 0.1)),
         shapes.rounded_solid((1.0, 1.0, 0.07), exponent=12.0, cylinder=True),
@@ -130,23 +122,21 @@ def test_meshes_are_closed_and_face_outward(tool):
     np.testing.assert_allclose(np.linalg.norm(ball.vertices, axis=1), 0.5)
 
 
-def test_video_keeps_its_size_and_its_white(tool, tmp_path):
-    output = tool("scene_output")
+def test_video_keeps_its_size_and_its_white(tmp_path):
     picture = np.full((18, 34, 3), 255, dtype=np.uint8)
-    with output.SceneVideo(tmp_path / "white.mp4", 34, 18, 29.97, 10) as video:
+    with scene_output.SceneVideo(tmp_path / "white.mp4", 34, 18, 29.97, 10) as video:
         for _ in range(3):
             video.write_rgb(picture)
-    with output.av.open(str(tmp_path / "white.mp4")) as container:
+    with scene_output.av.open(str(tmp_path / "white.mp4")) as container:
         assert float(container.streams.video[0].average_rate) == pytest.approx(29.97)
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     np.testing.assert_array_equal(np.stack(frames), np.stack([picture] * 3))
 
 
-def test_missing_blender_names_the_extra(tool, tmp_path, monkeypatch, capsys):
-    make = tool("make_blender_scene")
+def test_missing_blender_names_the_extra(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "bpy", None)
     monkeypatch.delitem(sys.modules, "blender_scenes.cycles", raising=False)
-    assert make.main([str(tmp_path / "out")]) == 2
+    assert make_blender_scene.main([str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err
     assert 'pip install "syncnerf[blender]"' in message
     assert len(message.strip().splitlines()) == 1
@@ -154,9 +144,9 @@ def test_missing_blender_names_the_extra(tool, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("size", ["127", "64x33", "big", "8", "1x2x3"])
-def test_unfit_sizes_are_refused(tool, size, capsys):
+def test_unfit_sizes_are_refused(size, capsys):
     with pytest.raises(SystemExit) as ended:
-        tool("make_blender_scene").main(["out", "--size", size])
+        make_blender_scene.main(["out", "--size", size])
     assert ended.value.code == 2
     assert "--size" in capsys.readouterr().err
 
@@ -167,8 +157,8 @@ def render(output: Path, *arguments: str) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason='needs Blender: pip install "syncnerf[blender]"')
-def test_a_tiny_render(tool, tmp_path):
-    av = tool("scene_output").av
+def test_a_tiny_render(tmp_path):
+    av = scene_output.av
     common = ("--cameras", "3", "--frames", "2", "--size", "32", "--samples", "4", "--crf", "0", "--seed", "5")
     render(tmp_path / "one", *common, "--synchronised-twin")
     render(tmp_path / "two", *common)
@@ -183,7 +173,7 @@ def test_a_tiny_render(tool, tmp_path):
     transforms = json.loads((tmp_path / "one" / "transforms.json").read_text())
     assert [entry["file_path"] for entry in transforms["frames"]] == names[:3]
     offsets = json.loads((tmp_path / "one" / "offsets.json").read_text())["seconds"]
-    expected = tool("blender_scenes.clocks").draw_offsets(3, 5, 30.0, 5.0)
+    expected = clocks.draw_offsets(3, 5, 30.0, 5.0)
     np.testing.assert_allclose(offsets, expected)
     assert json.loads((tmp_path / "one_sync" / "offsets.json").read_text())["seconds"] == [0.0] * 3
     moving = json.loads((tmp_path / "arc" / "transforms.json").read_text())["frames"]

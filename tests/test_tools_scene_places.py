@@ -1,6 +1,5 @@
 """tools/make_blender_scene.py's places: sensors, what is rendered of a picture, figures; a tiny film with Blender."""
 
-import importlib
 import importlib.util
 import json
 import subprocess
@@ -9,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scene_output
 import torch
+from blender_scenes import clocks, figures, filming, places, rig, sensors, sounds
+from blender_scenes.options import parse
 
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.ideal_camera import ideal_camera
@@ -21,16 +23,9 @@ PLACES = ("hall", "stage", "garden")
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    """Imports a module of the tools folder by name."""
-    monkeypatch.syspath_prepend(str(TOOLS))
-    return importlib.import_module
-
-
-@pytest.fixture
-def sensor(tool):
+def sensor():
     """A camera with everything that a camera can have."""
-    return tool("blender_scenes.sensors").Sensor(
+    return sensors.Sensor(
         width=96,
         height=64,
         focal=70.0,
@@ -42,12 +37,12 @@ def sensor(tool):
 
 
 @pytest.mark.parametrize("k1", [0.12, -0.12])
-def test_reading_undoes_the_lens(tool, sensor, k1):
+def test_reading_undoes_the_lens(sensor, k1):
     """A ramp through the tool's lens and the reader's way back is the ramp again."""
     from dataclasses import replace
 
     lens = replace(sensor, distortion=(k1, -0.2 * k1))
-    ideal = tool("blender_scenes.sensors").IdealView(lens)
+    ideal = sensors.IdealView(lens)
     # 1 level per pixel to the right, 2 downward, from the principal point.
     column, row = np.meshgrid(np.arange(ideal.width), np.arange(ideal.height))
     ramp = (column + 0.5 - ideal.width / 2) + 2.0 * (row + 0.5 - ideal.height / 2)
@@ -64,8 +59,8 @@ def test_reading_undoes_the_lens(tool, sensor, k1):
     assert np.abs(stored[..., 0] - (expected + 128.0)).max() > 2.0  # there was something to undo
 
 
-def test_rows_of_the_ideal_view_cover_what_the_sensor_reads(tool, sensor):
-    ideal = tool("blender_scenes.sensors").IdealView(sensor)
+def test_rows_of_the_ideal_view_cover_what_the_sensor_reads(sensor):
+    ideal = sensors.IdealView(sensor)
     picture = np.random.default_rng(0).uniform(size=(ideal.height, ideal.width, 3)).astype(np.float32)
     whole = ideal.resample(picture, 0, sensor.height)
     for first, last in ((0, 5), (30, 31), (60, 64)):
@@ -76,8 +71,7 @@ def test_rows_of_the_ideal_view_cover_what_the_sensor_reads(tool, sensor):
         np.testing.assert_array_equal(ideal.resample(only, first, last), whole[first:last])
 
 
-def test_a_sensor_exposes_balances_and_adds_noise(tool, sensor):
-    sensors = tool("blender_scenes.sensors")
+def test_a_sensor_exposes_balances_and_adds_noise(sensor):
     light = np.full((200, 200, 3), 0.4, dtype=np.float32)
     display = sensor.develop(light, np.random.default_rng(0))
     linear = np.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)
@@ -89,8 +83,8 @@ def test_a_sensor_exposes_balances_and_adds_noise(tool, sensor):
     np.testing.assert_allclose(mixed[:, 0], 1.0 - ramp, atol=1e-6)
 
 
-def test_merging_covers_what_it_was_given(tool):
-    merged = tool("blender_scenes.filming").merged
+def test_merging_covers_what_it_was_given():
+    merged = filming.merged
     generator = np.random.default_rng(1)
     for _ in range(50):
         corners = generator.integers(0, 300, (4, 2, 2))
@@ -107,11 +101,9 @@ def test_merging_covers_what_it_was_given(tool):
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_what_moves_and_its_shadows_lie_in_their_rectangles(tool, name):
+def test_what_moves_and_its_shadows_lie_in_their_rectangles(name):
     """Points of the moving parts, and of the lines behind them as seen from the lights, against the rectangles."""
-    filming, places = tool("blender_scenes.filming"), tool("blender_scenes.places")
-    sensors, rig = tool("blender_scenes.sensors"), tool("blender_scenes.rig")
-    clock = tool("blender_scenes.clocks").CameraClock(30.0, 1)
+    clock = clocks.CameraClock(30.0, 1)
     place = places.PLACES[name](np.random.default_rng([3, 2]), 6)
     generator = np.random.default_rng(0)
     drawn = sensors.draw_sensors(6, (160, 120), place.angle, place.differences, 0)
@@ -137,8 +129,8 @@ def test_what_moves_and_its_shadows_lie_in_their_rectangles(tool, name):
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_cameras_and_figures_keep_to_their_place(tool, name):
-    place = tool("blender_scenes.places").PLACES[name](np.random.default_rng([5, 2]), 9)
+def test_cameras_and_figures_keep_to_their_place(name):
+    place = places.PLACES[name](np.random.default_rng([5, 2]), 9)
     assert place.positions.shape == place.targets.shape == (9, 3)
     margin = 0.3
     assert (place.positions > place.box[0] + margin).all()
@@ -153,9 +145,8 @@ def test_cameras_and_figures_keep_to_their_place(tool, name):
     assert min(distances) > 0.3
 
 
-def test_the_ball_goes_from_hand_to_hand_and_falls_freely(tool):
-    figures = tool("blender_scenes.figures")
-    place = tool("blender_scenes.places").hall(np.random.default_rng(2), 3)
+def test_the_ball_goes_from_hand_to_hand_and_falls_freely():
+    place = places.hall(np.random.default_rng(2), 3)
     (ball,) = place.moving[-1]
     times = np.arange(-2.0, 4.0, 1 / 240)
     centres = np.array([ball.pose(time)[:3, 3] for time in times])
@@ -172,9 +163,9 @@ def test_the_ball_goes_from_hand_to_hand_and_falls_freely(tool):
 
 
 @pytest.mark.parametrize("options", [("--rig", "cap"), ("--azimuth-span", "90")])
-def test_a_place_has_its_own_rig(tool, options, capsys):
+def test_a_place_has_its_own_rig(options, capsys):
     with pytest.raises(SystemExit):
-        tool("blender_scenes.options").parse(["out", "--scene", "hall", *options])
+        parse(["out", "--scene", "hall", *options])
     assert "cameras of its own" in capsys.readouterr().err
 
 
@@ -194,18 +185,17 @@ def test_a_tiny_film_of_a_stage(tmp_path):
     assert np.shape(truth["gains"]) == (2, 3)
 
 
-def test_cameras_hear_the_ball_later_by_its_way_to_them(tool, tmp_path):
+def test_cameras_hear_the_ball_later_by_its_way_to_them(tmp_path):
     """The reader of sound finds the lag of two cameras' clocks and of the sound's ways, through AAC."""
     from syncnerf.sync.soundtrack import RATE, soundtrack
 
-    sounds, clocks = tool("blender_scenes.sounds"), tool("blender_scenes.clocks")
-    place = tool("blender_scenes.places").hall(np.random.default_rng(2), 3)
+    place = places.hall(np.random.default_rng(2), 3)
     fixed = sounds.Claps(place.claps.moment, lambda number: np.array([0.0, 0.0, 1.5]), place.claps.about)
     heard = []
     for number, (offset, distance) in enumerate(((0.0, 1.0), (0.35, 4.43))):
         clock = clocks.CameraClock(20.0, 80, offset=offset)
         sound = sounds.heard(fixed, np.array([distance, 0.0, 1.5]), clock, np.random.default_rng(number))
-        with tool("scene_output").SceneVideo(tmp_path / f"{number}.mp4", 32, 32, 20.0, 20) as video:
+        with scene_output.SceneVideo(tmp_path / f"{number}.mp4", 32, 32, 20.0, 20) as video:
             video.add_sound(sounds.RATE)
             for _ in range(80):
                 video.write_rgb(np.zeros((32, 32, 3), dtype=np.uint8))
@@ -218,18 +208,17 @@ def test_cameras_hear_the_ball_later_by_its_way_to_them(tool, tmp_path):
     assert late == pytest.approx(-0.35 + 0.01, abs=2e-4)
 
 
-def test_sound_places_all_cameras_of_a_hall(tool, tmp_path):
+def test_sound_places_all_cameras_of_a_hall(tmp_path):
     """Claps where the ball is caught, heard round the hall and recorded as AAC: every lag is within its error."""
     from syncnerf.sync.sound import sound_lags
 
-    sounds, clocks = tool("blender_scenes.sounds"), tool("blender_scenes.clocks")
-    place = tool("blender_scenes.places").hall(np.random.default_rng(2), 3)
+    place = places.hall(np.random.default_rng(2), 3)
     offsets, entries = (0.0, 1.31, -0.72, 0.4), []
     for number, offset in enumerate(offsets):
         position = np.array([3.5 * np.cos(1.7 * number), 3.5 * np.sin(1.7 * number), 1.6])
         clock = clocks.CameraClock(20.0, 160, offset)
         sound = sounds.heard(place.claps, position, clock, np.random.default_rng(number))
-        with tool("scene_output").SceneVideo(tmp_path / f"cam{number}.mp4", 32, 32, 20.0, 20) as video:
+        with scene_output.SceneVideo(tmp_path / f"cam{number}.mp4", 32, 32, 20.0, 20) as video:
             video.add_sound(sounds.RATE)
             for _ in range(160):
                 video.write_rgb(np.zeros((32, 32, 3), dtype=np.uint8))
@@ -247,8 +236,8 @@ def test_sound_places_all_cameras_of_a_hall(tool, tmp_path):
     assert max(abs(lag.lag - (offsets[lag.first] - offsets[lag.second])) for lag in lags) > 1e-3
 
 
-def test_a_clap_is_where_the_ball_is_caught(tool):
-    place = tool("blender_scenes.places").hall(np.random.default_rng(2), 3)
+def test_a_clap_is_where_the_ball_is_caught():
+    place = places.hall(np.random.default_rng(2), 3)
     (ball,) = place.moving[-1]
     for number in (-1, 0, 4):
         moment = place.claps.moment(number)
