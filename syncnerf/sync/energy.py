@@ -16,6 +16,7 @@ from syncnerf.sync.division import divided
 from syncnerf.sync.flicker import CLIPPED, frame_gains
 from syncnerf.sync.frame_samples import PIECE_BYTES, Frames
 from syncnerf.sync.informative import around, informative_intervals, refreshed_intervals, steady_frames
+from syncnerf.sync.leaps import Leap, leaps
 from syncnerf.sync.pulldown import EVEN, Pulldown, find_pulldown
 
 LARGEST_SIDE = 200
@@ -60,6 +61,7 @@ class MotionEnergy:
         gains: the frames' global brightness factors, which were divided out, float32, shape [T]; None where there are
             none, or ``pace`` is not 1.
         burned: patches of the averaged-down map in which something burned in changes by itself; left out of the values.
+        leaps: where frames seem to be lost without the file's times telling it.
     """
 
     values: Float[Tensor, "P I"]
@@ -76,6 +78,7 @@ class MotionEnergy:
     late: float = 0.0
     gains: Float32[Tensor, " T"] | None = None
     burned: tuple[Patch, ...] = ()
+    leaps: tuple[Leap, ...] = ()
 
     @property
     def burned_share(self) -> float:
@@ -122,7 +125,8 @@ def motion_energy(
     values, pixels, burned = _moving(_pieces(frames, steady, gains, pool, CODED_FLOOR if coded else LEAST_FLOOR))
     totals = values.sum(0, dtype=torch.float32)
     refreshed = refreshed_intervals(frames)
-    informative = informative_intervals(totals, steady) & ~refreshed
+    moving = informative_intervals(totals, steady)
+    informative = moving & ~refreshed
     refreshed_share = float(refreshed.float().mean())
     seen = MotionEnergy(
         values, pixels, pool, *shape[::-1], informative, refreshed=refreshed_share, gains=gains, burned=burned
@@ -133,6 +137,7 @@ def motion_energy(
     likely = find_cadence(totals, informative, LIKELY, [lacking] if lacking else PERIODS) if even else None
     # What is sure is likely as well.
     cadence = likely if lacking or likely is None else find_cadence(totals, informative)
+    lost = leaps(values, pixels, shape[1], moving, refreshed, coded) if even and likely is None else ()
     values, informative = _without_repeats(values, totals, informative)
     if cadence is not None:
         values, informative, delay = cadence.spread(values, informative)
@@ -145,7 +150,7 @@ def motion_energy(
     share = 1 - float(seen.informative.sum()) / max(float(informative.sum()), 1.0)
     period = likely.period if likely is not None else 0
     values = _without_jumps(values, totals)
-    return replace(seen, values=values, informative=informative, divided=share, lacking=period)
+    return replace(seen, values=values, informative=informative, divided=share, lacking=period, leaps=lost)
 
 
 def _of_film(seen: MotionEnergy, film: Pulldown, steady: Tensor) -> MotionEnergy:

@@ -19,7 +19,7 @@ from syncnerf.sync.landscape import (
     heights,
     stand_out,
 )
-from syncnerf.sync.pieces import other_offset
+from syncnerf.sync.pieces import OtherOffset, other_offset
 from syncnerf.sync.result import SyncResult
 
 PART = 8
@@ -101,14 +101,28 @@ def far_jumps(result: SyncResult, comparisons: Sequence[Comparison]) -> Float64[
     return jumps
 
 
+def likely_change(offsets: Float64[Tensor, " C"], comparisons: Sequence[Comparison], camera: int) -> float:
+    """The change of a camera's offset that a piece of its video agrees with better than with the found one, seconds.
+
+    For a clock that is known to jump, so it need not be sure; 0 where no piece agrees better with another offset.
+    """
+    other = _other_offset(offsets, comparisons, camera, 1)
+    return other.change if other is not None and other.gain > 0 else 0.0
+
+
 def _piece_jump(offsets: Tensor, comparisons: Sequence[Comparison], camera: int) -> float:
     """The change of a camera's offset that a piece of its video agrees with instead, seconds; 0 where none does."""
-    known = (~offsets.isnan()).tolist()
-    pieces = [each for c in comparisons for each in c.pieces if each.camera == camera and known[each.other]]
-    other = other_offset(offsets, pieces, camera) if len(pieces) >= PIECE_PAIRS else None
+    other = _other_offset(offsets, comparisons, camera, PIECE_PAIRS)
     if other is None or other.gain < PIECE_GAIN or other.lead < PIECE_LEAD or other.agreeing < PIECE_AGREEING:
         return 0.0
     return other.change
+
+
+def _other_offset(offsets: Tensor, comparisons: Sequence[Comparison], camera: int, least: int) -> OtherOffset | None:
+    """The offset that a piece of a camera's video agrees with instead, by so many pairs at least."""
+    known = (~offsets.isnan()).tolist()
+    pieces = [each for c in comparisons for each in c.pieces if each.camera == camera and known[each.other]]
+    return other_offset(offsets, pieces, camera) if len(pieces) >= least else None
 
 
 def _own_jump(offsets: Tensor, comparisons: Sequence[Comparison], camera: int) -> tuple[float, float]:

@@ -10,7 +10,8 @@ from torch import Tensor
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.drift import WindowLags
-from syncnerf.sync.far_jumps import far_jumps
+from syncnerf.sync.far_jumps import far_jumps, likely_change
+from syncnerf.sync.leaps import Leap
 from syncnerf.sync.result import SyncResult
 from syncnerf.sync.solve import Lags, connected, offset_design, robust_fit
 from syncnerf.sync.window_clocks import LEAST_WINDOWS, fit_line, gaining
@@ -21,6 +22,10 @@ SURE = 4.0
 """Standard errors by which it must, as well."""
 MANY = 0.2
 """If this share of the clocks jumps, the others' steadiness, which is judged against them, is not sure either."""
+MANY_LOST = 1.5
+"""Frames that seem to be lost at one place from which on it may be any number: how far all moves tells no more."""
+MOST_TOLD = 4
+"""Places at which a video lacks frames that are named."""
 
 
 def with_jumps(
@@ -28,6 +33,7 @@ def with_jumps(
     result: SyncResult,
     windows: list[tuple[int, int, WindowLags]],
     comparisons: Sequence[Comparison] = (),
+    leaps: Sequence[Sequence[Leap]] = (),
 ) -> SyncResult:
     """The result with wider errors, and a warning, for cameras whose offset differs from window to window of time.
 
@@ -36,17 +42,34 @@ def with_jumps(
         result: their offsets.
         windows: lags in windows of time of the used pairs, with the cameras' indices.
         comparisons: of all pairs, where they know what their lags leave unexplained.
+        leaps: of each camera's video; empty where nothing is known of that.
     """
     rates = torch.zeros_like(result.offsets) if result.rates is None else result.rates
-    found = offsets_in_windows(windows, result.offsets, rates, scene.frame_interval)
-    wander = clock_wander(found, result.offsets, scene.frame_interval)
+    known, interval = ~result.offsets.isnan(), scene.frame_interval
+    leaping = torch.tensor([bool(own) for own in leaps] or [False] * len(known)) & known
+    few = 2 * int(leaping.sum()) < int(known.sum())
+    steady = [(i, j, lags) for i, j, lags in windows if few and not (leaping[i] or leaping[j])]
+    found = offsets_in_windows(windows, result.offsets, rates, interval)
+    wander = clock_wander(found, result.offsets, interval)
+    if leaping.any() and few:
+        # What differs in the pairs of a clock that is known to jump is no other camera's doing.
+        found = offsets_in_windows(steady, result.offsets, rates, interval)
+        wander = torch.where(leaping, wander, clock_wander(found, result.offsets, interval))
     wander = torch.maximum(wander, far_jumps(result, comparisons).abs())
+    for camera in leaping.nonzero()[:, 0].tolist():
+        lost, fps = [leap.steps - 1 for leap in leaps[camera]], scene.cameras[camera].fps
+        told = float(wander[camera])
+        if not told and max(lost) > MANY_LOST:
+            told = abs(likely_change(result.offsets, comparisons, camera))
+        wander[camera] = max(told, sum(lost) / fps)
+    if not few:
+        wander = torch.where(wander > 0, wander, wander[leaping].square().mean().sqrt())
     if not wander.any():
         return result
     warnings = {
-        name: _remark(found, camera, float(wander[camera]))
+        name: _remark(found, camera, float(wander[camera]), leaps[camera] if leaping[camera] else ())
         for camera, name in enumerate(scene.names)
-        if wander[camera] > 0 and not result.offsets[camera].isnan()
+        if wander[camera] > 0 and known[camera]
     }
     stderr = torch.hypot(result.stderr, wander)
     rates_stderr = result.rates_stderr
@@ -124,8 +147,13 @@ def clock_wander(
     return wander
 
 
-def _remark(windows: WindowOffsets, camera: int, wander: float) -> str:
+def _remark(windows: WindowOffsets, camera: int, wander: float, leaps: Sequence[Leap]) -> str:
     """What a clock does that has no one offset: it jumps, or runs at another rate than the others'."""
+    if leaps:
+        return (
+            f"after {_frames(leaps)} everything in its video moves too far at once: its clock jumps by {wander:.3f} s "
+            "(frames lost, or its file joined of pieces?)"
+        )
     told = windows.errors[:, camera] > 0
     if int(told.sum()) >= LEAST_WINDOWS:
         rate = steady_rate(windows.times[told], windows.found[told, camera], windows.errors[told, camera])
@@ -135,6 +163,13 @@ def _remark(windows: WindowOffsets, camera: int, wander: float) -> str:
         f"its clock jumps, or another's that it is compared with, by {wander:.3f} s (frames lost, or its file joined "
         "of pieces?)"
     )
+
+
+def _frames(leaps: Sequence[Leap]) -> str:
+    """The frames after which some are lost, in words."""
+    told = [str(leap.interval) for leap in leaps[:MOST_TOLD]]
+    more = f" and {len(leaps) - MOST_TOLD} more" if len(leaps) > MOST_TOLD else ""
+    return f"frame{'s' if len(leaps) > 1 else ''} {', '.join(told)}{more}"
 
 
 def steady_rate(times: Float64[Tensor, " W"], values: Float64[Tensor, " W"], errors: Float64[Tensor, " W"]) -> float:

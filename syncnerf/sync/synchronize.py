@@ -140,7 +140,9 @@ def _from_lines(
     result = resolve(scene, "epipolar", comparisons, directions, refine)
     used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
     windows = [(c.first, c.second, c.windows) for c in comparisons if (c.first, c.second) in used]
-    result = with_jumps(scene, with_drift(scene, result, windows, seen) if drift else result, windows, comparisons)
+    leaps = [energy.leaps for energy in prepared.energies]
+    result = with_drift(scene, result, windows, seen) if drift else result
+    result = with_jumps(scene, result, windows, comparisons, leaps)
     found = faults(prepared.energies)
     wider = torch.tensor([fault.error for fault in found], dtype=torch.float64) * scene.frame_interval
     result = with_loops(scene, replace(result, stderr=torch.hypot(result.stderr, wider)))
