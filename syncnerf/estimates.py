@@ -30,8 +30,9 @@ def write_estimates(path: Path, clock: Clock, scene: Scene, fits: list[OffsetFit
             offsets[fit.camera], errors[fit.camera] = fit.seconds, fit.stderr
     source = "test-optim" if fits else "joint"
     reference = scene.names[scene.reference]
+    further = _further(clock, scene)
     write_offsets(
-        path, Estimates(scene.names, reference, offsets, errors, source, reasons, _further(clock, scene))
+        path, Estimates(scene.names, reference, offsets, errors, source, reasons, further, clock.reckoned)
     )
 
 

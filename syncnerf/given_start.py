@@ -12,7 +12,7 @@ from torch import Tensor
 
 from syncnerf.clock_prior import ClockStart
 from syncnerf.errors import UserError
-from syncnerf.offsets_file import read_errors, read_offsets, read_rate_errors, read_rates, read_reasons, read_source
+from syncnerf.offsets_file import read_believed, read_errors, read_offsets, read_rate_errors, read_rates, read_reasons
 from syncnerf.scene.scene import Scene
 
 logger = logging.getLogger(__name__)
@@ -21,9 +21,10 @@ logger = logging.getLogger(__name__)
 def start_of_file(path: Path, scene: Scene) -> ClockStart | None:
     """What a file of offsets knows of cameras' clocks; None, with a warning, where it has no offset at all.
 
-    Standard errors count where synchronisation wrote them, one for each camera that it determines. (Those of a training
-    that began with nothing tell how sure it is of the valley that it is in.) They are of the videos' beginnings; in
-    the middle of the videos, which is what training holds clocks by, rates make them no larger.
+    Standard errors count where synchronisation wrote them, or a training that began with such, one for each camera that
+    is determined. (Those of a training that began with nothing tell how sure it is of the valley that it is in.) They
+    are of the videos' beginnings; in the middle of the videos, which is what training holds clocks by, rates make them
+    no larger.
 
     Args:
         path: the file.
@@ -39,7 +40,7 @@ def start_of_file(path: Path, scene: Scene) -> ClockStart | None:
     if not known.any():
         logger.warning("%s: determines no camera; offsets start from zero", path)
         return None
-    stated = read_source(path) == "sync" and bool(errors[known].isfinite().all())
+    stated = read_believed(path) and bool(errors[known].isfinite().all())
     _warn_of_undetermined(path, names, [index for index in scene.train if not known[index]], stated)
     _check_overlap(path, scene, offsets)
     if not stated:

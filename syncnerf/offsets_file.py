@@ -30,6 +30,8 @@ class Estimates:
         reasons: by name, why a camera is not determined.
         extra: by name, further entries of a camera (a clock's rate, a warning, ...), numbers finite. ``rate_ppm`` means
             that frame k was exposed at ``k / fps * (1 + 1e-6 rate_ppm) + offset``, and the file says so.
+        began_known: of a training, whether it began from offsets with standard errors: then its own are of the best of
+            both. (Those of a training that began with nothing tell how sure it is of the valley that it is in.)
     """
 
     names: Sequence[str]
@@ -39,6 +41,7 @@ class Estimates:
     source: Source
     reasons: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    began_known: bool = False
 
 
 def write_offsets(path: Path, estimates: Estimates) -> None:
@@ -51,6 +54,8 @@ def write_offsets(path: Path, estimates: Estimates) -> None:
             entry["reason"] = estimates.reasons.get(name, "not determined")
         cameras[name] = entry | dict(estimates.extra.get(name, {}))
     record = {"unit": "seconds", "reference": estimates.reference, "cameras": cameras, "source": estimates.source}
+    if estimates.began_known:
+        record["began_known"] = True
     if any("rate_ppm" in entry for entry in cameras.values()):
         record["time_of_frame"] = "k / fps * (1 + 1e-6 * rate_ppm) + offset"
     target = _not_true(path, _held(path))
@@ -142,10 +147,10 @@ def read_reasons(path: Path, names: Sequence[str]) -> dict[str, str]:
     return {name: reason for name, reason in found if isinstance(reason, str) and reason}
 
 
-def read_source(path: Path) -> str:
-    """What wrote the file (see :data:`Source`); empty where it does not say so."""
+def read_believed(path: Path) -> bool:
+    """Whether the file's standard errors are the whole error: of ``sync``, or of a training that began with such."""
     record = _record(path)
-    return str(record.get("source", "")) if isinstance(record, dict) else ""
+    return isinstance(record, dict) and (record.get("source") == "sync" or record.get("began_known") is True)
 
 
 def _finite(parts: Sequence[object]) -> Float64[Tensor, " C"]:

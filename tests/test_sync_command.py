@@ -220,7 +220,10 @@ def test_a_training_starts_from_a_file_of_sync_as_from_sync_itself(folder, tmp_p
     assert lost_cameras(clock, scene) == [2]
     assert "cam02 is not determined by" in caplog.text
     assert "(nothing moves in its video); its offset starts at 0, and is sought" in caplog.text
-    # A training's own errors are those of the valley that it is in.
+    write_offsets(path, Estimates(names, "cam01", offsets, errors, "joint", reasons, began_known=True))
+    again = make_clock(config, scene, starting_clock(config, scene))
+    assert torch.equal(again.prior.covariance, clock.prior.covariance)
+    # The errors of a training that began with nothing are those of the valley that it is in.
     write_offsets(path, Estimates(names, "cam01", offsets, errors, "joint", reasons))
     clock = make_clock(config, scene, starting_clock(config, scene))
     assert not clock.reckoned

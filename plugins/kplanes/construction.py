@@ -1,5 +1,7 @@
 """From options to a field and its proposals."""
 
+import math
+
 from syncnerf.option import whole_numbers
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf_kplanes.field import DensityField, ExplicitDecoder, Features, Field, HybridDecoder
@@ -7,6 +9,9 @@ from syncnerf_kplanes.hash_features import HashSizes, SpaceTimeHash
 from syncnerf_kplanes.options import HashConfig, TimeConfig
 from syncnerf_kplanes.planes import PlaneGrid
 from syncnerf_kplanes.spec import KPlanesConfig
+
+WHOLE_FRAME_NOVELTY = 0.1
+"""Where a tenth of what moves is new in each frame, a cell is a frame long."""
 
 
 def make_field(config: KPlanesConfig, geometry: SceneGeometry, start: float, engine: str) -> Field:
@@ -53,4 +58,12 @@ def _hash_grid(
 
 
 def _time_cells(config: TimeConfig, geometry: SceneGeometry) -> int:
-    return config.time_resolution or max(2, geometry.frame_count // 2)
+    """Cells along time, as asked for, or as fast as the scene is.
+
+    What differs from the pictures within a cell grows with its length times the novelty of a frame, and what few frames
+    leave undetermined with one over its length: both together are least where the length goes with the inverse root.
+    """
+    if config.time_resolution:
+        return config.time_resolution
+    per_frame = 0.5 if geometry.novelty is None else math.sqrt(geometry.novelty / WHOLE_FRAME_NOVELTY)
+    return max(2, round(per_frame * geometry.frame_count))

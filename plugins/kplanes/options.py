@@ -65,7 +65,8 @@ class TimeConfig:
 
     time_resolution: int = option(
         0,
-        "cells along time, of the space-time planes or of the finest hash level; 0 for half the frames",
+        "cells along time, of the space-time planes or of the finest hash level; 0 chooses by how much is new in each "
+        "frame: one a frame where that is a tenth of what moves, the more the faster the scene",
         count(2, "interpolation takes two cells", 10**6, also=0),
     )
     time_blur: float = option(

@@ -63,6 +63,8 @@ class SceneGeometry:
         far: distance at which it ends.
         frame_count: frames that the field's time [-1, 1] spans; corrected times may leave it by a little.
         steps: length of the training, for schedules.
+        novelty: share of what moves in the pictures that is new from one frame to the next, in [0, 1]
+            (:func:`syncnerf.sampling.novelty.scene_novelty`); None if unknown.
         contraction: whether space beyond ``bounds`` is contracted into it.
         ndc: given where rays should be warped to normalised device coordinates.
         background: colour behind the scene, or None for a backend to learn.
@@ -83,6 +85,7 @@ class SceneGeometry:
     far: float
     frame_count: int
     steps: int
+    novelty: float | None = None
     contraction: bool = False
     ndc: NormalizedDeviceCoordinates | None = None
     background: tuple[float, float, float] | None = None
