@@ -83,10 +83,10 @@ def test_statistics_in_chunks_are_those_of_the_whole_video_and_come_back_from_th
         video[:] = 0  # the second time the frames are not asked
 
 
-@pytest.mark.parametrize(("novelty", "cells"), [(None, 20), (0.1, 40), (0.8, 80), (0.0125, 20)])
+@pytest.mark.parametrize(("novelty", "cells"), [(None, 40), (0.1, 40), (0.8, 80), (0.0125, 20)])
 def test_faster_scenes_have_more_cells_along_time(novelty, cells):
     sizes = {"plane_resolution": 8, "plane_scales": "1", "plane_channels": 8, "proposal_resolutions": "8"}
-    sizes["proposal_samples"] = "8"
+    sizes |= {"proposal_samples": "8", "cells_per_frame": 1.0}
     geometry = scene_geometry(frame_count=40, novelty=novelty)
     backend = SPEC.build(configured(KPlanesConfig, sizes), geometry)
     assert backend.field.features.time_resolution == cells
@@ -98,11 +98,11 @@ def test_faster_scenes_have_more_cells_along_time(novelty, cells):
 
 def test_a_checkpoints_field_has_the_cells_that_it_was_trained_with(tiny_arguments):
     """Whatever its pictures say now: they may be asked for at another size."""
-    job = Job.of(parse([*tiny_arguments, "--time-resolution=0"]))
+    job = Job.of(parse([*tiny_arguments, "--time-resolution=0", "--cells-per-frame=2"]))
     fresh = assemble(job)
     assert plan_of(job).about["scene"]["novelty"] == novelty_of(job) == scene_novelty(job.scene)
     model = {"clock.range": fresh.clock.range}
-    for noted, per_frame in (({"novelty": 0.8}, 2.0), ({}, 0.5)):
+    for noted, per_frame in (({"novelty": 0.8}, 4.0), ({}, 2.0)):
         again = replace(job, checkpoint=Checkpoint(Path("step.pt"), {"model": model, "scene": noted}))
         cells = round(per_frame * fresh.backend.geometry.frame_count)
         assert assemble(again).backend.field.features.time_resolution == cells

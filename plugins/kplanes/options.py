@@ -65,9 +65,15 @@ class TimeConfig:
 
     time_resolution: int = option(
         0,
-        "cells along time, of the space-time planes or of the finest hash level; 0 chooses by how much is new in each "
-        "frame: one a frame where that is a tenth of what moves, the more the faster the scene",
+        "cells along time, of the space-time planes or of the finest hash level; 0 for as many as cells_per_frame says",
         count(2, "interpolation takes two cells", 10**6, also=0),
+    )
+    cells_per_frame: float = option(
+        0.5,
+        "cells along time for each frame of a scene in which a tenth of what moves is new in each frame; faster scenes "
+        "have more, with the cube root of that share",
+        Range(0.01, 100, "less than a cell in a hundred frames shows no motion"),
+        {"time_resolution": (0,)},
     )
     time_blur: float = option(
         0.0,
