@@ -5,7 +5,7 @@ from mixvoxels_fields import make, moments
 
 from syncnerf.questions import RayQuestion
 from syncnerf.testing.samples import some_rays
-from syncnerf_mixvoxels.adapter import look_moments
+from syncnerf_mixvoxels.time_query import look_moments
 
 
 def test_while_the_variation_field_learns_the_dynamic_one_waits():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.backend import Backend, Execution, Replacement
@@ -19,12 +19,12 @@ from syncnerf.rendering.starting import near_radius, starting_density
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.scene.rays import Rays
 from syncnerf_mixvoxels.field import DynamicField, StaticField, VariationField
-from syncnerf_mixvoxels.losses import ends_loss, grid_losses, variation_loss
+from syncnerf_mixvoxels.losses import ends_loss, grid_losses, series_losses
 from syncnerf_mixvoxels.mixing import Mixer
 from syncnerf_mixvoxels.moment_cells import MOVING, MomentCells
 from syncnerf_mixvoxels.series import PackedSamples
 from syncnerf_mixvoxels.spec import MixVoxelsConfig
-from syncnerf_mixvoxels.time_query import TimeLatents, TimeSeries, TimeWaves
+from syncnerf_mixvoxels.time_query import TimeLatents, TimeSeries, TimeWaves, look_moments
 
 POINTS_AT_ONCE = 16384
 """Points whose densities over time are computed at once when looking for empty space."""
@@ -157,18 +157,10 @@ class MixVoxelsBackend(Backend):
     def losses(self, rendering: Rendering, batch: RayBatch, step: int) -> dict[str, Float[Tensor, ""]]:
         """Photometric loss, the static field's and the variation field's (MixVoxels, section 3.4)."""
         config, extras = self.config.losses, rendering.extras
-        statistics = batch.statistics
-        target = statistics["mean"] if config.static_target == "mean" else batch.rgb.median(dim=1).values
-        changes = statistics["deviation"] > config.variation_deviation
-        terms = {
-            "photometric": (rendering.rgb - batch.rgb).square().mean(),
-            "static": config.static_weight * (extras["static_rgb"] - target).square().mean(),
-            "variation": config.variation_weight
-            * variation_loss(extras["change"], changes, config.variation_still_weight),
-        }
-        if config.distance_weight and "distance" in statistics:
+        terms = series_losses(config, rendering, batch)
+        if config.distance_weight and "distance" in batch.statistics:
             weight = config.distance_weight * fading(step, self.geometry.steps)
-            distances = statistics["distance"] / self.space.unit
+            distances = batch.statistics["distance"] / self.space.unit
             terms["distance"] = weight * ends_loss(extras["packed"], extras["static_weights"], distances)
         return terms
 
@@ -258,12 +250,3 @@ class MixVoxelsBackend(Backend):
         left = self._in_box(self.mask.box).clamp(-1.0, 1.0)
         self.box = self.box[0] + (left + 1.0) / 2.0 * (self.box[1] - self.box[0])
         return self._resample(side, left)
-
-
-def look_moments(count: int, generator: torch.Generator) -> Float64[Tensor, " T"]:
-    """Moments [T] in [0, 1], float64, one at random in each of equal parts.
-
-    What is there only between two moments of one look, as a thrown ball is, is seen by another.
-    """
-    jitter = torch.rand(count, generator=generator, dtype=torch.float64, device=generator.device)
-    return (torch.arange(count, device=jitter.device) + jitter) / count

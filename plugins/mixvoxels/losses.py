@@ -4,10 +4,29 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from syncnerf.batch import RayBatch
+from syncnerf.questions import Rendering
 from syncnerf.rendering.ray_ends import end_loss, end_shares
 from syncnerf_mixvoxels.field import DynamicField, StaticField, VariationField
-from syncnerf_mixvoxels.options import PenaltiesConfig
+from syncnerf_mixvoxels.options import LossesConfig, PenaltiesConfig
 from syncnerf_mixvoxels.series import PackedSamples
+
+
+def series_losses(config: LossesConfig, rendering: Rendering, batch: RayBatch) -> dict[str, Float[Tensor, ""]]:
+    """Photometric loss, the static field's and the variation field's, weighted (MixVoxels, section 3.4).
+
+    Args:
+        config: weights, and what the static field should show.
+        rendering: of N rays at T times, with the static field's colours and the chances of change among the extras.
+        batch: of these rays, with their statistics.
+    """
+    target = batch.statistics["mean"] if config.static_target == "mean" else batch.rgb.median(dim=1).values
+    changes, chances = batch.statistics["deviation"] > config.variation_deviation, rendering.extras["change"]
+    return {
+        "photometric": (rendering.rgb - batch.rgb).square().mean(),
+        "static": config.static_weight * (rendering.extras["static_rgb"] - target).square().mean(),
+        "variation": config.variation_weight * variation_loss(chances, changes, config.variation_still_weight),
+    }
 
 
 def variation_loss(logits: Float[Tensor, " N"], changes: Bool[Tensor, " N"], still_weight: float) -> Float[Tensor, ""]:

@@ -148,3 +148,12 @@ def rows_as_met(values: Float64[Tensor, "N T"]) -> tuple[Float64[Tensor, "R T"],
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=order.device)
     return shared[order], place[row_of]
+
+
+def look_moments(count: int, generator: torch.Generator) -> Float64[Tensor, " T"]:
+    """Moments [T] in [0, 1], float64, one at random in each of equal parts.
+
+    What is there only between two moments of one look, as a thrown ball is, is seen by another.
+    """
+    jitter = torch.rand(count, generator=generator, dtype=torch.float64, device=generator.device)
+    return (torch.arange(count, device=jitter.device) + jitter) / count
