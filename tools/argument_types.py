@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 def picture_size(text: str) -> tuple[int, int]:
@@ -58,3 +58,9 @@ def positive(text: str) -> float:
 def several(parse: Callable[[str], float]) -> Callable[[str], list[float]]:
     """A parser of values separated by commas."""
     return lambda text: [parse(item.strip()) for item in text.split(",")]
+
+
+def split_at_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A tool's own arguments, and those behind ``--``, which are for what it runs."""
+    place = arguments.index("--") if "--" in arguments else len(arguments)
+    return list(arguments[:place]), list(arguments[place + 1 :])

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from argument_types import split_at_dashes
 from moving_spheres import Arc, Clocks, Spheres, sphere_scene
 from torch import Tensor
 
@@ -119,13 +120,12 @@ def measure(name: str, seed: int, options: list[str]) -> dict[str, float]:
 
 def main() -> int:
     """Measure and print; returns the exit code."""
-    arguments = sys.argv[1:]
-    options = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
+    arguments, options = split_at_dashes(sys.argv[1:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--config", type=Path, default=CONFIG, help="of every training")
-    own = parser.parse_args(arguments[: len(arguments) - len(options) - ("--" in arguments)])
+    own = parser.parse_args(arguments)
     if unknown := set(own.kinds) - set(KINDS):
         parser.error(f"no kind '{unknown.pop()}' (known: {', '.join(KINDS)})")
     settle_processor()

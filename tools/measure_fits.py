@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from argument_types import split_at_dashes
 from moving_spheres import Arc, Spheres, sphere_scene
 
 from syncnerf.assembly import assemble, make_batches
@@ -165,8 +166,7 @@ def row(name: str, fits: list[Judged]) -> str:
 
 def main() -> int:
     """Measure and print; returns the exit code."""
-    arguments = sys.argv[1:]
-    options = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
+    arguments, options = split_at_dashes(sys.argv[1:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", type=Path, nargs="*", metavar="SCENE", help="folder with offsets.json")
     parser.add_argument("--spheres", type=int, default=0, help="scenes of moving spheres to render (default: none)")
@@ -175,7 +175,7 @@ def main() -> int:
     parser.add_argument("--cameras", type=int, default=4, help="cameras that are left out (default: 4)")
     parser.add_argument("--init", default="truth", choices=("truth", "sync", "zero"), help="of the trained clocks")
     parser.add_argument("--every", action="store_true", help="print each fit")
-    own = parser.parse_args(arguments[: len(arguments) - len(options) - ("--" in arguments)])
+    own = parser.parse_args(arguments)
     settle_processor()
     rows: dict[str, list[Judged]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as scratch:
