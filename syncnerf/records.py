@@ -1,4 +1,4 @@
-"""Reading and checking json records: numbers, matrices, rigid motions."""
+"""Reading and checking json records: numbers, matrices, rigid motions, cameras' names."""
 
 import json
 import math
@@ -101,3 +101,10 @@ def positive(record: dict[str, Any], key: str, where: str, default: float | None
     if value <= 0:
         raise UserError(f"{where}: '{key}' should be more than 0, not {value:g}")
     return value
+
+
+def refuse_repeated(names: Sequence[str], path: Path) -> None:
+    """Raise UserError where two cameras of a file have one name."""
+    repeated = [name for i, name in enumerate(names) if name in names[:i]]
+    if repeated:
+        raise UserError(f"{path}: two cameras are called '{repeated[0]}'; give each its own name")

@@ -17,6 +17,7 @@ from syncnerf.importers.calibration_parts import (
     rotation_matrix,
     vector,
 )
+from syncnerf.records import refuse_repeated
 
 HALF_PIXEL = 0.5
 """OpenCV puts the first pixel's centre at 0, this package at 0.5."""
@@ -146,8 +147,5 @@ def checked(
     """The calibration of a file; raises UserError where it holds no cameras or two of one name."""
     if not cameras:
         raise UserError(f"{path}: holds no calibrated camera; calibrate again")
-    names = [camera.name for camera in cameras]
-    repeated = [name for i, name in enumerate(names) if name in names[:i]]
-    if repeated:
-        raise UserError(f"{path}: two cameras are called '{repeated[0]}'; give each its own name")
+    refuse_repeated([camera.name for camera in cameras], path)
     return Calibration(path, format_name, tuple(cameras), metres, tuple(notes))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from syncnerf.errors import UserError, did_you_mean
 from syncnerf.option import Range
+from syncnerf.records import refuse_repeated
 
 DOWNSAMPLE = Range(1, 1000, "images are only made smaller", also=0)
 DISTANCE = Range(0, 1e12, "a scene lies before its cameras")
@@ -88,9 +89,7 @@ def choose_cameras(
     Raises:
         UserError: an unknown or repeated name, or nothing left to train on.
     """
-    repeated = [name for i, name in enumerate(names) if name in names[:i]]
-    if repeated:
-        raise UserError(f"{path}: two cameras are called '{repeated[0]}'; give each its own name")
+    refuse_repeated(names, path)
     for name in (*options.exclude_cameras, *options.test_cameras):
         if name not in names:
             raise UserError(f"{path}: has no camera '{name}'{did_you_mean(name, names)} (has: {', '.join(names)})")
