@@ -82,6 +82,21 @@ def addresses(tensors: Iterable[Shaped[torch.Tensor, " ..."]]) -> ctypes.Array:
     return (ctypes.c_void_p * len(pointers))(*pointers)
 
 
+def useful_threads(points: int, each: int, gradient_numbers: int = 0) -> int:
+    """As many threads as torch uses, fewer where there is too little work for each.
+
+    Args:
+        points: that a kernel answers for, or rays.
+        each: how many of them are worth a thread.
+        gradient_numbers: length of the gradient that each thread of a backward pass sums up by itself: beyond some
+            length, clearing and adding those costs more than it saves. 0 where there is none.
+    """
+    useful = points // each
+    if gradient_numbers:
+        useful = min(useful, 64 * points // gradient_numbers + 1)
+    return max(1, min(torch.get_num_threads(), useful))
+
+
 def _torch_openmp() -> list[str]:
     """Linker arguments for the OpenMP runtime that torch itself uses.
 

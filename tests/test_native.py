@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from syncnerf.native import compile_native
+from syncnerf.native import compile_native, useful_threads
 from syncnerf_gaussians import kernel
 
 
@@ -67,3 +67,13 @@ def test_gaussians_without_their_kernel_are_said_to_take_hours(source, monkeypat
     finally:
         kernel.library.cache_clear()
     assert "takes hours" in line_of(caplog)
+
+
+@pytest.mark.parametrize(
+    ("points", "gradient_numbers", "threads"),
+    [(0, 0, 1), (511, 0, 1), (1024, 0, 2), (10**6, 0, 8), (2048, 2**17, 2), (2048, 10**9, 1), (10**6, 10, 8)],
+)
+def test_threads_are_as_many_as_have_enough_to_do(monkeypatch, points, gradient_numbers, threads):
+    """Of eight, with 512 points for each, and so that clearing its own gradient is not all that one does."""
+    monkeypatch.setattr("torch.get_num_threads", lambda: 8)
+    assert useful_threads(points, 512, gradient_numbers) == threads

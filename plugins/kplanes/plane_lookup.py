@@ -14,13 +14,15 @@ from torch import Tensor
 from syncnerf.encodings.engines import missing
 from syncnerf.encodings.plane_samples import plane_samples
 from syncnerf.encodings.told_rows import put_back, told_alone
-from syncnerf.native import addresses, compile_native
+from syncnerf.native import addresses, compile_native, useful_threads
 
 PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """Axes of the six planes: xy xz yz (space), xt yt zt (space-time)."""
 
 LANES = 8
 """The fused kernel takes channels in multiples of this."""
+WORTH_A_THREAD = 512
+"""Points that are worth a thread."""
 
 
 def plane_features(
@@ -108,8 +110,8 @@ class _FusedLookup(torch.autograd.Function):
         channels, scales = planes[0].shape[-1], len(planes) // len(PAIRS)
         features = coordinates.new_empty(len(coordinates), scales * channels)
         _library().plane_lookup_forward(
-            _pointer(coordinates), len(coordinates), addresses(planes), _sizes(planes), scales, channels,
-            _pointer(features), _threads(len(coordinates)),
+            coordinates.data_ptr(), len(coordinates), addresses(planes), _sizes(planes), scales, channels,
+            features.data_ptr(), useful_threads(len(coordinates), WORTH_A_THREAD),
         )  # fmt: skip
         return features
 
@@ -118,15 +120,15 @@ class _FusedLookup(torch.autograd.Function):
         (coordinates, *planes), every = ctx.saved_tensors, len(upstream)
         rows, upstream, coordinates = told_alone(upstream, coordinates)
         channels, scales = planes[0].shape[-1], len(planes) // len(PAIRS)
-        threads = _threads(len(coordinates), sum(plane.numel() for plane in planes))
+        threads = useful_threads(len(coordinates), WORTH_A_THREAD, sum(plane.numel() for plane in planes))
         of_coordinates = torch.zeros_like(coordinates) if ctx.needs_input_grad[1] else None
         of_planes: list[list[Tensor]] = []
         if any(ctx.needs_input_grad[2:]):
             of_planes = [[torch.zeros_like(plane) for plane in planes] for _ in range(threads)]
         _library().plane_lookup_backward(
-            _pointer(coordinates), len(coordinates), addresses(planes), _sizes(planes), scales, channels,
-            _pointer(upstream), addresses([p for part in of_planes for p in part]) if of_planes else None,
-            None if of_coordinates is None else _pointer(of_coordinates), ctx.times_alone, threads,
+            coordinates.data_ptr(), len(coordinates), addresses(planes), _sizes(planes), scales, channels,
+            upstream.data_ptr(), addresses([p for part in of_planes for p in part]) if of_planes else None,
+            None if of_coordinates is None else of_coordinates.data_ptr(), ctx.times_alone, threads,
         )  # fmt: skip
         for part in of_planes[1:]:
             torch._foreach_add_(of_planes[0], part)
@@ -145,20 +147,6 @@ def _library() -> ctypes.CDLL | None:
             pointer, ctypes.c_long, pointer, pointer, integer, integer, pointer, pointer, pointer, integer, integer,
         ]  # fmt: skip
     return library
-
-
-def _threads(points: int, gradient_numbers: int = 0) -> int:
-    """As many threads as torch uses, fewer where there is too little work for each.
-
-    Each thread of the backward pass sums into planes of its own; beyond some size of the planes, clearing and adding
-    those costs more than it saves.
-    """
-    useful = min(points // 512, 64 * points // max(gradient_numbers, 1) + 1 if gradient_numbers else points)
-    return max(1, min(torch.get_num_threads(), useful))
-
-
-def _pointer(tensor: Tensor) -> int:
-    return tensor.data_ptr()
 
 
 def _sizes(planes) -> ctypes.Array:

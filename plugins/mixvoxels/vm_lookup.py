@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.encodings.plane_samples import plane_samples
-from syncnerf.native import addresses, compile_native
+from syncnerf.native import addresses, compile_native, useful_threads
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 """Axes of the three planes."""
@@ -19,6 +19,8 @@ LINE_AXES = (2, 1, 0)
 """Axis of the line that goes with each plane."""
 LANES = 4
 """The fused kernel takes ranks in multiples of this."""
+WORTH_A_THREAD = 1024
+"""Points that are worth a thread."""
 
 
 def vm_features(
@@ -83,7 +85,7 @@ class _FusedLookup(torch.autograd.Function):
         features = points.new_empty(len(points), sum(plane.shape[-1] for plane in grids[:3]))
         _library().vm_lookup_forward(
             points.data_ptr(), len(points), addresses(grids), *_sizes(grids), features.data_ptr(),
-            _threads(len(points)),
+            useful_threads(len(points), WORTH_A_THREAD),
         )  # fmt: skip
         return features
 
@@ -91,7 +93,7 @@ class _FusedLookup(torch.autograd.Function):
     def backward(ctx, upstream: Tensor):
         points, *grids = ctx.saved_tensors
         upstream = upstream.contiguous()
-        threads = _threads(len(points), sum(grid.numel() for grid in grids))
+        threads = useful_threads(len(points), WORTH_A_THREAD, sum(grid.numel() for grid in grids))
         sums = [[torch.zeros_like(grid) for grid in grids] for _ in range(threads)]
         _library().vm_lookup_backward(
             points.data_ptr(), len(points), addresses(grids), *_sizes(grids), upstream.data_ptr(),
@@ -110,17 +112,6 @@ def _library() -> ctypes.CDLL | None:
         library.vm_lookup_forward.argtypes = [pointer, long, pointer, pointer, pointer, pointer, integer]
         library.vm_lookup_backward.argtypes = [pointer, long, pointer, pointer, pointer, pointer, pointer, integer]
     return library
-
-
-def _threads(points: int, gradient_numbers: int = 0) -> int:
-    """As many threads as torch uses, fewer where there is too little work for each.
-
-    Each thread of the backward pass sums into grids of its own, which have to be cleared and added.
-    """
-    useful = points // 1024
-    if gradient_numbers:
-        useful = min(useful, 64 * points // gradient_numbers + 1)
-    return max(1, min(torch.get_num_threads(), useful))
 
 
 def _sizes(grids) -> tuple[ctypes.Array, ctypes.Array]:

@@ -12,10 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from syncnerf.encodings.told_rows import put_back, told_alone
-from syncnerf.native import compile_native
+from syncnerf.native import compile_native, useful_threads
 
 WIDEST, MOST_LAYERS = 128, 8
 """Sides and number of matrices that the kernel has room for."""
+WORTH_A_THREAD = 512
+"""Points that are worth a thread."""
 
 
 def network_fits(
@@ -58,7 +60,8 @@ class _Network(torch.autograd.Function):
         output, scratch = values.new_empty(points, outputs), values.new_empty(layers, WIDEST, WIDEST)
         _library().network_forward(
             values.data_ptr(), points, width, weights.data_ptr(), _integers(sides), layers, outputs,
-            hidden.data_ptr() if wanted else None, output.data_ptr(), scratch.data_ptr(), _threads(points),
+            hidden.data_ptr() if wanted else None, output.data_ptr(), scratch.data_ptr(),
+            useful_threads(points, WORTH_A_THREAD),
         )  # fmt: skip
         if wanted:
             ctx.save_for_backward(values, weights, hidden)
@@ -72,7 +75,7 @@ class _Network(torch.autograd.Function):
         if rows is not None:
             hidden = hidden.index_select(1, rows)
         points, outputs = upstream.shape
-        threads = _threads(points)
+        threads = useful_threads(points, WORTH_A_THREAD)
         of_weights = weights.new_zeros(threads, len(weights))
         of_values = torch.empty_like(values) if ctx.needs_input_grad[0] else None
         _library().network_backward(
@@ -85,10 +88,6 @@ class _Network(torch.autograd.Function):
 
 def _integers(values: tuple[int, ...]) -> ctypes.Array:
     return (ctypes.c_int * len(values))(*values)
-
-
-def _threads(points: int) -> int:
-    return max(1, min(torch.get_num_threads(), points // 512))
 
 
 @cache

@@ -8,8 +8,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from syncnerf.native import compile_native
+from syncnerf.native import compile_native, useful_threads
 from syncnerf.scene.rays import Rays
+
+WORTH_A_THREAD = 256
+"""Rays that are worth a thread."""
 
 
 def time_bins(times: Float[Tensor, "*shape"], count: int) -> Int[Tensor, "*shape"]:
@@ -63,7 +66,7 @@ def occupied_steps(
     inside = torch.empty(distances.shape, dtype=torch.bool)
     _library().occupied_steps(
         *(value.data_ptr() for value in values), *distances.shape, low.data_ptr(), scale.data_ptr(), side,
-        cells.data_ptr(), inside.data_ptr(), max(1, min(torch.get_num_threads(), len(distances) // 256)),
+        cells.data_ptr(), inside.data_ptr(), useful_threads(len(distances), WORTH_A_THREAD),
     )  # fmt: skip
     return inside
 
