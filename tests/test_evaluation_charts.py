@@ -43,6 +43,13 @@ def test_a_logarithmic_axis_has_equal_steps_for_equal_factors():
     assert low - middle == pytest.approx(middle - high)
 
 
+def test_a_logarithmic_axis_is_labelled_in_plain_numbers_within_a_decade_too():
+    chart = line_chart([Series("a", [0, 1, 2], [0.007, 0.02, 0.06], "#ff0000")], "x", "y", logarithmic=True)
+    words = words_of(chart).split()
+    assert {"0.01", "0.02", "0.05"} <= set(words)
+    assert not any("$" in word or "{" in word for word in words)
+
+
 def test_axes_and_lines_are_named():
     chart = line_chart([Series("<b>$1", [0, 1], [0.0, 1.0], "#ff0000", target=1.0)], "x < [s]", "y & z")
     assert "x < [s]" in words_of(chart)

@@ -13,6 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import matplotlib
+from matplotlib.ticker import LogLocator
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,6 +99,10 @@ def line_chart(
                 axes.plot([1.01, 1.04], 2 * [item.target], color=item.colour, transform=beside, clip_on=False)
         if logarithmic:
             axes.set_yscale("log")
+            # Labelled within a decade too, and in plain numbers: markup of mathematics would be shown as it is written.
+            axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+            axes.yaxis.set_major_formatter(_plain)
+            axes.yaxis.set_minor_formatter(_plain)
         axes.margins(x=0)
         axes.grid(axis="y")
         axes.set(xlabel=x_label, ylabel=y_label)
@@ -125,6 +130,11 @@ def hue(index: int, count: int) -> str:
     odd = index % 2
     colour = colorsys.hls_to_rgb(index / max(count, 1), 0.46 if odd else 0.56, 0.62 if odd else 0.75)
     return "#" + "".join(f"{round(255 * part):02x}" for part in colour)
+
+
+def _plain(value: float, _: object = None) -> str:
+    """A tick's label."""
+    return f"{value:g}"
 
 
 def _points(item: Series, logarithmic: bool) -> list[tuple[float, float]]:

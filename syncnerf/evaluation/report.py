@@ -166,11 +166,13 @@ def _psnr_chart(record: RunRecord) -> str:
 
 
 def _metric_table(metrics: dict[str, Any]) -> str:
-    """All mean metrics, and why one is missing."""
+    """All mean metrics, and why one is missing; none of what the scene does not have."""
     notes = metrics.get("notes", {})
     before = metrics.get("none", {}).get("mean")
     rows = []
     for name, value in metrics["mean"].items():
+        if value is None and name not in notes:
+            continue
         cells = [escape(name.upper().replace("_", " ")), *([number(before.get(name), 4)] if before else [])]
         cells += [number(value, 4), f"<small>{escape(notes.get(name, ''))}</small>"]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
