@@ -71,6 +71,14 @@ def test_faults_of_files_add_to_their_errors():
     assert [fault.remark for fault in found] == ["", "", "", "frames are shown twice in its video"]
 
 
+@pytest.mark.parametrize(("coded", "added"), [(1, 0.05), (2, 0.0), (3, 0.0)])
+def test_videos_that_are_compressed_more_strongly_than_most_have_wider_errors(coded, added):
+    """One of three is read at a noise floor of its own; two are most."""
+    plain = energy(motion(3))
+    found = faults([replace(plain, coded=index < coded) for index in range(3)])
+    assert [fault.error for fault in found] == pytest.approx([added] * coded + [0.0] * (3 - coded))
+
+
 def test_a_pattern_is_a_fault_of_all_files():
     levels = torch.tensor([0.1, -0.12, -0.1, 0.12])
     energies = [energy(motion(seed) * levels[torch.arange(72) % 4].exp()) for seed in range(12)]

@@ -1,5 +1,6 @@
 """Clocks that jump by half a second: what a lag leaves unexplained has another one."""
 
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +193,26 @@ def test_a_motion_that_is_done_again_where_no_other_camera_moves_is_no_jump():
         assert not far_jumps(solved(4), found).any()
 
 
+@pytest.mark.parametrize(("everywhere", "told"), [(True, 0.0), (False, 20.0)])
+def test_a_scene_that_repeats_makes_no_clock_jump(everywhere, told):
+    """Camera 0 alone sees what is done at first, and all see it done again 40 samples later, as all else or alone."""
+    for seed in range(10):
+        generator = torch.Generator().manual_seed(seed)
+        seen = torch.randn(20, 80, generator=generator)
+        seen[:, 40 : 80 if everywhere else 56] = seen[:, : 40 if everywhere else 16]
+        views = [0.8 * seen + 0.6 * torch.randn(seen.shape, generator=generator) for _ in range(4)]
+        for view in views[1:]:
+            view[:, :16] = torch.randn(20, 16, generator=generator)
+        known, found = (torch.ones(80, dtype=torch.bool),) * 2, []
+        for one, other in itertools.combinations(range(4), 2):
+            pair = one, other
+            sides = [pieces_of(own, *(views[c] for c in own), known, 0.5, 0.0) for own in (pair, pair[::-1])]
+            found.append(Comparison(one, other, None, None, "", pieces=tuple(sides)))
+        jumps = far_jumps(solved(4), found)
+        assert float(jumps[0].abs()) == told
+        assert not jumps[1:].any()
+
+
 def test_pieces_are_correlated_as_whole_signals_are():
     """Against correlations of the pieces one by one, at some shifts."""
     generator = torch.Generator().manual_seed(0)
@@ -233,3 +254,17 @@ def test_where_a_fifth_of_the_clocks_jump_none_is_steady(jumping, doubted):
     wander = clock_wander(offsets_in_windows(pairs, zeros, zeros, 1 / 30), zeros, 1 / 30)
     assert int((wander > 0).sum()) == doubted
     torch.testing.assert_close(wander[wander > 0], torch.full((doubted,), 1 / 30, dtype=torch.float64))
+
+
+def test_of_three_clocks_the_one_that_loses_frames_stands_out():
+    """Three lags for two unknowns: the first camera's both differ, and the third is as it was."""
+    late = torch.tensor([4 / 30, 0.0, 0.0], dtype=torch.float64)
+    deviations = torch.full((4,), 0.4 / 30, dtype=torch.float64)
+    pairs = []
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        lags = torch.stack([torch.zeros(2), (late[i] - late[j]).expand(2)]).flatten().double()
+        pairs.append((i, j, WindowLags(torch.arange(4.0).double(), lags, deviations, 0.0, 60)))
+    zeros = torch.zeros(3, dtype=torch.float64)
+    found = offsets_in_windows(pairs, zeros, zeros, 1 / 30).found
+    assert found[:2].abs().max() == 0
+    torch.testing.assert_close(found[2:], late.expand(2, 3), atol=1e-6, rtol=0)

@@ -55,6 +55,7 @@ class MotionEnergy:
         delay: intervals by which frames lie later here, on the average, than at their index times ``pace``.
         divided: share of the informative intervals that are parts of a longer one, divided by what is around it.
         refreshed: share of the file's intervals in which the whole picture was coded anew.
+        coded: the video is strongly compressed.
         lacking: intervals of the file after which a frame lacks each time; where ``pace`` is 1, that is only likely,
             and none were put back. 0 where there is no such pattern.
         late: seconds from the frames' own times to those at which what moves in them was read.
@@ -74,6 +75,7 @@ class MotionEnergy:
     delay: float = 0.0
     divided: float = 0.0
     refreshed: float = 0.0
+    coded: bool = False
     lacking: int = 0
     late: float = 0.0
     gains: Float32[Tensor, " T"] | None = None
@@ -129,7 +131,8 @@ def motion_energy(
     informative = moving & ~refreshed
     refreshed_share = float(refreshed.float().mean())
     seen = MotionEnergy(
-        values, pixels, pool, *shape[::-1], informative, refreshed=refreshed_share, gains=gains, burned=burned
+        values, pixels, pool, *shape[::-1], informative, refreshed=refreshed_share, coded=coded, gains=gains,
+        burned=burned,
     )  # fmt: skip
     film = find_pulldown(totals, lost) if even else None
     if film is not None:
@@ -137,7 +140,8 @@ def motion_energy(
     likely = find_cadence(totals, informative, LIKELY, [lacking] if lacking else PERIODS) if even else None
     # What is sure is likely as well.
     cadence = likely if lacking or likely is None else find_cadence(totals, informative)
-    lost = leaps(values, pixels, shape[1], moving, refreshed, coded) if even and likely is None else ()
+    judged = even and likely is None and not coded
+    lost = leaps(values, pixels, shape[1], moving, refreshed) if judged else ()
     values, informative = _without_repeats(values, totals, informative)
     if cadence is not None:
         values, informative, delay = cadence.spread(values, informative)

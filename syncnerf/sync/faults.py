@@ -13,8 +13,9 @@ MANY_DIVIDED = 0.1
 PATTERN_ERROR = 0.8
 """Frames of standard error for each unit by which all motion's logarithm follows the place in the file; measured."""
 CODED_ERROR, MANY_REFRESHED = 0.05, 0.05
-"""Frames of standard error of so strongly compressed videos that a key frame changes the whole picture; measured. One
-interval in 20 shows that; in other videos it is one in 30 at most."""
+"""Frames of standard error of videos that are so strongly compressed that key frames change the whole picture, and of
+those that are more strongly than most others here (where all are, they err alike); measured. One interval in 20 shows
+such key frames; in other videos it is one in 30 at most."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ def faults(energies: Sequence[MotionEnergy]) -> list[Fault]:
     Args:
         energies: of all cameras.
     """
-    pattern = common_pattern(energies)
-    found = []
+    pattern, found = common_pattern(energies), []
+    few = 2 * sum(energy.coded for energy in energies) < len(energies)
     for energy in energies:
-        coded = CODED_ERROR if energy.refreshed >= MANY_REFRESHED else 0.0
+        coded = CODED_ERROR if (few and energy.coded) or energy.refreshed >= MANY_REFRESHED else 0.0
         parts = (DIVISION_ERROR * energy.divided, PATTERN_ERROR * pattern, coded)
         blended = "its frames seem to be blended from those of a higher rate" if pattern else ""
         found.append(Fault(sum(part**2 for part in parts) ** 0.5, _cadence_remark(energy) or blended))

@@ -229,8 +229,8 @@ def window_offsets(lags: Lags, count: int) -> tuple[Float64[Tensor, " {count}"],
     known = connected(lags.first, lags.second, count, start)
     lags = lags.keep(known[lags.first])
     cameras = int(known.sum())
-    if len(lags.values) <= cameras:
-        return found, errors
+    if len(lags.values) < cameras:
+        return found, errors  # nothing to spare
     gauge = torch.ones(1, cameras, dtype=torch.float64)
     zeros = torch.zeros(cameras, dtype=torch.float64)
     fit = robust_fit(offset_design(lags, count)[:, known], lags.values, lags.deviations, gauge, zeros)

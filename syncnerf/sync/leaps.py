@@ -10,13 +10,13 @@ BLOCK = 10
 """Pixels of blocks whose motion is looked at together."""
 MORE = 1.25
 """Times the larger one of its neighbours that a block's motion reaches where it moves too far ..."""
-LEAST, LEAST_CODED = 0.4, 0.6
+LEAST, LEAST_ANEW = 0.4, 0.6
 """... and the share of the motion around that must do so, in blocks that move before and after. As large must the
 logarithm to base 2 be of how many times as much moves in all, and in the median block, as before and after. The second
-is for strongly compressed videos, whose blocks change late, and where the still background changes too. Measured: in
-19000 intervals of 35 scenes the least of the three is 0.33 at most (recordings at 30 frames per second: 0.14), in
-compressed ones up to 0.53; where one frame is lost it is 0.4 to 1.1 in six of seven cases, where more are from 0.5 on,
-but for what always moves by more than its size."""
+is for intervals in which the still background changes too. Measured: in 19000 intervals of 35 scenes the least of the
+three is 0.33 at most (recordings at 30 frames per second: 0.14); where one frame is lost it is 0.4 to 1.1 in six of
+seven cases, where more are from 0.5 on, but for what always moves by more than its size. Strongly compressed videos are
+not judged: what they hold back comes out later, all at once."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,6 @@ def leaps(
     columns: int,
     informative: Bool[Tensor, " I"],
     refreshed: Bool[Tensor, " I"] | None = None,
-    coded: bool = False,
 ) -> tuple[Leap, ...]:
     """The intervals that hold the motion of several.
 
@@ -47,17 +46,15 @@ def leaps(
         pixels: their places in the map (row * columns + column), shape [P].
         columns: of the map.
         informative: which intervals say something; one next to another kind is not judged, shape [I].
-        refreshed: in which the background changes as well, shape [I]; None for nowhere. Key frames of compressed videos
-            do so, and there such intervals are not judged.
-        coded: the video is strongly compressed.
+        refreshed: in which the background changes as well, shape [I]; None for nowhere.
     """
     if values.shape[1] < 3 or len(pixels) == 0:
         return ()
     totals = values.sum(0, dtype=torch.float32)
     anew = torch.zeros_like(informative) if refreshed is None else refreshed
-    least = torch.where(anew | coded, LEAST_CODED, LEAST)[1:-1]
+    least = torch.where(anew, LEAST_ANEW, LEAST)[1:-1]
     excess = torch.log2((totals[1:-1] + 1) / (torch.maximum(totals[:-2], totals[2:]) + 1))
-    judged = informative[:-2] & informative[1:-1] & informative[2:] & ~(anew & coded)[1:-1]
+    judged = informative[:-2] & informative[1:-1] & informative[2:]
     row, column = pixels.div(columns * BLOCK, rounding_mode="floor"), pixels % columns // BLOCK
     block = row * (columns // BLOCK + 1) + column
     found = []

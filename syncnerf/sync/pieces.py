@@ -140,6 +140,27 @@ def other_offset(offsets: Float64[Tensor, " C"], pieces: Sequence[Pieces], camer
     return OtherOffset(change, gain, lead, _agreeing(offsets, pieces, index, change))
 
 
+def height_at(offsets: Float64[Tensor, " C"], pieces: Sequence[Pieces], camera: int, change: float) -> float:
+    """How high a camera's pieces rise, at most, if its offset changed by so much to either side; robust deviations.
+
+    Args:
+        offsets: of all cameras, seconds.
+        pieces: of this camera's video, against others.
+        camera: its global index.
+        change: seconds.
+    """
+    places, scores, telling = _profiles(offsets, pieces, camera)
+    there = (places.abs() - round(abs(change) / float(pieces[0].lags.diff()[0]))).abs() <= 1
+    highest = 0.0
+    for score, known in zip(scores, telling, strict=True):
+        if int(known.sum()) < 4 * NEIGHBOURHOOD or not (there & known).any():
+            continue
+        middle = score[known].median()
+        spread = 1.4826 * float((score[known] - middle).abs().median()) + 1e-9
+        highest = max(highest, float(score[there & known].max() - middle) / spread)
+    return highest
+
+
 def _profiles(offsets: Tensor, pieces: Sequence[Pieces], camera: int) -> tuple[Tensor, Tensor, Tensor]:
     """Agreement of all of a camera's pairs, taken together, if its offset changed, for each piece of its video.
 
