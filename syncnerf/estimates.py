@@ -10,7 +10,7 @@ import torch
 
 from syncnerf.clock import Clock
 from syncnerf.offset_fit import OffsetFit
-from syncnerf.offsets_file import Estimates, read_errors, read_offsets, read_rates, write_offsets
+from syncnerf.offsets_file import Estimates, read_errors, read_offsets, read_rate_errors, read_rates, write_offsets
 from syncnerf.scene.scene import Scene
 
 logger = logging.getLogger(__name__)
@@ -30,13 +30,13 @@ def write_estimates(path: Path, clock: Clock, scene: Scene, fits: list[OffsetFit
             offsets[fit.camera], errors[fit.camera] = fit.seconds, fit.stderr
     source = "test-optim" if fits else "joint"
     reference = scene.names[scene.reference]
-    further = _further(clock, scene)
+    further = _further(clock, scene, fits)
     write_offsets(
         path, Estimates(scene.names, reference, offsets, errors, source, reasons, further, clock.reckoned)
     )
 
 
-def _further(clock: Clock, scene: Scene) -> dict[str, dict[str, float]]:
+def _further(clock: Clock, scene: Scene, fits: list[OffsetFit]) -> dict[str, dict[str, float]]:
     """By camera name what its clock has beside an offset: a rate in parts per million, a learned readout time."""
     columns = {}
     if clock.rates().detach().any():
@@ -50,6 +50,9 @@ def _further(clock: Clock, scene: Scene) -> dict[str, dict[str, float]]:
         for index, value in enumerate(values.tolist()):
             if math.isfinite(value) and (index in scene.train or key == "rate_ppm"):
                 entries[scene.names[index]][key] = value
+    for fit in fits:
+        if "skews" in clock.unknowns and not fit.reason and math.isfinite(fit.rate_stderr):
+            entries[scene.names[fit.camera]]["rate_ppm_stderr"] = 1e6 * fit.rate_stderr
     return entries
 
 
@@ -66,6 +69,7 @@ def recall_estimates(path: Path, clock: Clock, scene: Scene) -> list[OffsetFit]:
     offsets = read_offsets(path, scene.names) if stored else unknown
     errors = read_errors(path, scene.names) if stored else unknown
     rates = read_rates(path, scene.names) if stored else unknown
+    rate_errors = read_rate_errors(path, scene.names) if stored else unknown
     nothing = torch.empty(0, dtype=torch.float64)
     for index in scene.test:
         name, offset = scene.names[index], offsets[index].item()
@@ -73,7 +77,8 @@ def recall_estimates(path: Path, clock: Clock, scene: Scene) -> list[OffsetFit]:
             clock.set_camera(index, 0.0)
             logger.info("%s", _not_fitted(clock, scene, index))
             continue
-        fit = OffsetFit(index, offset, errors[index].item(), rates[index].item(), 0.0, nothing, nothing, 0)
+        told = (offset, errors[index].item(), rates[index].item(), rate_errors[index].item())
+        fit = OffsetFit(index, *told, nothing, nothing, 0)
         clock.set_camera(index, fit.seconds, fit.rate)
         logger.info("%s: offset %.5f s +- %.5f, as it was fitted before (%s)", name, fit.seconds, fit.stderr, path)
         found.append(fit)

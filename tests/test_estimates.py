@@ -1,13 +1,17 @@
 """What a run's ``offsets.json`` says of test cameras, and what is said where it says nothing."""
 
+import json
+
 import pytest
+import torch
 from wave_backend import WaveBackend, clock_of, wave_scene
 
 from syncnerf.config import OffsetsConfig
-from syncnerf.estimates import recall_estimates
+from syncnerf.estimates import recall_estimates, write_estimates
 from syncnerf.evaluation.evaluate import Scoring, evaluate
 from syncnerf.evaluation.metrics import psnr
 from syncnerf.evaluation.protocols import PROTOCOLS
+from syncnerf.offset_fit import OffsetFit
 from syncnerf.synced import SyncedBackend
 from syncnerf.train import preview
 
@@ -27,6 +31,21 @@ def test_a_test_camera_that_was_not_fitted_stands_at_zero_and_its_motion_is_told
     unknown = clock_of(scene, OffsetsConfig(), 100, PLANTED)
     recall_estimates(tmp_path / "missing.json", unknown, scene)
     assert "no offset is known of this test camera" in caplog.text
+
+
+def test_a_fitted_rate_is_written_with_its_error_and_read_again(tmp_path):
+    scene = wave_scene(tmp_path, PLANTED, frame_count=6, side=8)
+    clock = clock_of(scene, OffsetsConfig(offset_rates="learn"), 100, PLANTED, 0.04)
+    nothing = torch.empty(0, dtype=torch.float64)
+    fit = OffsetFit(0, 0.3, 0.01, 150e-6, 20e-6, nothing, nothing, 3)
+    clock.set_camera(0, fit.seconds, fit.rate)
+    path = tmp_path / "offsets.json"
+    write_estimates(path, clock, scene, [fit])
+    entry = json.loads(path.read_text())["cameras"][scene.names[0]]
+    assert entry["rate_ppm"] == pytest.approx(150.0)
+    assert entry["rate_ppm_stderr"] == pytest.approx(20.0)
+    (again,) = recall_estimates(path, clock, scene)
+    assert (again.rate, again.rate_stderr) == (pytest.approx(150e-6), pytest.approx(20e-6))
 
 
 @pytest.mark.parametrize("fitted", [False, True])
