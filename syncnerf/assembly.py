@@ -63,8 +63,8 @@ def assemble(job: Job) -> SyncedBackend:
             clock.range.copy_(checkpoint.record["model"]["clock.range"])
             if not clock.range.isfinite().all():
                 raise ValueError("the clock's range is not finite")
-    geometry = scene_geometry(scene, clock.frame_count(scene.frame_interval), config.training.steps, hull)
-    geometry = replace(geometry, novelty=novelty_of(job))
+    frame_count = clock.frame_count(scene.frame_interval)
+    geometry = scene_geometry(scene, frame_count, config.training.steps, hull, novelty_of(job))
     if job.spec.starts_from_points and checkpoint is None:
         geometry = replace(geometry, points=starting_points(scene, clock, hull, config.start))
     intervals = 1 if job.spec.carves is None else job.spec.carves(config.backend_options)
@@ -105,7 +105,9 @@ def make_clock(config: Config, scene: Scene, start: ClockStart | None = None) ->
     return Clock(settings, span, scene.reference, config.training.steps, start, scene.test, row_times, places)
 
 
-def scene_geometry(scene: Scene, frame_count: int, steps: int, hull: Bool[Tensor, "X Y Z"] | None) -> SceneGeometry:
+def scene_geometry(
+    scene: Scene, frame_count: int, steps: int, hull: Bool[Tensor, "X Y Z"] | None, novelty: float | None
+) -> SceneGeometry:
     """What the backend may know of the scene: space and time, never a camera."""
     ndc = None
     if scene.space == "ndc":
@@ -117,6 +119,7 @@ def scene_geometry(scene: Scene, frame_count: int, steps: int, hull: Bool[Tensor
         far=scene.far,
         frame_count=frame_count,
         steps=steps,
+        novelty=novelty,
         contraction=scene.space == "contraction",
         ndc=ndc,
         background=scene.background,

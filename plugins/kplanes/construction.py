@@ -60,7 +60,7 @@ def _time_cells(config: TimeConfig, geometry: SceneGeometry) -> int:
 
     Long cells blur what moves. Short ones are seen in few frames each, and the clocks of a field that is free in time
     follow it. (Measured on thrown bodies of novelty 0.65, with 1, 1.9 and 2.5 cells a frame: 28.2, 29.1 and 29.4 dB,
-    offsets 0.006, 0.008 and 0.011 frame off; the demo, of novelty 0.09, with 1 and 1.9: 33.7 and 33.6 dB, 0.009 and
+    offsets 0.006, 0.008 and 0.011 frame off; the demo, of novelty 0.08, with 1 and 1.9: 33.7 and 33.6 dB, 0.009 and
     0.012.)
     """
     if config.time_resolution:
