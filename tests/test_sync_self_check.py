@@ -21,7 +21,7 @@ from syncnerf.sync.conventions import CONVENTIONS, convention_hint
 from syncnerf.sync.drift import WindowLags
 from syncnerf.sync.epipolar_cameras import prepare_cameras
 from syncnerf.sync.explained import alternatives, explained_share
-from syncnerf.sync.halves import half_differences, usual_unevenness
+from syncnerf.sync.halves import half_differences, slight_drifts, usual_unevenness
 from syncnerf.sync.landscape import Landscape, Peak, better_beyond
 from syncnerf.sync.pose_fit import line_lead, pose_fit
 from syncnerf.sync.self_check import left_out_change, reviewed, with_checks
@@ -194,6 +194,28 @@ def test_halves_of_the_time_are_compared():
     assert start.offsets.isnan().tolist() == [False, False, True, False]
     assert list(start.reasons) == ["c"]
     assert float(errors.max()) < 0.01
+
+
+def test_the_error_of_a_clock_whose_rate_is_slightly_wrong_covers_its_first_frame():
+    """Its offset is that of the video's middle, which the lags tell; frame 0 was exposed 2.5 s of its drift earlier."""
+    times, rate = torch.arange(6, dtype=torch.float64), 2.4e-3
+    drift = rate * (times - 2.5)
+    windows = []
+    for i in range(4):
+        for j in range(i + 1, 4):
+            noise = 1e-3 * torch.randn(6, generator=torch.Generator().manual_seed(7 * i + j)).double()
+            lags = TRUTH[i] - TRUTH[j] + drift * ((i == 2) - (j == 2)) + noise
+            windows.append((i, j, WindowLags(times, lags, torch.full((6,), 1e-3).double(), 0.0, 90)))
+    checked = with_checks(solved([]), all_pairs(), windows, STEP)
+    assert set(checked.verdicts.values()) == {"sure"}
+    assert 0.7 * 2.5 * rate < float(checked.stderr[2]) < 1.5 * 2.5 * rate
+    assert checked.stderr[[0, 1, 3]].tolist() == [1e-3] * 3
+    assert list(checked.remarks) == ["c"]
+    assert "--drift" in checked.remarks["c"]
+    # Half of a frame is doubted instead, and a drift within its error is none.
+    halves = torch.tensor([0.005, -0.006, 0.02, torch.nan], dtype=torch.float64)
+    errors = torch.tensor([2e-3, 1e-3, 1e-3, 1e-3], dtype=torch.float64)
+    assert slight_drifts(halves, errors, STEP).tolist() == [0.0, 0.006, 0.0, 0.0]
 
 
 def test_where_many_clocks_are_uneven_none_is_sure_and_all_errors_are_wide():

@@ -35,6 +35,23 @@ def usual_unevenness(halves: Float64[Tensor, " C"], errors: Float64[Tensor, " C"
     return float(halves[changing].square().mean().sqrt())
 
 
+def slight_drifts(
+    halves: Float64[Tensor, " C"], errors: Float64[Tensor, " C"], interval: float
+) -> Float64[Tensor, " C"]:
+    """By how much offsets surely change from half to half that change by too little to be doubted, seconds, shape [C].
+
+    A clock whose rate is slightly wrong is found where it is in the middle of its video; its frame 0, of which the
+    offset is, was exposed about as much earlier or later as one half differs from the other. 0 for steady clocks.
+
+    Args:
+        halves: as for :func:`usual_unevenness`.
+        errors: likewise.
+        interval: likewise.
+    """
+    sizes = halves.abs()
+    return torch.where((sizes > SURE * errors) & (sizes <= LARGEST_CHANGE * interval), sizes, 0.0)
+
+
 def half_differences(result: SyncResult, windows: Windows) -> tuple[Float64[Tensor, " C"], Float64[Tensor, " C"]]:
     """What each camera's offset is in the second half of the time, less what it is in the first, and the error of that.
 

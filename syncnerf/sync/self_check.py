@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float64
+from torch import Tensor
 
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.explained import alternatives, explained_share
-from syncnerf.sync.halves import LARGEST_CHANGE, SURE, Windows, half_differences, usual_unevenness
+from syncnerf.sync.halves import LARGEST_CHANGE, SURE, Windows, half_differences, slight_drifts, usual_unevenness
 from syncnerf.sync.misfits import GOOD_FIT, at_equal_places, largest_rival_group, misfits
 from syncnerf.sync.result import Check, PairLag, SyncResult
 
@@ -35,7 +37,7 @@ def with_checks(
     cadences: Mapping[str, str] | None = None,
     fit: Callable[[int], float] | None = None,
 ) -> SyncResult:
-    """The result with a verdict for each camera, and with wider errors where many clocks run unevenly.
+    """The result with a verdict for each camera, and with wider errors where clocks run unevenly.
 
     Args:
         result: what was solved.
@@ -48,7 +50,12 @@ def with_checks(
     """
     halves, halves_error = half_differences(result, windows)
     uneven = usual_unevenness(halves, halves_error, frame_interval)
-    result = replace(result, stderr=torch.hypot(result.stderr, torch.full_like(result.stderr, uneven)))
+    drifts = slight_drifts(halves, halves_error, frame_interval)
+    result = replace(
+        result,
+        stderr=torch.hypot(result.stderr, torch.hypot(drifts, torch.full_like(drifts, uneven))),
+        remarks={**_drift_remarks(result, drifts), **result.remarks},
+    )
     checks = {}
     shares = [explained_share(result, comparisons, camera) for camera in range(len(result.names))]
     usual = float(torch.tensor(shares).nanmedian())
@@ -164,6 +171,13 @@ def _common_doubts(result: SyncResult, uneven: float, cadence: str | None, rival
         reason = f"{rivals} other cameras agree with each other, and with none of these"
         doubts.append((reason, "does one of the groups play too fast or too slow, or are its poses wrong?"))
     return doubts
+
+
+def _drift_remarks(result: SyncResult, drifts: Float64[Tensor, " C"]) -> dict[str, str]:
+    """By name, that a clock drifts by a little, which has made its error wider."""
+    told = "its clock drifts, by {:.3f} s from half to half: its error is wider, and --drift finds its rate"
+    pairs = zip(result.names, drifts.tolist(), strict=True)
+    return {name: told.format(drift) for name, drift in pairs if drift and name not in result.reasons}
 
 
 def _agreeing(own: list[PairLag]) -> float:

@@ -163,7 +163,7 @@ def _from_lines(
         for name, energy in zip(scene.names, prepared.energies, strict=True)
         if energy.burned
     }
-    return replace(with_trails(scene, checked), remarks=remarks)
+    return replace(with_trails(scene, checked), remarks=checked.remarks | remarks)
 
 
 def _compared(scene: Scene, compare: Callable[[int, int], Comparison]) -> list[Comparison]:
