@@ -19,7 +19,7 @@ from syncnerf.scoring import recalled, score
 from syncnerf.summary import result_table
 from syncnerf.synced import SyncedBackend
 from syncnerf.train import train
-from syncnerf.training.ranks import environment_ranks
+from syncnerf.training.ranks import environment_ranks, leave
 from syncnerf.training.trainer import restore_model
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def run(config: Config) -> int:
     job.scene.frame_cache.prepare(job.scene.cameras)
     job.check_scene()
     if not writes:
-        return _exit_code(train(job).stopped_by)
+        leave(_exit_code(train(job).stopped_by))
     with held_folder(job.folder):
         job.check_folder()
         if not job.trains:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -47,6 +48,20 @@ def start_training(arguments: list[str], *more: str) -> subprocess.Popen:
     options = ["--image-every=2", "--log-every=2", "--test-frames=1", "--render-frames=2", "--lr-schedule=constant"]
     command = [*TORCHRUN, "-m", "syncnerf", "train", *arguments, *options, *more]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+LEAVING = """
+import atexit
+from syncnerf.training.ranks import leave
+atexit.register(print, "torn down")
+print("said", end="")
+leave(3)
+"""
+
+
+def test_a_process_that_leaves_says_what_it_has_to_say_and_is_not_torn_down():
+    done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "said", "")
 
 
 def test_command_trains_stops_and_resumes_in_two_processes(tiny_arguments, tmp_path):
