@@ -22,7 +22,6 @@ from syncnerf.freed_memory import give_back
 from syncnerf.given_start import start_of_file
 from syncnerf.job import Job, open_scene
 from syncnerf.option import DISTANCE_WEIGHT, option_values
-from syncnerf.sampling.novelty import scene_novelty
 from syncnerf.sampling.ray_batches import RayBatches
 from syncnerf.sampling.time_series_batches import TimeSeriesBatches
 from syncnerf.sampling.view_batches import ViewBatches
@@ -64,7 +63,7 @@ def assemble(job: Job) -> SyncedBackend:
             if not clock.range.isfinite().all():
                 raise ValueError("the clock's range is not finite")
     frame_count = clock.frame_count(scene.frame_interval)
-    geometry = scene_geometry(scene, frame_count, config.training.steps, hull, novelty_of(job))
+    geometry = scene_geometry(scene, frame_count, config.training.steps, hull, job.novelty)
     if job.spec.starts_from_points and checkpoint is None:
         geometry = replace(geometry, points=starting_points(scene, clock, hull, config.start))
     intervals = 1 if job.spec.carves is None else job.spec.carves(config.backend_options)
@@ -82,15 +81,6 @@ def assemble(job: Job) -> SyncedBackend:
     alike = scene.background is not None
     colours = CameraColours(config.colours, len(scene.cameras), scene.test, known=alike)
     return SyncedBackend(clock, backend, colours).to(job.device)
-
-
-def novelty_of(job: Job) -> float | None:
-    """How much of what moves is new from frame to frame; where there is a checkpoint, what its field was made for."""
-    if job.checkpoint is None:
-        return scene_novelty(job.scene)
-    with taking_over(job.checkpoint):
-        novelty = job.checkpoint.record.get("scene", {}).get("novelty")
-        return None if novelty is None else float(novelty)
 
 
 def make_clock(config: Config, scene: Scene, start: ClockStart | None = None) -> Clock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from syncnerf.encodings.engines import ENGINES, choose_engine
 from syncnerf.errors import UserError
 from syncnerf.provenance import check_scene
 from syncnerf.resuming import settled
+from syncnerf.sampling.novelty import scene_novelty
 from syncnerf.scene import Scene, load_scene
 from syncnerf.scene.read_options import ReadOptions, box_numbers, names_in
 from syncnerf.scene.remarks import warn_of_blind
@@ -81,6 +83,18 @@ class Job:
     def trains(self) -> bool:
         """Whether the run trains, and does not only look at what was trained."""
         return trains(self.config)
+
+    @cached_property
+    def novelty(self) -> float | None:
+        """How much of what moves is new in each frame; where there is a checkpoint, what its field was made for.
+
+        Frames are decoded, or what was computed of them before is read.
+        """
+        if self.checkpoint is None:
+            return scene_novelty(self.scene)
+        with taking_over(self.checkpoint):
+            novelty = self.checkpoint.record.get("scene", {}).get("novelty")
+            return None if novelty is None else float(novelty)
 
     def begun(self) -> Job:
         """The same job with the checkpoint that it begins with, if there is one, and the options that this brings.

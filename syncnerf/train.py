@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from syncnerf.assembly import assemble, make_batches, novelty_of
+from syncnerf.assembly import assemble, make_batches
 from syncnerf.atomic import write_text
 from syncnerf.evaluation.pictures import depth_picture, error_picture
 from syncnerf.evaluation.shots import Shot, render_shot
@@ -72,7 +72,7 @@ def train(job: Job) -> Training:
 
 def plan_of(job: Job) -> Plan:
     """The plan of a job's training; its checkpoints know the scene and the options."""
-    scene, facts = job.scene, {**scene_facts(job.scene), "novelty": novelty_of(job)}
+    scene, facts = job.scene, {**scene_facts(job.scene), "novelty": job.novelty}
     about = {"scene": facts, "options": stored_options(job.config)}
     return Plan(
         job.config.training, job.folder, job.spec.name, scene.names, scene.frame_interval, job.course, about

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from syncnerf.assembly import assemble, novelty_of
+from syncnerf.assembly import assemble
 from syncnerf.job import Job
 from syncnerf.option import configured
 from syncnerf.options import parse
@@ -100,7 +100,7 @@ def test_a_checkpoints_field_has_the_cells_that_it_was_trained_with(tiny_argumen
     """Whatever its pictures say now: they may be asked for at another size."""
     job = Job.of(parse([*tiny_arguments, "--time-resolution=0", "--cells-per-frame=2"]))
     fresh = assemble(job)
-    assert plan_of(job).about["scene"]["novelty"] == novelty_of(job) == scene_novelty(job.scene)
+    assert plan_of(job).about["scene"]["novelty"] == job.novelty == scene_novelty(job.scene)
     model = {"clock.range": fresh.clock.range}
     for noted, per_frame in (({"novelty": 0.8}, 4.0), ({}, 2.0)):
         again = replace(job, checkpoint=Checkpoint(Path("step.pt"), {"model": model, "scene": noted}))

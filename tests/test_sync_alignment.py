@@ -2,15 +2,12 @@
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter1d
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from changed_scenes import perturbed, with_gaps
 from moving_spheres import Spheres, sphere_scene
+from scipy.ndimage import gaussian_filter1d
 
 from syncnerf.scene import Scene
 from syncnerf.sync import alignment

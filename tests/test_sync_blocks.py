@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_sync_energy import textured_video
+from textured_videos import textured_video
 
 from syncnerf.sync.blocks import blocks_shown, coded_cameras
 from syncnerf.sync.energy import motion_energy

@@ -1,14 +1,10 @@
 """Clocks and marks that are burned into videos are found, told and left out; what moves is not taken for one."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Spheres, sphere_scene
 from odd_recordings import damaged
 

@@ -3,7 +3,6 @@
 import argparse
 import json
 import shutil
-import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,8 +11,6 @@ import av
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from matplotlib.colors import to_hex
 from moving_spheres import FIELD_OF_VIEW, Spheres, sphere_scene
 from odd_videos import write_timed

@@ -1,14 +1,11 @@
 """Stillness and whole-image events carry no information: odd recordings come out right, or are called undetermined."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Spheres, sphere_scene
 from odd_frames import Odd, OddFrames
 from odd_recordings import damaged

@@ -1,14 +1,11 @@
 """Clocks that are not constant: planted rates with honest errors, lost frames, aligned copies of both."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from changed_scenes import Damaged
 from moving_spheres import Clocks, Spheres, sphere_scene
 

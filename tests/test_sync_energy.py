@@ -3,21 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from textured_videos import textured_video
 
 from syncnerf.sync.energy import motion_energy
 from syncnerf.sync.flicker import frame_gains
 from syncnerf.sync.frame_samples import PIECE_BYTES, of_each_frame, sampled_pixels
-
-
-def textured_video(frames: int = 24, height: int = 60, width: int = 80, seed: int = 0) -> np.ndarray:
-    """A still, textured background with a textured square that moves one pixel per frame."""
-    generator = np.random.default_rng(seed)
-    background = generator.integers(40, 200, (height, width, 3))
-    square = generator.integers(40, 200, (14, 14, 3))
-    video = np.repeat(background[None], frames, axis=0)
-    for frame in range(frames):
-        video[frame, 20:34, 10 + frame : 24 + frame] = square
-    return video.astype(np.uint8)
 
 
 def test_still_video_has_no_energy():

@@ -1,12 +1,8 @@
 """Videos under other cameras' names are noticed, and named; right names are left alone."""
 
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Arc, Spheres, sphere_scene
 from odd_recordings import damaged
 

@@ -1,17 +1,12 @@
 """Clocks that jump by half a second: what a lag leaves unexplained has another one."""
 
 import itertools
-import sys
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Spheres, sphere_scene
-from odd_frames import Odd, OddFrames
+from spliced_films import OFFSETS, shown
 
 from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.scene import Scene
@@ -24,21 +19,12 @@ from syncnerf.sync.jumps import clock_wander, offsets_in_windows
 from syncnerf.sync.landscape import Landscape, Peak
 from syncnerf.sync.pieces import pieces_of
 
-OFFSETS = [0.0, 0.11, -0.153, 0.07, 0.02, -0.21]
-
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory) -> Scene:
     made = sphere_scene(tmp_path_factory.mktemp("spheres"), OFFSETS, frames=75, spheres=Spheres(6, 3), size=(84, 72))
     made.frame_cache.prepare(made.cameras)
     return made
-
-
-def shown(scene: Scene, name: str, frames: np.ndarray) -> Scene:
-    """The scene with one camera's file showing these frames of it."""
-    odds = {c.name: Odd(np.arange(c.frame_count)) for c in scene.cameras} | {name: Odd(frames)}
-    cameras = tuple(replace(c, frame_count=len(odds[c.name].shown)) for c in scene.cameras)
-    return replace(scene, cameras=cameras, frame_cache=OddFrames(scene, odds), _frames={})
 
 
 @pytest.mark.parametrize("at", [15, 20, 25, 38])

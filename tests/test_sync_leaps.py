@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from moving_spheres import Spheres, sphere_scene
-from test_sync_far_jumps import OFFSETS, shown
+from spliced_films import OFFSETS, shown
 
 from syncnerf.evaluation.offset_errors import align_gauge
 from syncnerf.sync import synchronize

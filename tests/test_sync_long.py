@@ -11,10 +11,8 @@ import av
 import numpy as np
 import pytest
 import torch
-from tiny_scene import ANGLE, camera_poses, picture
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Arc, sphere_scene
+from tiny_scene import ANGLE, camera_poses, picture
 
 from syncnerf.errors import UserError
 from syncnerf.scene import Scene, load_scene

@@ -1,13 +1,9 @@
 """Epipolar pencils: both images of a point in space lie on the same line, wherever the epipoles are."""
 
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import pose_at
 
 from syncnerf.scene import Camera, Intrinsics

@@ -1,13 +1,9 @@
 """Small frames derived from cached ones: the average of the large ones, and nothing is decoded twice."""
 
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import SphereVideo, sphere_scene
 
 from syncnerf.sync import synchronize

@@ -1,15 +1,12 @@
 """From frames to offsets: ray-cast scenes with planted offsets, and what can go wrong with a scene."""
 
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from changed_scenes import perturbed, random_crops
 from moving_spheres import Spheres, sphere_scene
 from odd_recordings import damaged

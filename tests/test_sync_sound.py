@@ -2,19 +2,15 @@
 
 import importlib
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import scipy.signal
 import torch
-from sounds import heard, scene_sound, write_video_with_sound
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import FIELD_OF_VIEW, Spheres, sphere_scene
+from sounds import heard, scene_sound, write_video_with_sound
 
 from syncnerf.export.copies import copy_streams
 from syncnerf.scene import Scene, load_scene

@@ -1,13 +1,9 @@
 """Frame rates that are stated wrongly: named without a rate for each clock, and found as one with it."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Spheres, sphere_scene
 
 from syncnerf.evaluation.offset_errors import align_gauge

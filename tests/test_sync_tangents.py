@@ -1,18 +1,14 @@
 """Outlines in pictures, the lags that their epipolar tangents tell, and what these make of offsets."""
 
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Arc, Clocks, Spheres, sphere_scene
 from odd_frames import Odd, OddFrames
+from torch import Tensor
 
 from syncnerf.sync.epipolar_cameras import prepare_cameras
 from syncnerf.sync.outlines import covered, ends, outlines

@@ -1,14 +1,10 @@
 """Frames' own times: uneven rates, gaps, clocks that begin late, and rows that are read one after another."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Clocks, Spheres, sphere_scene
 
 from syncnerf.evaluation.offset_errors import align_gauge

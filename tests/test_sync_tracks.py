@@ -1,6 +1,5 @@
 """Tracks: the Sampson error against kornia, planted offsets of moving cameras, Lucas-Kanade, files of any tracker."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 from kornia.geometry.epipolar import fundamental_from_projections, sampson_epipolar_distance
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Arc, Spheres, sphere_scene
 
 from syncnerf.errors import UserError

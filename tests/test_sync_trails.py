@@ -1,14 +1,10 @@
 """Cameras whose pictures are mixed with those before, as temporal noise reduction does, are told from the others."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from moving_spheres import Spheres, sphere_scene
 from odd_files import mixed
 from odd_frames import Odd, OddFrames

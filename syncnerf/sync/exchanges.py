@@ -71,7 +71,6 @@ def exchanged_videos(
         others = [other for other in reversed(order) if other not in pair][:MOST_OTHERS]
         changed = seen_by(prepared, in_places(cameras, {pair[0]: pair[1], pair[1]: pair[0]}), pair)
 
-
         def compared(other: int) -> tuple[float, float]:
             return sum(given(own, other) for own in pair), sum(agreement(changed, own, other) for own in pair)
 

@@ -19,7 +19,7 @@ from syncnerf.sync.landscape import (
     heights,
     stand_out,
 )
-from syncnerf.sync.pieces import OtherOffset, height_at, other_offset
+from syncnerf.sync.pieces import OtherOffset, Pieces, height_at, other_offset
 from syncnerf.sync.result import SyncResult
 
 PART = 8
@@ -41,7 +41,6 @@ PIECE_PAIRS, PIECE_GAIN, PIECE_LEAD, PIECE_AGREEING = 2, 3.5, 2.0, 2 / 3
 """A piece of a video has an offset of its own if it gains so many robust deviations there over the found one, and leads
 any third by so many, and if of so many pairs at least this share (the last) agrees. Measured on five rendered scenes of
 4 to 14 cameras: 33 of 36 that lose a quarter of their video, hold a frame or are joined wrongly are told so."""
-
 REPEATED = 5.5
 """Robust deviations by which half of the other cameras' pieces rise at a change of their own offsets where the scene
 itself repeats after so long, as people's steps do. Measured: 7 to 12 in a garden of people who walk, up to 4.7 in rigs
@@ -110,13 +109,11 @@ def far_jumps(result: SyncResult, comparisons: Sequence[Comparison]) -> Float64[
 
 def _repeats(offsets: Tensor, comparisons: Sequence[Comparison], camera: int, change: float) -> bool:
     """Whether what the cameras film repeats after a change of one's offset: the others' pieces agree so as well."""
-    known, heights_there = (~offsets.isnan()).tolist(), []
-    for other in range(len(offsets)):
-        pairs = [c for c in comparisons if camera not in (c.first, c.second)]
-        pieces = [each for c in pairs for each in c.pieces if each.camera == other and known[each.other]]
-        if known[other] and pieces:
-            heights_there.append(height_at(offsets, pieces, other, change))
-    return bool(heights_there) and float(torch.tensor(heights_there).median()) > REPEATED
+    rest, reached = [c for c in comparisons if camera not in (c.first, c.second)], []
+    for other in (~offsets.isnan()).nonzero()[:, 0].tolist():
+        if pieces := _own_pieces(offsets, rest, other):
+            reached.append(height_at(offsets, pieces, other, change))
+    return bool(reached) and float(torch.tensor(reached).median()) > REPEATED
 
 
 def likely_change(offsets: Float64[Tensor, " C"], comparisons: Sequence[Comparison], camera: int) -> float:
@@ -138,9 +135,14 @@ def _piece_jump(offsets: Tensor, comparisons: Sequence[Comparison], camera: int)
 
 def _other_offset(offsets: Tensor, comparisons: Sequence[Comparison], camera: int, least: int) -> OtherOffset | None:
     """The offset that a piece of a camera's video agrees with instead, by so many pairs at least."""
-    known = (~offsets.isnan()).tolist()
-    pieces = [each for c in comparisons for each in c.pieces if each.camera == camera and known[each.other]]
+    pieces = _own_pieces(offsets, comparisons, camera)
     return other_offset(offsets, pieces, camera) if len(pieces) >= least else None
+
+
+def _own_pieces(offsets: Tensor, comparisons: Sequence[Comparison], camera: int) -> list[Pieces]:
+    """Pieces of a camera's video against those of all others that are determined."""
+    known = (~offsets.isnan()).tolist()
+    return [each for c in comparisons for each in c.pieces if each.camera == camera and known[each.other]]
 
 
 def _own_jump(offsets: Tensor, comparisons: Sequence[Comparison], camera: int) -> tuple[float, float]:

@@ -1,5 +1,7 @@
 """Clocks that jump: frames lost without a trace, found by offsets that differ from window to window of time."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -44,17 +46,10 @@ def with_jumps(
         comparisons: of all pairs, where they know what their lags leave unexplained.
         leaps: of each camera's video; empty where nothing is known of that.
     """
-    rates = torch.zeros_like(result.offsets) if result.rates is None else result.rates
-    known, interval = ~result.offsets.isnan(), scene.frame_interval
+    known = ~result.offsets.isnan()
     leaping = torch.tensor([bool(own) for own in leaps] or [False] * len(known)) & known
     few = 2 * int(leaping.sum()) < int(known.sum())
-    steady = [(i, j, lags) for i, j, lags in windows if few and not (leaping[i] or leaping[j])]
-    found = offsets_in_windows(windows, result.offsets, rates, interval)
-    wander = clock_wander(found, result.offsets, interval)
-    if leaping.any() and few:
-        # What differs in the pairs of a clock that is known to jump is no other camera's doing.
-        found = offsets_in_windows(steady, result.offsets, rates, interval)
-        wander = torch.where(leaping, wander, clock_wander(found, result.offsets, interval))
+    found, wander = _wander_in_windows(result, windows, leaping & few, scene.frame_interval)
     wander = torch.maximum(wander, far_jumps(result, comparisons).abs())
     for camera in leaping.nonzero()[:, 0].tolist():
         lost, fps = [leap.steps - 1 for leap in leaps[camera]], scene.cameras[camera].fps
@@ -76,6 +71,24 @@ def with_jumps(
     if rates_stderr is not None:
         rates_stderr = torch.hypot(rates_stderr, wander / (0.5 * min(camera.duration for camera in scene.cameras)))
     return replace(result, stderr=stderr, rates_stderr=rates_stderr, warnings=warnings)
+
+
+def _wander_in_windows(
+    result: SyncResult, windows: list[tuple[int, int, WindowLags]], leaping: Tensor, interval: float
+) -> tuple[WindowOffsets, Tensor]:
+    """Offsets in windows of time, and how far apart each camera's are, seconds, shape [C].
+
+    What differs in the pairs of a clock that is known to jump (``leaping``) is no other camera's doing: the others are
+    judged without them.
+    """
+    rates = torch.zeros_like(result.offsets) if result.rates is None else result.rates
+    found = offsets_in_windows(windows, result.offsets, rates, interval)
+    wander = clock_wander(found, result.offsets, interval)
+    if leaping.any():
+        steady = [(i, j, lags) for i, j, lags in windows if not (leaping[i] or leaping[j])]
+        found = offsets_in_windows(steady, result.offsets, rates, interval)
+        wander = torch.where(leaping, wander, clock_wander(found, result.offsets, interval))
+    return found, wander
 
 
 @dataclass(frozen=True)
