@@ -16,7 +16,7 @@ from syncnerf.batch import ViewBatch
 from syncnerf.questions import RayQuestion, Rendering, ViewQuestion
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
-from syncnerf.rendering.occupied_steps import cells_hold
+from syncnerf.rendering.overlooked import Overlooked
 from syncnerf.scene.geometry import SceneGeometry
 from syncnerf.splats import Splats
 from syncnerf_gaussians.cloud import RESTING, Cloud
@@ -65,10 +65,7 @@ class GaussiansBackend(Backend):
             # Grown by a cell: what is on the surface reaches beyond it.
             cells = torch.nn.functional.max_pool3d(geometry.occupied.float()[None], 3, stride=1, padding=1)[0] > 0
             self.hull = OccupancyGrid(geometry.bounds.float(), HULL_CELLS, 1, cells)
-        overlooked = geometry.overlooked
-        overlooked = torch.zeros(1, 1, 1, dtype=torch.bool) if overlooked is None else overlooked
-        self.register_buffer("overlooked", overlooked[None], persistent=False)
-        self.register_buffer("box", geometry.bounds.float(), persistent=False)
+        self.overlooked = Overlooked(geometry.bounds.float(), geometry.overlooked)
         self.backdrop = Backdrop(geometry.background)
         self.attention = Attention(cloud.gaussians)
         self.seen_now: Tensor | None = None
@@ -222,7 +219,7 @@ class GaussiansBackend(Backend):
         if self.hull is not None:
             idle |= ~self.hull.contains(cloud.means, ever)
         # Where hardly a camera looks, what rests is whatever its pictures lack, and hangs before all other lenses.
-        idle |= cloud.rests & cells_hold(self.overlooked, self.box, cloud.means, ever.int())
+        idle |= cloud.rests & self.overlooked(cloud.means)
         # Seeded by the step, so that a resumed run takes the same draws.
         moving, joined = relocation(idle, self.attention.errors, torch.Generator().manual_seed(step))
         cloud.relocate(moving, joined)

@@ -16,6 +16,7 @@ from syncnerf.compilation import compiled
 from syncnerf.questions import RayQuestion, Rendering
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
+from syncnerf.rendering.overlooked import Overlooked
 from syncnerf.rendering.ray_ends import fading
 from syncnerf.rendering.ray_samples import RaySamples, uniform_samples
 from syncnerf.rendering.selection import SampleBudget, Selection
@@ -50,6 +51,7 @@ class KPlanesBackend(Backend):
         super().__init__(execution)
         self.config, self.geometry = config, geometry
         self.space = FieldSpace(geometry)
+        self.overlooked = Overlooked(self.space.bounds, geometry.overlooked)
         self.backdrop = Backdrop(geometry.background)
         self.frame_length = 2.0 / max(geometry.frame_count - 1, 1)
         start = starting_density(geometry, self.space, config.decoder.initial_depth)
@@ -82,6 +84,9 @@ class KPlanesBackend(Backend):
         thinned = thinning(self.config.shading.gradient_thinning, generator)
         with record_function("sampling"):
             samples, levels = self._sample(warped, native, generator, thinned)
+            if self.overlooked.known:
+                seen = ~self.overlooked(samples.places(warped))
+                samples.inside = seen if samples.inside is None else samples.inside & seen
         with record_function("field"):
             background = self.backdrop(rays.directions)
             asked = (rays, warped, native, samples, self._select(samples), background)
@@ -115,8 +120,7 @@ class KPlanesBackend(Backend):
 
         samples, levels = self.resampler(first, [densities(field) for field in self.proposal_fields], generator)
         if self.occupancy is not None:
-            points = rays.origins[:, None] + samples.middles[..., None] * rays.directions[:, None]
-            samples.inside = self.occupancy.contains(points, native[:, None])
+            samples.inside = self.occupancy.contains(samples.places(rays), native[:, None])
         return samples, levels
 
     @property

@@ -12,6 +12,7 @@ from syncnerf.batch import RayBatch
 from syncnerf.questions import RayQuestion, Rendering
 from syncnerf.rendering.backdrop import Backdrop
 from syncnerf.rendering.occupancy import OccupancyGrid
+from syncnerf.rendering.overlooked import Overlooked
 from syncnerf.rendering.ray_ends import fading
 from syncnerf.rendering.ray_samples import uniform_samples
 from syncnerf.rendering.space import FieldSpace
@@ -43,6 +44,7 @@ class MixVoxelsBackend(Backend):
         super().__init__(execution)
         self.config, self.geometry = config, geometry
         self.space = FieldSpace(geometry)
+        self.overlooked = Overlooked(self.space.bounds, geometry.overlooked)
         self.register_buffer("box", torch.tensor([[-1.0] * 3, [1.0] * 3]))
         resolution = self._cells(config.grids.grid_resolution)
         start = starting_density(geometry, self.space, config.grids.initial_depth)
@@ -102,6 +104,8 @@ class MixVoxelsBackend(Backend):
             step = self._sides().max().item() / steps
             samples = self.mask.march(rays, torch.zeros_like(rays.near), step, generator)
             inside = samples.inside
+        if self.overlooked.known:
+            inside = inside & ~self.overlooked(samples.places(rays))
         ray = inside.nonzero()[:, 0]
         distances = samples.middles[inside]
         points = self._in_box(rays.origins[ray] + distances[:, None] * rays.directions[ray])

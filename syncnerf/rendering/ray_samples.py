@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from syncnerf.scene.rays import Rays
+
 
 @dataclass
 class RaySamples:
@@ -28,6 +30,10 @@ class RaySamples:
     def lengths(self) -> Float[Tensor, "N S"]:
         """Length of each interval, shape [N, S]."""
         return self.edges[:, 1:] - self.edges[:, :-1]
+
+    def places(self, rays: Rays) -> Float[Tensor, "N S 3"]:
+        """Where along rays the intervals' middles are, shape [N, S, 3]."""
+        return rays.origins[:, None] + self.middles[..., None] * rays.directions[:, None]
 
 
 def uniform_samples(
