@@ -56,8 +56,8 @@ class OffsetsConfig:
     offset_mode: str = option("learn", "learn one offset per camera, or off: believe the videos", ("learn", "off"))
     offset_init: str = option(
         "auto",
-        "start of the offsets: zero, sync (from motion alone), auto: sync where it can be had, or a file: "
-        "a sync.json, with its standard errors, or any offsets.json",
+        "start of the offsets: zero, sync (from motion alone), auto: sync where it can be had, or a file: a sync.json "
+        "or the offsets.json of a run that began with sync, with their standard errors, or any other offsets.json",
     )
     offset_lr: float = option(
         6.25e-4,
