@@ -1,6 +1,7 @@
 """Clocks that jump by half a second: what a lag leaves unexplained has another one."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -177,6 +178,21 @@ def test_a_motion_that_is_done_again_where_no_other_camera_moves_is_no_jump():
             side = pieces_of((0, other), one, two * ended, (torch.ones(80, dtype=torch.bool), ended), 0.5, 0.0)
             found.append(Comparison(0, other, None, None, "", pieces=(side,)))
         assert not far_jumps(solved(4), found).any()
+
+
+def test_what_a_camera_filmed_before_the_others_began_is_no_jump():
+    """Camera 0 begins 6 samples early, so of its first quarter the others show 9, too few; it is done again later."""
+    result, known = solved(4), (torch.ones(60, dtype=torch.bool),) * 2
+    offsets = torch.tensor([-3.0, 0, 0, 0], dtype=torch.float64)
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        seen, found = torch.randn(20, 66, generator=generator), []
+        seen[:, 42:57] = seen[:, :15]
+        views = [0.8 * seen + 0.6 * torch.randn(seen.shape, generator=generator) for _ in range(4)]
+        for other in range(1, 4):
+            side = pieces_of((0, other), views[0][:, :60], views[other][:, 6:], known, 0.5, 0.0)
+            found.append(Comparison(0, other, None, None, "", pieces=(side,)))
+        assert not far_jumps(replace(result, offsets=offsets), found).any()
 
 
 @pytest.mark.parametrize(("everywhere", "told"), [(True, 0.0), (False, 20.0)])

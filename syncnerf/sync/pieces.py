@@ -127,8 +127,9 @@ def other_offset(offsets: Float64[Tensor, " C"], pieces: Sequence[Pieces], camer
     for index, known in enumerate(telling):
         places, score = changes[known], scores[index][known]
         near, far = places.abs() <= 1, places.abs() > NEIGHBOURHOOD
-        # Where others show nothing of the piece by the found offset, as when all stood still, none contradicts it.
-        if int(far.sum()) < 4 * NEIGHBOURHOOD or not near.any():
+        # Where others show nothing of the piece by the found offset, as when all stood still or had not begun, none
+        # contradicts it; a sample beside it they may have in common with the piece what does not move there.
+        if int(far.sum()) < 4 * NEIGHBOURHOOD or not (places == 0).any():
             continue
         best = int(score.masked_fill(~far, -torch.inf).argmax())
         spread = 1.4826 * float((score - score.median()).abs().median()) + 1e-9
