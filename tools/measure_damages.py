@@ -10,6 +10,7 @@ errors; the end lists them.
 examples:
   python tools/measure_damages.py --spheres 3
   python tools/measure_damages.py --spheres 8 --seeds 1 --kinds untouched --jitter 0.2
+  python tools/measure_damages.py scenes/demo --spheres 0 --cameras 4 --seeds 6 --kinds "untouched,one frame lost"
   python tools/measure_damages.py scenes/demo --spheres 0 --kinds "one hangs,padded one" --every
 """
 
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from moving_spheres import Clocks, Spheres, sphere_scene
+from odd_frames import part_of
 from odd_recordings import DAMAGES, damaged
 
 from syncnerf.errors import UserError
@@ -138,6 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
                         help="intervals by which the spheres' frames come early or late at most, as their files "
                              "tell; for the kind 'untouched', which alone keeps such times")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=2, help="damages of each scene")
+    parser.add_argument("--cameras", type=int, help="of each scene, chosen by the seed (default: all)")
     parser.add_argument("--kinds", default=",".join(DAMAGES), help="comma-separated kinds of damage (default: all)")
     parser.add_argument("--every", action="store_true", help="print each scene, and what was said of it")
     parser.add_argument("--cache-dir", type=Path, help="folder of the decoded frames (default: a temporary one)")
@@ -154,7 +157,8 @@ def main(arguments: list[str] | None = None) -> int:
             found = []
             for name, scene in made:
                 for seed in range(max(options.seeds, 1)):
-                    found.append(measure(scene, kind, seed, name))
+                    rig = part_of(scene, options.cameras or len(scene.cameras), seed)
+                    found.append(measure(rig, kind, seed, name))
                     if options.every:
                         print(f"  {line(f'{name}, {seed}', found[-1:])}\n      {found[-1].words}", flush=True)
             print(line(kind, found), flush=True)

@@ -73,6 +73,35 @@ def jump(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
     return odds
 
 
+def one_lost(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """One camera loses a single frame, anywhere but in the first five and the last five."""
+    odds = {}
+    for camera in some_cameras(scene, generator):
+        at = int(generator.integers(5, camera.frame_count - 5))
+        odds[camera.name] = Odd(np.delete(np.arange(camera.frame_count), at))
+    return odds
+
+
+def each_loses(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """Every camera loses one to three frames in a row, somewhere, and no file knows of it."""
+    odds = {}
+    for camera in scene.cameras:
+        lost = int(generator.integers(1, 4))
+        at = int(generator.integers(5, camera.frame_count - 5 - lost))
+        odds[camera.name] = Odd(np.delete(np.arange(camera.frame_count), np.arange(at, at + lost)))
+    return odds
+
+
+def held_few(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
+    """One camera shows a frame for two to eight frames' time and goes on late, in the middle three fifths."""
+    odds = {}
+    for camera in some_cameras(scene, generator):
+        count, late = camera.frame_count, int(generator.integers(2, 9))
+        at = int(generator.integers(count // 5, 4 * count // 5))
+        odds[camera.name] = Odd(np.concatenate([np.arange(at), np.full(late, at), np.arange(at, count)]))
+    return odds
+
+
 def held(scene: Scene, generator: np.random.Generator) -> dict[str, Odd]:
     """One camera shows one frame for half a second, early in its video, and goes on late; its file knows nothing."""
     odds = {}

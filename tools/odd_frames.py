@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,6 +54,16 @@ class OddFrames:
         odd = self.odd[camera.name]
         frames = self.scene.frames(self.scene.index_of(odd.source or camera.name))[odd.shown]
         return frames if odd.pixels is None else odd.pixels(frames)
+
+
+def part_of(scene: Scene, count: int, seed: int) -> Scene:
+    """A rig of some of a scene's cameras, chosen by chance; the whole one where it has no more."""
+    if count >= len(scene.cameras):
+        return scene
+    chosen = sorted(np.random.default_rng(1000 + seed).permutation(len(scene.cameras))[:count].tolist())
+    offsets = scene.true_offsets[chosen]
+    cameras = tuple(scene.cameras[index] for index in chosen)
+    return replace(scene, cameras=cameras, true_offsets=offsets - offsets[0], test=(), _frames={})
 
 
 def some_cameras(scene: Scene, generator: np.random.Generator, most: int = 1) -> list[Camera]:
