@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from syncnerf.sync.drift import WindowLags
+from syncnerf.sync.ends import NearLags
 from syncnerf.sync.landscape import Landscape, Peak
 from syncnerf.sync.pieces import Pieces
 from syncnerf.sync.uncertainty import Sensitivity
@@ -29,6 +30,7 @@ class Comparison:
         rescaled: seconds by which finer lines or faster changes move the peak; 0 where these were not looked at.
         pieces: how the beginning and the end of either video agree with the other; empty where that was not looked at.
         rest: agreement at every shift in the parts of the time that the lag does not explain; None without.
+        near: agreement at each moment around the lag; None where the pair is not used, and for tracks.
     """
 
     first: int
@@ -44,6 +46,7 @@ class Comparison:
     rescaled: float = 0.0
     rest: Landscape | None = None
     pieces: tuple[Pieces, ...] = ()
+    near: NearLags | None = None
 
 
 def compare_all(count: int, compare: Callable[[int, int], Comparison]) -> list[Comparison]:

@@ -21,6 +21,7 @@ from syncnerf.sync.correlation import (
     line_slices,
 )
 from syncnerf.sync.drift import window_lags
+from syncnerf.sync.ends import near_lags
 from syncnerf.sync.epipolar_cameras import EpipolarCameras, unfit_pair
 from syncnerf.sync.far_jumps import rest_landscape
 from syncnerf.sync.frame_products import FrameProducts, frame_products, told_by_both
@@ -159,6 +160,7 @@ def _measured(cameras: EpipolarCameras, signals: _Signals, found: Comparison, pe
         rescaled=rescaled,
         meeting=meeting,
         rest=rest and replace(rest, lags=rest.lags + lead),
+        near=near_lags((first, second), products, signals.begins),
     )
 
 

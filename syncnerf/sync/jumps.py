@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from syncnerf.scene import Scene
 from syncnerf.sync.comparison import Comparison
 from syncnerf.sync.drift import WindowLags
+from syncnerf.sync.ends import end_changes
 from syncnerf.sync.far_jumps import far_jumps, likely_change
 from syncnerf.sync.leaps import Leap
 from syncnerf.sync.result import SyncResult
@@ -24,6 +25,9 @@ SURE = 4.0
 """Standard errors by which it must, as well."""
 MANY = 0.2
 """If this share of the clocks jumps, the others' steadiness, which is judged against them, is not sure either."""
+MANY_JUMPING, LEAST_JUMPING = 1 / 4, 3
+"""So it is as well where this share of the clocks, and so many, are seen to jump by whichever sign: what takes frames
+from them takes some from the others too, too few or too near an end to be seen there."""
 MANY_LOST = 1.5
 """Frames that seem to be lost at one place from which on it may be any number: how far all moves tells no more."""
 MOST_TOLD = 4
@@ -57,8 +61,10 @@ def with_jumps(
         if not told and max(lost) > MANY_LOST:
             told = abs(likely_change(result.offsets, comparisons, camera))
         wander[camera] = max(told, sum(lost) / fps)
-    if not few:
-        wander = torch.where(wander > 0, wander, wander[leaping].square().mean().sqrt())
+    wander = torch.maximum(wander, _moved_ends(result, comparisons, wander > 0, scene.frame_interval))
+    jumping = (wander > 0) & known
+    if not few or int(jumping.sum()) >= max(LEAST_JUMPING, MANY_JUMPING * int(known.sum())):
+        wander = torch.where(wander > 0, wander, wander[jumping].square().mean().sqrt())
     if not wander.any():
         return result
     warnings = {
@@ -71,6 +77,17 @@ def with_jumps(
     if rates_stderr is not None:
         rates_stderr = torch.hypot(rates_stderr, wander / (0.5 * min(camera.duration for camera in scene.cameras)))
     return replace(result, stderr=stderr, rates_stderr=rates_stderr, warnings=warnings)
+
+
+def _moved_ends(
+    result: SyncResult, comparisons: Sequence[Comparison], jumping: Bool[Tensor, " C"], interval: float
+) -> Float64[Tensor, " C"]:
+    """How far beginnings and ends of videos lie from the whole ones, seconds; ``jumping`` clocks are known as such."""
+    used = {(pair.first, pair.second) for pair in result.pairs if pair.used}
+    near = [c.near for c in comparisons if c.near is not None and (c.first, c.second) in used]
+    # Where as many jump as do not, it is not known whose doing anything is.
+    apart = jumping if 2 * int(jumping.sum()) < int((~result.offsets.isnan()).sum()) else None
+    return end_changes(result.offsets, near, interval, result.rates, apart).abs()
 
 
 def _wander_in_windows(
