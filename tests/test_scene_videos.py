@@ -1,5 +1,7 @@
 """Videos as people have them: cut, turned, with thumbnails, broken off; colours where their samples were taken."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -99,6 +101,22 @@ def test_damaged_frames_are_told(tmp_path, caplog):
     assert len(decoded(path, 64, 48)) == 12
     assert len(decoded(path, 32, 24)) == 12
     assert caplog.text.count("a.mp4: 1 of its frames are damaged") == 1
+
+
+@pytest.mark.parametrize(("name", "between"), [("a.flv", "0"), ("a.flv", "2"), ("a.mkv", "0"), ("a.avi", "0")])
+def test_a_picture_within_which_the_file_ends_is_left_out(tmp_path, caplog, name, between):
+    images = list(np.random.default_rng(2).integers(0, 256, (20, 32, 48, 3), dtype=np.uint8))
+    path = write_timed(tmp_path / name, images, TIMES[:20], Fraction(1, 30), bf=between, preset="medium")
+    whole = decoded(path, 48, 32)
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    middle = (packets[12].pos + packets[13].pos) // 2
+    shown = sorted(round(30 * packet.pts * packet.time_base) for packet in packets[:12])
+    shown = [number - round(30 * packets[0].pts * packets[0].time_base) for number in shown]
+    path.write_bytes(path.read_bytes()[:middle])
+    assert (decoded(path, 48, 32) == whole[shown]).all()
+    assert probe_video(path).frame_count == 12
+    assert ("within a picture" in caplog.text) == (name != "a.mkv")
 
 
 MATRICES = {

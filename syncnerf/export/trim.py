@@ -15,6 +15,7 @@ from tqdm import tqdm
 from syncnerf.atomic import raise_of_disk
 from syncnerf.errors import UserError, one_line
 from syncnerf.export.scheduling import usual_scheduling
+from syncnerf.scene.packets import but_cut_off
 from syncnerf.scene.rgb_frames import display_matrix
 from syncnerf.scene.video import VideoSource, probe_video
 
@@ -129,7 +130,7 @@ class _Copy:
         """Copy one file's part: ``wanted`` indices of its frames, sound by its own clock."""
         sound = reader.streams.audio[0] if self.sound is not None and reader.streams.audio else None
         index, place = 0, 0
-        for packet in reader.demux([s for s in (reader.streams[stream], sound) if s is not None]):
+        for packet in but_cut_off(reader.demux([s for s in (reader.streams[stream], sound) if s is not None])):
             if packet.stream is sound:
                 self._copy_sound(packet, *heard)
                 continue

@@ -13,6 +13,7 @@ from syncnerf.errors import UserError, one_line
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.frame_cache import FrameSource
 from syncnerf.scene.lens import Lens, Undistorter
+from syncnerf.scene.packets import decoded
 from syncnerf.scene.rgb_frames import RgbConverter
 from syncnerf.scene.video import VideoProperties, VideoSource, probe_video
 
@@ -114,14 +115,14 @@ def _numbered(
     if not exact:
         stream.codec_context.skip_frame = "NONREF"
     if properties.untimed:
-        yield from enumerate(container.decode(stream))
+        yield from enumerate(decoded(container, stream))
         return
     times = frame_seconds(properties)
     if times[first] > 2 * EARLIER:
         target = properties.start_time + times[first] - EARLIER
         container.seek(int(target / stream.time_base), stream=stream)
     middle = 0.5 * (times[1:] + times[:-1])
-    for frame in container.decode(stream):
+    for frame in decoded(container, stream):
         if frame.time is not None:
             yield int(np.searchsorted(middle, frame.time - properties.start_time)), frame
 

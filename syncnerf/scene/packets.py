@@ -1,6 +1,7 @@
 """A video file's packets: which stream is the video, how many frames it has, and when they are shown."""
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +18,12 @@ TICKS = 1000
 
 
 class _Packet(NamedTuple):
-    """Presentation timestamp, whether it is a key frame, and whether it is marked not to be shown."""
+    """Presentation timestamp, whether it is a key frame, is marked not to be shown, and whether the file ends in it."""
 
     stamp: int | None
     whole: bool
     discarded: bool
+    broken: bool
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Packets:
         start_time: the first frame's time in seconds on the file's clock.
         missing: number of packets that the file's index lists and that are not there: the file breaks off.
         discarded: number of packets that the file marks to be decoded and not shown: it was cut.
+        breaks_off: whether the file ends within a picture, which is left out.
         stated_end: where the video ends in seconds on the file's clock, as its header states; 0 where it does not.
     """
 
@@ -50,6 +53,7 @@ class Packets:
     start_time: float
     missing: int
     discarded: int
+    breaks_off: bool
     stated_end: float
 
 
@@ -70,9 +74,13 @@ def read_packets(path: Path) -> Packets:
         found = {stream.index: [] for stream in streams}
         for packet in container.demux(*streams):
             if packet.size:
-                found[packet.stream_index].append(_Packet(packet.pts, packet.is_keyframe, packet.is_discard))
+                kept = _Packet(packet.pts, packet.is_keyframe, packet.is_discard, packet.is_corrupt)
+                found[packet.stream_index].append(kept)
         stream = max(streams, key=lambda stream: (len(found[stream.index]), stream.width * stream.height))
         packets = found[stream.index]
+        breaks_off = bool(packets) and packets[-1].broken
+        if breaks_off:
+            packets.pop()
         stamps = [packet.stamp for packet in packets if not packet.discarded]
         if _begins_in_between(packets):
             # Packets do not tell what the decoder makes of frames before the first key frame: decode to find out.
@@ -90,8 +98,31 @@ def read_packets(path: Path) -> Packets:
         missing = max(len(stream.index_entries) - len(packets), 0) if "mp4" in container.format.name else 0
         return Packets(
             stream.index, stream.width, stream.height, stamps, frame_timing, untimed, float(first * stream.time_base),
-            missing, discarded, _stated_end(container, stream),
+            missing, discarded, breaks_off, _stated_end(container, stream),
         )  # fmt: skip
+
+
+def decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Frames of a stream, in order, from where the container is; a last picture within which the file ends is not one.
+
+    Raises:
+        av.error.FFmpegError: they cannot be decoded.
+    """
+    for packet in but_cut_off(container.demux(stream)):
+        yield from packet.decode()
+
+
+def but_cut_off(packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
+    """All packets but those, the last of a stream, within which the file ends; damaged ones that others follow stay."""
+    damaged = {}
+    for packet in packets:
+        before = damaged.pop(packet.stream_index, None)
+        if before is not None and packet.size:
+            yield before
+        if packet.size and packet.is_corrupt:
+            damaged[packet.stream_index] = packet
+        else:
+            yield packet
 
 
 def _stated_end(container: av.container.InputContainer, stream: av.VideoStream) -> float:
@@ -117,7 +148,7 @@ def _begins_in_between(packets: list[_Packet]) -> bool:
 def _decoded_stamps(path: Path, stream: int) -> list[int | None]:
     """Presentation timestamps of the frames that decoding gives."""
     with av.open(str(path)) as container:
-        return [frame.pts for frame in container.decode(container.streams[stream])]
+        return [frame.pts for frame in decoded(container, container.streams[stream])]
 
 
 def _timing(stamps: list[int | None], tick: float, rates: list[float]) -> tuple[FrameTiming, str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from syncnerf.errors import UserError, one_line
 from syncnerf.scene.camera import Intrinsics
 from syncnerf.scene.lens import Lens, Undistorter
-from syncnerf.scene.packets import Packets, read_packets
+from syncnerf.scene.packets import Packets, decoded, read_packets
 from syncnerf.scene.rgb_frames import FrameTraits, RgbConverter, first_traits
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,9 @@ def _probed(path: Path, size: int, changed: int) -> VideoProperties:
 
 
 def _warn_of_end(path: Path, packets: Packets) -> None:
-    """Warn if a file ends before its header says so, as one copied in part does; the frames that are there are read."""
+    """Warn if a file ends in a picture, or before its header says so, as one copied in part; what is there is read."""
+    if packets.breaks_off:
+        logger.warning("%s: ends within a picture, which is left out; was it copied whole?", path)
     rate = packets.timing.fps
     if not packets.stated_end or not rate:
         return
@@ -228,7 +230,7 @@ def _decoded(path: Path, width: int, height: int) -> Iterator[np.ndarray]:
             stream = container.streams[properties.stream]
             # Several videos are decoded at once, and single-threaded decoders are then the most efficient.
             stream.codec_context.thread_count = 1
-            for number, frame in enumerate(container.decode(stream)):
+            for number, frame in enumerate(decoded(container, stream)):
                 first = first or (frame.width, frame.height)
                 _check_aspect(path, number, first, (frame.width, frame.height))
                 damaged += frame.is_corrupt
