@@ -119,6 +119,22 @@ def test_a_picture_within_which_the_file_ends_is_left_out(tmp_path, caplog, name
     assert ("within a picture" in caplog.text) == (name != "a.mkv")
 
 
+def test_an_mp4_that_ends_within_its_last_picture_lacks_that_alone(tmp_path, caplog):
+    """Its index comes first and lists that picture too; an earlier end is refused, as more are listed than there."""
+    images = list(np.random.default_rng(3).integers(0, 256, (20, 32, 48, 3), dtype=np.uint8))
+    path = write_timed(tmp_path / "a.mp4", images, TIMES[:20], bf="0")
+    path = remux(path, tmp_path / "b.mp4", movflags="faststart")
+    whole = decoded(path, 48, 32)
+    with av.open(str(path)) as container:
+        last = [packet for packet in container.demux(video=0) if packet.size][-1]
+    path.write_bytes(path.read_bytes()[: last.pos + last.size // 2])
+    assert (decoded(path, 48, 32) == whole[:19]).all()
+    assert "within a picture" in caplog.text
+    path.write_bytes(path.read_bytes()[: last.pos // 2])
+    with pytest.raises(UserError, match="breaks off after"):
+        probe_video(path)
+
+
 MATRICES = {
     "a quarter clockwise": ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
     "a quarter counterclockwise": ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),

@@ -18,12 +18,12 @@ TICKS = 1000
 
 
 class _Packet(NamedTuple):
-    """Presentation timestamp, whether it is a key frame, is marked not to be shown, and whether the file ends in it."""
+    """Presentation timestamp, whether it is a key frame, is marked not to be shown, and is damaged."""
 
     stamp: int | None
     whole: bool
     discarded: bool
-    broken: bool
+    damaged: bool
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def read_packets(path: Path) -> Packets:
                 found[packet.stream_index].append(kept)
         stream = max(streams, key=lambda stream: (len(found[stream.index]), stream.width * stream.height))
         packets = found[stream.index]
-        breaks_off = bool(packets) and packets[-1].broken
+        breaks_off = bool(packets) and packets[-1].damaged
         if breaks_off:
             packets.pop()
         stamps = [packet.stamp for packet in packets if not packet.discarded]
@@ -95,7 +95,7 @@ def read_packets(path: Path) -> Packets:
         first = min((stamp for stamp in stamps if stamp is not None), default=0)
         discarded = sum(packet.discarded for packet in packets)
         # An mp4's index lists every packet; in other formats it lists only those that can be sought to.
-        missing = max(len(stream.index_entries) - len(packets), 0) if "mp4" in container.format.name else 0
+        missing = max(len(stream.index_entries) - len(packets) - breaks_off, 0) if "mp4" in container.format.name else 0
         return Packets(
             stream.index, stream.width, stream.height, stamps, frame_timing, untimed, float(first * stream.time_base),
             missing, discarded, breaks_off, _stated_end(container, stream),

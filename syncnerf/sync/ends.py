@@ -134,11 +134,11 @@ def _change(
     gains = [_gains(offsets, rates, each, camera, interval) for each in own]
     begin = min(int(places.min()) for places, _ in gains)
     length = max(int(places.max()) for places, _ in gains) + 1 - begin
-    each = torch.zeros(len(own), 2 * FARTHEST + 1, length, dtype=torch.float64)
-    for row, (places, gain) in zip(each, gains, strict=True):
+    spread = torch.zeros(len(own), 2 * FARTHEST + 1, length, dtype=torch.float64)
+    for row, (places, gain) in zip(spread, gains, strict=True):
         row.scatter_add_(1, places - begin, gain)
     best = 0.0, 0.0
-    for side in (each, each.flip(2)):
+    for side in (spread, spread.flip(2)):
         part = side[..., : length // 2 + 1]
         total, gained = part.sum(0) / len(own) ** 0.5, part.cumsum(2)
         more = gained.sum(0) / len(own) ** 0.5
